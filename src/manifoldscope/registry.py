@@ -1,0 +1,156 @@
+"""How a measure, threat, dataset, network source or objective is registered and found.
+
+Each kind has one `Registry`, in the room that owns it. An item is registered where it is defined, by a decorator; its
+keyword-only parameters (or, for a dataclass, its fields) *are* its configuration: the study file, the list commands
+and the docs read names, types, defaults and help from them. On first look-up the registry imports every module of its
+package, so that a new file is found without being named anywhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from manifoldscope.errors import ManifoldscopeError, StudyError, unknown
+
+Item = TypeVar("Item", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered item: its `name`, the function or class itself, and what else was said of it in `traits`."""
+
+    kind: str
+    name: str
+    target: Callable[..., Any]
+    traits: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the docstring."""
+        return (inspect.getdoc(self.target) or "").split("\n\n")[0].replace("\n", " ")
+
+    @cached_property
+    def settings(self) -> type[BaseModel]:
+        """The keyword-only parameters as a typed model: what a study file may say about this item."""
+        hints = get_type_hints(self.target.__init__ if inspect.isclass(self.target) else self.target)
+        fields: dict[str, Any] = {}
+        for parameter in inspect.signature(self.target).parameters.values():
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+                default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+                fields[parameter.name] = (hints[parameter.name], default)
+        return create_model(self.name, __config__=ConfigDict(extra="forbid", strict=False), **fields)
+
+    def validate(self, settings: Mapping[str, Any], *, where: str = "") -> dict[str, Any]:
+        """All settings of the item, defaults filled in and types checked.
+
+        Raises StudyError naming the key (prefixed by `where`), the value, what was expected and the nearest name.
+        """
+        prefix = f"{where}." if where else ""
+        try:
+            return dict(self.settings(**settings))
+        except ValidationError as error:
+            raise StudyError(describe(error, prefix, self.settings)) from None
+
+
+def describe(error: ValidationError, prefix: str, model: type[BaseModel]) -> str:
+    """A pydantic error in our words: the key, the value, what was expected, and the nearest valid name."""
+    first = error.errors()[0]
+    path = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        name = str(first["loc"][-1])
+        return f"{prefix}{path}: {unknown('setting', name, _names_at(model, first['loc'][:-1]))}"
+    if first["type"] == "missing":
+        return f"{prefix}{path} is missing: {_purpose(model, first['loc']) or 'it has no default'}"
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "value_error" and isinstance(first["input"], (dict, list, BaseModel)):
+        return f"{prefix}{path}: {message}".removeprefix(": ")  # the whole table would drown the sentence
+    return f"{prefix}{path} = {first['input']!r}: {message[:1].lower()}{message[1:]}"
+
+
+def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:
+    current: type[BaseModel] | None = model
+    for step in path:
+        if isinstance(step, int) or current is None:
+            continue
+        field_info = current.model_fields.get(step)
+        if field_info is None:
+            continue
+        current = next(
+            (a for a in _leaves(field_info.annotation) if inspect.isclass(a) and issubclass(a, BaseModel)), None
+        )
+    return current
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    arguments = getattr(annotation, "__args__", ())
+    if not arguments:
+        yield annotation
+    for argument in arguments:
+        yield from _leaves(argument)
+
+
+def _names_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    at = _model_at(model, path)
+    return list(at.model_fields) if at else []
+
+
+def _purpose(model: type[BaseModel], path: tuple[int | str, ...]) -> str | None:
+    at = _model_at(model, path[:-1])
+    info = at.model_fields.get(str(path[-1])) if at else None
+    return info.description if info else None
+
+
+class Registry:
+    """The items of one kind, by name.
+
+    Args:
+        kind: what one item is called in messages, for example "measure".
+        package: the package whose modules define the items; imported on first look-up.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self._package = package
+        self._entries: dict[str, Entry] = {}
+        self._complete = False
+
+    def register(self, name: str, **traits: Any) -> Callable[[Item], Item]:
+        """Decorator that registers a function or class under `name`; `traits` say what else is known of it."""
+
+        def add(target: Item) -> Item:
+            if name in self._entries:
+                raise ManifoldscopeError(f"the {self.kind} {name!r} is registered twice; give one another name")
+            self._entries[name] = Entry(self.kind, name, target, traits)
+            return target
+
+        return add
+
+    def _discover(self) -> None:
+        if not self._complete:
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self._package}.{module.name}")
+            self._complete = True
+
+    def __getitem__(self, name: str) -> Entry:
+        if name not in self._entries:
+            self._discover()
+        if name not in self._entries:
+            raise StudyError(unknown(self.kind, name, self._entries))
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[Entry]:
+        self._discover()
+        return iter(sorted(self._entries.values(), key=lambda entry: entry.name))
+
+    def names(self) -> list[str]:
+        """Every registered name, sorted."""
+        return [entry.name for entry in self]

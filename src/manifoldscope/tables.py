@@ -1,0 +1,191 @@
+"""The schemas of the tables: the contract between computing and concluding.
+
+Names and types are stable. `conform` is the one door through which rows become a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from manifoldscope.errors import ManifoldscopeError, unknown
+
+_TEXT, _WHOLE, _REAL, _TRUTH = pl.String(), pl.Int64(), pl.Float64(), pl.Boolean()
+
+
+@dataclass(frozen=True)
+class Schema:
+    """One table: what a row is, its columns in order, and the columns that identify (and sort) a row."""
+
+    row: str
+    columns: Mapping[str, pl.DataType]
+    identity: tuple[str, ...]
+
+
+TABLES: dict[str, Schema] = {
+    "models": Schema(
+        row="a network",
+        columns={
+            "model": _TEXT,
+            "source": _TEXT,
+            "n_parameters": _WHOLE,
+            "dataset": _TEXT,
+            "n_classes": _WHOLE,
+            "clean_accuracy": _REAL,
+            "provenance": _TEXT,
+        },
+        identity=("model",),
+    ),
+    "geometry": Schema(
+        row="a measure of one class manifold (class_index -1: of a whole layer)",
+        columns={
+            "model": _TEXT,
+            "layer": _TEXT,
+            "class_index": _WHOLE,
+            "class_name": _TEXT,
+            "measure": _TEXT,
+            "parameters": _TEXT,
+            "threat": _TEXT,
+            "strength": _REAL,
+            "value": _REAL,
+            "stderr": _REAL,
+            "n_points": _WHOLE,
+            "n_features": _WHOLE,
+            "ceiling": _REAL,
+            "split": _TEXT,
+            "note": _TEXT,
+        },
+        identity=("model", "layer", "measure", "parameters", "threat", "strength", "class_index"),
+    ),
+    "pairs": Schema(
+        row="a measure between two class manifolds",
+        columns={
+            "model": _TEXT,
+            "layer": _TEXT,
+            "class_index": _WHOLE,
+            "other_class_index": _WHOLE,
+            "measure": _TEXT,
+            "parameters": _TEXT,
+            "value": _REAL,
+            "stderr": _REAL,
+            "note": _TEXT,
+        },
+        identity=("model", "layer", "measure", "parameters", "class_index", "other_class_index"),
+    ),
+    "robustness": Schema(
+        row="a class under a threat at a strength, for one choice of iterate",
+        columns={
+            "model": _TEXT,
+            "threat": _TEXT,
+            "parameters": _TEXT,
+            "strength": _REAL,
+            "iterate": _TEXT,
+            "class_index": _WHOLE,
+            "class_name": _TEXT,
+            "n_images": _WHOLE,
+            "n_clean_correct": _WHOLE,
+            "n_survived": _WHOLE,
+            "clean_accuracy": _REAL,
+            "accuracy": _REAL,
+            "split": _TEXT,
+        },
+        identity=("model", "threat", "parameters", "strength", "iterate", "class_index"),
+    ),
+    "verdicts": Schema(
+        row="one image under a threat at a strength",
+        columns={
+            "model": _TEXT,
+            "threat": _TEXT,
+            "parameters": _TEXT,
+            "strength": _REAL,
+            "image": _TEXT,
+            "label": _WHOLE,
+            "clean_prediction": _WHOLE,
+            "last_prediction": _WHOLE,
+            "survived_last": _TRUTH,
+            "survived_any": _TRUTH,
+            "smallest_strength": _REAL,
+        },
+        identity=("model", "threat", "parameters", "strength", "image"),
+    ),
+    "associations": Schema(
+        row="an association between a measure and accuracy across classes (model '*': across networks)",
+        columns={
+            "model": _TEXT,
+            "layer": _TEXT,
+            "measure": _TEXT,
+            "parameters": _TEXT,
+            "threat": _TEXT,
+            "strength": _REAL,
+            "iterate": _TEXT,
+            "method": _TEXT,
+            "controls": _TEXT,
+            "coefficient": _REAL,
+            "low": _REAL,
+            "high": _REAL,
+            "p_value": _REAL,
+            "p_adjusted": _REAL,
+            "n": _WHOLE,
+        },
+        identity=("model", "layer", "measure", "parameters", "threat", "strength", "iterate", "method", "controls"),
+    ),
+    "checks": Schema(
+        row="one check of one network's evaluation",
+        columns={
+            "model": _TEXT,
+            "check": _TEXT,
+            "passed": _TRUTH,
+            "value": _REAL,
+            "expected": _TEXT,
+            "note": _TEXT,
+        },
+        identity=("model", "check"),
+    ),
+    "set_aside": Schema(
+        row="an image that could not be read, and was left out",
+        columns={"image": _TEXT, "class_name": _TEXT, "reason": _TEXT},
+        identity=("image",),
+    ),
+}
+
+
+def conform(name: str, rows: pl.DataFrame | Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """The rows as table `name`: columns in their order and types, sorted by identity; a column left out is null.
+
+    Raises ManifoldscopeError for a table or a column that the schema does not know.
+    """
+    if name not in TABLES:
+        raise ManifoldscopeError(unknown("table", name, TABLES))
+    schema = TABLES[name]
+    if isinstance(rows, pl.DataFrame):
+        frame = rows
+    else:
+        strangers = {column for row in rows for column in row} - set(schema.columns)
+        if strangers:
+            raise ManifoldscopeError(f"table {name}: {unknown('column', sorted(strangers)[0], schema.columns)}")
+        frame = pl.DataFrame(
+            {column: [row.get(column) for row in rows] for column in schema.columns}, schema=dict(schema.columns)
+        )
+    strangers = set(frame.columns) - set(schema.columns)
+    if strangers:
+        raise ManifoldscopeError(f"table {name}: {unknown('column', sorted(strangers)[0], schema.columns)}")
+    return frame.select(
+        (pl.col(column) if column in frame.columns else pl.lit(None)).cast(dtype).alias(column)
+        for column, dtype in schema.columns.items()
+    ).sort(schema.identity)
+
+
+def parameters_text(parameters: Mapping[str, Any]) -> str:
+    """The canonical short text of what defines a measure or threat: `key=value` in order, None left out."""
+    return " ".join(f"{key}={_text(value)}" for key, value in parameters.items() if value is not None)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value)
