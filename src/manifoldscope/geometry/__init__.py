@@ -1,0 +1,29 @@
+"""Points in, numbers out: what one class manifold looks like. Tensors only; no networks, files or printing."""
+
+from manifoldscope.geometry.correlation import FeatureCorrelation, feature_correlation
+from manifoldscope.geometry.dimension import participation_ratio, pca_dimension
+from manifoldscope.geometry.estimate import MEASURES, NEAR_CEILING, Estimate, Reads, measure
+from manifoldscope.geometry.manifold import ClassManifold, Points, as_points
+from manifoldscope.geometry.sampling import UNSTABLE, halves, with_half_sample_note
+from manifoldscope.geometry.spectrum import Scaling, Spectrum, standardise
+
+__all__ = [
+    "MEASURES",
+    "NEAR_CEILING",
+    "UNSTABLE",
+    "ClassManifold",
+    "Estimate",
+    "FeatureCorrelation",
+    "Points",
+    "Reads",
+    "Scaling",
+    "Spectrum",
+    "as_points",
+    "feature_correlation",
+    "halves",
+    "measure",
+    "participation_ratio",
+    "pca_dimension",
+    "standardise",
+    "with_half_sample_note",
+]

@@ -1,0 +1,84 @@
+"""ClassManifold: the cloud of points that the images of one class evoke in one layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from manifoldscope.errors import GeometryError
+
+Points: TypeAlias = Tensor | npt.NDArray[np.floating]
+
+
+def as_points(points: Points) -> Tensor:
+    """A matrix of points as a tensor of shape (n_points, n_features), float32 or float64, checked to be finite.
+
+    Accepts tensors and numpy arrays; further dimensions are flattened into features; integers and half precision
+    become float32.
+
+    Raises:
+        GeometryError: fewer than two dimensions, no points, no features, NaN or infinity.
+    """
+    tensor = torch.as_tensor(points).detach()
+    if tensor.ndim < 2:
+        raise GeometryError(
+            f"points have shape {tuple(tensor.shape)}; expected (n_points, n_features), one row an image"
+        )
+    tensor = tensor.flatten(1)
+    if 0 in tensor.shape:
+        raise GeometryError(f"points have shape {tuple(tensor.shape)}; expected at least one point and one feature")
+    if tensor.dtype not in (torch.float32, torch.float64):
+        tensor = tensor.float()
+    if not torch.isfinite(tensor).all():
+        bad = int((~torch.isfinite(tensor)).any(dim=1).sum())
+        raise GeometryError(
+            f"{bad} of {len(tensor)} points hold NaN or infinity; a network that gives them cannot be measured "
+            "(look for overflow in half precision, or weights that diverged)"
+        )
+    return tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ClassManifold:
+    """The activations of one layer for the images of one class.
+
+    Args:
+        points: (n_points, n_features), float32 or float64, finite; numpy arrays are accepted.
+        label: class index, -1 where there are no classes.
+        layer: name of the layer, as asked for.
+        name: name of the class, for people.
+
+    Example:
+        >>> import torch
+        >>> ClassManifold(torch.eye(3), label=2, layer="penultimate").n_points
+        3
+    """
+
+    points: Tensor
+    label: int = -1
+    layer: str = ""
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "points", as_points(self.points))
+
+    @property
+    def n_points(self) -> int:
+        """Number of images."""
+        return self.points.shape[0]
+
+    @property
+    def n_features(self) -> int:
+        """Number of units of the layer."""
+        return self.points.shape[1]
+
+    def __repr__(self) -> str:
+        return (
+            f"ClassManifold(label={self.label}, name={self.name!r}, layer={self.layer!r}, "
+            f"n_points={self.n_points}, n_features={self.n_features})"
+        )
