@@ -1,0 +1,49 @@
+"""Images and networks: where they come from, how they meet, and what the layers answer.
+
+The functions `images`, `network` and `activations` are public at the top of the package; here those names are modules.
+"""
+
+from manifoldscope.vision.activations import (
+    PENULTIMATE,
+    Layer,
+    layer_table,
+    load_manifolds,
+    load_points,
+    n_features,
+    save_manifolds,
+)
+from manifoldscope.vision.datasets import DATASETS, load
+from manifoldscope.vision.images import Draw, ImageSet, RawImages, batches, choose_classes, draw
+from manifoldscope.vision.network import Network, Preprocessing, logits, seeded, undisturbed
+from manifoldscope.vision.small import SMALL, build
+from manifoldscope.vision.sources import SOURCES
+from manifoldscope.vision.weights import file_digest, fit, load_weights
+
+__all__ = [
+    "DATASETS",
+    "PENULTIMATE",
+    "SMALL",
+    "SOURCES",
+    "Draw",
+    "ImageSet",
+    "Layer",
+    "Network",
+    "Preprocessing",
+    "RawImages",
+    "batches",
+    "build",
+    "choose_classes",
+    "draw",
+    "file_digest",
+    "fit",
+    "layer_table",
+    "load",
+    "load_manifolds",
+    "load_points",
+    "load_weights",
+    "logits",
+    "n_features",
+    "save_manifolds",
+    "seeded",
+    "undisturbed",
+]

@@ -1,0 +1,215 @@
+"""Network: a torch module with its own preprocessing and normalisation, so that outside it images are in [0, 1]."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as tv
+
+from manifoldscope.errors import DataError, ModelError
+from manifoldscope.seeds import derive
+from manifoldscope.vision.images import ArrayImages, ImageSet, batches
+
+Interpolation = Literal["bilinear", "bicubic", "nearest"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From a raw image to pixels in [0, 1]: resize the shorter side, crop the centre.
+
+    Attributes:
+        crop: side of the square that the network sees; None leaves every image as it is.
+        resize: length to which the shorter side is brought before the crop; None resizes only where the image is
+            smaller than the crop. An image that already has the crop size is never rescaled.
+        channels: 1 or 3; grey becomes three equal channels, colour becomes luminance (ITU-R BT.601).
+    """
+
+    crop: int | None = None
+    resize: int | None = None
+    channels: int = 3
+    interpolation: Interpolation = "bilinear"
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise ModelError(f"channels = {self.channels}: expected 1 (grey) or 3 (colour)")
+        if self.crop is not None and self.crop < 1:
+            raise ModelError(f"crop = {self.crop}: expected a side of at least 1 pixel")
+        if self.resize is not None and self.resize < (self.crop or 1):
+            raise ModelError(f"resize = {self.resize}: expected at least the crop ({self.crop or 1})")
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """(..., channels, height, width), uint8 or float in [0, 1] -> the same in float32, cropped."""
+        if image.shape[-3] != self.channels:
+            image = (
+                tv.rgb_to_grayscale(image)
+                if self.channels == 1
+                else image.expand(*image.shape[:-3], 3, *image.shape[-2:])
+            )
+        if self.crop is not None and image.shape[-2:] != (self.crop, self.crop):
+            shorter = min(image.shape[-2:])
+            side = self.resize or max(self.crop, shorter)
+            if shorter != side:
+                mode = InterpolationMode(self.interpolation)
+                image = tv.resize(image, [side], interpolation=mode, antialias=True)
+            image = tv.center_crop(image, [self.crop, self.crop])
+        pixels = image.float() / 255 if image.dtype == torch.uint8 else image.float()
+        return pixels.clamp(0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A classifier of images in [0, 1]; normalisation happens inside.
+
+    Attributes:
+        module: maps normalised images (n, channels, height, width) to logits (n, n_classes).
+        name: what tables call it.
+        mean, std: one value a channel; `module` sees (pixels - mean) / std.
+        preprocessing: how a raw image becomes pixels for this network.
+        class_names: name of each output, where known.
+        provenance: source, weights and whatever else says where it is from; JSON values.
+
+    Example:
+        >>> import torch
+        >>> module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 5))
+        >>> network = Network(module, mean=(0.5,) * 3, std=(0.5,) * 3)
+        >>> network(torch.rand(4, 3, 2, 2)).shape
+        torch.Size([4, 5])
+    """
+
+    module: nn.Module
+    name: str = "network"
+    mean: Sequence[float] = (0.0,)
+    std: Sequence[float] = (1.0,)
+    preprocessing: Preprocessing = Preprocessing()
+    class_names: Sequence[str] | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or len(self.mean) not in (1, self.preprocessing.channels):
+            raise ModelError(
+                f"{self.name}: mean {tuple(self.mean)} and std {tuple(self.std)} must have one value a channel "
+                f"({self.preprocessing.channels})"
+            )
+        if min(self.std) <= 0:
+            raise ModelError(f"{self.name}: std {tuple(self.std)} must be positive")
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Logits (n, n_classes) of images (n, channels, height, width) in [0, 1].
+
+        Raises:
+            ModelError: the module gives anything but one row of logits an image.
+        """
+        output = self.module(self.normalise(pixels))
+        if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(pixels):
+            what = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+            raise ModelError(f"{self.name} gives {what} for {len(pixels)} images; expected logits (n, n_classes)")
+        return output
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """What the module sees."""
+        mean = torch.tensor(self.mean, dtype=pixels.dtype, device=pixels.device).view(1, -1, 1, 1)
+        std = torch.tensor(self.std, dtype=pixels.dtype, device=pixels.device).view(1, -1, 1, 1)
+        return (pixels - mean) / std
+
+    def pixels(self, images: ImageSet, where: slice | None = None) -> Tensor:
+        """Preprocessed images, (n, channels, height, width) float32 in [0, 1], on the CPU.
+
+        Raises:
+            DataError: an image cannot be read, or the images differ in size and this network does not crop.
+        """
+        if isinstance(images.raw, ArrayImages):  # equal sizes: one batch
+            return self.preprocessing(images.raw.pixels[images.positions[where or slice(None)]])
+        indices = range(len(images))[where or slice(None)]
+        prepared = [self.preprocessing(images.read(index)) for index in indices]
+        sizes = {tuple(image.shape) for image in prepared}
+        if len(sizes) > 1:
+            raise DataError(
+                f"images differ in size ({' and '.join(map(str, sorted(sizes)[:2]))}) and {self.name} does not crop; "
+                "give the network a crop size, or resize the images"
+            )
+        return torch.stack(prepared) if prepared else torch.empty(0, self.preprocessing.channels, 1, 1)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        parameter = next(self.module.parameters(), None)
+        return parameter.device if parameter is not None else torch.device("cpu")
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    def to(self, device: torch.device | str) -> Network:
+        """The same network on another device; the module itself is moved."""
+        return replace(self, module=self.module.to(device))
+
+
+@contextmanager
+def undisturbed(network: Network) -> Iterator[Network]:
+    """The network in evaluation mode with gradients of parameters off; everything is put back afterwards.
+
+    Training flags, requires_grad flags, gradients and buffers are what they were, also after an error.
+    """
+    module = network.module
+    modes = {child: child.training for child in module.modules()}
+    wanted = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
+    buffers = [
+        (owner, name, buffer, buffer.clone())
+        for owner in module.modules()
+        for name, buffer in owner.named_buffers(recurse=False)
+    ]
+    module.eval()
+    for parameter, _ in wanted:
+        parameter.requires_grad_(False)
+    try:
+        yield network
+    finally:
+        for child, training in modes.items():
+            child.training = training
+        for parameter, flag in wanted:
+            parameter.requires_grad_(flag)
+        changed = []
+        with torch.no_grad():
+            for owner, name, buffer, before in buffers:
+                if getattr(owner, name, None) is not buffer or not _identical(buffer, before):
+                    buffer.copy_(before)
+                    setattr(owner, name, buffer)
+                    changed.append(name)
+        if changed:
+            warnings.warn(
+                f"{network.name} changed the buffer {changed[0]!r} in evaluation mode; it was put back", stacklevel=3
+            )
+
+
+def _identical(one: Tensor, other: Tensor) -> bool:
+    """Equal value for value, NaN with NaN: buffers of a network that diverged have not changed."""
+    return bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+@contextmanager
+def seeded(seed: int, *names: str | int) -> Iterator[None]:
+    """Weights drawn inside come from the stream called `names` under `seed`; the global generator is put back after."""
+    before = torch.default_generator.get_state()
+    torch.default_generator.manual_seed(derive(seed, *names))
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(before)
+
+
+def logits(network: Network, images: ImageSet, *, batch_size: int = 128) -> Tensor:
+    """Logits (n, n_classes) of an image set, float32 on the CPU, in evaluation mode."""
+    with undisturbed(network), torch.inference_mode():
+        parts = [
+            network(network.pixels(images, where).to(network.device)).float().cpu()
+            for where in batches(len(images), batch_size)
+        ]
+    return torch.cat(parts) if parts else torch.empty(0, 0)

@@ -1,0 +1,339 @@
+"""Named sources of networks: `scheme:name` to a Network with its own preprocessing and normalisation.
+
+A source is a function `(name, *, ...) -> Network`, registered where it is defined; its keyword-only parameters are what
+a study file may say about a network from there. Parameters that all of them share:
+
+- `weights`: a file (safetensors, or a state dict), a name that the source knows, or None for random weights.
+- `mean`, `std`: one value a channel; the network sees (pixels - mean) / std.
+- `crop`, `resize`: see `Preprocessing`. Where left out, the source's own.
+- `seed`: of random weights; ignored where weights are given.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from manifoldscope.errors import ManifoldscopeError, ModelError, unknown
+from manifoldscope.registry import Registry
+from manifoldscope.vision.datasets import imagenet_class_names
+from manifoldscope.vision.network import Interpolation, Network, Preprocessing, seeded
+from manifoldscope.vision.small import SMALL, build
+from manifoldscope.vision.weights import file_digest, fit
+
+SOURCES = Registry("model source", package="manifoldscope.vision")
+
+
+def network(spec: str, **settings: Any) -> Network:
+    """A network by source and name, such as "torchvision:resnet50" or "python:my/models.py:make".
+
+    Args:
+        spec: "scheme:name"; `SOURCES` lists the schemes.
+        settings: what that source can be told, such as `weights`; its function's keyword-only parameters.
+
+    Raises:
+        StudyError: an unknown scheme or setting, or a value of the wrong type.
+        ModelError: an unknown name, weights that cannot be had or do not fit, or code of the user's that fails.
+
+    Example:
+        >>> network("small:cnn", channels=1, size=8, n_classes=10).n_parameters
+        67562
+    """
+    scheme, colon, name = spec.partition(":")
+    if not colon or not name:
+        schemes = ", ".join(f"{known}:NAME" for known in SOURCES.names())
+        guess = f"; did you mean 'torchvision:{spec}'?" if spec in _torchvision_names() else ""
+        raise ModelError(f"the network {spec!r} does not say where it is from; expected one of {schemes}{guess}")
+    entry = SOURCES[scheme]
+    made: Network = entry.target(name, **entry.validate(settings))
+    return made
+
+
+@SOURCES.register("torchvision")
+def torchvision(
+    name: str,
+    *,
+    weights: str | None = None,
+    mean: list[float] | None = None,
+    std: list[float] | None = None,
+    crop: int | None = None,
+    resize: int | None = None,
+    n_classes: int | None = None,
+    seed: int = 0,
+) -> Network:
+    """A classifier of torchvision's, with the preprocessing and normalisation of its weights.
+
+    `weights` is one of torchvision's names ("DEFAULT", "IMAGENET1K_V1") or a file. A file, and random weights, take
+    the preprocessing of IMAGENET1K_V1 where the architecture has it, else of DEFAULT; the two may resize differently
+    (256 and 232 for `resnet50`), so give `resize` for a file made with the other. `n_classes` is for a file with
+    another number of outputs than ImageNet's 1,000.
+    """
+    from torchvision.models import get_model, get_model_weights
+
+    if name not in _torchvision_names():
+        raise ModelError(f"torchvision: {unknown('network', name, _torchvision_names())}")
+    known: Any = get_model_weights(name)
+    named = weights.rpartition(".")[2] if weights is not None else ""
+    if weights is None or named not in known.__members__:
+        entry = known.__members__.get("IMAGENET1K_V1", known.DEFAULT)
+        if weights is not None and not Path(weights).expanduser().is_file():
+            raise ModelError(
+                f"torchvision:{name}: weights = {weights!r} is neither a file nor one of {', '.join(known.__members__)}"
+            )
+    else:
+        entry = known[named]
+    arguments: dict[str, Any] = {} if n_classes is None else {"num_classes": n_classes}
+    if weights is not None and name in ("googlenet", "inception_v3"):
+        arguments["transform_input"] = True  # ported from TensorFlow, whose normalisation their weights expect
+    with seeded(seed, "weights", name), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # two old networks announce a change of their random weights
+        module: nn.Module = get_model(name, weights=None, **arguments)
+    if weights is None:
+        provenance: dict[str, Any] = {"weights": "random", "seed": seed}
+    elif named in known.__members__:
+        try:
+            state = entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        except Exception as error:  # offline, a proxy, a full disk, a broken download: one sentence for all
+            raise ModelError(
+                f"torchvision:{name}: the weights {entry.name} could not be downloaded ({_brief(error)}); download "
+                f"{entry.url} elsewhere and give the file as weights"
+            ) from error
+        fit(module, state, f"torchvision:{name}")
+        provenance = {"weights": entry.name, "url": entry.url}
+    else:
+        provenance = _from_file(module, weights, f"torchvision:{name}")
+    transforms = entry.transforms()
+    side = crop or transforms.crop_size[0]
+    preprocessing = Preprocessing(
+        crop=side,
+        resize=resize or round(side * transforms.resize_size[0] / transforms.crop_size[0]),
+        interpolation=transforms.interpolation.value,
+    )
+    return Network(
+        module,
+        name=name,
+        mean=tuple(mean or transforms.mean),
+        std=tuple(std or transforms.std),
+        preprocessing=preprocessing,
+        class_names=tuple(entry.meta["categories"]) if weights is not None and n_classes is None else None,
+        provenance={"source": f"torchvision:{name}", **provenance, "preprocessing": str(entry)},
+    )
+
+
+@SOURCES.register("timm")
+def timm(
+    name: str,
+    *,
+    weights: str | None = None,
+    mean: list[float] | None = None,
+    std: list[float] | None = None,
+    crop: int | None = None,
+    resize: int | None = None,
+    n_classes: int | None = None,
+    seed: int = 0,
+) -> Network:
+    """A classifier of timm's, with the preprocessing and normalisation of its pretrained configuration.
+
+    `weights` is "DEFAULT" (the pretrained ones that the name stands for, downloaded) or a file.
+    """
+    import timm as library
+    from timm.data import config as data_config
+
+    if not library.is_model(name):
+        raise ModelError(f"timm: {unknown('network', name, library.list_models())}")
+    arguments: dict[str, Any] = {} if n_classes is None else {"num_classes": n_classes}
+    pretrained = weights == "DEFAULT"
+    try:
+        with seeded(seed, "weights", name):
+            module: Any = library.create_model(name, pretrained=pretrained, **arguments)
+    except Exception as error:  # the download, or a tag that timm does not know
+        advice = "; download them elsewhere and give the file as weights" if pretrained else ""
+        what = "its pretrained weights could not be had" if pretrained else "it could not be made"
+        raise ModelError(f"timm:{name}: {what} ({_brief(error)}){advice}") from error
+    if weights is None:
+        provenance: dict[str, Any] = {"weights": "random", "seed": seed}
+    elif pretrained:
+        provenance = {"weights": str(module.pretrained_cfg.get("hf_hub_id") or module.pretrained_cfg.get("tag"))}
+    else:
+        provenance = _from_file(module, weights, f"timm:{name}")
+    resolve: Any = data_config.resolve_model_data_config
+    config: dict[str, Any] = resolve(module)
+    side = int(crop or config["input_size"][-1])
+    imagenet = weights is not None and n_classes is None and module.num_classes == len(imagenet_class_names())
+    interpolation: Interpolation = "bicubic" if config["interpolation"] == "bicubic" else "bilinear"
+    return Network(
+        module,
+        name=name,
+        mean=tuple(mean or config["mean"]),
+        std=tuple(std or config["std"]),
+        preprocessing=Preprocessing(
+            crop=side,
+            resize=resize or math.floor(side / config["crop_pct"]),
+            channels=int(config["input_size"][0]),
+            interpolation=interpolation,
+        ),
+        class_names=imagenet_class_names() if imagenet else None,
+        provenance={"source": f"timm:{name}", **provenance},
+    )
+
+
+@SOURCES.register("python")
+def python(
+    name: str,
+    *,
+    weights: str | None = None,
+    mean: list[float] | None = None,
+    std: list[float] | None = None,
+    channels: int = 3,
+    crop: int | None = None,
+    resize: int | None = None,
+    seed: int = 0,
+) -> Network:
+    """A network of your own: `python:package.module:function` or `python:path/to/file.py:function`.
+
+    The function takes no arguments and gives a torch.nn.Module, or a Network, of which what is said here replaces its
+    own. `weights` is a file. Say `mean` and `std` here rather than normalise in your data: images are in [0, 1].
+    """
+    where, _, function = name.rpartition(":")
+    if not where or not function:
+        raise ModelError(f"python:{name}: expected python:package.module:function or python:path/to/file.py:function")
+    file = Path(where).expanduser() if where.endswith(".py") else None
+    shown = f"python:{file.name if file else where}:{function}"
+    with _import_path(file.parent if file else Path()), seeded(seed, "weights", function):
+        made = _call(_import(where, file, shown), function, shown)
+    module = made.module if isinstance(made, Network) else made
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"{shown} gives {type(made).__name__}; expected a torch.nn.Module or a Network")
+    provenance: dict[str, Any] = {"source": shown}
+    if file is not None:
+        provenance["code_sha256"] = file_digest(file)
+    if weights is not None:
+        provenance |= _from_file(module, weights, shown)
+    else:
+        provenance |= {"weights": "as the function gives them", "seed": seed}
+    if isinstance(made, Network):
+        own = made.preprocessing
+        return replace(
+            made,
+            name=function,
+            mean=made.mean if mean is None else tuple(mean),
+            std=made.std if std is None else tuple(std),
+            preprocessing=replace(own, crop=crop or own.crop, resize=resize or own.resize),
+            provenance={**made.provenance, **provenance},
+        )
+    mean, std = _normalisation(mean, std)
+    return Network(
+        module,
+        name=function,
+        mean=mean,
+        std=std,
+        preprocessing=Preprocessing(crop=crop, resize=resize, channels=channels),
+        provenance=provenance,
+    )
+
+
+@SOURCES.register("small")
+def small(
+    name: str,
+    *,
+    weights: str | None = None,
+    mean: list[float] | None = None,
+    std: list[float] | None = None,
+    channels: int = 3,
+    size: int = 32,
+    n_classes: int = 10,
+    seed: int = 0,
+) -> Network:
+    """One of the small networks that are trained here; `list models` names them.
+
+    `size` is the side of the images that it takes; others are brought to it. `weights` is a file, for example a
+    checkpoint that a study trained.
+    """
+    if name not in SMALL.names():
+        raise ModelError(f"small: {unknown('network', name, SMALL.names())}")
+    module = build(name, channels=channels, size=size, n_classes=n_classes, seed=seed)
+    if weights is None:
+        provenance: dict[str, Any] = {"weights": "random", "seed": seed}
+    else:
+        provenance = _from_file(module, weights, f"small:{name}")
+    mean, std = _normalisation(mean, std)
+    return Network(
+        module,
+        name=name,
+        mean=mean,
+        std=std,
+        preprocessing=Preprocessing(crop=size, resize=size, channels=channels),
+        provenance={"source": f"small:{name}", **provenance},
+    )
+
+
+def _from_file(module: nn.Module, weights: str, where: str) -> dict[str, Any]:
+    """Fit a file's weights; its name and digest, and never its folder, go into the provenance."""
+    fit(module, weights, where)
+    return {"weights": Path(weights).name, "weights_sha256": file_digest(weights)}
+
+
+def _torchvision_names() -> list[str]:
+    from torchvision import models
+
+    return [str(name) for name in models.list_models(module=models)]
+
+
+def _normalisation(mean: list[float] | None, std: list[float] | None) -> tuple[list[float], list[float]]:
+    """What was said of mean and std; what was not leaves pixels as they are."""
+    n = len(mean or std or [0.0])
+    return mean or [0.0] * n, std or [1.0] * n
+
+
+@contextmanager
+def _import_path(folder: Path) -> Iterator[None]:
+    """The user's folder is importable inside, so that a file finds its neighbours."""
+    entry = str(folder.resolve())
+    sys.path.insert(0, entry)
+    try:
+        yield
+    finally:
+        sys.path.remove(entry)
+
+
+def _import(where: str, file: Path | None, shown: str) -> Any:
+    if file is not None and not file.is_file():
+        raise ModelError(f"{shown}: there is no file {str(file)!r}")
+    try:
+        if file is None:
+            return importlib.import_module(where)
+        specification = importlib.util.spec_from_file_location(f"_user_{file.stem}", file)
+        assert specification is not None
+        assert specification.loader is not None
+        module = importlib.util.module_from_spec(specification)
+        sys.modules[specification.name] = module  # dataclasses and pickling look themselves up there
+        specification.loader.exec_module(module)
+    except Exception as error:  # the user's code may raise anything
+        raise ModelError(f"{shown} cannot be imported ({type(error).__name__}: {_brief(error)})") from error
+    return module
+
+
+def _call(module: Any, function: str, shown: str) -> Any:
+    if not hasattr(module, function):
+        public = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        raise ModelError(f"{shown}: {unknown('function', function, public)}")
+    try:
+        return getattr(module, function)()
+    except ManifoldscopeError:
+        raise
+    except Exception as error:  # the user's code may raise anything
+        raise ModelError(f"{shown} failed ({type(error).__name__}: {_brief(error)})") from error
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__

@@ -1,0 +1,274 @@
+"""Activations: which tensor of which call, and that nothing else is disturbed."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from manifoldscope.errors import DataError, GeometryError, ModelError
+from manifoldscope.geometry.manifold import ClassManifold
+from manifoldscope.vision.activations import (
+    activations,
+    layer_table,
+    load_manifolds,
+    load_points,
+    n_features,
+    save_manifolds,
+)
+from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.network import Network, Preprocessing
+from manifoldscope.vision.sources import network
+
+GREY = Preprocessing(channels=1)
+
+
+@pytest.fixture
+def images() -> ImageSet:
+    pixels = torch.rand(7, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    return ImageSet.of(pixels, [2, 0, 2, 0, 0, 2, 0], class_names=["cat", "dog", "emu"])
+
+
+def pixels_of(images: ImageSet, label: int) -> Tensor:
+    return torch.stack([images.read(int(i)) for i in (images.labels == label).nonzero()])
+
+
+def test_one_manifold_per_layer_and_class_in_the_order_of_the_images(images: ImageSet) -> None:
+    module = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 5)).train()
+    net = Network(module, mean=(0.4,), std=(0.2,), preprocessing=GREY)
+    found = activations(net, images, layers=["3", "0"], batch_size=2)
+    assert [(m.layer, m.label, m.name) for m in found] == [
+        ("3", 0, "cat"),
+        ("3", 2, "emu"),
+        ("0", 0, "cat"),
+        ("0", 2, "emu"),
+    ]
+    expected = module[0](net.normalise(pixels_of(images, 2))).flatten(1)
+    torch.testing.assert_close(found[3].points, expected.detach())
+    assert found[3].points.dtype == torch.float32
+    assert module.training
+    assert not any(child._forward_hooks or child._forward_pre_hooks for child in module.modules())
+
+
+def test_an_in_place_layer_does_not_overwrite_what_came_before_it(images: ImageSet) -> None:
+    module = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(108, 5))
+    before, after = activations(Network(module, preprocessing=GREY), images.of_class(0), layers=["0", "1"])
+    assert before.points.min() < 0
+    assert torch.equal(before.points.clamp(min=0), after.points)
+
+
+class Twice(nn.Module):
+    """Calls one layer two times, and has one that it never calls, one without a tensor, and one with several."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.square = nn.Linear(64, 64)
+        self.unused = nn.Linear(2, 2)
+        self.word = Word()
+        self.pair = Pair()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.word()
+        return self.square(self.pair(self.square(x.flatten(1)))[0])[:, :4]
+
+
+class Word(nn.Module):
+    def forward(self) -> str:
+        return "no tensor"
+
+
+class Pair(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return 2 * x, x
+
+
+def test_a_module_that_is_called_twice(images: ImageSet) -> None:
+    module = Twice()
+    net = Network(module, preprocessing=GREY)
+    one = images.of_class(0)
+    first = module.square(pixels_of(images, 0).flatten(1))
+    layers = ["square", "square@0", "square@1", "penultimate", "pair"]
+    last, zeroth, second, penultimate, pair = (m.points for m in activations(net, one, layers=layers, batch_size=3))
+    torch.testing.assert_close(zeroth, first.detach())
+    torch.testing.assert_close(penultimate, 2 * first.detach())
+    torch.testing.assert_close(pair, 2 * first.detach())
+    assert torch.equal(last, second)
+    torch.testing.assert_close(last, module.square(2 * first).detach())
+    table = {layer.name: layer for layer in layer_table(net, (1, 8, 8))}
+    assert list(table) == ["square@0", "pair", "square@1", "penultimate"]
+    assert table["penultimate"].type == "input of square"
+    for layer, message in (
+        ("square@2", r"is called 2 times, so 'square@2' does not exist"),
+        ("unused", "'unused' is there but is not executed"),
+        ("word", "gives no tensor"),
+        ("sqare", "no layer 'sqare'; did you mean 'square'"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            activations(net, one, layers=[layer])
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "size"),
+    [
+        ("torchvision:resnet18", 512, 64),
+        ("torchvision:vgg11", 4096, 32),
+        ("torchvision:squeezenet1_1", 512, 64),
+        ("torchvision:densenet121", 1024, 32),
+        ("torchvision:convnext_tiny", 768, 64),
+        ("torchvision:mobilenet_v3_small", 1024, 64),
+        ("timm:vit_tiny_patch16_224", 192, 224),
+    ],
+)
+def test_penultimate_is_what_the_classifier_reads(name: str, width: int, size: int) -> None:
+    net = network(name, crop=size)
+    net.module.eval()
+    photographs = ImageSet.of(torch.rand(2, 3, size, size), [0, 0])
+    (found,) = activations(net, photographs)
+    assert found.points.shape == (2, width)
+    heads = [m for m in net.module.modules() if isinstance(m, nn.Linear)]
+    with torch.no_grad():
+        answer = net(photographs.raw.pixels)
+        if heads:
+            torch.testing.assert_close(heads[-1](found.points), answer)
+        else:  # SqueezeNet: its last convolution reads what is averaged here
+            features = net.module.features(net.normalise(photographs.raw.pixels))
+            torch.testing.assert_close(found.points, features.mean(dim=(2, 3)))
+
+
+class Functional(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(3, 64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.flatten(1), self.weight)
+
+
+def test_a_head_without_modules_is_explained(images: ImageSet) -> None:
+    with pytest.raises(ModelError, match="executes no linear layer and no convolution as a module"):
+        activations(Network(Functional(), preprocessing=GREY), images)
+
+
+class Poison(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x > 0.999 * x.max(), torch.nan, x)
+
+
+def test_nan_names_the_network_and_the_layer_and_leaves_no_hooks(images: ImageSet) -> None:
+    module = nn.Sequential(nn.Flatten(), Poison(), nn.Linear(64, 2)).train()
+    with pytest.raises(ModelError, match=r"mine: layer '1' gives NaN or infinity for .* images"):
+        activations(Network(module, name="mine", preprocessing=GREY), images, layers=["1"])
+    assert module.training
+    assert not any(child._forward_hooks for child in module.modules())
+
+
+class FailsLater(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 2)
+        self.left = 4
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.left -= 1
+        if not self.left:
+            raise KeyError("later")
+        return self.linear(x.flatten(1))
+
+
+def test_hooks_and_modes_are_put_back_after_an_error(images: ImageSet) -> None:
+    module = FailsLater().train()
+    with pytest.raises(KeyError):
+        activations(Network(module, preprocessing=GREY), images, layers=["linear"], batch_size=2)
+    assert module.training
+    assert module.linear.weight.requires_grad
+    assert not module.linear._forward_hooks
+
+
+def test_what_cannot_be_asked_for(images: ImageSet) -> None:
+    net = Network(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), name="mine", preprocessing=GREY)
+    for layers, message in (([], "no layer was asked for"), (["1", "1"], "listed twice"), ("1", "a list of names")):
+        with pytest.raises(ModelError, match=message):
+            activations(net, images, layers=layers)
+    with pytest.raises(DataError, match="no images"):
+        activations(net, images.subset([]))
+    with pytest.raises(ModelError, match=r"mine cannot take images of shape \(1, 9, 9\): mat1 and mat2"):
+        activations(net, ImageSet.of(torch.rand(1, 1, 9, 9), [0]))
+    with pytest.raises(ModelError, match="images of any size; give the"):
+        layer_table(net)
+
+
+def test_features_are_counted_from_one_image() -> None:
+    net = network("small:cnn", channels=1, size=28)
+    assert n_features(net, ["flatten", "penultimate", "conv1"], torch.rand(1, 28, 28)) == {
+        "flatten": 3136,
+        "penultimate": 128,
+        "conv1": 32 * 14 * 14,
+    }
+
+
+def test_wrappers_that_lose_hooks_are_looked_through(images: ImageSet) -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    plain = activations(Network(module, preprocessing=GREY), images, layers=["1"])
+    for wrapped in (nn.DataParallel(module), torch.compile(module)):
+        found = activations(Network(wrapped, preprocessing=GREY), images, layers=["1"])
+        assert all(torch.equal(a.points, b.points) for a, b in zip(plain, found, strict=True))
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def test_manifolds_survive_a_file(tmp_path: Path, images: ImageSet) -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    found = activations(Network(module, preprocessing=GREY), images, layers=["penultimate", "1"])
+    save_manifolds(tmp_path / "m.safetensors", found)
+    for loaded in (load_manifolds(tmp_path / "m.safetensors"), load_points(tmp_path / "m.safetensors")):
+        for one, other in zip(found, loaded, strict=True):
+            assert torch.equal(one.points, other.points)
+            assert (one.label, one.layer, one.name) == (other.label, other.layer, other.name)
+    (tmp_path / "torn.safetensors").write_bytes(b"torn")
+    with pytest.raises(DataError, match="cannot be read as saved manifolds"):
+        load_manifolds(tmp_path / "torn.safetensors")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+def test_recordings_become_manifolds(tmp_path: Path, dtype: type) -> None:
+    points = np.arange(30).reshape(6, 5).astype(dtype)
+    np.save(tmp_path / "p.npy", points)
+    np.save(tmp_path / "l.npy", np.array(["face", "house", "face", "face", "house", "face"]))
+    (whole,) = load_points(tmp_path / "p.npy")
+    assert (whole.label, whole.n_points, whole.n_features) == (-1, 6, 5)
+    faces, houses = load_points(tmp_path / "p.npy", tmp_path / "l.npy")
+    assert (faces.name, faces.label, houses.name, houses.label) == ("face", 0, "house", 1)
+    np.testing.assert_array_equal(houses.points.numpy(), points[[1, 4]])
+    np.savez(tmp_path / "p.npz", points=points, labels=[7, 7, 7, 3, 3, 3])
+    assert [m.label for m in load_points(tmp_path / "p.npz")] == [3, 7]
+
+
+def test_points_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "p.npy", np.full((3, 2), np.nan))
+    with pytest.raises(GeometryError, match=r"p\.npy: 3 of 3 points hold NaN"):
+        load_points(tmp_path / "p.npy")
+    np.save(tmp_path / "p.npy", np.ones((3, 2)))
+    np.save(tmp_path / "l.npy", np.ones(4))
+    with pytest.raises(DataError, match="one whole number or text for each of the 3 points"):
+        load_points(tmp_path / "p.npy", tmp_path / "l.npy")
+    np.savez(tmp_path / "q.npz", data=np.ones(3))
+    with pytest.raises(DataError, match="no array `points`; it has: data"):
+        load_points(tmp_path / "q.npz")
+    np.save(tmp_path / "o.npy", np.array([{}], dtype=object))
+    (tmp_path / "pickle.npy").write_bytes(pickle.dumps([1]))
+    for name in ("o.npy", "pickle.npy"):
+        with pytest.raises(DataError, match="pickled objects, which could run code"):
+            load_points(tmp_path / name)
+    with pytest.raises(DataError, match="no such file"):
+        load_points(tmp_path / "gone.npy")
+
+
+def test_manifolds_are_the_geometry_rooms_own(images: ImageSet) -> None:
+    net = Network(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), preprocessing=GREY)
+    assert all(isinstance(manifold, ClassManifold) for manifold in activations(net, images))

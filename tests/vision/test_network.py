@@ -1,0 +1,151 @@
+"""Network: preprocessing, normalisation, and finding a module as it was left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.models import ResNet18_Weights
+
+from manifoldscope.errors import DataError, ModelError
+from manifoldscope.vision.images import FileImages, ImageSet
+from manifoldscope.vision.network import Network, Preprocessing, logits, seeded, undisturbed
+
+
+@pytest.fixture
+def photograph(tmp_path: Path) -> Path:
+    """A 500 x 375 image with structure at every scale."""
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((500, 375), Image.Resampling.BICUBIC).save(tmp_path / "x.png")
+    return tmp_path / "x.png"
+
+
+def test_preprocessing_equals_torchvisions_own_on_a_photograph(photograph: Path) -> None:
+    transforms = ResNet18_Weights.IMAGENET1K_V1.transforms()
+    raw = FileImages([photograph]).read(0)
+    network = Network(nn.Identity(), mean=transforms.mean, std=transforms.std, preprocessing=Preprocessing(224, 256))
+    seen = network.normalise(network.preprocessing(raw)[None])[0]
+    with Image.open(photograph) as opened:
+        levels = (transforms(opened) - seen).abs() * torch.tensor(transforms.std).view(3, 1, 1) * 255
+    # both round resized pixels to whole levels; a few land on the other side of a half
+    assert levels.max() < 1.01
+    assert (levels > 0.01).float().mean() < 0.01
+
+
+def test_an_image_of_the_crop_size_is_never_rescaled() -> None:
+    image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
+    torch.testing.assert_close(Preprocessing(crop=32, resize=40)(image), image / 255, rtol=0, atol=0)
+
+
+def test_grey_becomes_colour_and_colour_grey_also_in_batches() -> None:
+    grey, colour = torch.rand(1, 6, 6), torch.rand(3, 6, 6)
+    assert torch.equal(Preprocessing(channels=3)(grey), grey.expand(3, 6, 6))
+    luminance = (colour * torch.tensor([0.2989, 0.587, 0.114]).view(3, 1, 1)).sum(0, keepdim=True)
+    torch.testing.assert_close(Preprocessing(channels=1)(colour), luminance, rtol=0, atol=2e-4)  # published rounding
+    for channels, image in ((3, grey), (1, colour)):
+        step = Preprocessing(crop=4, channels=channels)
+        assert torch.equal(step(torch.stack([image, image]))[1], step(image))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"channels": 2}, "channels = 2"),
+        ({"crop": 0}, "crop = 0"),
+        ({"crop": 224, "resize": 200}, r"resize = 200: expected at least the crop \(224\)"),
+    ],
+)
+def test_preprocessing_that_cannot_be_is_refused(settings: dict[str, int], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        Preprocessing(**settings)
+
+
+def test_normalisation_is_checked() -> None:
+    with pytest.raises(ModelError, match="one value a channel"):
+        Network(nn.Identity(), mean=(0.5, 0.5), std=(1, 1))
+    with pytest.raises(ModelError, match="must be positive"):
+        Network(nn.Identity(), mean=(0.5,), std=(0,))
+
+
+def test_images_of_many_sizes_need_a_crop(tmp_path: Path) -> None:
+    for name, size in (("a.png", (5, 5)), ("b.png", (6, 5))):
+        Image.new("RGB", size).save(tmp_path / name)
+    names = ["a.png", "b.png"]
+    images = ImageSet(FileImages(names, tmp_path), torch.tensor([0, 0]), names, {0: "x"})
+    with pytest.raises(DataError, match=r"differ in size .* give the network a crop size"):
+        Network(nn.Identity()).pixels(images)
+    assert Network(nn.Identity(), preprocessing=Preprocessing(crop=4)).pixels(images).shape == (2, 3, 4, 4)
+
+
+def test_anything_but_logits_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"gives shape \(2, 3, 4, 4\) for 2 images; expected logits"):
+        Network(nn.Identity())(torch.rand(2, 3, 4, 4))
+
+
+class Restless(nn.Module):
+    """Changes one buffer in place and replaces another, whatever the mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 2)
+        self.bn = nn.BatchNorm1d(2)
+        self.register_buffer("count", torch.zeros(1))
+        self.register_buffer("mean", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.count += 1
+        self.mean = self.mean + 1
+        return self.bn(self.linear(x.flatten(1)))
+
+
+def test_a_network_is_found_as_it_was_left_also_after_an_error() -> None:
+    module = Restless()
+    module.bn.eval()
+    module.linear.bias.requires_grad_(False)
+    module.linear.weight.grad = torch.ones(2, 4)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+
+    def attack_that_fails() -> None:
+        with undisturbed(Network(module)) as network:
+            assert not module.training
+            network(torch.rand(1, 1, 2, 2, requires_grad=True)).sum().backward()
+            raise ZeroDivisionError
+
+    with pytest.warns(UserWarning, match="changed the buffer"), pytest.raises(ZeroDivisionError):
+        attack_that_fails()
+    assert module.training
+    assert not module.bn.training
+    assert module.linear.weight.requires_grad
+    assert not module.linear.bias.requires_grad
+    assert torch.equal(module.linear.weight.grad, torch.ones(2, 4))
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_nan_in_a_buffer_is_no_change() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4))
+    module[1].running_mean.fill_(torch.nan)
+    with undisturbed(Network(module)) as network:
+        network(torch.rand(2, 1, 2, 2))
+
+
+def test_logits_do_not_depend_on_the_batch_size() -> None:
+    images = ImageSet.of(torch.rand(5, 1, 2, 2), [0] * 5)
+    network = Network(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), preprocessing=Preprocessing(channels=1))
+    torch.testing.assert_close(logits(network, images, batch_size=2), logits(network, images))
+
+
+def test_seeded_weights_repeat_and_leave_the_global_stream_alone() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    with seeded(0, "a"):
+        one = torch.rand(3)
+    assert torch.equal(torch.rand(1), expected)
+    with seeded(0, "a"):
+        assert torch.equal(torch.rand(3), one)
+    with seeded(0, "b"):
+        assert not torch.equal(torch.rand(3), one)

@@ -1,0 +1,200 @@
+"""Sources of networks."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+import torch
+from torchvision import models
+
+from manifoldscope.errors import ModelError, StudyError
+from manifoldscope.registry import Entry
+from manifoldscope.vision.datasets import images
+from manifoldscope.vision.network import logits
+from manifoldscope.vision.sources import SOURCES, network
+
+
+@pytest.mark.parametrize("entry", list(SOURCES), ids=lambda entry: entry.name)
+def test_every_source_is_documented_typed_and_offers_nearest_settings(entry: Entry) -> None:
+    assert entry.summary
+    assert {"weights", "mean", "std", "seed"} <= set(entry.settings.model_fields)
+    with pytest.raises(StudyError, match="did you mean 'weights'"):
+        network(f"{entry.name}:x", wieghts="DEFAULT")
+    with pytest.raises(StudyError, match="mean = 'half'"):
+        network(f"{entry.name}:x", mean="half")
+
+
+def test_a_network_must_say_where_it_is_from() -> None:
+    with pytest.raises(ModelError, match="did you mean 'torchvision:resnet50'"):
+        network("resnet50")
+    with pytest.raises(StudyError, match="did you mean 'torchvision'"):
+        network("torchvison:resnet50")
+    with pytest.raises(ModelError, match=r"no network 'resnet51'; did you mean .*'resnet50'"):
+        network("torchvision:resnet51")
+    with pytest.raises(ModelError, match=r"did you mean .*'resnet20'"):
+        network("small:resnet21")
+    with pytest.raises(ModelError, match="timm: there is no network"):
+        network("timm:resnet51x")
+
+
+def test_torchvision_at_random_is_seeded_and_preprocessed_like_its_weights() -> None:
+    state = torch.get_rng_state()
+    one, same, other = (network("torchvision:squeezenet1_1", seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), state)
+    first = [next(made.module.parameters()) for made in (one, same, other)]
+    assert torch.equal(first[0], first[1])
+    assert not torch.equal(first[0], first[2])
+    assert (one.name, one.class_names) == ("squeezenet1_1", None)
+    assert (one.preprocessing.crop, one.preprocessing.resize, one.mean) == (224, 256, (0.485, 0.456, 0.406))
+    assert one.provenance["weights"] == "random"
+
+
+def test_torchvision_from_a_file(tmp_path: Path) -> None:
+    source = models.squeezenet1_1()
+    torch.save(source.state_dict(), tmp_path / "squeeze.pt")
+    made = network("torchvision:squeezenet1_1", weights=str(tmp_path / "squeeze.pt"), mean=[0.5] * 3, std=[0.5] * 3)
+    assert torch.equal(made.module.features[0].weight, source.features[0].weight)
+    assert made.class_names is not None
+    assert made.class_names[0] == "tench"
+    assert made.mean == (0.5, 0.5, 0.5)
+    assert made.provenance["weights"] == "squeeze.pt"
+    assert str(tmp_path) not in str(made.provenance)
+    assert len(made.provenance["weights_sha256"]) == 64
+    with pytest.raises(ModelError, match=r"do not fit torchvision:resnet18.*missing.*unexpected"):
+        network("torchvision:resnet18", weights=str(tmp_path / "squeeze.pt"))
+
+
+def test_torchvision_weights_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = models.mobilenet_v3_small().state_dict()
+    seen = {}
+
+    def get_state_dict(self: models.MobileNet_V3_Small_Weights, **settings: object) -> dict[str, torch.Tensor]:
+        seen.update(settings)
+        return state
+
+    monkeypatch.setattr(models.MobileNet_V3_Small_Weights, "get_state_dict", get_state_dict)
+    for name in ("DEFAULT", "IMAGENET1K_V1", "MobileNet_V3_Small_Weights.IMAGENET1K_V1"):
+        made = network("torchvision:mobilenet_v3_small", weights=name)
+        assert made.provenance["weights"] == "IMAGENET1K_V1"
+        assert seen["weights_only"] is True
+    with pytest.raises(ModelError, match="'IMAGENET1K_V9' is neither a file nor one of IMAGENET1K_V1"):
+        network("torchvision:mobilenet_v3_small", weights="IMAGENET1K_V9")
+
+    def offline(*_: object, **__: object) -> None:
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(models.MobileNet_V3_Small_Weights, "get_state_dict", offline)
+    with pytest.raises(ModelError, match=r"could not be downloaded .*no route to host.* give the file as weights"):
+        network("torchvision:mobilenet_v3_small", weights="DEFAULT")
+
+
+def test_two_recipes_of_one_architecture_resize_differently() -> None:
+    assert models.ResNet50_Weights.DEFAULT.transforms().resize_size == [232]
+    made = network("torchvision:resnet50")
+    assert made.preprocessing.resize == 256
+    assert made.provenance["preprocessing"] == "ResNet50_Weights.IMAGENET1K_V1"
+    assert network("torchvision:resnet50", resize=232).preprocessing.resize == 232
+
+
+def test_timm_brings_its_own_preprocessing(tmp_path: Path) -> None:
+    made = network("timm:mobilenetv3_small_050", n_classes=5)
+    steps = made.preprocessing
+    assert (steps.crop, steps.resize, steps.interpolation) == (224, 256, "bicubic")
+    torch.save(made.module.state_dict(), tmp_path / "w.pt")
+    again = network("timm:mobilenetv3_small_050", n_classes=5, weights=str(tmp_path / "w.pt"), seed=1)
+    assert torch.equal(next(again.module.parameters()), next(made.module.parameters()))
+    assert again.class_names is None
+
+
+CODE = """
+import neighbour
+from torch import nn
+
+def make():
+    return nn.Sequential(nn.Flatten(), nn.Linear(neighbour.WIDTH, 3))
+
+def broken():
+    raise RuntimeError("I am broken")
+
+def number():
+    return 3
+"""
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    (tmp_path / "my_models.py").write_text(CODE)
+    (tmp_path / "neighbour.py").write_text("WIDTH = 12")
+    return tmp_path / "my_models.py"
+
+
+def test_a_network_of_ones_own_from_a_file(code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "neighbour", raising=False)
+    path = list(sys.path)
+    made = network(f"python:{code}:make", mean=[0.1, 0.2, 0.3], crop=2)
+    assert sys.path == path
+    assert made(torch.rand(4, 3, 2, 2)).shape == (4, 3)
+    assert (made.name, made.std) == ("make", [1.0, 1.0, 1.0])
+    assert str(code.parent) not in str(made.provenance)
+    again = network(f"python:{code}:make")
+    assert torch.equal(again.module[1].weight, made.module[1].weight)  # seeded
+    torch.save(again.module.state_dict(), code.parent / "w.pt")
+    assert network(f"python:{code}:make", weights=str(code.parent / "w.pt")).provenance["weights"] == "w.pt"
+
+
+def test_a_network_of_ones_own_from_a_package(code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(code.parent)
+    assert network("python:my_models:make").provenance["source"] == "python:my_models:make"
+    for module in ("my_models", "neighbour"):
+        sys.modules.pop(module, None)
+
+
+def test_code_that_fails_is_told_in_one_sentence(code: Path) -> None:
+    for name, message in (
+        (f"{code}:broken", r"python:my_models.py:broken failed \(RuntimeError: I am broken\)"),
+        (f"{code}:number", "gives int; expected a torch.nn.Module or a Network"),
+        (f"{code}:mke", "no function 'mke'; did you mean 'make'"),
+        (f"{code.parent}/gone.py:make", "there is no file"),
+        ("no_such_package:make", "cannot be imported .*no_such_package"),
+        ("make", "expected python:package.module:function"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            network(f"python:{name}")
+
+
+# -- with real weights -------------------------------------------------------------------------------------------------
+
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+
+
+def test_resnet20_reaches_its_known_accuracy(shared_data: Path, shared_weights: Path) -> None:
+    weights = str(shared_weights / "cifar10" / "resnet20-12fca82f.th")
+    made = network("small:resnet20", weights=weights, **IMAGENET)
+    test = images("arrays", root=shared_data / "cifar10-lossless-200.npz")
+    accuracy = (logits(made, test).argmax(dim=1) == test.labels).float().mean()
+    assert accuracy == pytest.approx(0.925, abs=0.006)  # one image of the 200, for another order of rounding
+
+
+def test_resnet50_knows_real_photographs(shared_data: Path, shared_weights: Path) -> None:
+    made = network("torchvision:resnet50", weights=str(shared_weights / "imagenet" / "resnet50.safetensors"))
+    few = images("imagenet", root=shared_data / "imagenet-20", classes=8, images_per_class=3)
+    accuracy = (logits(made, few, batch_size=12).argmax(dim=1) == few.labels).float().mean()
+    assert accuracy > 0.3  # about 0.7 is expected; chance is 0.001
+
+
+def test_a_users_own_network_with_its_weights(shared_data: Path, shared_weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "mnist_a.py").write_text(
+        "from torch import nn\n"
+        "def cnn_a():\n"
+        "    return nn.Sequential(\n"
+        "        nn.Conv2d(1, 16, 4, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 4, 2, 1), nn.ReLU(), nn.Flatten(),\n"
+        "        nn.Linear(1568, 100), nn.ReLU(), nn.Linear(100, 10))\n"
+    )
+    weights = str(shared_weights / "mnist" / "mnist_cnn_a_adv.pth")
+    made = network(f"python:{tmp_path}/mnist_a.py:cnn_a", weights=weights, channels=1)
+    test = images("mnist", root=shared_data / "mnist", images_per_class=200)
+    accuracy = (logits(made, test).argmax(dim=1) == test.labels).float().mean()
+    assert accuracy == pytest.approx(0.963, abs=0.015)  # 3.5 standard errors of 2,000 images
