@@ -1,0 +1,174 @@
+"""Is this evaluation to be trusted? Each check is a row with its evidence.
+
+The rules follow Carlini et al. 2019, "On evaluating adversarial robustness", and Pintor et al. 2022, "Indicators of
+attack failure". A failed check does not stop anything: it is shown beside the result that it puts in doubt.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import polars as pl
+import torch
+from scipy import stats
+from torch.nn import functional as F
+
+from manifoldscope.errors import ModelError
+from manifoldscope.vision.images import ImageSet, batches
+from manifoldscope.vision.network import Network, undisturbed
+
+Row = dict[str, Any]
+
+DETERMINISM_TOLERANCE = 1e-4
+"""Repeated passes may differ by this share of the largest logit."""
+SILENT_SUCCESS = 0.05
+"""Share of images that may be misclassified at some iterate and not at the last."""
+CHANCE_P_VALUE = 0.01
+"""A network is above chance if a fair guesser would do as well with less than this probability."""
+
+
+def check(name: str, passed: bool, value: float | None, expected: str, note: str = "") -> Row:
+    """One row of the table `checks`, but for the model's name."""
+    return {"check": name, "passed": passed, "value": value, "expected": expected, "note": note}
+
+
+def network_checks(network: Network, images: ImageSet, *, batch_size: int = 128) -> list[Row]:
+    """What can be seen of a network without attacking it: inputs, state, outputs, determinism, gradients.
+
+    Args:
+        images: clean images; at most the first `batch_size` are used.
+
+    Raises:
+        ModelError: logits that are NaN or infinite, or not of shape (n, n_classes).
+    """
+    where = next(batches(len(images), batch_size))
+    pixels = network.pixels(images, where).to(network.device)
+    labels = images.labels[where].to(network.device)
+    before = {name: value.clone() for name, value in network.module.state_dict().items()}
+    with undisturbed(network):
+        with torch.no_grad():
+            first, second = network(pixels), network(pixels)
+        if first.ndim != 2 or not torch.isfinite(first).all():
+            raise ModelError(
+                f"{network.name} gives outputs of shape {tuple(first.shape)}"
+                + ("" if torch.isfinite(first).all() else " that hold NaN or infinity")
+                + "; expected finite logits of shape (n, n_classes)"
+            )
+        leaf = pixels.detach().requires_grad_(True)
+        logits = network(leaf)
+        (gradient,) = torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), leaf)
+    changed = [name for name, value in network.module.state_dict().items() if not torch.equal(value, before[name])]
+    low, high = float(pixels.min()), float(pixels.max())
+    scale = max(float(first.abs().max()), torch.finfo(first.dtype).tiny)
+    difference = float((first - second).abs().max()) / scale
+    normalised = bool((first >= 0).all()) and bool(torch.allclose(first.sum(1), torch.ones(len(first)).to(first)))
+    zero = float((gradient.flatten(1).abs().amax(1) == 0).float().mean())
+    certain = float((torch.softmax(first.float(), dim=1).amax(1) == 1).float().mean())
+    return [
+        check("input contract", low >= 0 and high <= 1, high, "pixels in [0, 1]", f"seen: [{low:.3g}, {high:.3g}]"),
+        check("state", not changed, float(len(changed)), "no parameter or buffer changes", ", ".join(changed[:3])),
+        check(
+            "logits",
+            not normalised,
+            None,
+            "unnormalised logits",
+            "outputs lie in [0, 1] and sum to 1: gradients through a softmax vanish; give the logits" * normalised,
+        ),
+        check(
+            "determinism",
+            difference <= DETERMINISM_TOLERANCE,
+            difference,
+            f"repeated passes differ by at most {DETERMINISM_TOLERANCE:g} of the largest logit",
+        ),
+        check(
+            "vanishing gradient",
+            zero == 0,
+            zero,
+            "no image has an all-zero input gradient",
+            f"confidence rounds to 1 in float32 for {certain:.1%} of the images" * (certain > 0),
+        ),
+    ]
+
+
+def above_chance(n_correct: int, n_images: int, n_classes: int) -> tuple[bool, float]:
+    """Whether a fair guesser among n_classes would hardly do as well, and the probability that it would."""
+    p_value = float(stats.binom.sf(n_correct - 1, n_images, 1 / n_classes))
+    return p_value < CHANCE_P_VALUE, p_value
+
+
+def verdict_checks(verdicts: pl.DataFrame) -> list[Row]:
+    """What can be seen in the verdicts of one network: epsilon 0, the curve, silent successes, the noise control."""
+    by = ["threat", "parameters", "strength"]
+    summary = (
+        verdicts.group_by(by)
+        .agg(
+            n=pl.len(),
+            clean=(pl.col("clean_prediction") == pl.col("label")).sum(),
+            last=pl.when(pl.col("survived_last").is_not_null().all()).then(pl.col("survived_last").sum()),
+            any=pl.when(pl.col("survived_any").is_not_null().all()).then(pl.col("survived_any").sum()),
+        )
+        .with_columns(pl.col("n", "clean", "last", "any").cast(pl.Int64))
+        .sort(by)
+    )
+    rows = _epsilon_zero(summary)
+    for (threat, parameters), curve in summary.group_by(["threat", "parameters"], maintain_order=True):
+        for iterate in ("last", "any"):
+            if len(curve) > 1 and not curve[iterate].null_count():
+                rows.append(_curve(curve, str(threat), str(parameters), iterate))
+        if not curve["last"].null_count() and not curve["any"].null_count():
+            rows.append(_silent_success(curve, str(threat)))
+    return rows + _noise_control(summary)
+
+
+def _epsilon_zero(summary: pl.DataFrame) -> list[Row]:
+    zero = summary.filter(pl.col("strength") == 0)
+    if not len(zero):
+        return []
+    gaps = (zero["clean"] - zero["last"]).abs().to_list() + (zero["clean"] - zero["any"]).abs().to_list()
+    gap = max(value for value in gaps if value is not None)
+    return [check("epsilon 0", gap == 0, float(gap), "equals clean accuracy exactly")]
+
+
+def _curve(curve: pl.DataFrame, threat: str, parameters: str, iterate: str) -> Row:
+    ordered = curve.sort("strength")[iterate].to_list()
+    worst = max(0, *(after - before for before, after in pairwise(ordered)))
+    # Starts differ between strengths, so that a borderline image may fall at one and not at the next.
+    allowed = max(1, round(0.01 * curve["n"].to_list()[0]))
+    return check(
+        f"epsilon curve ({threat}, {iterate})",
+        worst <= allowed,
+        float(worst),
+        f"survivors rise by at most {allowed} images from one strength to the next",
+        parameters,
+    )
+
+
+def _silent_success(curve: pl.DataFrame, threat: str) -> Row:
+    gaps = curve.with_columns(share=(pl.col("last") - pl.col("any")) / pl.col("n")).sort("share", descending=True)
+    worst = gaps.row(0, named=True)
+    return check(
+        f"silent success ({threat})",
+        worst["share"] <= SILENT_SUCCESS,
+        worst["share"],
+        f"at most {SILENT_SUCCESS:.0%} of the images fall at some iterate and stand at the last",
+        f"largest at strength {worst['strength']:g}; both verdicts are reported",
+    )
+
+
+def _noise_control(summary: pl.DataFrame) -> list[Row]:
+    """An attack must fell at least as many images as noise in the same ball."""
+    noise = summary.filter((pl.col("threat") == "noise") & (pl.col("strength") > 0))
+    attacks = summary.filter(pl.col("any").is_not_null() | (pl.col("threat") != "noise"))
+    attacks = attacks.with_columns(survived=pl.coalesce("last", "any"))
+    both = attacks.join(noise.select("strength", control="last"), on="strength")
+    return [
+        check(
+            f"random noise ({row['threat']} at {row['strength']:g})",
+            row["survived"] <= row["control"],
+            float(row["survived"] - row["control"]),
+            "fells at least as many images as uniform noise in the same ball",
+            f"{row['survived']} of {row['n']} survive it, and {row['control']} survive noise",
+        )
+        for row in both.filter(pl.col("threat") != "noise").iter_rows(named=True)
+    ]

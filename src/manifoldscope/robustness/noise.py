@@ -1,0 +1,52 @@
+"""Uniform random noise in the L-infinity ball: the control that every attack must beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from manifoldscope.errors import ThreatError
+from manifoldscope.robustness.pgd import check_epsilon, random_start
+from manifoldscope.robustness.threat import THREATS, Target, Threat
+
+
+@THREATS.register("noise")
+@dataclass(frozen=True, kw_only=True)
+class UniformNoise(Threat):
+    """Uniform noise in the L-infinity ball, without any knowledge of the network.
+
+    Attributes:
+        epsilon: half-width of the noise, in pixel units (pixels are in [0, 1]).
+        draws: how many independent draws an image must survive.
+
+    Raises:
+        ThreatError: an impossible value.
+    """
+
+    kind: ClassVar[str] = "noise"
+    strength_setting: ClassVar[str] = "epsilon"
+    iterative: ClassVar[bool] = False
+
+    epsilon: float
+    draws: int = 1
+
+    def __post_init__(self) -> None:
+        check_epsilon(self.epsilon)
+        if self.draws < 1:
+            raise ThreatError(f"draws = {self.draws}; expected at least 1")
+
+    @property
+    def passes(self) -> int:
+        return self.draws
+
+    def perturb(self, target: Target, generator: torch.Generator) -> None:
+        for _ in range(self.draws):
+            images = target.of_active(random_start(target.whole, self.epsilon, generator))
+            target.conclude(images)
+            target.standing(images)
+
+    def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
+        return (perturbed - clean).abs().flatten(1).amax(1) - self.epsilon

@@ -1,0 +1,112 @@
+"""The checks: a sound network raises no flag, and each network broken on purpose raises its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+import torch
+from torch import nn
+
+from manifoldscope.errors import ModelError
+from manifoldscope.robustness import PGD, UniformNoise, evaluate
+from manifoldscope.robustness.checks import above_chance, network_checks, verdict_checks
+from tests.robustness.networks import fitted, images
+
+
+@pytest.fixture(scope="module")
+def known():
+    drawn = images()
+    return fitted(drawn), drawn
+
+
+def flagged(rows):
+    return {row["check"] for row in rows if not row["passed"]}
+
+
+def test_a_sound_network_raises_no_flag(known):
+    network, drawn = known
+    assert flagged(network_checks(network, drawn)) == set()
+
+
+class Rounded(nn.Module):
+    """Logits so large that the softmax is 1 in float32, and the gradient of the loss is nought."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, pixels):
+        return 1e4 * self.inner(pixels)
+
+
+class Noisy(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, pixels):
+        logits = self.inner(pixels)
+        return logits + torch.randn_like(logits)
+
+
+@pytest.mark.parametrize(
+    ("broken", "flag"),
+    [
+        (lambda inner: nn.Sequential(inner, nn.Softmax(dim=1)), "logits"),
+        (Rounded, "vanishing gradient"),
+        (Noisy, "determinism"),
+    ],
+)
+def test_a_broken_network_raises_its_flag(known, broken, flag):
+    network, drawn = known
+    assert flag in flagged(network_checks(replace(network, module=broken(network.module)), drawn))
+
+
+def test_nan_is_an_error(known):
+    network, drawn = known
+    network = replace(network, std=(1e-45,) * 3)
+    with pytest.raises(ModelError, match="NaN or infinity"):
+        network_checks(network, drawn)
+
+
+def test_verdicts_of_a_sound_evaluation_raise_no_flag(known):
+    network, drawn = known
+    threats = [PGD(epsilon=epsilon, steps=10) for epsilon in (0, 0.05, 0.1, 0.3)] + [UniformNoise(epsilon=0.1)]
+    rows = verdict_checks(evaluate(network, drawn, threats).table)
+    assert {row["check"] for row in rows} == {
+        "epsilon 0",
+        "epsilon curve (pgd, last)",
+        "epsilon curve (pgd, any)",
+        "silent success (pgd)",
+        "random noise (pgd at 0.1)",
+    }
+    assert flagged(rows) == set()
+
+
+def test_a_rising_curve_and_silent_successes_are_flagged(known):
+    network, drawn = known
+    table = evaluate(network, drawn, [PGD(epsilon=e) for e in (0, 0.1, 0.3)]).table
+    upside_down = table.with_columns(
+        survived_last=pl.col("strength") > 0.2, survived_any=pl.lit(False), clean_prediction=pl.col("label")
+    )
+    assert flagged(verdict_checks(upside_down)) == {
+        "epsilon 0",
+        "epsilon curve (pgd, last)",
+        "silent success (pgd)",
+    }
+
+
+def test_an_attack_weaker_than_noise_is_flagged(known):
+    network, drawn = known
+    table = evaluate(network, drawn, [PGD(epsilon=0.3), UniformNoise(epsilon=0.3)]).table
+    swapped = table.with_columns(
+        threat=pl.when(pl.col("threat") == "pgd").then(pl.lit("noise")).otherwise(pl.lit("pgd"))
+    )
+    assert flagged(verdict_checks(swapped)) == {"random noise (pgd at 0.3)"}
+
+
+@pytest.mark.parametrize(("n_correct", "above"), [(0, False), (1, False), (5, False), (30, True)])
+def test_chance_is_judged_by_the_number_of_images(n_correct, above):
+    assert above_chance(n_correct, 50, 10)[0] is above
