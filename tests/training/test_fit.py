@@ -1,0 +1,114 @@
+"""The training loop: it learns, it repeats itself, and adversarial training buys robustness."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from manifoldscope.errors import ModelError, StudyError, ThreatError
+from manifoldscope.robustness import PGD, evaluate
+from manifoldscope.training import OBJECTIVES, fit, state
+from manifoldscope.training.fit import one_cycle
+from manifoldscope.vision.datasets import images
+from manifoldscope.vision.network import Network, Preprocessing
+from manifoldscope.vision.small import build
+
+
+@pytest.fixture(scope="module")
+def digits():
+    drawn = images("digits", images_per_class=60)
+    return drawn.subset(range(0, 600, 2)), drawn.subset(range(1, 600, 2))
+
+
+def network(seed=0):
+    module = build("cnn", channels=1, size=8, n_classes=10, seed=seed)
+    return Network(module, preprocessing=Preprocessing(channels=1))
+
+
+def objective(name, **settings):
+    return OBJECTIVES[name].target(**settings)
+
+
+@pytest.fixture(scope="module")
+def natural(digits):
+    made = network()
+    history = fit(made, digits[0], objective("natural"), epochs=20, batch_size=50)
+    return made, history
+
+
+def test_natural_training_learns_the_digits(natural, digits):
+    made, history = natural
+    assert [epoch.epoch for epoch in history] == list(range(1, 21))
+    assert history[-1].loss < history[0].loss / 4
+    verdicts = evaluate(made, digits[1], PGD(epsilon=0))
+    assert verdicts.clean_accuracy > 0.9
+
+
+def test_adversarial_training_buys_robustness(natural, digits):
+    made = network()
+    fit(made, digits[0], objective("adversarial", epsilon=0.15, steps=5), epochs=25, batch_size=50)
+    threat = PGD(epsilon=0.15, steps=20)
+    assert evaluate(made, digits[1], threat).accuracy > evaluate(natural[0], digits[1], threat).accuracy + 0.2
+
+
+def test_training_repeats_itself_and_leaves_the_global_generator_alone(digits):
+    first, second, other = network(), network(), network()
+    settings = {"epochs": 1, "batch_size": 50}
+    before = torch.random.get_rng_state()
+    fit(first, digits[0], objective("adversarial", epsilon=0.1, steps=1), seed=3, **settings)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.rand(7)  # what others draw must not matter
+    fit(second, digits[0], objective("adversarial", epsilon=0.1, steps=1), seed=3, **settings)
+    fit(other, digits[0], objective("adversarial", epsilon=0.1, steps=1), seed=4, **settings)
+    same = [torch.equal(a, b) for a, b in zip(state(first).values(), state(second).values(), strict=True)]
+    assert all(same)
+    assert not torch.equal(state(first)["conv1.weight"], state(other)["conv1.weight"])
+
+
+def test_the_random_objective_trains_nothing(digits):
+    made = network()
+    before = state(made)
+    assert fit(made, digits[0], objective("random"), epochs=3) == []
+    assert all(torch.equal(before[name], value) for name, value in state(made).items())
+
+
+def test_a_loss_that_diverges_is_an_error(digits):
+    made = network()
+    with torch.no_grad():
+        made.module.dense.weight.fill_(float("nan"))
+    with pytest.raises(ModelError, match="diverged in epoch 1"):
+        fit(made, digits[0], objective("natural"), epochs=1)
+
+
+def test_the_learning_rate_rises_and_falls():
+    rates = [one_cycle(step / 100) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[20] == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"epsilon": 8}, ThreatError, "did you mean 8/255"),
+        ({"epsilon": 0.1, "steps": 0}, StudyError, "steps = 0"),
+        ({"epsilon": 0.1, "ramp": 2}, StudyError, "ramp = 2"),
+    ],
+)
+def test_impossible_settings_are_refused(settings, error, message):
+    with pytest.raises(error, match=message):
+        objective("adversarial", **settings)
+
+
+@pytest.mark.parametrize("entry", list(OBJECTIVES), ids=lambda entry: entry.name)
+def test_every_objective_obeys_the_interface(entry, digits):
+    made = entry.target(**({"epsilon": 0.1} if entry.name == "adversarial" else {}))
+    assert made.passes >= 0
+    assert entry.summary.endswith(".")
+    if made.passes:
+        drawn = digits[0].subset(range(8))
+        net = network()
+        loss = made.loss(net, net.pixels(drawn), drawn.labels, 0.5, torch.Generator().manual_seed(0))
+        loss.backward()
+        assert loss.shape == ()
+        assert all(parameter.grad is not None for parameter in net.module.parameters())
