@@ -1,0 +1,279 @@
+"""Correlations: published values, agreement with SciPy, calibration, degenerate input, and the table of them."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from manifoldscope.errors import StudyError
+from manifoldscope.evidence import associate, associate_frame, association_table, holm
+from manifoldscope.evidence.association import _coefficients, _weighted_ranks
+from manifoldscope.tables import TABLES, conform
+
+PLAIN = {0.0: -0.560, 0.0002: -0.610, 0.0005: -0.636, 0.002: -0.675, 0.005: -0.643}
+PARTIAL = {0.0002: -0.299, 0.0005: -0.363, 0.002: -0.469, 0.005: -0.455}
+NO_DRAWS = {"bootstrap": 0, "permutations": 0}
+
+
+@pytest.fixture(scope="module")
+def published(shared_data: Path) -> pl.DataFrame:
+    return pl.read_csv(shared_data / "thesis" / "resnet50_100_classes.csv")
+
+
+def related(n: int, *, seed: int = 0) -> tuple[Any, Any, Any]:
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal(n)
+    return 0.5 * z + rng.standard_normal(n), 0.5 * z - 0.4 * rng.standard_normal(n), z
+
+
+def test_the_published_correlations(published: pl.DataFrame) -> None:
+    table = associate_frame(published, "pca_dimension", "adversarial_accuracy_percent", by="epsilon")
+    pearson = table.filter(pl.col("method") == "pearson")
+    assert {row["epsilon"]: round(row["coefficient"], 3) for row in pearson.to_dicts()} == PLAIN
+    strongest = pearson.row(by_predicate=pl.col("epsilon") == 0.002, named=True)
+    assert strongest["low"] == pytest.approx(-0.77, abs=0.02)
+    assert strongest["high"] == pytest.approx(-0.55, abs=0.02)
+    assert strongest["p_value"] == pytest.approx(1 / 10_001)  # the smallest that ten thousand permutations can give
+    assert table.columns == ["epsilon", "method", "coefficient", "low", "high", "p_value", "n", "note"]
+
+
+def test_the_published_partial_correlations(published: pl.DataFrame) -> None:
+    wide = published.pivot("epsilon", index=["class_index", "pca_dimension"], values="adversarial_accuracy_percent")
+    for epsilon, expected in PARTIAL.items():
+        table = associate_frame(wide, "pca_dimension", str(epsilon), controls=["0.0"], bootstrap=0, permutations=0)
+        assert table.filter(pl.col("method") == "partial")["coefficient"].round(3).to_list() == [expected]
+    plain = associate(wide["pca_dimension"], wide["0.002"], **NO_DRAWS)
+    assert plain.analytic_p_value == pytest.approx(1.29e-14, rel=0.005)
+
+
+@pytest.mark.parametrize("method", ["pearson", "spearman"])
+def test_agrees_with_scipy(method: Any) -> None:
+    x, y, _ = related(30)
+    y = y.round(1)  # ties
+    expected = {"pearson": stats.pearsonr, "spearman": stats.spearmanr}[method](x, y)
+    result = associate(x, y, method=method, **NO_DRAWS)
+    assert result.coefficient == pytest.approx(expected.statistic)
+    assert result.analytic_p_value == pytest.approx(expected.pvalue)
+    assert math.isnan(result.p_value)
+
+
+@pytest.mark.parametrize("method", ["pearson", "spearman"])
+@pytest.mark.parametrize("n_controls", [1, 3])
+def test_a_partial_correlation_is_that_of_the_residuals(method: Any, n_controls: int) -> None:
+    x, y, z = related(40)
+    rng = np.random.default_rng(1)
+    controls = {f"z{i}": z + i * rng.standard_normal(40) for i in range(n_controls)}
+    rank = stats.rankdata if method == "spearman" else np.asarray
+    design = np.column_stack([np.ones(40), *(rank(control) for control in controls.values())])
+    left = [rank(v) - design @ np.linalg.lstsq(design, rank(v), rcond=None)[0] for v in (x, y)]
+    result = associate(x, y, method=method, controls=controls, **NO_DRAWS)
+    assert result.coefficient == pytest.approx(np.corrcoef(*left)[0, 1])
+    assert result.degrees_of_freedom == 40 - n_controls - 2
+    assert result.controls == tuple(controls)
+
+
+def test_weighted_ranks_are_the_ranks_of_the_repeated_values() -> None:
+    rng = np.random.default_rng(2)
+    row, weights = rng.integers(0, 5, 12).astype(float), rng.integers(0, 3, (6, 12)).astype(float)
+    for draw, ranks in zip(weights.astype(int), _weighted_ranks(row, weights), strict=True):
+        assert np.repeat(ranks, draw).tolist() == stats.rankdata(np.repeat(row, draw)).tolist()
+
+
+@pytest.mark.parametrize("method", ["pearson", "spearman"])
+def test_weights_are_repetitions(method: Any) -> None:
+    x, y, z = related(15)
+    weights = np.random.default_rng(3).multinomial(15, np.full(15, 1 / 15), size=5)
+    weighted = _coefficients(np.stack([x, y, z]), weights.astype(float), method)
+    for draw, coefficient in zip(weights, weighted, strict=True):
+        rx, ry, rz = (np.repeat(v, draw) for v in (x, y, z))
+        assert coefficient == pytest.approx(
+            associate(rx, ry, method=method, controls={"z": rz}, **NO_DRAWS).coefficient
+        )
+
+
+@given(seed=st.integers(0, 1000), scale=st.sampled_from([1e-9, -3.0, 1e9]), shift=st.floats(-1e3, 1e3))
+@settings(max_examples=20, deadline=None)
+def test_units_and_order_change_nothing_but_the_sign(seed: int, scale: float, shift: float) -> None:
+    x, y, z = related(12, seed=seed)
+    before = associate(x, y, controls={"z": z}, bootstrap=0, permutations=200)
+    after = associate(x * scale + shift * abs(scale), y, controls={"z": -z}, bootstrap=0, permutations=200)
+    assert after.coefficient == pytest.approx(math.copysign(1, scale) * before.coefficient, abs=1e-9)
+    assert after.p_value == before.p_value
+    order = np.random.default_rng(seed).permutation(12)
+    assert associate(x[order], y[order], controls={"z": z[order]}, **NO_DRAWS).coefficient == pytest.approx(
+        before.coefficient
+    )
+
+
+def test_p_values_and_intervals_are_calibrated() -> None:
+    rejected = covered = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        z = rng.standard_normal(20)
+        x, y = z + rng.standard_normal(20), z + rng.standard_normal(20)
+        partial = associate(x, y, controls={"z": z}, bootstrap=500, permutations=500)
+        rejected += partial.p_value <= 0.1
+        covered += partial.low <= 0 <= partial.high
+    assert 6 <= rejected <= 36  # 20 expected; three standard deviations are 13
+    assert covered >= 174  # about 92% of 200 at n = 20, less three standard deviations
+
+
+def test_the_same_seed_gives_the_same_answer_and_another_another() -> None:
+    x, y, _ = related(20)
+    assert associate(x, y, seed=1) == associate(x, y, seed=1)
+    assert associate(x, y, seed=1).low != associate(x, y, seed=2).low
+
+
+@pytest.mark.parametrize("method", ["pearson", "spearman"])
+def test_a_perfect_association(method: Any) -> None:
+    result = associate(np.arange(10), -3.0 * np.arange(10), method=method, permutations=999)
+    assert (result.coefficient, result.low, result.high) == pytest.approx((-1, -1, -1))
+    assert result.p_value == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "controls", "reason"),
+    [
+        ([1, 2, 3], [3, 1, 2], {}, "3 pairs are too few"),
+        ([1, 2, 3, 4], [3, 1, 2, 4], {"z": [1, 0, 2, 1]}, "given controls needs 5"),
+        ([5, 5, 5, 5], [1, 2, 3, 4], {}, "x is 5 for all 4 pairs"),
+        ([1, 2, 3, 4], [0.1, 0.1, 0.1, 0.1], {}, "y is 0.1 for all"),
+        ([1, 2, 3, 4, 5], [2, 1, 5, 3, 4], {"z": [10, 20, 30, 40, 50]}, "z leave nothing"),
+        ([1, 2, math.nan, 4, math.inf], [2, 1, 5, 3, 4], {}, "2 of 5 pairs hold no number and were left out; 3 pairs"),
+    ],
+)
+def test_where_there_is_no_coefficient_the_note_says_why(x: Any, y: Any, controls: Any, reason: str) -> None:
+    result = associate(x, y, controls=controls, bootstrap=50, permutations=50)
+    assert all(math.isnan(v) for v in (result.coefficient, result.low, result.high, result.p_value))
+    assert reason in result.note
+
+
+def test_draws_that_hold_a_constant_are_counted() -> None:
+    accuracy = np.zeros(10)
+    accuracy[3] = 1
+    result = associate(np.arange(10), accuracy, permutations=0)
+    assert "bootstrap draws held a constant" in result.note
+    assert math.isfinite(result.low)
+
+
+def test_impossible_requests_are_refused() -> None:
+    with pytest.raises(StudyError, match="one length"):
+        associate([1, 2, 3, 4], [1, 2, 3])
+    with pytest.raises(StudyError, match="'spearman'"):
+        associate([1, 2], [1, 2], method="spearmen")  # type: ignore[arg-type]
+    with pytest.raises(StudyError, match="confidence"):
+        associate([1, 2], [1, 2], confidence=95)
+    frame = pl.DataFrame({"depth": [1, 2], "word": ["a", "b"]})
+    with pytest.raises(StudyError, match="did you mean 'depth'"):
+        associate_frame(frame, "dept", "word")
+    with pytest.raises(StudyError, match="'word' holds String"):
+        associate_frame(frame, "depth", "word")
+    with pytest.raises(StudyError, match="twice"):
+        associate_frame(frame, "depth", "depth")
+    with pytest.raises(StudyError, match="no rows"):
+        associate_frame(frame.clear().with_columns(word=pl.lit(1.0)), "depth", "word")
+
+
+def test_holm() -> None:
+    assert holm([0.01, math.nan, 0.02, 0.9]).tolist() == pytest.approx([0.03, math.nan, 0.04, 0.9], nan_ok=True)
+    assert holm([]).tolist() == []
+
+
+def tables(models: list[str], *, n_classes: int, strengths: list[float], measures: int = 1) -> dict[str, pl.DataFrame]:
+    rng = np.random.default_rng(0)
+    geometry, robustness = [], []
+    for at, model in enumerate(models):
+        base = {"model": model, "threat": "pgd", "parameters": "steps=10"}
+        for label in range(n_classes):
+            value, clean = 10 + 5 * at + rng.standard_normal(), rng.integers(40, 50)
+            geometry += [
+                {
+                    "model": model,
+                    "layer": "penultimate",
+                    "class_index": label,
+                    "measure": f"m{i}",
+                    "value": value + i * rng.random(),
+                }
+                for i in range(measures)
+            ]
+            for strength in strengths:
+                survived = clean if strength == 0 else rng.binomial(clean, np.clip(0.9 - 0.02 * value, 0.05, 0.95))
+                for iterate in ("last", "any"):
+                    robustness.append(
+                        base
+                        | {"strength": strength, "iterate": iterate, "class_index": label, "n_images": 50}
+                        | {"clean_accuracy": clean / 50, "accuracy": survived / 50, "n_survived": survived}
+                    )
+        geometry.append({"model": model, "layer": "penultimate", "class_index": -1, "measure": "m0", "value": 1e9})
+        geometry.append({**geometry[-2], "threat": "pgd", "strength": 0.1, "value": 1e9})
+    provenance = '{"replicate_of": "net0"}'
+    rows = [{"model": model, "provenance": provenance if "seed" in model else "{}"} for model in models]
+    named = {"geometry": geometry, "robustness": robustness, "models": rows}
+    return {name: conform(name, rows) for name, rows in named.items()}
+
+
+def test_the_table_within_a_network() -> None:
+    given_tables = tables(["net0", "net1"], n_classes=12, strengths=[0.0, 0.1])
+    table = association_table(**given_tables, bootstrap=200, permutations=200)
+    assert table.columns == list(TABLES["associations"].columns)
+    assert set(table["n"]) == {12}  # the whole layer and the attacked images are not classes
+    assert table.filter(pl.col("strength") == 0)["method"].unique().sort().to_list() == ["pearson", "spearman"]
+    assert table.filter(pl.col("method") == "partial")["controls"].unique().to_list() == ["clean_accuracy"]
+    family = table.filter((pl.col("model") == "net0") & (pl.col("method") == "pearson"))
+    assert len(family) == 4
+    assert family["p_adjusted"].to_list() == pytest.approx(holm(family["p_value"]).tolist())
+    geometry = given_tables["geometry"].filter((pl.col("class_index") >= 0) & pl.col("threat").is_null())
+    last = given_tables["robustness"].filter((pl.col("strength") == 0.1) & (pl.col("iterate") == "last"))
+    both = geometry.join(last, on=["model", "class_index"]).filter(pl.col("model") == "net1")
+    row = table.row(
+        by_predicate=(pl.col("model") == "net1")
+        & (pl.col("strength") == 0.1)
+        & (pl.col("iterate") == "last")
+        & (pl.col("method") == "pearson"),
+        named=True,
+    )
+    assert row["coefficient"] == pytest.approx(np.corrcoef(both["value"], both["accuracy"])[0, 1])
+
+
+def test_across_networks_replicates_count_once_and_fewer_than_five_networks_give_no_row() -> None:
+    networks = [f"net{i}" for i in range(5)]
+    many = association_table(
+        **tables([*networks, "net0-seed1"], n_classes=6, strengths=[0.1]), bootstrap=50, permutations=50
+    )
+    across = many.filter(pl.col("model") == "*")
+    assert set(across["n"]) == {5}
+    assert across.filter(pl.col("method") == "pearson")["coefficient"].max() < -0.9
+    few = association_table(**tables(networks[:4], n_classes=6, strengths=[0.1]), bootstrap=50, permutations=50)
+    assert few.filter(pl.col("model") == "*").is_empty()
+
+
+def test_without_a_coefficient_the_row_holds_nulls() -> None:
+    table = association_table(**tables(["net0"], n_classes=3, strengths=[0.1]), bootstrap=50, permutations=50)
+    assert table["n"].unique().to_list() == [3]
+    assert table.select("coefficient", "low", "high", "p_value", "p_adjusted").null_count().row(0) == (6,) * 5
+
+
+def test_two_runs_of_one_threat_are_told_apart() -> None:
+    one = tables(["net0"], n_classes=8, strengths=[0.1])
+    again = one["robustness"].with_columns(parameters=pl.lit("steps=40"))
+    both = one | {"robustness": pl.concat([one["robustness"], again])}
+    table = association_table(**both, methods=("pearson",), bootstrap=50, permutations=50)
+    assert table["threat"].unique().sort().to_list() == ["pgd (steps=10)", "pgd (steps=40)"]
+    with pytest.raises(StudyError, match="pearson"):
+        association_table(**one, methods=("kendall",))  # type: ignore[arg-type]
+
+
+def test_a_whole_study_is_associated_in_seconds() -> None:
+    study = tables(["net0", "net1"], n_classes=100, strengths=[0.1, 0.2, 0.3, 0.4], measures=8)
+    started = time.process_time()
+    assert len(association_table(**study)) == 2 * 4 * 2 * 8 * 3
+    assert time.process_time() - started < 10  # about 3 seconds of one core
