@@ -1,0 +1,265 @@
+"""The tables behind the figures: what a figure shows, as rows, so that nothing has to be read off a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from manifoldscope.report import words
+from manifoldscope.report.chart import plain
+from manifoldscope.report.pictures import CorrelationPicture, ExamplePicture, SpectrumPicture
+
+Reals = NDArray[np.float64]
+
+
+def clean_geometry(geometry: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `geometry` that measure one class on unattacked images and have a finite value."""
+    return geometry.filter(
+        (pl.col("class_index") >= 0)
+        & (pl.col("threat").fill_null("") == "")
+        & pl.col("value").is_not_null()
+        & pl.col("value").is_finite()
+    )
+
+
+def measured(geometry: pl.DataFrame) -> list[tuple[str, str]]:
+    """Every (measure, parameters) that has a value for a class; the PCA dimension comes first."""
+    pairs = clean_geometry(geometry).select("measure", pl.col("parameters").fill_null("")).unique().rows()
+    return sorted(pairs, key=lambda pair: (pair[0] != "pca_dimension", pair))
+
+
+def with_attack(robustness: pl.DataFrame) -> pl.DataFrame:
+    """`robustness` with a column `attack`: the threat, and its parameters where one threat was run in several ways.
+
+    The step size is left out of the comparison, because it usually follows from the strength.
+    """
+    ways = pl.col("parameters").fill_null("").str.replace_all(r"\s*\bstep_size=\S+", "").str.strip_chars()
+    return (
+        robustness.with_columns(ways.alias("_way"))
+        .with_columns(
+            pl.when(pl.col("_way").n_unique().over("threat") > 1)
+            .then(pl.concat_str("threat", pl.lit(" "), "_way"))
+            .otherwise("threat")
+            .alias("attack")
+        )
+        .drop("_way")
+    )
+
+
+def wilson(successes: Reals, trials: Reals, z: float = 1.959964) -> tuple[Reals, Reals]:
+    """The 95% Wilson score interval of a proportion (Wilson 1927); NaN where there were no trials."""
+    trials = np.where(trials > 0, trials, np.nan)
+    share = successes / trials
+    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
+
+
+def _with_interval(table: pl.DataFrame) -> pl.DataFrame:
+    low, high = wilson(reals(table, "n_survived"), reals(table, "n_images"))
+    return table.with_columns(
+        pl.Series("accuracy_low", low, dtype=pl.Float64), pl.Series("accuracy_high", high, dtype=pl.Float64)
+    )
+
+
+def class_accuracy(robustness: pl.DataFrame, *, attack: str | None = None, iterate: str | None = None) -> pl.DataFrame:
+    """Accuracy class by class with its 95% Wilson interval, for one attack (all, if None) and one iterate."""
+    table = with_attack(robustness).filter(pl.col("accuracy").is_not_null() & pl.col("accuracy").is_finite())
+    if attack is not None:
+        table = table.filter(pl.col("attack") == attack)
+    if iterate is not None:
+        table = table.filter(pl.col("iterate") == iterate)
+    columns = ("model", "attack", "strength", "iterate", "class_index", "class_name", "n_images", "n_survived")
+    return _with_interval(table.select(*columns, "accuracy")).sort(
+        "attack", "model", "iterate", "strength", "class_index"
+    )
+
+
+def mean_accuracy(robustness: pl.DataFrame, *, attack: str, iterate: str | None = None) -> pl.DataFrame:
+    """Accuracy over the images of all classes with its 95% Wilson interval: a row a model, strength and iterate."""
+    table = class_accuracy(robustness, attack=attack, iterate=iterate)
+    keys = ("model", "iterate", "strength")
+    pooled = table.group_by(keys).agg(pl.len().alias("n_classes"), pl.col("n_images").sum(), pl.col("n_survived").sum())
+    return _with_interval(pooled.with_columns((pl.col("n_survived") / pl.col("n_images")).alias("accuracy"))).sort(keys)
+
+
+def dimension_beside_accuracy(
+    geometry: pl.DataFrame,
+    robustness: pl.DataFrame,
+    *,
+    layer: str,
+    measure: str = "pca_dimension",
+    parameters: str = "fraction=0.95",
+    attack: str = "pgd",
+    iterate: str = "last",
+) -> pl.DataFrame:
+    """A row a model, strength and class: the value of the measure beside the accuracy with its 95% Wilson interval."""
+    values = clean_geometry(geometry).filter(
+        (pl.col("layer") == layer)
+        & (pl.col("measure") == measure)
+        & (pl.col("parameters").fill_null("") == (parameters or ""))
+    )
+    accuracies = class_accuracy(robustness, attack=attack, iterate=iterate).drop("class_name")
+    return (
+        values.select("model", "layer", "class_index", "class_name", "value", "ceiling", "n_points")
+        .join(accuracies, on=("model", "class_index"), how="inner")
+        .sort("model", "strength", "class_index")
+    )
+
+
+def telling_strengths(table: pl.DataFrame) -> pl.DataFrame:
+    """Of a table of dimension beside accuracy, each network's rows at the strength whose mean accuracy is nearest 50%.
+
+    There classes can differ most. The choice does not look at dimensions; strength 0 is taken only if there is no
+    other, and the smaller strength wins a tie.
+    """
+    means = table.group_by("model", "strength").agg(pl.col("accuracy").mean().alias("mean"))
+    chosen = (
+        means.with_columns(
+            (pl.col("mean") - 0.5).abs().round(9).alias("distance"), (pl.col("strength") == 0).alias("clean")
+        )
+        .sort("model", "clean", "distance", "strength")
+        .group_by("model", maintain_order=True)
+        .first()
+    )
+    return table.join(chosen.select("model", "strength"), on=("model", "strength"), how="semi")
+
+
+def association(
+    associations: pl.DataFrame,
+    *,
+    model: str,
+    layer: str,
+    measure: str,
+    parameters: str,
+    attack: str,
+    strength: float,
+    iterate: str,
+) -> dict[str, Any] | None:
+    """The row of `associations` for one panel, without controls; Pearson before Spearman before any other method."""
+    rows = associations.filter(
+        (pl.col("model") == model)
+        & (pl.col("layer") == layer)
+        & (pl.col("measure") == measure)
+        & (pl.col("parameters").fill_null("") == (parameters or ""))
+        & (pl.col("threat") == attack)
+        & ((pl.col("strength") - strength).abs() < 1e-9)
+        & (pl.col("iterate") == iterate)
+        & (pl.col("controls").fill_null("") == "")
+    ).to_dicts()
+    preference = ("pearson", "spearman")
+    rows.sort(key=lambda row: (preference.index(row["method"]) if row["method"] in preference else 9, row["method"]))
+    return rows[0] if rows else None
+
+
+def comparison_table(
+    geometry: pl.DataFrame,
+    robustness: pl.DataFrame,
+    *,
+    measure: str = "pca_dimension",
+    parameters: str = "fraction=0.95",
+    attack: str = "pgd",
+    iterate: str = "last",
+) -> pl.DataFrame:
+    """A row a network: mean and spread over classes of the measure in each layer, and accuracy at each strength."""
+    values = clean_geometry(geometry).filter(
+        (pl.col("measure") == measure) & (pl.col("parameters").fill_null("") == (parameters or ""))
+    )
+    table = values.select("model").unique()
+    for layer in sorted(values["layer"].unique()):
+        summary = (
+            values.filter(pl.col("layer") == layer)
+            .group_by("model")
+            .agg(
+                pl.col("value").mean().alias(f"{layer}: mean"),
+                pl.col("value").std().alias(f"{layer}: sd over classes"),
+                pl.col("ceiling").max().alias(f"{layer}: ceiling"),
+            )
+        )
+        table = table.join(summary, on="model", how="left")
+    means = mean_accuracy(robustness, attack=attack, iterate=iterate)
+    for value in sorted(means["strength"].unique()):
+        column = means.filter(pl.col("strength") == value).select(
+            "model", pl.col("accuracy").alias(f"accuracy at {words.at_strength(attack, value)}")
+        )
+        table = table.join(column, on="model", how="left")
+    return table.sort("model")
+
+
+def spectra_table(spectra: Sequence[SpectrumPicture]) -> pl.DataFrame:
+    """A row a class spectrum: its size and how its variance is shared out."""
+    rows = []
+    for picture in spectra:
+        share = shares(picture.variances)
+        cumulative = np.cumsum(share)
+        rows.append(
+            {
+                "model": picture.model,
+                "layer": picture.layer,
+                "class_name": picture.class_name,
+                "n_points": picture.n_points,
+                "n_features": picture.n_features,
+                "total_variance": float(picture.variances.sum()),
+                "first_component": float(share[0]) if share.size else None,
+                "first_ten_components": float(cumulative[min(9, share.size - 1)]) if share.size else None,
+                "components_for_95_percent": reaches(cumulative, 0.95) if share.size else None,
+            }
+        )
+    return pl.DataFrame(rows)
+
+
+def correlations_table(correlations: Sequence[CorrelationPicture]) -> pl.DataFrame:
+    """A row a correlation matrix: its mean absolute correlation beside the chance baseline."""
+    return pl.DataFrame(
+        [
+            {
+                "model": picture.model,
+                "layer": picture.layer,
+                "class_name": picture.class_name,
+                "features_drawn": picture.matrix.shape[0],
+                "mean_absolute_correlation": picture.mean_absolute,
+                "by_chance": picture.baseline,
+            }
+            for picture in correlations
+        ]
+    )
+
+
+def examples_table(examples: Sequence[ExamplePicture]) -> pl.DataFrame:
+    """A row an attacked image: what the network said before and after, and how far the farthest pixel moved."""
+    return pl.DataFrame(
+        [
+            {
+                "model": picture.model,
+                "image": picture.image,
+                "class_name": picture.class_name,
+                "threat": picture.threat,
+                "strength": picture.strength,
+                "predicted_before": predicted(picture.clean_name, picture.clean_prediction),
+                "predicted_after": predicted(picture.last_name, picture.last_prediction),
+                "largest_change": float(np.abs(picture.adversarial - picture.original).max(initial=0.0)),
+            }
+            for picture in examples
+        ]
+    )
+
+
+def reals(table: pl.DataFrame, column: str) -> Reals:
+    return np.asarray(table[column].cast(pl.Float64).fill_null(float("nan")).to_numpy(), dtype=np.float64)
+
+
+def shares(variances: Reals) -> Reals:
+    finite = np.clip(variances[np.isfinite(variances)], 0, None)
+    return finite / finite.sum() if finite.sum() > 0 else np.empty(0)
+
+
+def reaches(cumulative: Reals, fraction: float) -> int:
+    return min(int(np.searchsorted(cumulative, fraction - 1e-12)) + 1, cumulative.size)
+
+
+def predicted(name: str, index: int) -> str:
+    return plain(name) if name else f"class {index}"

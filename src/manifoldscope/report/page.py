@@ -1,0 +1,269 @@
+"""One self-contained page that says what was asked, what came out, how sure that is, and how to do it again."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import polars as pl
+
+from manifoldscope.errors import StoreError
+from manifoldscope.report import behind, figures, words
+from manifoldscope.report.chart import inline
+from manifoldscope.report.pictures import Pictures
+from manifoldscope.report.plates import (
+    MOST_ATTACKS,
+    MOST_MEASURES,
+    Contents,
+    Gallery,
+    Plate,
+    galleries,
+    gather,
+    number_range,
+)
+from manifoldscope.tables import TABLES
+
+if TYPE_CHECKING:
+    from manifoldscope.evidence.diagnosis import Finding
+
+ROWS_SHOWN = 200
+CSV_BYTES = 60_000  # a larger table is not carried in the page: its Parquet file is beside it
+
+
+@dataclass(frozen=True)
+class _Cell:
+    text: str
+    numeric: bool
+
+
+@dataclass(frozen=True)
+class _TableView:
+    name: str
+    row: str
+    columns: Sequence[str]
+    cells: Sequence[Sequence[_Cell]]
+    n_rows: int
+    csv: str
+
+
+def write(
+    out: Path,
+    *,
+    study: Mapping[str, Any],
+    study_text: str,
+    tables: Mapping[str, pl.DataFrame],
+    findings: Sequence[Finding],
+    pictures: Pictures,
+    rerun: str,
+    versions: Mapping[str, str],
+    failed: Sequence[str] = (),
+) -> Path:
+    """Write `out`/report.html and its figures (`out`/figures/*.svg and *.png), and return the path of the page.
+
+    The page is one file: it loads nothing, and works offline. The same arguments give the same bytes.
+
+    Args:
+        out: the folder of the study; made if it is not there.
+        study: the resolved study file as nested tables.
+        study_text: the same as TOML.
+        tables: by name; a table that is left out counts as empty, and the page says what is missing.
+        findings: conclusions in words, shown by falling weight.
+        pictures: spectra, correlations and examples that the study kept.
+        rerun: the command that repeats the study.
+        versions: of this software and what it stands on.
+        failed: a line for each unit of work that failed: its label and its error.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    contents = gather(study, tables, pictures)
+    try:
+        shown = list(galleries(contents))
+        drawings = _save(shown, out / "figures")
+        page = _render(contents, shown, drawings, study, study_text, findings, rerun, versions, failed)
+        path = out / "report.html"
+        _replace(path, page.encode("utf-8"))
+    except OSError as error:
+        raise StoreError(
+            f"the report cannot be written to {out}: {error.strerror or error}; expected a folder that can be written, "
+            "with free space. What is stored is unharmed: free the space or the folder, and ask for the report again"
+        ) from error
+    return path
+
+
+# Files -------------------------------------------------------------------------------------------------------------
+
+_PREFIXES = (
+    "accuracy-by-strength--",
+    "attacked-examples.",
+    "comparison--",
+    "dimension-against-accuracy--",
+    "dimension-against-accuracy-by-strength--",
+    "feature-correlations.",
+    "histograms--",
+    "variance-spectra.",
+)
+
+
+def _save(shown: Sequence[Gallery], folder: Path) -> dict[str, str]:
+    """Write every figure, remove those of an earlier report that this one no longer has, and return each SVG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawings = {}
+    for plate in itertools.chain.from_iterable(gallery.plates for gallery in shown):
+        drawings[plate.name] = plate.chart.svg()
+        _replace(folder / f"{plate.name}.svg", drawings[plate.name].encode("utf-8"))
+        _replace(folder / f"{plate.name}.png", plate.chart.png())
+    for old in folder.iterdir():
+        if old.name.startswith(_PREFIXES) and old.suffix in (".svg", ".png") and old.stem not in drawings:
+            old.unlink(missing_ok=True)
+    return drawings
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(data)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+# The page ----------------------------------------------------------------------------------------------------------
+
+
+def _render(
+    contents: Contents,
+    shown: Sequence[Gallery],
+    drawings: Mapping[str, str],
+    study: Mapping[str, Any],
+    study_text: str,
+    findings: Sequence[Finding],
+    rerun: str,
+    versions: Mapping[str, str],
+    failed: Sequence[str],
+) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("manifoldscope.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    numbers = itertools.count(1)
+    drawn = [
+        {
+            "id": gallery.id,
+            "title": gallery.title,
+            "missing": gallery.missing,
+            "plates": [_plate(plate, next(numbers), drawings[plate.name]) for plate in gallery.plates],
+        }
+        for gallery in shown
+    ]
+    checks = contents.tables["checks"].sort("model", "check")
+    text: str = environment.get_template("report.html").render(
+        name=str(study.get("name") or "study"),
+        question=str(study.get("question") or ""),
+        asked=words.asked(study),
+        summary=_summary(contents),
+        findings=[_finding(finding) for finding in sorted(findings, key=lambda finding: -finding.weight)],
+        galleries=drawn,
+        left_out=_left_out(contents),
+        flagged=checks.filter(pl.col("passed").eq(False)).to_dicts(),
+        unjudged=checks.filter(pl.col("passed").is_null()).height,
+        n_passed=checks.filter(pl.col("passed")).height,
+        checks=_view("checks", checks, "one check of one network's evaluation"),
+        set_aside=_view("set_aside", contents.tables["set_aside"], TABLES["set_aside"].row),
+        failed=list(failed),
+        tables=[_view(name, contents.tables[name], schema.row) for name, schema in TABLES.items()],
+        rerun=rerun,
+        study_text=study_text,
+        versions={key: str(value) for key, value in versions.items()},
+        number=words.number,
+    )
+    return text
+
+
+def _plate(plate: Plate, number: int, svg: str) -> dict[str, Any]:
+    return {
+        "id": f"figure-{number}",
+        "number": number,
+        "name": plate.name,
+        "title": plate.title,
+        "caption": plate.caption,
+        "more": plate.more,
+        "svg": inline(svg, prefix=f"f{number}", description=f"Figure {number}: {plate.title}"),
+        "table": _view(plate.name, plate.table, "", rows=60),
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    numbers = pl.DataFrame(list(finding.numbers), infer_schema_length=None, strict=False) if finding.numbers else None
+    return {
+        "kind": finding.kind,
+        "title": finding.title,
+        "paragraphs": [part for part in finding.text.split("\n\n") if part.strip()],
+        "doubts": list(finding.doubts),
+        "numbers": None if numbers is None else _view(finding.kind, numbers, ""),
+    }
+
+
+def _summary(contents: Contents) -> list[tuple[str, str]]:
+    """The size of the study in a few numbers."""
+    geometry, verdicts = behind.clean_geometry(contents.tables["geometry"]), contents.tables["verdicts"]
+    classes = {*geometry["class_index"], *contents.tables["robustness"]["class_index"]}
+    tiles = [
+        (words.number(len(contents.models)), "network" if len(contents.models) == 1 else "networks"),
+        (words.number(len(classes)), "class" if len(classes) == 1 else "classes"),
+        (words.number(len(contents.layers)), "layer" if len(contents.layers) == 1 else "layers"),
+        (number_range(geometry["n_points"]) if geometry.height else "0", "images measured a class"),
+    ]
+    if verdicts.height:
+        tiles.append((words.number(verdicts["image"].n_unique()), "images attacked"))
+    strengths = contents.tables["robustness"].select("threat", "strength").n_unique() if contents.attacks else 0
+    return [*tiles, (words.number(strengths), "strengths of attack")]
+
+
+def _left_out(contents: Contents) -> str:
+    """What there would be more figures of."""
+    parts = []
+    for n, most, noun in (
+        (len(contents.models), figures.MOST_MODELS, "networks"),
+        (len(contents.layers), figures.MOST_LAYERS, "layers"),
+        (len(contents.measures), MOST_MEASURES, "measures"),
+        (len(contents.attacks), MOST_ATTACKS, "threats"),
+    ):
+        if n > most:
+            parts.append(f"the first {most} of {n} {noun}")
+    return f"The figures show {words.listing(parts)}; the tables hold all of them." if parts else ""
+
+
+def _view(name: str, table: pl.DataFrame, row: str, rows: int = ROWS_SHOWN) -> _TableView:
+    numeric = [dtype.is_numeric() for dtype in table.dtypes]
+    cells = [
+        [_Cell(_text(value), is_number) for value, is_number in zip(line, numeric, strict=True)]
+        for line in table.head(rows).iter_rows()
+    ]
+    csv = ""
+    if table.height and table.estimated_size() < 4 * CSV_BYTES:
+        flat = table.select(pl.exclude(pl.List, pl.Struct, pl.Object)) if table.columns else table
+        data = flat.write_csv().encode("utf-8")
+        csv = "data:text/csv;charset=utf-8;base64," + base64.b64encode(data).decode() if len(data) <= CSV_BYTES else ""
+    return _TableView(name, row, table.columns, cells, table.height, csv)
+
+
+def _text(value: Any) -> str:
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return words.number(value, 4)
+    return str(value)

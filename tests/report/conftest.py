@@ -1,0 +1,265 @@
+"""A study that never ran: three networks with plausible tables and pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from manifoldscope.report import CorrelationPicture, ExamplePicture, Pictures, SpectrumPicture, write
+from manifoldscope.seeds import numpy_generator
+from manifoldscope.tables import conform
+
+MODELS = ("random", "natural", "adversarial")
+LAYERS = {"flatten": 256, "penultimate": 64}
+STRENGTHS = (0.0, 0.05, 0.1, 0.2, 0.3)
+N_POINTS, N_IMAGES, CEILING = 80, 40, 61.0
+_DIMENSIONS = {
+    "random": {"flatten": 33, "penultimate": 21},
+    "natural": {"flatten": 29, "penultimate": 14},
+    "adversarial": {"flatten": 36, "penultimate": 10},
+}
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """Stands in for a finding of the evidence room."""
+
+    kind: str
+    title: str
+    text: str
+    doubts: tuple[str, ...]
+    numbers: tuple[dict[str, Any], ...]
+    weight: float
+
+
+def _survival(model: str, strength: float) -> float:
+    if model == "random":
+        return 0.1
+    return float(1 / (1 + np.exp((strength - {"natural": 0.09, "adversarial": 0.24}[model]) / 0.035))) * 0.98
+
+
+def study_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) -> dict[str, pl.DataFrame]:
+    """All tables of the study, for any number of classes."""
+    random = numpy_generator(0, "report tables")
+    names = names or tuple(str(label) for label in range(n_classes))
+    effect = random.normal(size=n_classes)
+    geometry, robustness, associations = [], [], []
+    for model in MODELS:
+        for layer, n_features in LAYERS.items():
+            base = _DIMENSIONS[model][layer]
+            pca = np.clip(np.round(base + 2.2 * effect + random.normal(size=n_classes)), 2, CEILING)
+            for measure, parameters, values, ceiling in (
+                ("pca_dimension", "fraction=0.95", pca, CEILING),
+                (
+                    "participation_ratio",
+                    "",
+                    pca * 0.41 + random.normal(size=n_classes),
+                    79.0 if layer == "flatten" else 64.0,
+                ),
+            ):
+                geometry += [
+                    {
+                        "model": model, "layer": layer, "class_index": label, "class_name": names[label],
+                        "measure": measure, "parameters": parameters, "threat": "", "value": float(values[label]),
+                        "n_points": N_POINTS, "n_features": n_features, "ceiling": ceiling, "split": "test",
+                    }
+                    for label in range(n_classes)
+                ]  # fmt: skip
+                for strength in STRENGTHS:
+                    constant = model == "random"
+                    r = float(np.clip(-0.3 + 0.3 * random.normal(), -0.95, 0.95))
+                    row = {
+                        "model": model, "layer": layer, "measure": measure, "parameters": parameters,
+                        "threat": "pgd", "strength": strength, "iterate": "last", "n": n_classes,
+                    }  # fmt: skip
+                    interval = {
+                        "coefficient": r,
+                        "low": max(-1.0, r - 0.5),
+                        "high": min(1.0, r + 0.5),
+                        "p_value": 0.2,
+                        "p_adjusted": 0.6,
+                    }
+                    if constant:
+                        interval = dict.fromkeys(interval, float("nan"))
+                    associations += [
+                        {**row, "method": "pearson", "controls": "", **interval},
+                        {**row, "method": "spearman", "controls": "", **interval},
+                        {**row, "method": "partial", "controls": "clean_accuracy", **interval},
+                    ]
+        for strength in STRENGTHS:
+            p = np.clip(_survival(model, strength) - 0.07 * effect * (model != "random"), 0.0, 1.0)
+            last = random.binomial(N_IMAGES, p)
+            clean = np.maximum(last, int(0.95 * N_IMAGES) if model != "random" else 4)
+            for iterate, survived in (("last", last), ("any", np.maximum(last - (strength > 0), 0))):
+                robustness += [
+                    {
+                        "model": model, "threat": "pgd", "parameters": f"loss=ce steps=20 step_size={strength / 8:g}",
+                        "strength": strength, "iterate": iterate, "class_index": label, "class_name": names[label],
+                        "n_images": N_IMAGES, "n_clean_correct": int(clean[label]), "n_survived": int(survived[label]),
+                        "clean_accuracy": clean[label] / N_IMAGES, "accuracy": survived[label] / N_IMAGES,
+                        "split": "test",
+                    }
+                    for label in range(n_classes)
+                ]  # fmt: skip
+    verdicts = [
+        {
+            "model": model, "threat": "pgd", "parameters": "", "strength": 0.1, "image": f"digits/test/{index}",
+            "label": index % n_classes, "clean_prediction": index % n_classes, "last_prediction": 0,
+            "survived_last": index % 3 == 0, "survived_any": index % 4 == 0,
+        }
+        for model in MODELS
+        for index in range(120)
+    ]  # fmt: skip
+    models = [
+        {
+            "model": model, "source": "small:cnn", "n_parameters": 21_034, "dataset": "digits", "n_classes": n_classes,
+            "clean_accuracy": accuracy, "provenance": f"{model}, seed 0",
+        }
+        for model, accuracy in zip(MODELS, (0.101, 0.985, 0.963), strict=True)
+    ]  # fmt: skip
+    checks = [
+        {"model": model, "check": check, "passed": passed, "value": value, "expected": expected, "note": note}
+        for model in MODELS
+        for check, passed, value, expected, note in (
+            ("epsilon_zero", True, 0.0, "0 verdicts that differ", "accuracy at epsilon 0 equals clean accuracy"),
+            ("feasibility", True, 0.3, "at most epsilon", "the farthest pixel over all images"),
+            (
+                "vanishing_gradient",
+                model != "natural",
+                0.21 if model == "natural" else 0.0,
+                "at most 0.05 of images without a gradient",
+                "84 of 400 images have an input gradient of exactly zero: the attack cannot see where to go",
+            ),
+            ("logits", None, None, "outputs that do not sum to 1", "not judged"),
+        )
+    ]
+    return {
+        "models": conform("models", models),
+        "geometry": conform("geometry", geometry),
+        "robustness": conform("robustness", robustness),
+        "verdicts": conform("verdicts", verdicts),
+        "associations": conform("associations", associations),
+        "checks": conform("checks", checks),
+        "set_aside": conform(
+            "set_aside",
+            [{"image": "digits/test/0417.png", "class_name": names[0], "reason": "truncated: 211 of 780 bytes"}],
+        ),
+    }
+
+
+def study_pictures(n_classes: int = 10, names: tuple[str, ...] | None = None) -> Pictures:
+    """Spectra of every class, correlations of two classes and four attacked digits a network."""
+    from sklearn.datasets import load_digits
+
+    random = numpy_generator(0, "report pictures")
+    names = names or tuple(str(label) for label in range(n_classes))
+    images = load_digits().images / 16
+    spectra, correlations, examples = [], [], []
+    for model in MODELS:
+        for layer, n_features in LAYERS.items():
+            for label in range(n_classes):
+                rank = np.arange(1, min(N_POINTS - 1, n_features) + 1)
+                decay = {"random": 1.1, "natural": 1.6, "adversarial": 2.0}[model] + 0.1 * random.normal()
+                variances = rank**-decay * np.exp(-rank / 60)
+                spectra.append(SpectrumPicture(model, layer, label, names[label], variances, N_POINTS, n_features))
+            for label in range(min(2, n_classes)):
+                shared = random.normal(size=(N_POINTS, 3)) @ random.normal(size=(3, 48))
+                points = shared * (0.3 + 0.4 * (model != "random")) + random.normal(size=(N_POINTS, 48))
+                matrix = np.corrcoef(points.T)
+                mean = float(np.abs(matrix[~np.eye(48, dtype=bool)]).mean())
+                correlations.append(CorrelationPicture(model, layer, label, names[label], matrix, mean, 0.089))
+        for index in range(4):
+            change = 0.1 * np.sign(random.normal(size=(8, 8)))
+            label = index % n_classes
+            examples.append(
+                ExamplePicture(
+                    model=model, threat="pgd", strength=0.1, class_name=names[label], image=f"digits/test/{index}",
+                    original=images[index], adversarial=np.clip(images[index] + change, 0, 1), label=label,
+                    clean_prediction=label, last_prediction=(label + index) % n_classes,
+                    clean_name=names[label], last_name=names[(label + index) % n_classes],
+                )
+            )  # fmt: skip
+    return Pictures(spectra, correlations, examples)
+
+
+STUDY: dict[str, Any] = {
+    "name": "digits",
+    "question": "Are the digits that survive an attack the ones whose activations occupy fewer dimensions?",
+    "seed": 0,
+    "data": {
+        "source": "digits",
+        "same_images": False,
+        "geometry": {"split": "test", "images_per_class": 80},
+        "robustness": {"split": "test", "images_per_class": 40},
+    },
+    "models": [
+        {"name": "random", "source": "small:cnn", "training": {"objective": "random", "seeds": [0]}},
+        {"name": "natural", "source": "small:cnn", "training": {"objective": "natural", "epochs": 10, "seeds": [0]}},
+        {
+            "name": "adversarial",
+            "source": "small:cnn",
+            "training": {"objective": "adversarial", "epochs": 20, "epsilon": 0.2, "steps": 7, "seeds": [0]},
+        },
+    ],
+    "layers": ["flatten", "penultimate"],
+    "measures": [
+        {"name": "pca_dimension", "fraction": 0.95, "scaling": "none"},
+        {"name": "participation_ratio", "scaling": "none"},
+    ],
+    "threats": [
+        {"kind": "pgd", "name": "pgd", "norm": "linf", "epsilons": list(STRENGTHS), "steps": 20, "restarts": 1}
+    ],
+}
+
+FINDINGS = (
+    Conclusion(
+        kind="association",
+        title="Within the natural network, ten classes cannot tell whether dimension and robustness go together.",
+        text="At ε = 0.1 the Pearson correlation across classes is −0.41, with a 95% interval from −0.85 to 0.25. "
+        "The interval holds zero, and a relation as strong as −0.85.\n\nWith clean accuracy held fixed it is −0.22.",
+        doubts=(
+            "Ten classes resolve a correlation to about ±0.55: only a very strong relation would show.",
+            "Clean accuracy goes along with dimension, and holding it fixed corrects only in part.",
+        ),
+        numbers=(
+            {"layer": "penultimate", "strength": 0.1, "coefficient": -0.41, "low": -0.85, "high": 0.25},
+            {"layer": "flatten", "strength": 0.1, "coefficient": -0.18, "low": -0.71, "high": 0.49},
+        ),
+        weight=1.0,
+    ),
+    Conclusion(
+        kind="comparison",
+        title="Adversarial training lowers the dimension in the last hidden layer and raises it before.",
+        text="Mean PCA dimension goes from 14.1 to 10.2 at penultimate, and from 29.3 to 36.4 at flatten.",
+        doubts=("One training seed a network: the difference may be one of seeds.",),
+        numbers=({"layer": "penultimate", "natural": 14.1, "adversarial": 10.2},),
+        weight=0.8,
+    ),
+    Conclusion("sample", "No class is near its ceiling.", "The largest value is 39 of 61.", (), (), 0.2),
+)  # fmt: skip
+
+
+def arguments(**changes: Any) -> dict[str, Any]:
+    """Arguments for `write`, with some of them changed."""
+    return {
+        "study": STUDY,
+        "study_text": 'name = "digits"\nseed = 0\n\n[data]\nsource = "digits"\n',
+        "tables": study_tables(),
+        "findings": FINDINGS,
+        "pictures": study_pictures(),
+        "rerun": "manifoldscope run digits --out runs/digits",
+        "versions": {"manifoldscope": "0.1.0", "python": "3.11.7", "torch": "2.11.0", "device": "cpu, 2 threads"},
+        "failed": [],
+        **changes,
+    }
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the whole study."""
+    return write(tmp_path_factory.mktemp("report"), **arguments())

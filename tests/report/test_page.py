@@ -1,0 +1,233 @@
+"""The page: self-contained, honest about what is missing, safe with hostile names, and the same every time."""
+
+from __future__ import annotations
+
+import re
+import stat
+from html.parser import HTMLParser
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from conftest import FINDINGS, arguments, study_pictures, study_tables
+from manifoldscope.errors import StoreError
+from manifoldscope.evidence import Finding, diagnose
+from manifoldscope.report import Pictures, write
+
+HOSTILE = (
+    '<script>alert("1")</script>',
+    '"><img src=x onerror=alert(2)>',
+    "$\\frac{1}",
+    "雪",
+    "a & b",
+    "nul\x00\x1b",
+    "x" * 90,
+)
+
+
+def small(tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """One network, one layer, one measure and two strengths: quick to draw."""
+    keep = {"model": ["natural"], "layer": ["flatten"], "measure": ["pca_dimension"], "strength": [0.0, 0.1]}
+    for column, values in keep.items():
+        tables = {
+            name: table.filter(pl.col(column).is_in(values) | pl.col(column).is_null())
+            if column in table.columns
+            else table
+            for name, table in tables.items()
+        }
+    return tables
+
+
+class Page(HTMLParser):
+    """What a browser would find: tags, ids, references and text outside scripts and styles."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self._inside = ""
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self._inside = tag
+        for name, value in attrs:
+            self.attributes.append((name, value or ""))
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("href", "xlink:href", "src", "action", "data", "srcset", "poster"):
+                self.references.append(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside not in ("script", "style"):
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def page(report: Path) -> Page:
+    return Page(report)
+
+
+def test_the_page_loads_nothing_from_outside(page: Page) -> None:
+    assert all(reference.startswith(("#", "data:")) for reference in page.references)
+    without_data = re.sub(r'"data:[^"]*"', "", page.source)
+    assert not re.search(r"//\w", without_data)
+    assert "@import" not in without_data
+    assert not {"link", "iframe", "object", "embed"} & set(page.tags)
+
+
+def test_ids_are_unique_and_every_reference_inside_the_page_has_its_target(page: Page) -> None:
+    assert len(page.ids) == len(set(page.ids))
+    inner = {reference[1:] for reference in page.references if reference.startswith("#")}
+    inner |= set(re.findall(r"url\(#([^)]+)\)", page.source))
+    inner |= {value for name, value in page.attributes if name == "aria-labelledby"}
+    assert inner <= set(page.ids)
+
+
+def test_every_inline_figure_is_on_disk_as_svg_and_png_at_200_dpi(report: Path, page: Page) -> None:
+    svgs, pngs = (
+        sorted(path.stem for path in (report.parent / "figures").glob(f"*.{kind}")) for kind in ("svg", "png")
+    )
+    assert svgs == pngs
+    assert len(svgs) == page.tags.count("svg") == page.tags.count("figure") == 16
+    for path in (report.parent / "figures").glob("*.png"):
+        data = path.read_bytes()
+        place = data.index(b"pHYs") + 4
+        assert round(int.from_bytes(data[place : place + 4], "big") * 0.0254) == 200
+
+
+def test_figures_are_named_for_those_who_cannot_see_them(page: Page) -> None:
+    labels = [value for name, value in page.attributes if name == "aria-label" and value.startswith("Figure ")]
+    assert len(labels) == page.tags.count("svg")
+
+
+def test_the_answer_shows_titles_doubts_and_numbers_by_falling_weight(tmp_path: Path, page: Page) -> None:
+    for finding in FINDINGS:
+        assert finding.title in page.text
+        assert all(doubt in page.text for doubt in finding.doubts)
+    turned = write(tmp_path, **arguments(findings=FINDINGS[::-1], tables={}, pictures=Pictures())).read_text("utf-8")
+    places = [turned.index(finding.title) for finding in FINDINGS]
+    assert places == sorted(places)
+    assert "−0.41" in turned
+
+
+def test_real_findings_are_shown(tmp_path: Path) -> None:
+    findings = diagnose(study_tables())
+    page = Page(write(tmp_path, **arguments(findings=findings, tables={}, pictures=Pictures())))
+    assert findings
+    assert all(finding.title in page.text for finding in findings)
+
+
+def test_checks_set_aside_images_and_failed_units_are_named(tmp_path: Path) -> None:
+    failed = ["robustness natural pgd 0.3: NaN in the logits"]
+    tables = {name: table for name, table in study_tables().items() if name in ("checks", "set_aside")}
+    page = Page(write(tmp_path, **arguments(tables=tables, pictures=Pictures(), failed=failed)))
+    assert "Flagged: vanishing gradient" in page.text
+    assert "84 of 400 images" in page.text
+    assert "8 of 12 checks passed" in page.text
+    assert "3 could not be judged" in page.text
+    assert "digits/test/0417.png" in page.text
+    assert "truncated: 211 of 780 bytes" in page.text
+    assert failed[0] in page.text
+    assert "This study is incomplete" in page.text
+
+
+def test_empty_tables_give_a_page_that_says_what_is_missing(tmp_path: Path) -> None:
+    page = Page(write(tmp_path, **arguments(tables={}, pictures=Pictures(), findings=[], study={}, versions={})))
+    for sentence in (
+        "No conclusion could be drawn",
+        "no class has a value in the table geometry",
+        "the table robustness has no rows",
+        "no spectra were kept",
+        "no correlations were kept",
+        "no attacked images were kept",
+        "No checks were run",
+        "The study file was not given",
+    ):
+        assert sentence in page.text
+    assert page.tags.count("svg") == 0
+
+
+@pytest.mark.parametrize("left_out", ["geometry", "robustness", "associations", "models"])
+def test_one_missing_table_costs_only_its_own_figures(tmp_path: Path, left_out: str) -> None:
+    tables = {name: table for name, table in small(study_tables(3)).items() if name != left_out}
+    page = Page(write(tmp_path, **arguments(tables=tables, pictures=Pictures())))
+    drawn = {"geometry": 1, "robustness": 2, "associations": 5, "models": 5}
+    assert page.tags.count("svg") == drawn[left_out]
+
+
+def test_hostile_names_are_shown_and_never_run(tmp_path: Path) -> None:
+    finding = Finding("association", HOSTILE[0], HOSTILE[1], (HOSTILE[0],), ({HOSTILE[0]: HOSTILE[1]},), 1.0)
+    tables = small(study_tables(len(HOSTILE), HOSTILE))
+    tables = {
+        name: table.with_columns(pl.col("model").replace("natural", HOSTILE[1])) if "model" in table.columns else table
+        for name, table in tables.items()
+    }
+    everything = arguments(
+        tables=tables,
+        pictures=study_pictures(len(HOSTILE), HOSTILE),
+        findings=[finding],
+        rerun=f"run {HOSTILE[0]}",
+        study_text=HOSTILE[0],
+        versions={HOSTILE[0]: HOSTILE[1]},
+        failed=[HOSTILE[1]],
+        study={"name": HOSTILE[0], "question": HOSTILE[1], "layers": [HOSTILE[0]]},
+    )
+    page = Page(write(tmp_path, **everything))
+    assert page.tags.count("script") == 1
+    assert "img" not in page.tags
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert len(page.ids) == len(set(page.ids))
+    assert "accuracy" in page.text
+    for name in (HOSTILE[0], "雪", "a & b"):
+        assert name in page.text
+
+
+def test_the_same_arguments_give_the_same_bytes(tmp_path: Path, report: Path) -> None:
+    again = write(tmp_path, **arguments())
+    files = sorted(path.relative_to(report.parent) for path in report.parent.rglob("*.*") if path.is_file())
+    assert files == sorted(path.relative_to(again.parent) for path in again.parent.rglob("*.*") if path.is_file())
+    for name in files:
+        assert (report.parent / name).read_bytes() == (again.parent / name).read_bytes(), name
+
+
+def test_a_small_study_makes_a_small_page(report: Path) -> None:
+    assert report.stat().st_size < 3_000_000
+
+
+def test_long_tables_are_capped_with_a_note_and_no_csv(tmp_path: Path) -> None:
+    verdicts = pl.concat([study_tables(2)["verdicts"]] * 30)
+    page = Page(write(tmp_path, **arguments(tables={"verdicts": verdicts}, pictures=Pictures())))
+    assert "The first 200 of 10\u202f800 rows. All of them: tables/verdicts.parquet" in " ".join(page.text.split(" "))
+    assert page.source.count("<tr>") < 260
+    assert 'download="verdicts.csv"' not in page.source
+
+
+def test_writing_again_removes_figures_that_are_gone_and_leaves_others_alone(tmp_path: Path) -> None:
+    write(tmp_path, **arguments(tables=small(study_tables(3)), pictures=Pictures()))
+    mine = tmp_path / "figures" / "my own.svg"
+    mine.write_text("kept")
+    write(tmp_path, **arguments(tables={}, pictures=Pictures()))
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["my own.svg"]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_page_can_be_read_by_others(report: Path) -> None:
+    plain_file = report.parent / "plain"
+    plain_file.write_bytes(b"")
+    assert stat.S_IMODE(report.stat().st_mode) == stat.S_IMODE(plain_file.stat().st_mode)
+    plain_file.unlink()
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "report").write_text("a file where the folder should be")
+    with pytest.raises(StoreError, match=r"cannot be written to .*report.*expected a folder"):
+        write(tmp_path / "report", **arguments(tables={}, pictures=Pictures()))
