@@ -1,0 +1,7 @@
+"""`python -m manifoldscope`."""
+
+import sys
+
+from manifoldscope.cli import main
+
+sys.exit(main())

@@ -1,0 +1,219 @@
+"""The few calls that join rooms: run a study, read its tables, write its report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from manifoldscope.evidence import Finding, association_table, diagnose
+from manifoldscope.report import CorrelationPicture, ExamplePicture, Pictures, SpectrumPicture, write
+from manifoldscope.study.plan import Study, load, parse
+from manifoldscope.study.progress import Progress
+from manifoldscope.study.results import collect
+from manifoldscope.study.run import run_units
+from manifoldscope.study.store import Store, Unit, canonical, write_text
+from manifoldscope.tables import TABLES
+
+TABLES_VERSION = 1
+"""Raise it when tables, associations or the report come to be made in another way from the same units."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A study's results, in their folder.
+
+    Attributes:
+        folder: where they are.
+        failed: why units failed, by label; empty where everything was computed.
+        n_computed: how many units this run computed.
+    """
+
+    folder: Path
+    failed: Mapping[str, str] = field(default_factory=dict)
+    n_computed: int = 0
+
+    def table(self, name: str) -> pl.DataFrame:
+        """A table by name: models, geometry, pairs, robustness, verdicts, associations, checks, set_aside.
+
+        Raises:
+            StoreError: the table is not there.
+        """
+        return Store(self.folder).read_table(name)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """The answer in words, the weightiest first."""
+        return diagnose({name: self.table(name) for name in TABLES})
+
+    @property
+    def report(self) -> Path:
+        """The report, one HTML file."""
+        return self.folder / "report.html"
+
+
+def run(
+    study: str | Path | Study,
+    *,
+    out: str | Path | None = None,
+    changes: Mapping[str, Any] | Iterable[str] = (),
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Result:
+    """Run what is missing of a study, and write its tables, figures and report.
+
+    Args:
+        study: a built-in name ("digits"), a TOML file, or a Study.
+        out: the folder of the results; runs/<name of the study> by default.
+        changes: settings by dotted key, as `--set` takes them: {"data.geometry.images_per_class": 50}.
+        device: "auto", "cpu", "cuda" or "mps".
+
+    Returns:
+        The results. Units that failed are named in `failed`; the report is written from what was computed.
+
+    Raises:
+        ManifoldscopeError: the study cannot start, or the folder cannot be written.
+    """
+    plan = study if isinstance(study, Study) else load(study, changes)
+    folder = Path(out) if out is not None else Path("runs") / plan.name
+    store = Store(folder)
+    progress = progress or Progress()
+    outcome = run_units(plan, store, device=device, progress=progress)
+    conclude(store, progress=progress)
+    return Result(folder, outcome.failed, outcome.n_computed)
+
+
+def conclude(store: Store, *, progress: Progress | None = None, anew: bool = False) -> Path:
+    """Tables, evidence and the report, from the store alone; left as they are where nothing has changed.
+
+    Args:
+        anew: make them even if nothing has changed.
+    """
+    units, facts = store.plan()
+    text = store.study_text()
+    failed = [f"{unit.label}: {error}" for unit in units if not store.done(unit) and (error := store.failure(unit))]
+    state = [TABLES_VERSION, text, failed, facts["versions"]["manifoldscope"], [u.key for u in units if store.done(u)]]
+    fingerprint = hashlib.sha256(canonical(state).encode()).hexdigest()
+    mark, page = store.folder / "tables" / "made-from.json", store.folder / "report.html"
+    if not anew and page.exists() and mark.exists() and json.loads(mark.read_text())["fingerprint"] == fingerprint:
+        return page
+    if progress is not None:
+        progress.say("writing tables, figures and the report")
+    mark.unlink(missing_ok=True)
+    study = parse(tomllib.loads(text))
+    tables = collect(store, units)
+    tables["associations"] = association_table(
+        tables["geometry"],
+        tables["robustness"],
+        tables["models"],
+        methods=tuple(study.associations.methods),
+        bootstrap=study.associations.bootstrap,
+        permutations=study.associations.permutations,
+        seed=study.seed,
+    )
+    for name, table in tables.items():
+        store.write_table(name, table)
+    write(
+        store.folder,
+        study=study.model_dump(mode="json", exclude_none=True),
+        study_text=text,
+        tables=tables,
+        findings=diagnose(tables),
+        pictures=pictures(store, units),
+        rerun=shlex.join(["manifoldscope", "run", str(store.folder / "study.toml"), "--out", str(store.folder)]),
+        versions={name: str(value) for name, value in facts["versions"].items()},
+        failed=failed,
+    )
+    write_text(mark, json.dumps({"fingerprint": fingerprint}))
+    return page
+
+
+def pictures(store: Store, units: Iterable[Unit]) -> Pictures:
+    """What the units keep for pictures: spectra, correlations of features, example images."""
+    spectra, correlations, examples = [], [], []
+    for unit in units:
+        if unit.kind not in ("geometry", "attack"):
+            continue
+        manifest = store.manifest(unit)
+        arrays = store.arrays(unit)
+        if manifest is None or not arrays:
+            continue
+        common = {key: unit.names[key] for key in ("model", "class_name")}
+        if unit.kind == "attack":
+            found = manifest["facts"]["example"]
+            examples.append(
+                ExamplePicture(
+                    **common,
+                    **found,
+                    threat=unit.names["threat"],
+                    strength=unit.names["strength"],
+                    original=arrays["original"],
+                    adversarial=arrays["adversarial"],
+                )
+            )
+            continue
+        for array_name, array in arrays.items():
+            kind, rest = array_name.split("/", 1)
+            if kind == "spectrum":
+                layer, scaling = rest.rsplit("/", 1)
+                if scaling == "none":
+                    shape = manifest["facts"]["shapes"][layer]
+                    spectra.append(
+                        SpectrumPicture(
+                            **common,
+                            layer=layer,
+                            class_index=unit.names["class_index"],
+                            variances=array,
+                            n_points=shape[0],
+                            n_features=shape[1],
+                        )
+                    )
+            elif (number := manifest["facts"]["correlations"].get(rest)) is not None:
+                correlations.append(
+                    CorrelationPicture(
+                        **common, layer=rest, class_index=unit.names["class_index"], matrix=array, **number
+                    )
+                )
+    return Pictures(tuple(spectra), tuple(correlations), tuple(examples))
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a study is: labels of units by state."""
+
+    done: list[str]
+    running: list[str]
+    failed: dict[str, str]
+    missing: list[str]
+    set_aside: pl.DataFrame
+
+
+def status(folder: str | Path) -> Status:
+    """What is done, running, failed and missing in a folder of results."""
+    store = Store(folder)
+    units, _ = store.plan()
+    done: list[str] = []
+    running: list[str] = []
+    missing: list[str] = []
+    failed: dict[str, str] = {}
+    bad = []
+    for unit in units:
+        if store.done(unit):
+            done.append(unit.label)
+            if unit.kind == "draw":
+                bad.append(store.table(unit, "set_aside"))
+        elif store.running(unit):
+            running.append(unit.label)
+        elif (error := store.failure(unit)) is not None:
+            failed[unit.label] = error
+        else:
+            missing.append(unit.label)
+    aside = pl.concat(bad).unique().sort("image") if bad else pl.DataFrame()
+    return Status(done, running, failed, missing, aside)

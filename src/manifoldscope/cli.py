@@ -1,0 +1,303 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from manifoldscope.errors import DataError, ManifoldscopeError, StudyError
+
+KINDS = ("studies", "datasets", "models", "measures", "threats", "objectives", "layers")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 done, 1 some units failed, 2 the request was wrong, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except ManifoldscopeError as error:
+        if options.debug:
+            raise
+        print(f"manifoldscope: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; everything that was finished is kept, and the same command goes on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="manifoldscope",
+        description="Why does this vision network fail on these classes? The geometry of class manifolds beside "
+        "robustness, class by class.",
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, does: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+        sub.set_defaults(command=does)
+        # after the command too; the default is left to the main parser
+        sub.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        return sub
+
+    run = command("run", _run, "run what is missing of a study, and write its report")
+    run.add_argument("study", metavar="STUDY", help="a built-in study by name, or a TOML file")
+    run.add_argument("--out", metavar="DIR", help="folder of the results (runs/<name of the study>)")
+    run.add_argument(
+        "--set",
+        dest="changes",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="change any key of the study file, by its dotted name: data.geometry.images_per_class=50",
+    )
+    run.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    run.add_argument("--quiet", action="store_true", help="show no progress")
+
+    about = command("status", _status, "say what is done, running, failed and missing")
+    about.add_argument("folder", metavar="DIR")
+    report = command("report", _report, "rebuild tables, figures and report from the store alone")
+    report.add_argument("folder", metavar="DIR")
+
+    new = command("new", _new, "print a built-in study, to edit")
+    new.add_argument("name", metavar="NAME", help="see: manifoldscope list studies")
+    new.add_argument("--schema", action="store_true", help="print the JSON schema of study files instead")
+
+    listing = command("list", _list, "list what can be named in a study file")
+    listing.add_argument("kind", choices=KINDS)
+    listing.add_argument("--model", help="with layers: the network, for example torchvision:resnet50")
+    listing.add_argument("--size", type=int, default=None, help="with layers: side of the input image")
+
+    measure = command("measure", _measure, "measure any matrix of points: activations, or recordings of neurons")
+    measure.add_argument("points", metavar="POINTS", help=".npy, .npz or .safetensors, one row a point")
+    measure.add_argument("--labels", metavar="LABELS.npy", help="one whole number a point: measure each class apart")
+    measure.add_argument("--measure", dest="names", action="append", help="a measure by name; all by default")
+    measure.add_argument("--scaling", choices=("none", "standardise"), default="none")
+    measure.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+    associate = command("associate", _associate, "relate two columns of any table, with intervals and p-values")
+    associate.add_argument("table", metavar="TABLE", help=".csv or .parquet")
+    associate.add_argument("--x", required=True, metavar="COLUMN")
+    associate.add_argument("--y", required=True, metavar="COLUMN")
+    associate.add_argument("--control", action="append", default=[], metavar="COLUMN", help="held fixed")
+    associate.add_argument("--by", metavar="COLUMN", help="one answer for each value of this column")
+    associate.add_argument("--seed", type=int, default=0)
+    associate.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+    command("doctor", _doctor, "say what is installed, and what is missing")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from manifoldscope.api import run
+    from manifoldscope.study.progress import Progress
+
+    result = run(
+        options.study,
+        out=options.out,
+        changes=options.changes,
+        device=options.device,
+        progress=Progress(quiet=options.quiet),
+    )
+    for finding in result.findings:
+        print(f"\n{finding.title}\n{_wrapped(finding.text)}")
+        for doubt in finding.doubts:
+            print(_wrapped(f"but: {doubt}"))
+    print(f"\nreport: {result.report}")
+    if result.failed:
+        print(f"\n{len(result.failed)} units failed:", file=sys.stderr)
+        for label, error in result.failed.items():
+            print(f"  {label}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _wrapped(text: str) -> str:
+    import textwrap
+
+    return textwrap.fill(text, width=100, initial_indent="  ", subsequent_indent="  ")
+
+
+def _status(options: argparse.Namespace) -> int:
+    from manifoldscope.api import status
+
+    found = status(options.folder)
+    counts = [("done", found.done), ("running", found.running), ("failed", found.failed), ("missing", found.missing)]
+    print(", ".join(f"{len(labels)} {state}" for state, labels in counts))
+    for label in found.running:
+        print(f"running: {label}")
+    for label, error in found.failed.items():
+        print(f"failed: {label}: {error}")
+    for label in found.missing[:20]:
+        print(f"missing: {label}")
+    if len(found.missing) > 20:
+        print(f"missing: ... and {len(found.missing) - 20} more")
+    for row in found.set_aside.iter_rows(named=True):
+        print(f"set aside: {row['image']}: {row['reason']}")
+    return 1 if found.failed else 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from manifoldscope.api import conclude
+    from manifoldscope.study.store import Store
+
+    print(conclude(Store(options.folder), anew=True))
+    return 0
+
+
+def _new(options: argparse.Namespace) -> int:
+    from manifoldscope.study.plan import json_schema, preset_text
+
+    print(json.dumps(json_schema(), indent=1) if options.schema else preset_text(options.name), end="")
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    if options.kind == "layers":
+        return _list_layers(options)
+    if options.kind == "studies":
+        from manifoldscope.study.plan import load, preset_names
+
+        rows = [(name, load(name).question) for name in preset_names()]
+    else:
+        rows = [(entry.name + _signature(entry), entry.summary) for entry in _registry(options.kind)]
+        if options.kind == "models":
+            from manifoldscope.vision.small import SMALL
+
+            rows += [(f"small:{entry.name}", entry.summary) for entry in SMALL]
+    for name, about in rows:
+        print(f"{name}\n{_wrapped(about)}")
+    return 0
+
+
+def _registry(kind: str) -> Any:
+    if kind == "datasets":
+        from manifoldscope.vision.datasets import DATASETS as REGISTRY
+    elif kind == "models":
+        from manifoldscope.vision.sources import SOURCES as REGISTRY
+    elif kind == "measures":
+        from manifoldscope.geometry import MEASURES as REGISTRY
+    elif kind == "threats":
+        from manifoldscope.robustness import THREATS as REGISTRY
+    else:
+        from manifoldscope.training import OBJECTIVES as REGISTRY
+    return REGISTRY
+
+
+def _signature(entry: Any) -> str:
+    settings = [
+        name if info.is_required() else f"{name}={info.default!r}" for name, info in entry.settings.model_fields.items()
+    ]
+    return f" ({', '.join(settings)})" if settings else ""
+
+
+def _list_layers(options: argparse.Namespace) -> int:
+    from manifoldscope.vision.activations import layer_table
+    from manifoldscope.vision.sources import network
+
+    if not options.model:
+        raise StudyError("list layers needs a network: --model torchvision:resnet50")
+    spec = options.model if ":" in options.model else f"torchvision:{options.model}"
+    made = network(spec)
+    side = options.size or made.preprocessing.crop or 224
+    for name, kind, shape in layer_table(made, (made.preprocessing.channels, side, side)):
+        print(f"{name:<40} {kind:<24} {' x '.join(map(str, shape))}")
+    return 0
+
+
+def _measure(options: argparse.Namespace) -> int:
+    import polars as pl
+
+    from manifoldscope.geometry import MEASURES, Spectrum
+    from manifoldscope.geometry import measure as measured
+    from manifoldscope.tables import parameters_text
+    from manifoldscope.vision.activations import load_points
+
+    manifolds = load_points(Path(options.points), Path(options.labels) if options.labels else None)
+    names = options.names or MEASURES.names()
+    rows = []
+    for manifold in manifolds:
+        spectrum = Spectrum.of(manifold, scaling=options.scaling)
+        for name in names:
+            reads = MEASURES[name].traits.get("reads")
+            source = spectrum if reads == "spectrum" else manifold
+            estimate = measured(name, source, scaling="none" if reads == "spectrum" else options.scaling)
+            rows.append(
+                {
+                    "label": manifold.label,
+                    "measure": name,
+                    "parameters": parameters_text(estimate.parameters),
+                    "value": estimate.value,
+                    "ceiling": estimate.ceiling,
+                    "n_points": estimate.n_points,
+                    "n_features": estimate.n_features,
+                    "note": estimate.note,
+                }
+            )
+    _print_table(pl.DataFrame(rows, infer_schema_length=None), as_json=options.json)
+    return 0
+
+
+def _associate(options: argparse.Namespace) -> int:
+    import polars as pl
+
+    from manifoldscope.evidence import associate_frame
+
+    path = Path(options.table)
+    try:
+        frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema_length=None)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{path} cannot be read as a table: {error}") from None
+    found = associate_frame(
+        frame, options.x, options.y, controls=tuple(options.control), by=options.by, seed=options.seed
+    )
+    _print_table(found, as_json=options.json)
+    return 0
+
+
+def _print_table(table: Any, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(table.to_dicts(), indent=1))
+        return
+    columns = [name for name in table.columns if any(value not in (None, "") for value in table[name])]
+    lines = [columns, *([_cell(value) for value in row] for row in table.select(columns).rows())]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    import torch
+
+    from manifoldscope.study.forecast import available_memory
+    from manifoldscope.study.run import choose_device, versions
+
+    device = choose_device("auto")
+    for name, value in versions(device).items():
+        print(f"{name:<16} {value}")
+    print(f"{'memory':<16} {available_memory() / 2**30:.1f} GiB free")
+    print(f"{'cuda':<16} {'available' if torch.cuda.is_available() else 'not available'}")
+    print(f"{'mps':<16} {'available' if torch.backends.mps.is_available() else 'not available'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

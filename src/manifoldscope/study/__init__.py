@@ -1,0 +1,7 @@
+"""A plan and its results."""
+
+from manifoldscope.study.plan import Study, load, preset_names, preset_text
+from manifoldscope.study.run import run_units
+from manifoldscope.study.store import Payload, Store, Unit
+
+__all__ = ["Payload", "Store", "Study", "Unit", "load", "preset_names", "preset_text", "run_units"]

@@ -1,0 +1,137 @@
+"""Which images a study uses for what: three draws that share no image, unless the study asks for the same ones."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+
+from manifoldscope.errors import DataError
+from manifoldscope.seeds import derive
+from manifoldscope.study.plan import DrawPlan, Study
+from manifoldscope.study.store import Payload, Store, Unit
+from manifoldscope.tables import conform
+from manifoldscope.vision.datasets import DATASETS, load
+from manifoldscope.vision.images import ImageSet, choose_classes, draw
+
+VERSION = 1
+Role = Literal["robustness", "geometry", "training"]
+
+AT_LEAST: Mapping[Role, int] = {"robustness": 1, "geometry": 2, "training": 1}
+"""How many images of each class a draw needs: one point has no spectrum."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """The images of one draw, the unit that remembers them, and a digest of each class's images."""
+
+    images: ImageSet
+    unit: Unit
+    digests: Mapping[int, str]
+
+    @property
+    def digest(self) -> str:
+        """A digest of all the images."""
+        return hashlib.sha256("".join(self.digests[label] for label in sorted(self.digests)).encode()).hexdigest()
+
+
+def draw_images(study: Study, store: Store) -> dict[Role, Drawn]:
+    """The draws of a study; what was drawn before, from files that have not changed, is remembered and not read again.
+
+    The images to attack are drawn first, since attacks are dear: asking for more images to measure leaves them as
+    they are. Training images are drawn only where some network is trained here.
+
+    Raises:
+        DataError: the dataset or a class does not exist, or has too few readable images.
+    """
+    splits = _Splits(study)
+    chosen = choose_classes(splits[study.data.robustness.split], study.data.classes, seed=derive(study.seed, "classes"))
+    draws: dict[Role, Drawn] = {
+        "robustness": _one(study, store, splits, "robustness", study.data.robustness, chosen, [])
+    }
+    if study.data.same_images:
+        draws["geometry"] = draws["robustness"]
+    else:
+        draws["geometry"] = _one(study, store, splits, "geometry", study.data.geometry, chosen, [draws["robustness"]])
+    if any(model.training is not None for model in study.models):
+        plan = study.data.training
+        if plan.split is None:
+            plan = DrawPlan(
+                split=DATASETS[study.data.source].traits["splits"][0], images_per_class=plan.images_per_class
+            )
+        draws["training"] = _one(study, store, splits, "training", plan, chosen, list(draws.values()))
+    return draws
+
+
+class _Splits:
+    """The parts of the dataset, each listed once."""
+
+    def __init__(self, study: Study) -> None:
+        self._data = study.data
+        self._loaded: dict[str | None, ImageSet] = {}
+        self._fingerprints: dict[str | None, str] = {}
+
+    def __getitem__(self, split: str | None) -> ImageSet:
+        if split not in self._loaded:
+            self._loaded[split] = load(self._data.source, root=self._data.root, split=split)
+        return self._loaded[split]
+
+    def fingerprint(self, split: str | None) -> str:
+        if split not in self._fingerprints:
+            self._fingerprints[split] = self[split].raw.fingerprint()
+        return self._fingerprints[split]
+
+
+def _one(
+    study: Study, store: Store, splits: _Splits, role: Role, plan: DrawPlan, classes: list[int], others: list[Drawn]
+) -> Drawn:
+    whole = splits[plan.split]
+    if missing := [label for label in classes if label not in set(whole.classes)]:
+        raise DataError(
+            f"class {whole.class_names.get(missing[0], missing[0])!r} has no images in {whole.source} ({whole.split}), "
+            f"from which data.{role} draws"
+        )
+    rivals = [other for other in others if other.images.split == whole.split]
+    inputs: dict[str, Any] = {
+        "version": VERSION,
+        "source": study.data.source,
+        "split": whole.split,
+        "classes": classes,
+        "images_per_class": plan.images_per_class,
+        "seed": study.seed,
+        "files": splits.fingerprint(plan.split),
+    }
+    unit = Unit("draw", inputs, needs=tuple(other.unit.key for other in rivals), names={"role": role})
+    manifest = store.manifest(unit)
+    if manifest is not None:
+        position = {name: index for index, name in enumerate(whole.names)}
+        names = store.table(unit, "images")["image"]
+        images = whole.subset([position[name] for name in names])
+        return Drawn(images, unit, {int(label): digest for label, digest in manifest["facts"]["digests"].items()})
+    began = time.time()
+    taken = frozenset(name for other in rivals for name in other.images.names)
+    result = draw(
+        whole,
+        classes=classes,
+        images_per_class=plan.images_per_class,
+        seed=derive(study.seed, "draw", role),
+        exclude=taken,
+        at_least=AT_LEAST[role],
+    )
+    digests = {label: result.images.of_class(label).digest() for label in classes}
+    payload = Payload(
+        tables={
+            "images": pl.DataFrame({"image": list(result.images.names), "label": result.images.labels.tolist()}),
+            "set_aside": conform(
+                "set_aside",
+                [{"image": image, "class_name": name, "reason": reason} for image, name, reason in result.set_aside],
+            ),
+        },
+        facts={"digests": {str(label): digest for label, digest in digests.items()}},
+    )
+    store.publish(unit, payload, {"started": began, "seconds": time.time() - began})
+    return Drawn(result.images, unit, digests)

@@ -1,0 +1,143 @@
+"""What a run will cost, before it starts: seconds for each unit, and memory, which is refused where it cannot fit."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from manifoldscope.errors import ModelError, StudyError
+from manifoldscope.study.progress import duration
+from manifoldscope.study.store import Unit
+from manifoldscope.study.work import Bench
+from manifoldscope.vision.activations import n_features
+from manifoldscope.vision.network import Network, undisturbed
+
+PROBE_IMAGES = 16
+SHARE_OF_MEMORY = 0.9
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Seconds by unit key, and the largest memory that a unit's points or training images will take, in bytes."""
+
+    seconds: Mapping[str, float]
+    memory: int
+
+    @property
+    def total(self) -> float:
+        """Seconds in all."""
+        return sum(self.seconds.values())
+
+    def text(self, units: Sequence[Unit]) -> str:
+        """The forecast in one line, by kind of work."""
+        by_kind: dict[str, float] = {}
+        for unit in units:
+            by_kind[unit.kind] = by_kind.get(unit.kind, 0.0) + self.seconds[unit.key]
+        parts = ", ".join(f"{kind} {duration(seconds)}" for kind, seconds in by_kind.items() if seconds >= 0.5)
+        return (
+            f"{len(units)} units to compute, about {duration(self.total)}"
+            + (f" ({parts})" if parts else "")
+            + f"; up to {self.memory / 2**20:,.0f} MiB beside the networks"
+        )
+
+
+def forecast(bench: Bench, units: Sequence[Unit]) -> Forecast:
+    """Time a few images through every network that has work to do, and add up.
+
+    This is also where a network first meets the images: layers that do not exist, weights that do not fit and NaN
+    are found here, before any time is spent.
+
+    Raises:
+        ModelError: a network cannot be loaded, lacks a layer, or gives NaN.
+        StudyError: the work cannot fit into memory; the sentence says what to reduce.
+    """
+    seconds: dict[str, float] = {}
+    memory = 0
+    for name in dict.fromkeys(unit.names["model"] for unit in units):
+        mine = [unit for unit in units if unit.names["model"] == name]
+        network = bench.untrained(name)
+        forward, gradient, features, image_bytes = _probe(bench, network, mine)
+        for unit in mine:
+            forwards, gradients = unit.passes
+            seconds[unit.key] = 0.005 + unit.n_images * (forwards * forward + gradients * gradient)
+            if unit.kind == "geometry":
+                largest, together = max(features.values()), sum(features.values())
+                side = min(unit.n_images, largest)
+                needed = 4 * unit.n_images * together + 3 * 8 * side * side
+                seconds[unit.key] += 2e-10 * unit.n_images * side * together + 5e-9 * side**3
+                reduce = "data.geometry.images_per_class, or measure a smaller layer"
+            elif unit.kind == "train" and unit.n_images:
+                needed = image_bytes * len(bench.draws["training"].images)
+                reduce = "data.training.images_per_class"
+            else:
+                continue
+            memory = max(memory, needed)
+            if needed > SHARE_OF_MEMORY * available_memory():
+                raise StudyError(
+                    f"{unit.label} needs about {needed / 2**30:.1f} GiB and {available_memory() / 2**30:.1f} GiB are "
+                    f"free; reduce {reduce}"
+                )
+    return Forecast(seconds, memory)
+
+
+def _probe(bench: Bench, network: Network, units: Sequence[Unit]) -> tuple[float, float, dict[str, int], int]:
+    """Seconds an image takes forward and for a gradient, features of each layer, and bytes of one image."""
+    images = bench.draws["robustness"].images.subset(range(min(PROBE_IMAGES, len(bench.draws["robustness"].images))))
+    pixels = network.pixels(images).to(network.device)
+    layers = sorted({layer for unit in units if unit.kind == "geometry" for layer in unit.inputs["layers"]})
+    features = n_features(network, layers, pixels[:1]) if layers else {"none": 1}
+    wants_gradient = any(unit.passes[1] for unit in units)
+    with undisturbed(network):
+        with torch.no_grad():
+            outputs = network(pixels)
+        if not torch.isfinite(outputs).all():
+            bad = int((~torch.isfinite(outputs)).flatten(1).any(1).sum())
+            raise ModelError(
+                f"{network.name} gave NaN or infinite outputs for {bad} of the first {len(pixels)} images; "
+                "look for weights that diverged, or a normalisation that divides by zero"
+            )
+        began = time.perf_counter()
+        with torch.no_grad():
+            outputs = network(pixels)
+        _wait(network)
+        forward = (time.perf_counter() - began) / len(pixels)
+        gradient = 0.0
+        if wants_gradient:
+            began = time.perf_counter()
+            leaf = pixels.detach().requires_grad_(True)
+            loss = F.cross_entropy(network(leaf), outputs.argmax(1), reduction="sum")
+            torch.autograd.grad(loss, leaf)
+            _wait(network)
+            gradient = (time.perf_counter() - began) / len(pixels)
+    return forward, gradient, features, pixels[0].numel() * 4
+
+
+def _wait(network: Network) -> None:
+    if network.device.type == "cuda":
+        torch.cuda.synchronize(network.device)
+
+
+def available_memory() -> int:
+    """Bytes of memory that are free, or that the machine has where the system does not tell."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") + _reclaimable()
+    except (ValueError, OSError, AttributeError):
+        try:
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (ValueError, OSError, AttributeError):
+            return 2**63
+
+
+def _reclaimable() -> int:
+    """Page cache that the system gives back when asked: Linux counts it as used."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            values = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+        return max(0, values["MemAvailable"] - values["MemFree"])
+    except (OSError, KeyError, ValueError, IndexError):
+        return 0

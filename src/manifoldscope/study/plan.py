@@ -1,0 +1,409 @@
+"""Study: the typed form of a study file. Defaults, `--set`, help, errors and the JSON schema all come from here."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from manifoldscope.errors import ManifoldscopeError, StudyError, unknown
+from manifoldscope.geometry.estimate import MEASURES
+from manifoldscope.registry import Entry, Registry, describe
+from manifoldscope.robustness.threat import THREATS, Iterate, Threat, make
+from manifoldscope.training.objectives import OBJECTIVES, Objective
+from manifoldscope.vision.datasets import DATASETS
+from manifoldscope.vision.sources import SOURCES
+
+PRESETS = "manifoldscope.study.presets"
+
+
+def setting(default: Any, description: str, *, keyed: bool, **limits: Any) -> Any:
+    """A field of the study file.
+
+    `keyed` says whether changing it changes results, and so the keys of the units it enters. What only says where
+    things are, what they are called, or how results are read is not keyed.
+    """
+    return Field(default, description=description, json_schema_extra={"keyed": keyed}, **limits)
+
+
+class Section(BaseModel):
+    """One table of the study file: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OpenSection(BaseModel):
+    """A table whose further keys belong to the registered item that it names; they are checked against that item."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The keys that belong to the registered item, checked."""
+        return dict(self.model_extra or {})
+
+    def _own(self) -> dict[str, Any]:
+        return self.__pydantic_extra__  # type: ignore[return-value]  # never None where extra keys are allowed
+
+
+def _entry(registry: Registry, name: str) -> Entry:
+    try:
+        return registry[name]
+    except StudyError as error:
+        raise ValueError(str(error)) from None
+
+
+def _settle(section: OpenSection, entry: Entry) -> None:
+    """Check the section's further keys against the registered item, and fill in its defaults."""
+    own = section._own()
+    try:
+        checked = entry.validate(own)
+    except StudyError as error:
+        raise ValueError(str(error)) from None
+    own.clear()
+    own.update({key: value for key, value in checked.items() if value is not None})
+
+
+class DrawPlan(Section):
+    """One draw of images from each class."""
+
+    split: str | None = setting(None, "part of the dataset; the dataset's last one by default", keyed=True)
+    images_per_class: int | None = setting(None, "how many images of each class; all by default", keyed=True, ge=1)
+
+
+class DataPlan(Section):
+    """Where images come from, and which are drawn for what."""
+
+    source: str = setting(..., "a dataset by name: see `manifoldscope list datasets`", keyed=True)
+    root: str | None = setting(None, "folder or file of the dataset", keyed=False)
+    classes: int | list[int | str] | None = setting(
+        None, "a number of classes to sample, or a list of indices and names; all by default", keyed=True
+    )
+    same_images: bool = setting(
+        False, "measure geometry on the very images that are attacked, as the original study did", keyed=True
+    )
+    geometry: DrawPlan = setting(DrawPlan(), "images whose activations are measured", keyed=True)
+    robustness: DrawPlan = setting(DrawPlan(), "images that are attacked", keyed=True)
+    training: DrawPlan = setting(
+        DrawPlan(), "images that networks are trained on; never one that is measured or attacked", keyed=True
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _known(cls, source: str) -> str:
+        _entry(DATASETS, source)
+        return source
+
+
+class TrainingPlan(OpenSection):
+    """How a network is trained; the objective's own settings (epsilon, steps, ...) stand beside these."""
+
+    objective: str = setting(..., "an objective by name: see `manifoldscope list objectives`", keyed=True)
+    epochs: int = setting(10, "passes over the training images", keyed=True, ge=1)
+    batch_size: int = setting(128, "images a step", keyed=True, ge=1)
+    learning_rate: float = setting(2e-3, "peak of the one-cycle learning rate", keyed=True, gt=0)
+    seeds: list[int] = setting([0], "one network is trained for each seed", keyed=True, min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainingPlan:
+        _settle(self, _entry(OBJECTIVES, self.objective))
+        try:
+            self.made()
+        except ManifoldscopeError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def made(self) -> Objective:
+        """The objective with its settings."""
+        objective: Objective = OBJECTIVES[self.objective].target(**self.settings)
+        return objective
+
+
+class ModelPlan(OpenSection):
+    """One network (or one for each training seed); the source's own settings (mean, std, ...) stand beside these."""
+
+    name: str = setting("", "what tables and figures call it; the network's own name by default", keyed=False)
+    source: str = setting(
+        ..., "scheme:name, for example torchvision:resnet50: see `manifoldscope list models`", keyed=True
+    )
+    layers: list[str] | None = setting(None, "layers to measure, instead of the study's", keyed=True, min_length=1)
+    training: TrainingPlan | None = setting(None, "train this network here", keyed=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and not raw.get("name") and isinstance(raw.get("source"), str):
+            return {**raw, "name": raw["source"].rpartition(":")[2]}
+        return raw
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelPlan:
+        scheme, colon, _ = self.source.partition(":")
+        if not colon:
+            raise ValueError(f"source = {self.source!r}; expected scheme:name, such as 'torchvision:{self.source}'")
+        _settle(self, _entry(SOURCES, scheme))
+        weights = self.settings.get("weights")
+        if self.training is not None and weights is not None:
+            raise ValueError(f"model {self.name!r} has both weights and [training]; expected one of them")
+        if self.training is not None and scheme != "small":
+            raise ValueError(f"source = {self.source!r} is not trained here; only small: networks are")
+        if self.training is None and weights is None and scheme != "python":
+            raise ValueError(
+                f"model {self.name!r} has no weights; give weights = 'DEFAULT' or a file"
+                + (", or a table [models.training] (objective = 'random' for untrained weights)" * (scheme == "small"))
+            )
+        return self
+
+
+class MeasurePlan(OpenSection):
+    """One measure of each class manifold; the measure's own settings (fraction, ...) stand beside these."""
+
+    name: str = setting(..., "a measure by name: see `manifoldscope list measures`", keyed=True)
+    scaling: Literal["none", "standardise"] = setting(
+        "none", "whether each feature is brought to unit variance within the class first", keyed=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, raw: Any) -> Any:
+        return {"name": raw} if isinstance(raw, str) else raw
+
+    @model_validator(mode="after")
+    def _check(self) -> MeasurePlan:
+        _settle(self, _entry(MEASURES, self.name))
+        return self
+
+
+class ThreatPlan(OpenSection):
+    """One threat at several strengths; the threat's own settings (steps, restarts, ...) stand beside these."""
+
+    kind: str = setting(..., "a threat by name: see `manifoldscope list threats`", keyed=True)
+    name: str = setting("", "what tables and figures call it; its kind by default", keyed=False)
+    iterate: Iterate = setting(
+        "both", "judge the last iterate and any iterate, or 'any' alone, which stops early and is cheaper", keyed=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and not raw.get("name") and isinstance(raw.get("kind"), str):
+            return {**raw, "name": raw["kind"]}
+        return raw
+
+    @model_validator(mode="after")
+    def _check(self) -> ThreatPlan:
+        entry = _entry(THREATS, self.kind)
+        plural, own = self.strengths_key(entry), self._own()
+        singular = entry.target.strength_setting  # type: ignore[attr-defined]  # every threat names its strength
+        values = own.pop(plural, own.pop(singular, None))
+        if values is None:
+            raise ValueError(f"threat {self.name!r} has no {plural}; give a list of strengths")
+        values = values if isinstance(values, list) else [values]
+        if not values:
+            raise ValueError(f"{plural} of threat {self.name!r} is empty; give at least one strength")
+        if len(set(values)) < len(values):
+            raise ValueError(f"{plural} of threat {self.name!r} = {values}; a strength is listed twice")
+        for value in values:
+            try:
+                checked = entry.validate({**own, singular: value})
+                entry.target(**checked)  # the threat itself refuses what cannot be
+            except ManifoldscopeError as error:
+                raise ValueError(str(error)) from None
+        own.update({k: v for k, v in checked.items() if k != singular and v is not None})
+        own[plural] = [float(value) for value in values]
+        return self
+
+    @staticmethod
+    def strengths_key(entry: Entry) -> str:
+        """The key for the list of strengths: "epsilons", "severities", ..."""
+        singular: str = entry.target.strength_setting  # type: ignore[attr-defined]
+        return f"{singular[:-1]}ies" if singular.endswith("y") else f"{singular}s"
+
+    def threats(self) -> list[Threat]:
+        """The threat at each strength."""
+        entry = THREATS[self.kind]
+        settings = self.settings
+        strengths = settings.pop(self.strengths_key(entry))
+        singular: str = entry.target.strength_setting  # type: ignore[attr-defined]
+        return [make(self.kind, {**settings, singular: strength}) for strength in strengths]
+
+
+class AssociationPlan(Section):
+    """How measures and accuracies are related across classes, and across networks where there are enough."""
+
+    methods: list[Literal["pearson", "spearman", "partial"]] = setting(
+        ["pearson", "spearman", "partial"], "partial holds clean accuracy fixed", keyed=False, min_length=1
+    )
+    bootstrap: int = setting(2000, "resamples of the classes for an interval", keyed=False, ge=100)
+    permutations: int = setting(10000, "permutations for a p-value", keyed=False, ge=100)
+
+
+class Study(Section):
+    """A whole study: what is asked, of which networks and images, how it is measured and attacked."""
+
+    name: str = setting("study", "what the report calls it", keyed=False)
+    question: str = setting("", "what the study asks, for the report", keyed=False)
+    seed: int = setting(0, "the one seed from which every draw, start and training derives its own", keyed=True, ge=0)
+    batch_size: int = setting(100, "images at a time; changes results by rounding only", keyed=True, ge=1)
+    data: DataPlan
+    models: list[ModelPlan] = setting(..., "the networks", keyed=True, min_length=1)
+    layers: list[str] = setting(["penultimate"], "layers to measure", keyed=True, min_length=1)
+    measures: list[MeasurePlan] = setting(
+        [MeasurePlan(name="pca_dimension"), MeasurePlan(name="participation_ratio")],
+        "what is measured of each class manifold",
+        keyed=True,
+        min_length=1,
+    )
+    threats: list[ThreatPlan] = setting(..., "what is done to the images", keyed=True, min_length=1)
+    associations: AssociationPlan = setting(AssociationPlan(), "how the two are related", keyed=False)
+
+    @model_validator(mode="after")
+    def _unique(self) -> Study:
+        for kind, items in (("models", self.models), ("threats", self.threats)):
+            names = [item.name for item in items]
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"two {kind} are called {twice[0]!r}; give each a name of its own")
+        same = self.data.geometry.images_per_class
+        if self.data.same_images and self.data.geometry != self.data.robustness:
+            raise ValueError(
+                f"data.same_images = true, but data.geometry ({same} images a class) and data.robustness "
+                f"({self.data.robustness.images_per_class}) differ; give them the same split and images_per_class"
+            )
+        return self
+
+    def text(self) -> str:
+        """The resolved study as TOML; loading it gives the same study."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def preset_names() -> list[str]:
+    """The built-in studies."""
+    return sorted(
+        item.name.removesuffix(".toml") for item in resources.files(PRESETS).iterdir() if item.name.endswith(".toml")
+    )
+
+
+def preset_text(name: str) -> str:
+    """A built-in study as it stands in its file, comments and all."""
+    if name not in preset_names():
+        raise StudyError(unknown("built-in study", name, preset_names()))
+    return (resources.files(PRESETS) / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def load(study: str | Path, changes: Mapping[str, Any] | Iterable[str] = ()) -> Study:
+    """A study from a built-in name or a TOML file, with changes by dotted key.
+
+    Args:
+        study: "digits", or a path that ends in .toml.
+        changes: {"data.geometry.images_per_class": 50}, or ["models.0.weights=FILE"] as `--set` takes them.
+
+    Raises:
+        StudyError: no such study, not TOML, an unknown key, a wrong type or an impossible value; the sentence names
+            the key, the value, what was expected and the nearest valid name.
+    """
+    path = Path(study)
+    if path.suffix == ".toml" or (path.exists() and path.is_file()):
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise StudyError(f"the study file {path} cannot be read: {error}") from None
+    else:
+        try:
+            text = preset_text(str(study))
+        except StudyError as error:
+            raise StudyError(f"{error} (or give the path of a .toml file)") from None
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(f"{path} is not valid TOML: {error}") from None
+    pairs = changes.items() if isinstance(changes, Mapping) else map(parse_change, changes)
+    for key, value in pairs:
+        _put(raw, key, value)
+    return parse(raw)
+
+
+def parse(raw: Mapping[str, Any]) -> Study:
+    """A study from nested tables, as TOML gives them. Raises StudyError."""
+    try:
+        return Study.model_validate(raw)
+    except ValidationError as error:
+        raise StudyError(describe(error, "", Study)) from None
+
+
+def parse_change(text: str) -> tuple[str, Any]:
+    """`key=value` -> (key, value); the value is read as TOML, and as plain text where it is no TOML."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise StudyError(f"--set {text}: expected KEY=VALUE, for example data.geometry.images_per_class=50")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def _put(raw: dict[str, Any], key: str, value: Any) -> None:
+    steps = key.split(".")
+    at: Any = raw
+    for depth, step in enumerate(steps):
+        where = ".".join(steps[: depth + 1])
+        last = depth == len(steps) - 1
+        if isinstance(at, list):
+            if not step.isdigit() or int(step) >= len(at):
+                raise StudyError(f"--set {key}: {where} does not exist; expected a number from 0 to {len(at) - 1}")
+            if last:
+                at[int(step)] = value
+            elif isinstance(at[int(step)], str):  # the short form of a measure
+                at[int(step)] = {"name": at[int(step)]}
+            at = at[int(step)]
+        elif isinstance(at, dict):
+            if last:
+                at[step] = value
+            else:
+                at = at.setdefault(step, {})
+        else:
+            raise StudyError(f"--set {key}: {'.'.join(steps[:depth])} is a value and has no keys of its own")
+
+
+def json_schema() -> dict[str, Any]:
+    """A JSON schema of the study file, for editors: each open table lists the settings of every item it may name."""
+    schema = Study.model_json_schema()
+    definitions = schema["$defs"]
+    for section, key, registry in (
+        ("TrainingPlan", "objective", OBJECTIVES),
+        ("MeasurePlan", "name", MEASURES),
+        ("ThreatPlan", "kind", THREATS),
+        ("ModelPlan", "source", SOURCES),
+    ):
+        definitions[section]["oneOf"] = [_alternative(entry, key, definitions) for entry in registry]
+    definitions["DataPlan"]["properties"]["source"]["enum"] = DATASETS.names()
+    json.dumps(schema)
+    return schema
+
+
+def _alternative(entry: Entry, key: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    own = entry.settings.model_json_schema()
+    definitions.update(own.pop("$defs", {}))
+    properties = own.get("properties", {})
+    if key == "kind":
+        singular: str = entry.target.strength_setting  # type: ignore[attr-defined]
+        properties[ThreatPlan.strengths_key(entry)] = {"type": "array", "items": properties.pop(singular)}
+    name = {"pattern": f"^{entry.name}:"} if key == "source" else {"const": entry.name}
+    return {"title": entry.summary, "properties": {key: name, **properties}}
+
+
+def models_of(study: Study) -> Sequence[tuple[str, ModelPlan, int | None]]:
+    """Every network of the study: its name, its plan, and its training seed (None where it is not trained)."""
+    networks: list[tuple[str, ModelPlan, int | None]] = []
+    for plan in study.models:
+        if plan.training is None:
+            networks.append((plan.name, plan, None))
+        else:
+            several = len(plan.training.seeds) > 1
+            networks += [(f"{plan.name}/{seed}" if several else plan.name, plan, seed) for seed in plan.training.seeds]
+    return networks

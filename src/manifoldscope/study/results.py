@@ -1,0 +1,66 @@
+"""From finished units to tables: read, name, count. Needs the store alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from manifoldscope.robustness.checks import verdict_checks
+from manifoldscope.robustness.threat import robustness_of
+from manifoldscope.study.store import Store, Unit
+from manifoldscope.tables import conform
+
+
+def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
+    """Every table but `associations`, from the units that are done.
+
+    Names of models, classes and threats come from the plan, so that renaming one computes nothing again.
+    """
+    done = [unit for unit in units if store.done(unit)]
+    models = [_named(store.table(unit, "models"), model=unit.names["model"]) for unit in done if unit.kind == "inspect"]
+    checks = [_named(store.table(unit, "checks"), model=unit.names["model"]) for unit in done if unit.kind == "inspect"]
+    geometry = [
+        _named(
+            store.table(unit, "geometry"),
+            **{name: unit.names[name] for name in ("model", "class_index", "class_name", "split")},
+        )
+        for unit in done
+        if unit.kind == "geometry"
+    ]
+    attacks = [unit for unit in done if unit.kind == "attack"]
+    verdicts = [
+        _named(store.table(unit, "verdicts"), **{name: unit.names[name] for name in ("model", "threat", "split")})
+        for unit in attacks
+    ]
+    set_aside = [store.table(unit, "set_aside") for unit in done if unit.kind == "draw"]
+    tables = {
+        "models": conform("models", pl.concat(models) if models else []),
+        "geometry": conform("geometry", pl.concat(geometry, how="diagonal_relaxed") if geometry else []),
+        "pairs": conform("pairs", []),
+        "robustness": conform("robustness", []),
+        "verdicts": conform("verdicts", []),
+        "checks": conform("checks", pl.concat(checks) if checks else []),
+        "set_aside": conform("set_aside", pl.concat(set_aside).unique() if set_aside else []),
+    }
+    if verdicts:
+        whole = pl.concat(verdicts)
+        classes = pl.DataFrame(
+            {
+                "label": [unit.names["class_index"] for unit in attacks],
+                "class_name": [unit.names["class_name"] for unit in attacks],
+            }
+        ).unique()
+        tables["robustness"] = robustness_of(whole, classes)
+        tables["verdicts"] = conform("verdicts", whole.drop("split"))
+        judged = [
+            {"model": model, **row}
+            for (model,), rows in whole.group_by(["model"], maintain_order=True)
+            for row in verdict_checks(rows)
+        ]
+        tables["checks"] = conform("checks", pl.concat([tables["checks"], conform("checks", judged)]))
+    return tables
+
+
+def _named(table: pl.DataFrame, **names: object) -> pl.DataFrame:
+    return table.with_columns(**{name: pl.lit(value) for name, value in names.items()})

@@ -1,0 +1,161 @@
+"""Run what is missing of a study, in this process."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from manifoldscope.errors import ManifoldscopeError, StoreError, StudyError
+from manifoldscope.study.draws import draw_images
+from manifoldscope.study.forecast import forecast
+from manifoldscope.study.plan import Study
+from manifoldscope.study.progress import Progress, duration
+from manifoldscope.study.store import Store, Unit
+from manifoldscope.study.units import plan_units
+from manifoldscope.study.work import WORK, Bench
+
+LIBRARIES = ("manifoldscope", "torch", "torchvision", "timm", "numpy", "scipy", "polars", "scikit-learn", "safetensors")
+WAIT_FOR_OTHERS = 0.5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did: every unit of the study, how many were computed now, and why some failed (by label)."""
+
+    units: Sequence[Unit]
+    n_computed: int
+    failed: dict[str, str]
+
+
+def run_units(study: Study, store: Store, *, device: str = "auto", progress: Progress | None = None) -> Outcome:
+    """Compute every unit of a study that the store does not hold yet.
+
+    A unit that fails does not stop the others; what depends on it is not tried. Interrupt at any moment: finished
+    units stay, and the next call goes on.
+
+    Raises:
+        StudyError, DataError, ModelError: the study cannot start.
+        StoreError: the folder cannot be written.
+    """
+    progress = progress or Progress()
+    chosen = choose_device(device)
+    store.prepare()
+    draws = draw_images(study, store)
+    units, networks = plan_units(study, draws)
+    drawn = list({draw.unit.key: draw.unit for draw in draws.values()}.values())
+    every = [*drawn, *units]
+    missing = [unit for unit in units if not store.done(unit)]
+    bench = Bench(study, store, draws, networks, chosen)
+    expected = forecast(bench, missing) if missing else None
+    store.remember(study.text(), every, {"versions": versions(chosen), "networks": list(networks)})
+    if expected is None:
+        progress.say(f"nothing to compute: all {len(every)} units are done")
+        return Outcome(every, 0, {})
+    progress.say(expected.text(missing) + f"; on {describe_device(chosen)}")
+    for role, draw in draws.items():
+        if n_bad := len(store.table(draw.unit, "set_aside")):
+            progress.say(f"{n_bad} images could not be read and were set aside ({role}); the report names them")
+    progress.start(expected.total, len(missing))
+    failed: dict[str, str] = {}
+    failed_keys: set[str] = set()
+    n_computed = 0
+    waiting = list(missing)
+    began = time.monotonic()
+    try:
+        while waiting:
+            held_by_others = []
+            for unit in waiting:
+                broken = failed_keys.intersection([*unit.needs, *unit.after])
+                if broken:
+                    failed_keys.add(unit.key)  # named by the failure that it waits for
+                    continue
+                with store.claim(unit) as mine:
+                    if not mine:
+                        held_by_others.append(unit)
+                        continue
+                    progress.begin(unit.label, expected.seconds[unit.key])
+                    if store.done(unit):
+                        progress.end()
+                        continue
+                    error = _compute(unit, bench, progress)
+                    progress.end()
+                if error is None:
+                    n_computed += 1
+                else:
+                    failed[unit.label] = error
+                    failed_keys.add(unit.key)
+                    progress.say(f"failed: {unit.label}: {error}")
+            if len(held_by_others) == len(waiting):
+                time.sleep(WAIT_FOR_OTHERS)
+            waiting = held_by_others
+    finally:
+        progress.close()
+    progress.say(f"{n_computed} units computed in {duration(time.monotonic() - began)}")
+    return Outcome(every, n_computed, failed)
+
+
+def _compute(unit: Unit, bench: Bench, progress: Progress) -> str | None:
+    """Do one unit and store it; the reason where it fails."""
+    began = time.time()
+    clock = time.monotonic()
+    try:
+        payload = WORK[unit.kind](unit, bench, progress.tick)
+        record = {
+            "started": began,
+            "seconds": time.monotonic() - clock,
+            "seed": bench.study.seed,
+            "versions": versions(bench.device),
+        }
+        bench.store.publish(unit, payload, record)
+    except StoreError:
+        raise
+    except Exception as error:  # a unit may fail in any library; the others go on
+        known = isinstance(error, ManifoldscopeError)
+        reason = str(error) if known else f"{type(error).__name__}: {error}"
+        bench.store.fail(unit, reason, traceback.format_exc())
+        return reason
+    return None
+
+
+def choose_device(name: str) -> torch.device:
+    """ "auto" takes a GPU where there is one. Raises StudyError for a device that is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("cpu")  # mps has no float64 and is taken only when it is asked for
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise StudyError(f"device {name!r} is not available here ({reason}); use --device cpu or auto") from None
+    return device
+
+
+def describe_device(device: torch.device) -> str:
+    """The device, in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def versions(device: torch.device) -> dict[str, Any]:
+    """What the results were made with."""
+    found: dict[str, Any] = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            found[library] = "not installed"
+    found["device"] = describe_device(device)
+    found["threads"] = torch.get_num_threads()
+    found["cores"] = os.cpu_count()
+    return found

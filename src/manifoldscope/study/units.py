@@ -1,0 +1,220 @@
+"""From a study to its units of work: what is computed, on what it depends, and what names it.
+
+    train      a checkpoint of one network                                   (needs nothing)
+    inspect    one network on clean images: accuracy, checks, and the gate   (needs its checkpoint)
+    geometry   one network and one class: every layer and measure            (after inspect)
+    attack     one network, one class, one threat at one strength            (after inspect)
+
+A class is the grain: a killed run loses one class of one attack, and a class more costs that class alone.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from manifoldscope.geometry.estimate import MEASURES
+from manifoldscope.robustness.threat import THREATS
+from manifoldscope.seeds import derive
+from manifoldscope.study.draws import Drawn, Role
+from manifoldscope.study.plan import ModelPlan, Study, models_of
+from manifoldscope.study.store import Unit
+from manifoldscope.vision.weights import file_digest
+
+VERSIONS = {"train": 1, "inspect": 1, "geometry": 1, "attack": 1}
+"""Raise a number when the code of that kind of unit comes to give another answer."""
+
+EXAMPLE_CLASSES = 4
+"""For how many classes, the first by index, pictures are kept: example images, correlations of features."""
+
+
+@dataclass(frozen=True)
+class PlannedNetwork:
+    """A network as the plan knows it: by name, before anything is loaded.
+
+    Attributes:
+        name: what tables call it.
+        plan: its part of the study file.
+        seed: its training seed; None where it is loaded.
+        build: settings with which its source is called (without files).
+        identity: everything that says which network it is, as JSON values.
+        checkpoint: the key of the unit that trains it; None where it is loaded.
+    """
+
+    name: str
+    plan: ModelPlan
+    seed: int | None
+    build: Mapping[str, Any]
+    identity: Mapping[str, Any]
+    checkpoint: str | None
+
+
+def plan_units(study: Study, draws: Mapping[Role, Drawn]) -> tuple[list[Unit], dict[str, PlannedNetwork]]:
+    """Every unit of a study, in an order in which they can run, and its networks by name.
+
+    Two names for one network, or for one threat, give units with one key: they are computed once and read twice.
+
+    Raises:
+        ModelError: a weights file cannot be read.
+    """
+    units: list[Unit] = []
+    networks: dict[str, PlannedNetwork] = {}
+    for name, plan, seed in models_of(study):
+        train = _train_unit(study, draws, name, plan, seed) if seed is not None else None
+        network = _network(draws, name, plan, seed, train)
+        networks[name] = network
+        if train is not None:
+            units.append(train)
+        units += _units_of_network(study, draws, network)
+    return units, networks
+
+
+def _build_settings(draws: Mapping[Role, Drawn], plan: ModelPlan) -> dict[str, Any]:
+    """The source's settings without the weights; a small network takes its shape from the images unless it is given."""
+    settings = {key: value for key, value in plan.settings.items() if key != "weights"}
+    if plan.source.startswith("small:"):
+        images = draws["robustness"].images
+        channels, height, width = images.read(0).shape
+        shape = {"channels": channels, "size": max(height, width), "n_classes": max(images.class_names) + 1}
+        settings = {**shape, **settings}
+    return settings
+
+
+def _train_unit(study: Study, draws: Mapping[Role, Drawn], name: str, plan: ModelPlan, seed: int) -> Unit:
+    training = plan.training
+    assert training is not None
+    objective = training.made()
+    schedule = (
+        training.model_dump(mode="json", exclude={"seeds"}) if objective.passes else {"objective": training.objective}
+    )
+    drawn = draws["training"]
+    inputs = {
+        "version": VERSIONS["train"],
+        "source": plan.source,
+        "build": _build_settings(draws, plan),
+        "training": schedule,
+        "images": drawn.digest if objective.passes else None,
+        "initialisation": derive(study.seed, "initialisation", seed),
+        "seed": derive(study.seed, "training", seed),
+    }
+    return Unit(
+        "train",
+        inputs,
+        names={"model": name},
+        n_images=len(drawn.images) * training.epochs if objective.passes else 0,
+        passes=(0.0, objective.passes),
+    )
+
+
+def _network(
+    draws: Mapping[Role, Drawn], name: str, plan: ModelPlan, seed: int | None, train: Unit | None
+) -> PlannedNetwork:
+    build = _build_settings(draws, plan)
+    identity: dict[str, Any] = {"source": plan.source, "build": build}
+    weights = plan.settings.get("weights")
+    if weights is not None:
+        identity["weights"] = file_digest(Path(weights)) if Path(weights).is_file() else weights
+    if plan.source.startswith("python:"):
+        identity["code"] = _code_digest(plan.source)
+    return PlannedNetwork(name, plan, seed, build, identity, train.key if train is not None else None)
+
+
+def _code_digest(source: str) -> str | None:
+    place = source.removeprefix("python:").rpartition(":")[0]
+    if place.endswith(".py"):
+        return file_digest(Path(place)) if Path(place).is_file() else None
+    try:
+        found = importlib.util.find_spec(place)
+    except (ImportError, ValueError):
+        return None
+    return file_digest(Path(found.origin)) if found and found.origin and Path(found.origin).is_file() else None
+
+
+def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: PlannedNetwork) -> list[Unit]:
+    needs = (network.checkpoint,) if network.checkpoint is not None else ()
+    robustness, geometry = draws["robustness"], draws["geometry"]
+    training = network.plan.training
+    inspect = Unit(
+        "inspect",
+        {
+            "version": VERSIONS["inspect"],
+            "network": network.identity,
+            "images": robustness.digest,
+            "batch_size": study.batch_size,
+            "trained_for": None if training is None else training.objective,
+        },
+        needs=needs,
+        names={"model": network.name},
+        n_images=len(robustness.images),
+        passes=(1.0, 0.0),
+    )
+    units = [inspect]
+    classes = robustness.images.classes
+    examples = set(classes[:EXAMPLE_CLASSES])
+    for label in classes:
+        units.append(
+            Unit(
+                "geometry",
+                {
+                    "version": VERSIONS["geometry"],
+                    "network": network.identity,
+                    "images": geometry.digests[label],
+                    "layers": network.plan.layers or study.layers,
+                    "measures": [
+                        {**measure.model_dump(mode="json"), "version": MEASURES[measure.name].traits.get("version", 1)}
+                        for measure in study.measures
+                    ],
+                    "seed": study.seed,
+                    "batch_size": study.batch_size,
+                    "example": label in examples,
+                },
+                needs=needs,
+                after=(inspect.key,),
+                names=_names(network, geometry, label),
+                n_images=int((geometry.images.labels == label).sum()),
+                passes=(1.0, 0.0),
+            )
+        )
+    for threat_plan in study.threats:
+        for threat in threat_plan.threats():
+            for label in classes:
+                units.append(
+                    Unit(
+                        "attack",
+                        {
+                            "version": VERSIONS["attack"],
+                            "network": network.identity,
+                            "images": robustness.digests[label],
+                            "threat": threat.kind,
+                            "threat_version": THREATS[threat.kind].traits.get("version", 1),
+                            "parameters": threat.parameters,
+                            "strength": threat.strength,
+                            "iterate": threat_plan.iterate,
+                            "seed": study.seed,
+                            "batch_size": study.batch_size,
+                            "example": label in examples,
+                        },
+                        needs=needs,
+                        after=(inspect.key,),
+                        names={
+                            **_names(network, robustness, label),
+                            "threat": threat_plan.name,
+                            "strength": threat.strength,
+                        },
+                        n_images=int((robustness.images.labels == label).sum()),
+                        passes=(2.0, float(threat.passes)),
+                    )
+                )
+    return units
+
+
+def _names(network: PlannedNetwork, drawn: Drawn, label: int) -> dict[str, Any]:
+    return {
+        "model": network.name,
+        "class_name": drawn.images.class_names[label],
+        "class_index": label,
+        "split": drawn.images.split,
+    }

@@ -1,0 +1,294 @@
+"""What each kind of unit does. A function takes the unit and the bench, and returns what it found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import polars as pl
+import torch
+
+from manifoldscope.errors import ModelError
+from manifoldscope.geometry import (
+    MEASURES,
+    ClassManifold,
+    FeatureCorrelation,
+    Spectrum,
+    feature_correlation,
+    measure,
+    with_half_sample_note,
+)
+from manifoldscope.robustness.checks import above_chance, check, network_checks
+from manifoldscope.robustness.threat import Verdicts, evaluate
+from manifoldscope.seeds import derive
+from manifoldscope.study.draws import Drawn, Role
+from manifoldscope.study.plan import MeasurePlan, Study
+from manifoldscope.study.store import Payload, Store, Unit
+from manifoldscope.study.units import PlannedNetwork
+from manifoldscope.tables import parameters_text
+from manifoldscope.training.fit import fit, state
+from manifoldscope.vision.activations import activations
+from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.network import Network, logits
+from manifoldscope.vision.sources import network as make_network
+from manifoldscope.vision.weights import fit as fit_weights
+from manifoldscope.vision.weights import load_weights
+
+Tick = Callable[[float], None]
+
+
+class Bench:
+    """What a unit needs at hand: the study's images, its networks, and the store. One network is kept loaded."""
+
+    def __init__(
+        self,
+        study: Study,
+        store: Store,
+        draws: Mapping[Role, Drawn],
+        networks: Mapping[str, PlannedNetwork],
+        device: torch.device,
+    ) -> None:
+        self.study, self.store, self.draws, self.networks, self.device = study, store, draws, networks, device
+        self._loaded: tuple[str, Network] | None = None
+
+    def images(self, role: Role, label: int) -> ImageSet:
+        """The images of one class in one draw."""
+        return self.draws[role].images.of_class(label)
+
+    def untrained(self, name: str, *, seed: int | None = None) -> Network:
+        """The network as its source makes it; without the checkpoint, where it is trained here.
+
+        Raises:
+            ModelError: it cannot be made, or its weights cannot be loaded.
+        """
+        planned = self.networks[name]
+        settings = {**planned.plan.settings, **planned.build}
+        if seed is not None:
+            settings["seed"] = seed
+        made = make_network(planned.plan.source, **settings)
+        return Network(
+            module=made.module,
+            name=name,
+            mean=made.mean,
+            std=made.std,
+            preprocessing=made.preprocessing,
+            class_names=made.class_names,
+            provenance=made.provenance,
+        ).to(self.device)
+
+    def network(self, name: str) -> Network:
+        """The network, ready to be measured and attacked."""
+        if self._loaded is None or self._loaded[0] != name:
+            self._loaded = None  # free the one before
+            network = self.untrained(name)
+            checkpoint = self.networks[name].checkpoint
+            if checkpoint is not None:
+                path = self.store.checkpoint(checkpoint)
+                fit_weights(network.module, load_weights(path), f"the checkpoint of {name}")
+            self._loaded = (name, network)
+        return self._loaded[1]
+
+
+def train(unit: Unit, bench: Bench, tick: Tick) -> Payload:
+    """Train a network and keep its weights."""
+    name = unit.names["model"]
+    training = bench.networks[name].plan.training
+    assert training is not None
+    network = bench.untrained(name, seed=unit.inputs["initialisation"])
+    history = []
+    objective = training.made()
+    if objective.passes:
+        history = fit(
+            network,
+            bench.draws["training"].images,
+            objective,
+            epochs=training.epochs,
+            batch_size=training.batch_size,
+            learning_rate=training.learning_rate,
+            seed=unit.inputs["seed"],
+            on_progress=tick,
+        )
+    return Payload(tensors=state(network), facts={"history": [asdict(epoch) for epoch in history]})
+
+
+def inspect(unit: Unit, bench: Bench, tick: Tick) -> Payload:
+    """Clean accuracy and the checks that need no attack; a loaded network near chance stops here.
+
+    Raises:
+        ModelError: loaded weights classify no better than chance: something is wrong with how they are used.
+    """
+    name = unit.names["model"]
+    planned, network = bench.networks[name], bench.network(name)
+    images = bench.draws["robustness"].images
+    outputs = logits(network, images, batch_size=bench.study.batch_size)
+    n_classes = outputs.shape[1]
+    if int(images.labels.max()) >= n_classes:
+        raise ModelError(
+            f"{name} has {n_classes} outputs, but the dataset has a class {int(images.labels.max())}; "
+            "the network and the dataset do not fit"
+        )
+    checks = network_checks(network, images, batch_size=bench.study.batch_size)
+    n_correct = int((outputs.argmax(1) == images.labels).sum())
+    better, p_value = above_chance(n_correct, len(images), n_classes)
+    found = f"{n_correct} of {len(images)} clean images are classified correctly, and chance is 1 in {n_classes}"
+    if not better and planned.checkpoint is None:
+        raise ModelError(
+            f"{name} is near chance: {found}. Look at the order of the labels, the preprocessing (mean, std, crop) "
+            "and whether these weights belong to this network; nothing else was computed for it"
+        )
+    if unit.inputs["trained_for"] != "random":
+        checks.append(check("above chance", better, n_correct / len(images), "better than guessing (p < 0.01)", found))
+    provenance = {
+        **network.provenance,
+        **({} if planned.plan.training is None else {"training": planned.plan.training.model_dump(mode="json")}),
+        **({} if planned.seed is None else {"seed": planned.seed, "replicate_of": planned.plan.name}),
+    }
+    model = {
+        "source": planned.plan.source,
+        "n_parameters": network.n_parameters,
+        "dataset": images.source,
+        "n_classes": n_classes,
+        "clean_accuracy": n_correct / len(images),
+        "provenance": json.dumps(provenance, sort_keys=True),
+    }
+    return Payload(
+        tables={
+            "models": pl.DataFrame([model]),
+            "checks": pl.DataFrame(
+                checks,
+                schema={
+                    "check": pl.String,
+                    "passed": pl.Boolean,
+                    "value": pl.Float64,
+                    "expected": pl.String,
+                    "note": pl.String,
+                },
+            ),
+        },
+        facts={"p_value_of_chance": p_value},
+    )
+
+
+def geometry(unit: Unit, bench: Bench, tick: Tick) -> Payload:
+    """Every measure of every layer for the images of one class, and what pictures need: spectra, correlations."""
+    label = unit.names["class_index"]
+    manifolds = activations(
+        bench.network(unit.names["model"]),
+        bench.images("geometry", label),
+        layers=unit.inputs["layers"],
+        batch_size=bench.study.batch_size,
+    )
+    rows: list[dict[str, Any]] = []
+    spectra: dict[str, Spectrum] = {}
+    correlations: dict[str, FeatureCorrelation] = {}
+    for done, manifold in enumerate(manifolds):
+        tick(done / len(manifolds))
+        for plan in bench.study.measures:
+            picture = f"{manifold.layer}/{plan.scaling}"
+            if picture not in spectra:
+                spectra[picture] = Spectrum.of(manifold, scaling=plan.scaling)
+            rows.append(_measured(plan, manifold, spectra[picture], derive(bench.study.seed, "halves", label)))
+        if unit.inputs["example"]:
+            correlations[manifold.layer] = feature_correlation(manifold)
+    return Payload(
+        tables={
+            "geometry": pl.DataFrame(
+                rows, schema_overrides={"stderr": pl.Float64, "ceiling": pl.Float64}, infer_schema_length=None
+            )
+        },
+        arrays={
+            **{f"spectrum/{name}": spectrum.variances.numpy() for name, spectrum in spectra.items()},
+            **{f"correlation/{layer}": found.matrix.numpy() for layer, found in correlations.items()},
+        },
+        facts={
+            "shapes": {manifold.layer: [manifold.n_points, manifold.n_features] for manifold in manifolds},
+            "correlations": {
+                layer: {"mean_absolute": found.mean_absolute, "baseline": found.chance}
+                for layer, found in correlations.items()
+                if not found.note
+            },
+        },
+    )
+
+
+def _measured(plan: MeasurePlan, manifold: ClassManifold, spectrum: Spectrum, seed: int) -> dict[str, Any]:
+    """One row of the table `geometry`; a measure that reads spectra shares the one of its scaling."""
+    settings = plan.settings
+    source = spectrum if MEASURES[plan.name].traits["reads"] == "spectrum" else manifold
+    estimate = with_half_sample_note(
+        measure(plan.name, source, scaling=plan.scaling, **settings),
+        plan.name,
+        manifold,
+        generator=torch.Generator().manual_seed(seed),
+        scaling=plan.scaling,
+        parameters=settings,
+    )
+    return {
+        "layer": manifold.layer,
+        "measure": plan.name,
+        "parameters": parameters_text(estimate.parameters),
+        "value": float(estimate.value),
+        "stderr": estimate.stderr,
+        "n_points": estimate.n_points,
+        "n_features": estimate.n_features,
+        "ceiling": estimate.ceiling,
+        "note": estimate.note,
+    }
+
+
+def attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
+    """Verdicts on the images of one class under one threat at one strength; for some classes, an example image."""
+    label = unit.names["class_index"]
+    plan = next(plan for plan in bench.study.threats if plan.name == unit.names["threat"])
+    threat = next(threat for threat in plan.threats() if threat.strength == unit.inputs["strength"])
+    images = bench.images("robustness", label)
+    network = bench.network(unit.names["model"])
+    keep = bool(unit.inputs["example"]) and plan.iterate == "both"
+    verdicts = evaluate(
+        network,
+        images,
+        threat,
+        seed=derive(bench.study.seed, "attack", label),
+        batch_size=bench.study.batch_size,
+        iterate=plan.iterate,
+        keep_images=keep,
+    )
+    payload = Payload(tables={"verdicts": verdicts.table.drop("model", "threat")})
+    if keep:
+        _keep_example(payload, network, images, verdicts)
+    return payload
+
+
+def _keep_example(payload: Payload, network: Network, images: ImageSet, verdicts: Verdicts) -> None:
+    """The first image that fell at the last iterate, or else the first that was attacked, for the report."""
+    rows = {row["image"]: row for row in verdicts.table.iter_rows(named=True)}
+    attacked = [i for i, name in enumerate(images.names) if rows[name]["clean_prediction"] == int(images.labels[i])]
+    if not attacked:
+        return
+    fell = [index for index in attacked if not rows[images.names[index]]["survived_last"]]
+    chosen = (fell or attacked)[0]
+    row = rows[images.names[chosen]]
+    original = network.pixels(images, slice(chosen, chosen + 1))[0]
+    payload.arrays = {
+        "original": original.permute(1, 2, 0).numpy(),
+        "adversarial": verdicts.adversarial[0][chosen].permute(1, 2, 0).numpy(),
+    }
+    names = network.class_names or [images.class_names.get(i, str(i)) for i in range(max(images.class_names) + 1)]
+    payload.facts["example"] = {
+        "image": images.names[chosen],
+        "label": row["label"],
+        "clean_prediction": row["clean_prediction"],
+        "last_prediction": row["last_prediction"],
+        "clean_name": names[row["clean_prediction"]] if row["clean_prediction"] < len(names) else "",
+        "last_name": names[row["last_prediction"]] if row["last_prediction"] < len(names) else "",
+    }
+
+
+WORK: Mapping[str, Callable[[Unit, Bench, Tick], Payload]] = {
+    "train": train,
+    "inspect": inspect,
+    "geometry": geometry,
+    "attack": attack,
+}

@@ -1,0 +1,171 @@
+"""The store: done means whole, a key changes with what changes the answer, and nobody loses a finished unit."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manifoldscope.errors import StoreError
+from manifoldscope.study.store import Payload, Store, Unit, canonical, write_text
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = Store(tmp_path / "run")
+    made.prepare()
+    return made
+
+
+def payload(value=1.0):
+    return Payload(
+        tables={"rows": pl.DataFrame({"value": [value]})},
+        arrays={"spectrum/layer": np.arange(3.0)},
+        tensors={"weight": torch.ones(2)},
+        facts={"note": "ü"},
+    )
+
+
+UNIT = Unit("geometry", {"fraction": 0.95, "layers": ["a"]}, names={"model": "m"})
+
+
+def test_what_is_published_is_read_back(store):
+    assert not store.done(UNIT)
+    store.publish(UNIT, payload(), {"seconds": 1})
+    assert store.done(UNIT)
+    assert store.table(UNIT, "rows")["value"].to_list() == [1.0]
+    assert store.arrays(UNIT)["spectrum/layer"].tolist() == [0, 1, 2]
+    manifest = store.manifest(UNIT)
+    assert manifest["inputs"] == {"fraction": 0.95, "layers": ["a"]}
+    assert manifest["facts"] == {"note": "ü"}
+    assert set(manifest["payload"]) == {"rows.parquet", "arrays.safetensors", "checkpoint.safetensors"}
+
+
+@given(st.permutations(["a", "b", "c"]))
+def test_a_key_does_not_depend_on_the_order_of_settings_or_on_names(order):
+    inputs = {name: name for name in order}
+    unit = Unit("attack", inputs, names={"model": "x"})
+    assert unit.key == Unit("attack", {name: name for name in "abc"}, names={"model": "y"}, after=("k",)).key
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(UNIT, kind="attack"),
+        replace(UNIT, inputs={"fraction": 0.9, "layers": ["a"]}),
+        replace(UNIT, needs=("k",)),
+    ],
+)
+def test_a_key_changes_with_whatever_changes_the_answer(other):
+    assert other.key != UNIT.key
+
+
+def test_not_a_number_has_no_place_in_a_key():
+    with pytest.raises(ValueError, match="Out of range"):
+        canonical({"x": float("nan")})
+
+
+@pytest.mark.parametrize("damage", ["payload", "manifest", "missing"])
+def test_a_damaged_unit_is_not_done_and_is_made_anew(store, damage):
+    store.publish(UNIT, payload(), {})
+    home = store.folder / "units" / UNIT.kind / UNIT.key
+    if damage == "payload":
+        (home / "rows.parquet").write_bytes(b"torn")
+    elif damage == "manifest":
+        (home / "manifest.json").write_text("{")
+    else:
+        (home / "arrays.safetensors").unlink()
+    assert not store.done(UNIT)
+    store.publish(UNIT, payload(2.0), {})
+    assert store.table(UNIT, "rows")["value"].to_list() == [2.0]
+
+
+def test_a_half_written_attempt_is_not_done(store):
+    home = store.folder / "units" / UNIT.kind
+    (home / ".attempt-x").mkdir(parents=True)
+    (home / ".attempt-x" / "rows.parquet").write_bytes(b"half")
+    assert not store.done(UNIT)
+
+
+def test_the_first_of_two_processes_to_publish_wins(store):
+    store.publish(UNIT, payload(1.0), {})
+    store.publish(UNIT, payload(2.0), {})
+    assert store.table(UNIT, "rows")["value"].to_list() == [1.0]
+    assert [path.name for path in (store.folder / "units" / UNIT.kind).iterdir()] == [UNIT.key]
+
+
+def test_a_unit_is_claimed_once(store):
+    other = Store(store.folder)
+    with store.claim(UNIT) as mine:
+        assert mine
+        assert other.running(UNIT)
+        with other.claim(UNIT) as theirs:
+            assert not theirs
+    assert not other.running(UNIT)
+    with other.claim(UNIT) as theirs:
+        assert theirs
+
+
+def test_a_failure_is_remembered_until_the_unit_succeeds(store):
+    store.fail(UNIT, "no luck", "trace")
+    assert store.failure(UNIT) == "no luck"
+    store.publish(UNIT, payload(), {})
+    assert store.failure(UNIT) is None
+
+
+def test_the_plan_survives_a_round_trip(store):
+    units = [UNIT, Unit("train", {}, needs=("a",), after=("b",), n_images=3, passes=(1.0, 2.0))]
+    store.remember("name = 'x'", units, {"versions": {}})
+    assert store.plan() == (units, {"versions": {}})
+    assert store.study_text() == "name = 'x'"
+
+
+def test_an_empty_folder_says_what_to_do(tmp_path):
+    with pytest.raises(StoreError, match="holds no study; run one first"):
+        Store(tmp_path).plan()
+    with pytest.raises(StoreError, match="is not there yet"):
+        Store(tmp_path).read_table("geometry")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_one_sentence(tmp_path):
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(StoreError, match="cannot write to"):
+        Store(tmp_path / "run").prepare()
+
+
+def test_a_path_that_is_a_file_is_one_sentence(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(StoreError, match="choose another folder"):
+        Store(tmp_path / "run").prepare()
+
+
+def test_a_full_disk_is_one_sentence_and_keeps_what_was_there(store, monkeypatch):
+    store.publish(UNIT, payload(), {})
+
+    def no_space(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    other = replace(UNIT, inputs={"x": 1})
+    with pytest.raises(StoreError, match="No space left on device; choose another folder"):
+        store.publish(other, payload(), {})
+    assert store.done(UNIT)
+    assert [path.name for path in (store.folder / "units" / UNIT.kind).iterdir()] == [UNIT.key]
+
+
+def test_text_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "x.json"
+    write_text(path, json.dumps([1]))
+    write_text(path, json.dumps([2]))
+    assert json.loads(path.read_text()) == [2]
+    assert [item.name for item in tmp_path.iterdir()] == ["x.json"]
