@@ -56,7 +56,8 @@ def wilson(successes: Reals, trials: Reals, z: float = 1.959964) -> tuple[Reals,
     share = successes / trials
     centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
+    # At a share of 0 or 1 the bound is the share itself, but for rounding.
+    return np.clip(centre - half, 0, share), np.clip(centre + half, share, 1)
 
 
 def _with_interval(table: pl.DataFrame) -> pl.DataFrame:
