@@ -208,10 +208,11 @@ def _list_layers(options: argparse.Namespace) -> int:
     if not options.model:
         raise StudyError("list layers needs a network: --model torchvision:resnet50")
     spec = options.model if ":" in options.model else f"torchvision:{options.model}"
-    made = network(spec)
+    shape = {"channels": 3, "size": options.size or 32, "n_classes": 10} if spec.startswith("small:") else {}
+    made = network(spec, **shape)
     side = options.size or made.preprocessing.crop or 224
-    for name, kind, shape in layer_table(made, (made.preprocessing.channels, side, side)):
-        print(f"{name:<40} {kind:<24} {' x '.join(map(str, shape))}")
+    for layer in layer_table(made, (made.preprocessing.channels, side, side)):
+        print(f"{layer.name:<40} {layer.type:<24} {' x '.join(map(str, layer.shape))}")
     return 0
 
 

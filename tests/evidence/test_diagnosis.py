@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from manifoldscope.evidence import Finding, diagnose
+from manifoldscope.evidence.answer import guessing
 from manifoldscope.tables import TABLES, conform
 
 CLASSES = range(30)
@@ -70,7 +71,7 @@ def of_kind(kind: str, tables: dict[str, pl.DataFrame]) -> Finding:
     return finding
 
 
-@pytest.mark.parametrize("module", ["association", "diagnosis"])
+@pytest.mark.parametrize("module", ["association", "answer", "diagnosis"])
 def test_the_examples_in_the_docstrings_run(module: str) -> None:
     result = doctest.testmod(importlib.import_module(f"manifoldscope.evidence.{module}"))
     assert result.attempted
@@ -78,49 +79,261 @@ def test_the_examples_in_the_docstrings_run(module: str) -> None:
 
 
 SEEN, UNSEEN = 0.001, 0.6
-LOWER, HIGHER = "classes with lower dimension survive the attack", "classes with higher dimension survive the attack"
-NONE = "no evidence that dimension goes with robustness"
+
+
+def pair(
+    model: str, layer: str, plain: tuple[Any, ...], partial: tuple[Any, ...] | None = None
+) -> list[dict[str, Any]]:
+    """The rows of a network and layer; each coefficient with its p-value, and its adjusted one where that differs."""
+    return [
+        row(method, found[0], found[1], p_adjusted=found[-1], model=model, layer=layer)
+        for method, found in (("pearson", plain), ("partial", partial))
+        if found
+    ]
 
 
 @pytest.mark.parametrize(
     ("plain", "partial", "title", "text"),
     [
-        ((-0.6, SEEN), (-0.5, SEEN), LOWER, ": the association holds."),
-        ((0.6, SEEN), (0.5, SEEN), HIGHER, ": the association holds."),
-        ((-0.6, SEEN), (-0.1, UNSEEN), LOWER, "consistent with clean accuracy alone"),
-        ((-0.6, SEEN), (0.5, SEEN), LOWER, "turns around"),
-        ((-0.6, SEEN), None, LOWER, "could not be estimated"),
-        ((-0.4, 0.02, 0.2), (-0.1, UNSEEN), "a hint, no more", "no evidence there either"),
-        ((0.1, UNSEEN), (0.1, UNSEEN), NONE, "no evidence there either"),
-        ((0.1, UNSEEN), (0.6, SEEN), NONE, "appears only then"),
-        ((-0.6, None), (-0.5, None), "chance was not tested", "-0.60 (95% interval -0.75 to -0.45)"),
-        ((None, None), None, "could not be asked", "over 30 classes: one of the two does not vary"),
+        (
+            (-0.6, SEEN),
+            (-0.5, SEEN),
+            "In net, classes with fewer dimensions survive more often (r = -0.60)",
+            "At equal clean accuracy the association holds.",
+        ),
+        (
+            (0.6, SEEN),
+            (0.5, SEEN),
+            "In net, classes with more dimensions survive more often (r = +0.60)",
+            "At equal clean accuracy the association holds.",
+        ),
+        (
+            (-0.6, SEEN),
+            (-0.1, UNSEEN),
+            "In net, classes with fewer dimensions survive more often (r = -0.60); clean accuracy may be why",
+            "consistent with clean accuracy alone",
+        ),
+        (
+            (-0.6, SEEN),
+            (0.5, SEEN),
+            "In net, classes with fewer dimensions survive more often (r = -0.60)",
+            "At equal clean accuracy the association turns around.",
+        ),
+        (
+            (-0.6, SEEN),
+            None,
+            "In net, classes with fewer dimensions survive more often (r = -0.60)",
+            "given clean accuracy no estimate.\n\nAt equal clean accuracy nothing could be estimated.",
+        ),
+        (
+            (-0.4, 0.02, 0.2),
+            (-0.1, UNSEEN),
+            "A hint, no more, that classes with fewer dimensions survive attacks better (net)",
+            "no evidence either",
+        ),
+        (
+            (0.1, UNSEEN),
+            (0.1, UNSEEN),
+            "No evidence that classes with fewer dimensions survive attacks better (net, 30 classes)",
+            "no evidence either",
+        ),
+        (
+            (0.1, UNSEEN),
+            (0.6, SEEN),
+            "No evidence that classes with fewer dimensions survive attacks better (net, 30 classes)",
+            "an association appears (to be repeated before it is believed)",
+        ),
+        (
+            (-0.6, None),
+            (-0.5, None),
+            "In net, classes with fewer dimensions survived more often (r = -0.60); chance was not tested",
+            "net, penultimate: r = -0.60 (-0.75 to -0.45); given clean accuracy -0.50.",
+        ),
+        (
+            (None, None),
+            None,
+            "Whether classes with fewer dimensions survive attacks better could not be asked",
+            "no correlation over 30 classes:\n\nnet, penultimate: no correlation, as one of the two does not vary",
+        ),
     ],
 )
 def test_the_main_question(plain: tuple[Any, ...], partial: tuple[Any, ...] | None, title: str, text: str) -> None:
-    associations = [
-        row(method, found[0], found[1], p_adjusted=found[-1])
-        for method, found in (("pearson", plain), ("partial", partial))
-        if found
-    ]
+    associations = pair("net", "penultimate", plain, partial)
     finding = of_kind("association", study(*associations))
-    assert finding.title.startswith("net, penultimate: ")
-    assert title in finding.title
+    assert finding.title == title
     assert text in finding.text
-    assert "pgd at strength 0.1" in finding.text
+    assert "pgd at strength 0.1, where the classes of a network differ most in accuracy (last iterate)" in finding.text
     assert len(finding.numbers) == len(associations)
+
+
+@pytest.mark.parametrize(
+    ("coefficients", "title"),
+    [
+        ("unseen unseen unseen unseen", "No evidence that {fewer} survive attacks better (4 {pairs}, 30 classes)"),
+        ("fewer fewer fewer fewer", "{Fewer} survive more often in all 4 {pairs}"),
+        ("more more unseen unseen", "Classes with more dimensions survive more often in 2 of 4 {pairs}"),
+        ("unseen fewer unseen unseen", "{Fewer} survive more often in 1 of 4 {pairs} (a at y)"),
+        ("fewer unseen fewer more", "{Fewer} survive more often in 2 of 4 {pairs}, less often in 1"),
+        ("hint unseen hint unseen", "A hint, no more, that {fewer} survive attacks better (2 of 4 {pairs})"),
+        (
+            "hint unseen other unseen",
+            "No evidence that dimension goes with survival: hints point both ways (2 of 4 {pairs})",
+        ),
+        ("fewer fewer", "{Fewer} survive more often in both layers"),
+    ],
+)
+def test_many_pairs_have_one_answer(coefficients: str, title: str) -> None:
+    known = {"fewer": (-0.6, SEEN), "more": (0.6, SEEN), "unseen": (-0.1, UNSEEN), "hint": (-0.4, 0.02, 0.2)}
+    known["other"] = (0.4, 0.02, 0.2)
+    places = (("a", "x"), ("a", "y"), ("b", "x"), ("b", "y"))
+    rows = [
+        one
+        for (model, layer), name in zip(places, coefficients.split(), strict=False)
+        for one in pair(model, layer, known[name])
+    ]
+    finding = of_kind("association", study(*rows, models=("a", "b")))
+    fewer = "classes with fewer dimensions"
+    assert finding.title == title.format(fewer=fewer, Fewer=fewer.capitalize(), pairs="network-layer pairs")
+    assert len(finding.title) <= 110
+    assert all(f"{one['model']}, {one['layer']}: r = {one['coefficient']:+.2f}" in finding.text for one in rows)
+    assert len(finding.numbers) == len(rows)
+
+
+def test_more_pairs_than_can_be_read_are_given_as_a_range() -> None:
+    models = tuple(f"net{at}" for at in range(8))
+    unseen = [pair(model, "penultimate", (-0.1 * at + 0.2, UNSEEN), (0.1, UNSEEN)) for at, model in enumerate(models)]
+    text = of_kind("association", study(*[row for rows in unseen for row in rows], models=models)).text
+    assert "Over 8 networks r goes from -0.50 to +0.20 and is below 0 in 5" in text
+    assert "The strongest: net7, penultimate: r = -0.50" in text
+    assert text.count("penultimate:") == 1
+    seen = [
+        row
+        for at, rows in enumerate(unseen)
+        for row in (pair("net1", "penultimate", (-0.9, SEEN)) if at == 1 else rows)
+    ]
+    seen += pair("net1", "flatten", (None, None))
+    text = of_kind("association", study(*seen, models=models)).text
+    assert "With evidence:\n\nnet1, penultimate: r = -0.90" in text
+    assert "No correlation for net1 at flatten, as one of the two does not vary." in text
+
+
+def test_what_outlasts_clean_accuracy_is_said_for_each_pair_where_they_differ() -> None:
+    rows = [*pair("a", "x", (-0.6, SEEN), (-0.5, SEEN)), *pair("b", "x", (-0.6, SEEN), (-0.1, UNSEEN))]
+    finding = of_kind("association", study(*rows, models=("a", "b")))
+    assert finding.title == "Classes with fewer dimensions survive more often in both networks"
+    assert "the association holds for a at x; the evidence is gone" in finding.text
+    assert any("not for there being 2 networks" in doubt for doubt in finding.doubts)
+
+
+def test_another_measure_is_called_by_its_name() -> None:
+    finding = of_kind("association", study(row("pearson", -0.6, 0.001, measure="participation_ratio", parameters="")))
+    assert finding.title == "In net, classes with a lower participation ratio survive more often (r = -0.60)"
 
 
 def test_uncertainty_is_quoted_and_doubts_follow_the_evidence() -> None:
     clear = of_kind("association", study(row("pearson", -0.6, 0.001, p_adjusted=0.004), row("partial", -0.5, 0.01)))
-    assert "-0.60 (95% interval -0.75 to -0.45, permutation p = 0.001, 0.004 adjusted" in clear.text
+    assert (
+        "r = -0.60 (-0.75 to -0.45), adjusted p = 0.004; given clean accuracy -0.50 (-0.65 to -0.35), adj" in clear.text
+    )
     assert any("from 50 images a class" in doubt for doubt in clear.doubts)
     assert any("not a cause" in doubt for doubt in clear.doubts)
     assert not any("four times in five" in doubt for doubt in clear.doubts)
+    assert not any("describe the sample" in doubt for doubt in clear.doubts)
     few = of_kind("association", study(row("pearson", -0.9, 0.001, n=10)))
     assert any("With 10 classes only |r| above about 0.79" in doubt for doubt in few.doubts)
     border = of_kind("association", study(row("pearson", -0.3, 0.04, p_adjusted=0.3)))
-    assert any("at the border" in doubt for doubt in border.doubts)
+    assert any("disagree about zero for net at penultimate: evidence at the border" in doubt for doubt in border.doubts)
+    tables = study(row("pearson", -0.6, 0.001))
+    tables["geometry"] = tables["geometry"].with_columns(
+        value=pl.when(pl.col("class_index") < 10).then(45.0).otherwise("value")
+    )
+    assert any("10 of 30 values are near the most" in doubt for doubt in of_kind("association", tables).doubts)
+
+
+def test_doubts_are_said_once_however_many_pairs_there_are() -> None:
+    rows = [*pair("a", "x", (-0.3, 0.04, 0.3)), *pair("a", "y", (-0.3, 0.04, 0.3)), *pair("b", "x", (-0.1, UNSEEN))]
+    doubts = of_kind("association", study(*rows, models=("a", "b"))).doubts
+    assert len(doubts) == len(set(doubts)) == 3 + sum("describe" in doubt for doubt in doubts)
+    assert sum("for a at x, a at y" in doubt or "for a at x and a at y" in doubt for doubt in doubts) == 1
+
+
+def clean(**accuracies: float) -> list[dict[str, Any]]:
+    """The table "models" of these networks, with ten classes each."""
+    return [
+        {"model": model, "provenance": "{}", "clean_accuracy": accuracy, "n_classes": 10}
+        for model, accuracy in accuracies.items()
+    ]
+
+
+def test_networks_that_guess_are_left_out_and_named() -> None:
+    rows = [*pair("random", "penultimate", (0.9, SEEN)), *pair("net", "penultimate", (-0.1, UNSEEN))]
+    finding = of_kind("association", study(*rows, models=("random", "net")) | models(random=0.124, net=0.95))
+    assert finding.title == "No evidence that classes with fewer dimensions survive attacks better (net, 30 classes)"
+    assert "Not counted: random (12.4% clean). The accuracies of a network that guesses say nothing." in finding.text
+    assert {one["model"] for one in finding.numbers} == {"net"}
+    nobody = of_kind("association", study(*rows, models=("random", "net")) | models(random=0.124, net=0.1))
+    assert nobody.title == "Whether classes with fewer dimensions survive attacks better could not be asked"
+    assert "random (12.4% clean)" in nobody.text
+    assert "net (10.0% clean)" in nobody.text
+
+
+def models(**accuracies: float) -> dict[str, pl.DataFrame]:
+    return {"models": conform("models", clean(**accuracies))}
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "n_classes", "guesses"),
+    [(0.19, 10, True), (0.2, 10, False), (0.55, 2, True), (0.6, 2, False), (0.002, 1000, True), (0.08, 1000, False)],
+)
+def test_guessing_is_judged_against_the_number_of_classes(accuracy: float, n_classes: int, guesses: bool) -> None:
+    table = conform("models", [{"model": "net", "clean_accuracy": accuracy, "n_classes": n_classes}])
+    assert bool(guessing(table)) is guesses
+
+
+def controlled(tables: dict[str, pl.DataFrame], *, strengths: int = 1) -> dict[str, pl.DataFrame]:
+    """The study with a control beside the attack, which has no iterates and spreads the classes more."""
+    attack = tables["robustness"].filter((pl.col("strength") == 0.1) & (pl.col("iterate") == "last"))
+    noise = [
+        attack.with_columns(
+            threat=pl.lit("noise"), strength=pl.lit(0.5 + at), accuracy=pl.col("class_index") * pl.lit(0.03)
+        )
+        for at in range(strengths)
+    ]
+    return tables | {"robustness": pl.concat([tables["robustness"], *noise])}
+
+
+def test_the_threat_is_an_attack_where_there_is_one() -> None:
+    rows = [row("pearson", -0.6, 0.001), row("pearson", 0.9, 0.001, threat="noise", strength=0.5)]
+    tables = controlled(study(*rows), strengths=3)
+    finding = of_kind("association", tables)
+    assert "(r = -0.60)" in finding.title
+    assert not any("No threat of this study is an attack" in doubt for doubt in finding.doubts)
+    tables["robustness"] = tables["robustness"].filter(pl.col("threat") == "noise")
+    tables["associations"] = tables["associations"].filter(pl.col("threat") == "noise")
+    alone = of_kind("association", tables)
+    assert "(r = +0.90)" in alone.title
+    assert any("No threat of this study is an attack" in doubt for doubt in alone.doubts)
+    unseen = tables["associations"].with_columns(p_value=pl.lit(0.6), p_adjusted=pl.lit(0.6))
+    assert "survive noise better" in of_kind("association", tables | {"associations": unseen}).title
+
+
+def test_an_attack_that_wrote_any_alone_is_used() -> None:
+    tables = study(row("pearson", -0.6, 0.001, iterate="any"))
+    tables["robustness"] = tables["robustness"].filter(pl.col("iterate") == "any")
+    assert "(any iterate)" in of_kind("association", tables).text
+
+
+def test_of_several_attacks_the_one_with_the_most_strengths_is_used() -> None:
+    rows = [
+        row("pearson", -0.6, 0.001),
+        row("pearson", -0.5, 0.001, strength=0.3),
+        row("pearson", 0.9, 0.001, threat="fgsm", strength=0.5),
+    ]
+    tables = controlled(study(*rows))
+    renamed = pl.col("threat").replace({"noise": "fgsm"})
+    single = tables["robustness"].with_columns(threat=renamed)
+    found = single.with_columns(iterate=pl.when(renamed == "fgsm").then(pl.lit("any")).otherwise("iterate"))
+    assert "(r = -0.60)" in of_kind("association", tables | {"robustness": found}).title
 
 
 def test_the_setting_is_where_class_accuracies_spread_most_and_the_measure_the_dimension() -> None:
@@ -148,17 +361,83 @@ def test_why_there_is_no_coefficient(changed: str, column: str, reason: str) -> 
     assert "at least 4 classes" in of_kind("association", study(row("pearson", None, None, n=3))).text
 
 
+def layered(tables: dict[str, pl.DataFrame], **values: float) -> dict[str, pl.DataFrame]:
+    """The study with a second layer, "flatten", at which each network has this value in every class."""
+    flat = tables["geometry"].with_columns(layer=pl.lit("flatten"), value=pl.col("model").replace_strict(values))
+    return tables | {"geometry": pl.concat([flat.cast(dict(tables["geometry"].schema)), tables["geometry"]])}
+
+
 def test_networks_are_compared_as_an_order_and_tested_only_from_five() -> None:
     three = of_kind("networks", study(models=("random", "natural", "adversarial")))
-    assert three.title == "Across 3 networks at penultimate, dimension rises as robust accuracy rises"
-    assert "random (6.45; 35.7%), natural (7.45; 37.7%), adversarial (8.45; 39.7%)" in three.text
+    assert three.title == "Across 3 networks, the more robust have more dimensions at penultimate"
+    assert "penultimate: random (6.45; 35.7%), natural (7.45; 37.7%), adversarial (8.45; 39.7%)." in three.text
+    assert "pgd at strength 0.1, where the networks differ most" in three.text
     assert any("too few for a p-value" in doubt for doubt in three.doubts)
     five = tuple(f"net{i}" for i in range(5))
     tested = of_kind("networks", study(row("spearman", 0.9, 0.04, model="*", n=5), models=five))
-    assert "Their rank correlation is +0.90" in tested.text
+    assert tested.title == "Across 5 networks, the more robust have more dimensions at penultimate"
+    assert "Rank correlation +0.90 (+0.75 to +1.05), adjusted p = 0.04." in tested.text
+    unsure = of_kind("networks", study(row("spearman", 0.9, 0.3, model="*", n=5), models=five))
+    assert unsure.title == "Across 5 networks, no evidence that dimension goes with robust accuracy"
     untested = of_kind("networks", study(models=five))
     assert any("chance was not tested" in doubt for doubt in untested.doubts)
+    few = of_kind("networks", study(row("spearman", 0.9, 0.04, model="*", n=4), models=five[:4]))
+    assert "p = " not in few.text
     assert not [finding for finding in diagnose(study()) if finding.kind == "networks"]
+
+
+@pytest.mark.parametrize(
+    ("flatten", "title"),
+    [
+        ((5, 9), "The more robust network, b, has more dimensions than a at both layers"),
+        ((9, 5), "The more robust network, b, has more dimensions than a at penultimate, fewer at flatten"),
+        ((5, 5), "The more robust network, b, has more dimensions than a at penultimate, as many at flatten"),
+        ((3, 4, 5), "Across 3 networks, the more robust have more dimensions at both layers"),
+        ((3, 5, 4), "Across 3 networks, the more robust have more dimensions at penultimate, no one order at flatten"),
+    ],
+)
+def test_all_layers_have_one_answer(flatten: tuple[float, ...], title: str) -> None:
+    names = ("a", "b", "c")[: len(flatten)]
+    values = dict(zip(names, map(float, flatten), strict=True))
+    finding = of_kind("networks", layered(study(models=names), **values))
+    assert finding.title == title
+    assert len(finding.numbers) == 2 * len(names)
+    assert f"flatten: a ({flatten[0]}; 35.7%), b ({flatten[1]}; 37.7%)" in finding.text
+
+
+def test_networks_in_no_order() -> None:
+    tables = study(models=("a", "b", "c"))
+    bent = pl.when(pl.col("model") == "b").then(1.0).otherwise("value")
+    tables["geometry"] = tables["geometry"].with_columns(value=bent)
+    assert of_kind("networks", tables).title == "Across 3 networks, dimension goes no one way with robust accuracy"
+    tables["robustness"] = tables["robustness"].with_columns(accuracy=pl.lit(0.5))
+    tied = of_kind("networks", tables)
+    assert tied.title == "All 3 networks survive equally often: dimension cannot be set against robustness"
+    assert any("the same accuracy" in doubt for doubt in tied.doubts)
+
+
+def test_networks_that_guess_are_shown_and_not_counted() -> None:
+    tables = study(models=("random", "natural", "adversarial"))
+    found = of_kind("networks", tables | models(random=0.1, natural=0.96, adversarial=0.98))
+    assert found.title == "The more robust network, adversarial, has more dimensions than natural at penultimate"
+    assert "random (6.45; 35.7%)" in found.text
+    assert "Not counted: random (10.0% clean)." in found.text
+    assert [one["guesses"] for one in found.numbers] == [True, False, False]
+    one = of_kind("networks", tables | models(random=0.1, natural=0.96, adversarial=0.1))
+    assert one.title == "Networks cannot be compared: only natural does better than guess"
+    none = of_kind("networks", tables | models(random=0.1, natural=0.1, adversarial=0.1))
+    assert none.title == "Networks cannot be compared: every one of them guesses"
+    five = tuple(f"net{i}" for i in range(5))
+    tested = study(row("spearman", 0.9, 0.04, model="*", n=5), models=five)
+    counted = of_kind("networks", tested | models(net0=0.1, net1=0.9, net2=0.9, net3=0.9, net4=0.9))
+    assert any("those that guess as well" in doubt for doubt in counted.doubts)
+
+
+def test_networks_are_compared_under_an_attack() -> None:
+    tables = controlled(study(models=("a", "b")))
+    noise = (pl.col("threat") == "noise") & (pl.col("model") == "b")
+    apart = tables["robustness"].with_columns(accuracy=pl.when(noise).then(1.0).otherwise("accuracy"))
+    assert "under pgd at strength 0.1" in of_kind("networks", tables | {"robustness": apart}).text
 
 
 def test_replicates_of_a_network_are_one_network() -> None:
@@ -176,7 +455,7 @@ def test_ceilings() -> None:
         note=pl.when(label.is_between(5, 14)).then(pl.lit("falls by 30% when half of the points are left out")),
     )
     finding = of_kind("ceiling", tables)
-    assert finding.title == "50% of the values describe the sample rather than the manifold"
+    assert finding.title == "50.0% of the values describe the sample rather than the manifold"
     assert "Dimension (fraction=0.95): 10 of 30 values are within 10% of their ceiling, and 10 fall" in finding.text
 
 

@@ -203,7 +203,7 @@ def test_what_cannot_be_asked_for(images: ImageSet) -> None:
 
 
 def test_features_are_counted_from_one_image() -> None:
-    net = network("small:cnn", channels=1, size=28)
+    net = network("small:cnn", channels=1, size=28, n_classes=10)
     assert n_features(net, ["flatten", "penultimate", "conv1"], torch.rand(1, 28, 28)) == {
         "flatten": 3136,
         "penultimate": 128,

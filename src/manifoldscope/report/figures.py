@@ -704,10 +704,17 @@ def _strength_ticks(axes: Axes, strengths: Sequence[float]) -> None:
 
 
 @styled
+def _by_class(examples: Sequence[ExamplePicture]) -> list[ExamplePicture]:
+    """Class by class, and within a class by threat and rising strength."""
+    classes = list(dict.fromkeys(picture.class_name for picture in examples))
+    return sorted(examples, key=lambda one: (classes.index(one.class_name), one.threat, one.strength))
+
+
 def attacked_examples(examples: Sequence[ExamplePicture], *, models: Sequence[str] = (), most: int = 12) -> Chart:
     """Triples of original, magnified perturbation (the factor stated) and adversarial image, with predictions."""
     order = _order([picture.model for picture in examples], models)
-    groups = [[picture for picture in examples if picture.model == name] for name in order]
+    changed = [picture for picture in examples if not np.array_equal(picture.original, picture.adversarial)]
+    groups = [_by_class([picture for picture in changed if picture.model == name]) for name in order]
     mixed = [picture for turn in itertools.zip_longest(*groups) for picture in turn if picture is not None][:most]
     shown = sorted(mixed, key=lambda picture: order.index(picture.model))
     abreast = 1 if len(shown) <= 2 else (2 if len(shown) <= 4 else 3)

@@ -43,7 +43,7 @@ def draw_images(study: Study, store: Store) -> dict[Role, Drawn]:
     """The draws of a study; what was drawn before, from files that have not changed, is remembered and not read again.
 
     The images to attack are drawn first, since attacks are dear: asking for more images to measure leaves them as
-    they are. Training images are drawn only where some network is trained here.
+    they are. Training images are drawn only where some network learns from them.
 
     Raises:
         DataError: the dataset or a class does not exist, or has too few readable images.
@@ -57,12 +57,11 @@ def draw_images(study: Study, store: Store) -> dict[Role, Drawn]:
         draws["geometry"] = draws["robustness"]
     else:
         draws["geometry"] = _one(study, store, splits, "geometry", study.data.geometry, chosen, [draws["robustness"]])
-    if any(model.training is not None for model in study.models):
+    if any(model.training is not None and model.training.made().passes for model in study.models):
         plan = study.data.training
-        if plan.split is None:
-            plan = DrawPlan(
-                split=DATASETS[study.data.source].traits["splits"][0], images_per_class=plan.images_per_class
-            )
+        if plan.split is None:  # a dataset names its training part first; one without parts has only the whole
+            splits_of = DATASETS[study.data.source].traits["splits"] or (study.data.robustness.split,)
+            plan = DrawPlan(split=splits_of[0], images_per_class=plan.images_per_class)
         draws["training"] = _one(study, store, splits, "training", plan, chosen, list(draws.values()))
     return draws
 

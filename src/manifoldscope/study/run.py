@@ -71,15 +71,21 @@ def run_units(study: Study, store: Store, *, device: str = "auto", progress: Pro
     began = time.monotonic()
     try:
         while waiting:
-            held_by_others = []
+            held_by_others: list[Unit] = []
+            open_keys: set[str] = set()
             for unit in waiting:
-                broken = failed_keys.intersection([*unit.needs, *unit.after])
-                if broken:
+                before = {*unit.needs, *unit.after}
+                if before & failed_keys:
                     failed_keys.add(unit.key)  # named by the failure that it waits for
+                    continue
+                if before & open_keys:
+                    held_by_others.append(unit)
+                    open_keys.add(unit.key)
                     continue
                 with store.claim(unit) as mine:
                     if not mine:
                         held_by_others.append(unit)
+                        open_keys.add(unit.key)
                         continue
                     progress.begin(unit.label, expected.seconds[unit.key])
                     if store.done(unit):

@@ -90,13 +90,13 @@ def _train_unit(study: Study, draws: Mapping[Role, Drawn], name: str, plan: Mode
     schedule = (
         training.model_dump(mode="json", exclude={"seeds"}) if objective.passes else {"objective": training.objective}
     )
-    drawn = draws["training"]
+    drawn = draws["training"] if objective.passes else None
     inputs = {
         "version": VERSIONS["train"],
         "source": plan.source,
         "build": _build_settings(draws, plan),
         "training": schedule,
-        "images": drawn.digest if objective.passes else None,
+        "images": None if drawn is None else drawn.digest,
         "initialisation": derive(study.seed, "initialisation", seed),
         "seed": derive(study.seed, "training", seed),
     }
@@ -104,7 +104,7 @@ def _train_unit(study: Study, draws: Mapping[Role, Drawn], name: str, plan: Mode
         "train",
         inputs,
         names={"model": name},
-        n_images=len(drawn.images) * training.epochs if objective.passes else 0,
+        n_images=0 if drawn is None else len(drawn.images) * training.epochs,
         passes=(0.0, objective.passes),
     )
 

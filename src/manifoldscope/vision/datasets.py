@@ -461,10 +461,10 @@ def _file_images(source: str, split: str, place: Path, prefix: str, folders: Map
     counts: list[int] = []
     for label in sorted(folders):
         found = _images_under(str(place / folders[label]), f"{prefix}{folders[label]}/")
+        if not found:
+            raise DataError(f"{source}: class folder {folders[label]!r} holds no image file; fill it, or take it away")
         names += found
         counts.append(len(found))
-    if not names:
-        raise DataError(f"{source}: {str(place)!r} has {len(folders)} class folders and no image file in any of them")
     return ImageSet(
         raw=FileImages(names, root=place.parent if prefix else place),
         labels=torch.tensor(sorted(folders)).repeat_interleave(torch.tensor(counts)),

@@ -249,18 +249,23 @@ def small(
     weights: str | None = None,
     mean: list[float] | None = None,
     std: list[float] | None = None,
-    channels: int = 3,
-    size: int = 32,
-    n_classes: int = 10,
+    channels: int | None = None,
+    size: int | None = None,
+    n_classes: int | None = None,
     seed: int = 0,
 ) -> Network:
     """One of the small networks that are trained here; `list models` names them.
 
-    `size` is the side of the images that it takes; others are brought to it. `weights` is a file, for example a
-    checkpoint that a study trained.
+    `channels`, `size` (the side of the images that it takes; others are brought to it) and `n_classes` have no
+    default: a study takes them from its images. `weights` is a file, for example a checkpoint that a study trained.
     """
     if name not in SMALL.names():
         raise ModelError(f"small: {unknown('network', name, SMALL.names())}")
+    if channels is None or size is None or n_classes is None:
+        raise ModelError(
+            f"small:{name} has no shape of its own; give channels, size and n_classes, for example "
+            "channels=1, size=28, n_classes=10"
+        )
     module = build(name, channels=channels, size=size, n_classes=n_classes, seed=seed)
     if weights is None:
         provenance: dict[str, Any] = {"weights": "random", "seed": seed}

@@ -1,0 +1,280 @@
+"""A run: what it computes, what it computes again, and what survives a kill."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import tomli_w
+import torch
+from PIL import Image
+
+from manifoldscope.errors import DataError, ModelError, StoreError, StudyError
+from manifoldscope.study import Store, run_units
+from manifoldscope.study.forecast import available_memory
+from manifoldscope.study.progress import Progress
+from manifoldscope.study.results import collect
+from tests.study import tiny
+
+QUIET = Progress(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder with the tiny study done; tests only read it."""
+    store = Store(tmp_path_factory.mktemp("runs") / "tiny")
+    outcome = run_units(tiny.study(), store, progress=QUIET)
+    assert outcome.failed == {}
+    return store, outcome
+
+
+def copy_of(finished, tmp_path):
+    import shutil
+
+    shutil.copytree(finished[0].folder, tmp_path / "copy")
+    return Store(tmp_path / "copy")
+
+
+def tables(store):
+    return collect(store, store.plan()[0])
+
+
+def test_every_unit_is_computed_once(finished):
+    store, outcome = finished
+    # 3 draws; a network: train, inspect, 3 classes of geometry, 3 classes x 2 strengths of attack
+    assert len(outcome.units) == 3 + 2 * (1 + 1 + 3 + 6)
+    assert outcome.n_computed == 22
+    assert run_units(tiny.study(), store, progress=QUIET).n_computed == 0
+
+
+def test_the_tables_hold_every_combination(finished):
+    found = tables(finished[0])
+    assert len(found["models"]) == 2
+    assert len(found["geometry"]) == 2 * 2 * 3 * 2  # networks, layers, classes, measures
+    assert len(found["verdicts"]) == 2 * 2 * 30
+    assert len(found["robustness"]) == 2 * 2 * 3 * 2  # networks, strengths, classes, iterates
+    assert set(found["geometry"]["n_features"]) == {256, 128}
+    assert found["geometry"]["ceiling"].null_count() == 0
+    clean = found["robustness"].filter(pl.col("strength") == 0)
+    assert (clean["accuracy"] == clean["clean_accuracy"]).all()
+    assert set(found["checks"]["check"]) >= {"state", "determinism", "epsilon 0", "above chance"}
+
+
+def test_the_three_draws_share_no_image(finished):
+    store, _ = finished
+    draws = [unit for unit in store.plan()[0] if unit.kind == "draw"]
+    names = [set(store.table(unit, "images")["image"]) for unit in draws]
+    assert [len(each) for each in names] == [30, 36, 60]
+    assert len(set.union(*names)) == 126
+
+
+def test_a_manifest_traces_a_number_to_its_settings(finished):
+    store, _ = finished
+    unit = next(unit for unit in store.plan()[0] if unit.kind == "attack")
+    manifest = store.manifest(unit)
+    assert manifest["inputs"]["parameters"].startswith("loss=ce steps=3")
+    assert manifest["inputs"]["network"]["source"] == "small:cnn"
+    assert manifest["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert manifest["seed"] == 0
+    assert manifest["needs"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "kinds"),
+    [
+        ({"measures": ["pca_dimension"]}, {"geometry"}),
+        ({"threats": [{"kind": "pgd", "epsilons": [0, 0.1, 0.2], "steps": 3}]}, {"attack"}),
+        ({"associations": {"bootstrap": 200, "permutations": 100}}, set()),
+        ({"name": "renamed", "question": "why?"}, set()),
+    ],
+)
+def test_a_changed_setting_recomputes_only_what_depends_on_it(finished, tmp_path, changes, kinds):
+    store = copy_of(finished, tmp_path)
+    before = {unit.key for unit in store.plan()[0]}
+    outcome = run_units(tiny.study(**changes), store, progress=QUIET)
+    assert {unit.kind for unit in outcome.units if unit.key not in before} == kinds
+    assert outcome.n_computed == sum(unit.key not in before for unit in outcome.units)
+
+
+def test_one_more_class_or_more_images_to_measure_leave_the_other_attacks_alone(finished, tmp_path):
+    store = copy_of(finished, tmp_path)
+    before = {unit.key for unit in store.plan()[0]}
+    data = tiny.raw()["data"]
+    more = {**data, "geometry": {"images_per_class": 14}}
+    models = tiny.raw()["models"][:1]  # untrained, so that no training images change
+    outcome = run_units(tiny.study(data=more, models=models), store, progress=QUIET)
+    assert {unit.kind for unit in outcome.units if unit.key not in before} <= {"draw", "geometry"}
+
+
+def test_renaming_a_network_computes_nothing_and_renames_the_rows(finished, tmp_path):
+    store = copy_of(finished, tmp_path)
+    models = tiny.raw()["models"]
+    models[0]["name"] = "untrained"
+    assert run_units(tiny.study(models=models), store, progress=QUIET).n_computed == 0
+    assert set(tables(store)["geometry"]["model"]) == {"untrained", "adversarial"}
+
+
+def in_a_process_of_its_own(tmp_path):
+    """A process that computes the tiny study into tmp_path/run."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(tomli_w.dumps(tiny.raw()))
+    code = (
+        "import sys; from manifoldscope.study import Store, load, run_units;"
+        "sys.exit(bool(run_units(load(sys.argv[1]), Store(sys.argv[2])).failed))"
+    )
+    return subprocess.Popen([sys.executable, "-c", code, str(path), str(tmp_path / "run")], stderr=subprocess.DEVNULL)
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_tables(finished, tmp_path):
+    out = tmp_path / "run"
+    process = in_a_process_of_its_own(tmp_path)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(list(out.glob("units/geometry/*/manifest.json"))) < 2:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    store = Store(out)
+    before = set(out.glob("units/*/*/manifest.json"))
+    assert before
+    assert len(before) < 25
+    outcome = run_units(tiny.study(), store, progress=QUIET)
+    assert outcome.failed == {}
+    assert outcome.n_computed == 25 - len(before)
+    expected, found = tables(finished[0]), tables(store)
+    for name, table in expected.items():
+        assert found[name].equals(table), name
+
+
+def test_two_processes_share_a_store(finished, tmp_path):
+    both = [in_a_process_of_its_own(tmp_path) for _ in range(2)]
+    assert [process.wait(timeout=200) for process in both] == [0, 0]
+    expected, found = tables(finished[0]), tables(Store(tmp_path / "run"))
+    for name, table in expected.items():
+        assert found[name].equals(table), name
+
+
+# --- what goes wrong ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Two classes of eight small images, one of them damaged."""
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(("cats", "dogs")):
+        folder = tmp_path / "photographs" / name
+        folder.mkdir(parents=True)
+        for index in range(8):
+            image = rng.integers(0, 128, (12, 12, 3), dtype=np.uint8) + np.uint8(100 * label)
+            Image.fromarray(image).save(folder / f"{index}.png")
+    (tmp_path / "photographs" / "dogs" / "3.png").write_text("not an image")
+    return tmp_path / "photographs"
+
+
+def of_photographs(root, **changes):
+    data = {
+        "source": "folder",
+        "root": str(root),
+        "geometry": {"images_per_class": 3},
+        "robustness": {"images_per_class": 3},
+    }
+    models = [{"name": "random", "source": "small:cnn", "training": {"objective": "random"}}]
+    return tiny.study(**{"data": data, "models": models, **changes})
+
+
+def test_an_unreadable_image_is_set_aside_and_named(photographs, tmp_path):
+    store = Store(tmp_path / "run")
+    data = {"source": "folder", "root": str(photographs), "robustness": {"images_per_class": 7}, "same_images": True}
+    data["geometry"] = data["robustness"]
+    outcome = run_units(of_photographs(photographs, data=data), store, progress=QUIET)
+    assert outcome.failed == {}
+    aside = tables(store)["set_aside"]
+    assert aside["image"].to_list() == ["dogs/3.png"]
+    assert "cannot be read" in aside["reason"][0]
+
+
+def test_a_class_without_enough_images_stops_before_anything_is_computed(photographs, tmp_path):
+    for index in range(7):
+        (photographs / "dogs" / f"{index}.png").unlink()
+    with pytest.raises(DataError, match=r"class 'dogs' of folder .* has 0 readable images left"):
+        run_units(of_photographs(photographs), Store(tmp_path / "run"), progress=QUIET)
+    for path in (photographs / "dogs").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match="dogs"):
+        run_units(of_photographs(photographs), Store(tmp_path / "run"), progress=QUIET)
+
+
+BROKEN = """
+import torch
+from torch import nn
+
+class Broken(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(64, 10)
+    def forward(self, pixels):
+        return self.linear(pixels.flatten(1)) {tail}
+
+def make():
+    torch.manual_seed(0)
+    return Broken()
+"""
+
+
+def own_network(tmp_path, tail):
+    path = tmp_path / "own.py"
+    path.write_text(BROKEN.format(tail=tail))
+    return {"name": "own", "source": f"python:{path}:make", "channels": 1, "layers": ["penultimate"]}
+
+
+def test_a_network_that_gives_nan_stops_the_run_with_one_sentence(tmp_path):
+    models = [own_network(tmp_path, "* float('nan')")]
+    with pytest.raises(ModelError, match="own gave NaN or infinite outputs for 16 of the first 16 images"):
+        run_units(tiny.study(models=models), Store(tmp_path / "run"), progress=QUIET)
+
+
+def test_a_layer_that_does_not_exist_is_found_before_the_run(tmp_path):
+    with pytest.raises(ModelError, match="did you mean 'flatten'"):
+        run_units(tiny.study(layers=["flaten"]), Store(tmp_path / "run"), progress=QUIET)
+
+
+def test_loaded_weights_near_chance_stop_that_network_and_no_other(tmp_path):
+    models = [own_network(tmp_path, ""), tiny.raw()["models"][0]]
+    store = Store(tmp_path / "run")
+    outcome = run_units(tiny.study(models=models), store, progress=QUIET)
+    assert list(outcome.failed) == ["own · inspect"]
+    assert "near chance" in outcome.failed["own · inspect"]
+    assert "order of the labels" in outcome.failed["own · inspect"]
+    assert tables(store)["models"]["model"].to_list() == ["random"]
+    assert set(tables(store)["verdicts"]["model"]) == {"random"}
+
+
+def test_what_cannot_fit_into_memory_is_refused_with_advice(tmp_path, monkeypatch):
+    assert available_memory() > 2**20
+    monkeypatch.setattr("manifoldscope.study.forecast.available_memory", lambda: 1000)
+    with pytest.raises(StudyError, match="GiB are free; reduce data"):
+        run_units(tiny.study(), Store(tmp_path / "run"), progress=QUIET)
+
+
+def test_a_full_disk_stops_the_run_and_keeps_what_is_stored(finished, tmp_path, monkeypatch):
+    store = copy_of(finished, tmp_path)
+    original = Store.publish
+
+    def full(self, unit, payload, record):
+        raise StoreError(f"cannot write to {self.folder}: No space left on device")
+
+    monkeypatch.setattr(Store, "publish", full)
+    with pytest.raises(StoreError, match="No space left"):
+        run_units(tiny.study(measures=["pca_dimension"]), store, progress=QUIET)
+    monkeypatch.setattr(Store, "publish", original)
+    assert run_units(tiny.study(), store, progress=QUIET).n_computed == 0
+
+
+def test_a_device_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(StudyError, match="use --device cpu or auto"):
+        run_units(tiny.study(), Store(Path(tmp_path) / "run"), device="nonsense", progress=QUIET)

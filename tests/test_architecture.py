@@ -1,0 +1,79 @@
+"""Imports point one way, and every room stands where the architecture says."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import manifoldscope
+
+ROOT = Path(manifoldscope.__file__).parent
+
+BASE = {"errors", "seeds", "registry", "tables"}
+MAY_IMPORT = {
+    "errors": set(),
+    "seeds": {"errors"},
+    "registry": {"errors"},
+    "tables": {"errors"},
+    "geometry": BASE,
+    "vision": BASE | {"geometry"},
+    "robustness": BASE | {"geometry", "vision"},
+    "training": BASE | {"geometry", "vision", "robustness"},
+    "study": BASE | {"geometry", "vision", "robustness", "training"},
+    "evidence": BASE,
+    "report": BASE | {"evidence"},
+    "api": BASE | {"report", "evidence", "study"},
+    "cli": BASE | {"api", "report", "evidence", "study", "training", "robustness", "vision", "geometry"},
+    "__main__": {"cli"},
+}
+
+
+def rooms():
+    found = {path.stem: [path] for path in ROOT.glob("*.py") if path.stem != "__init__"}
+    for path in ROOT.iterdir():
+        if path.is_dir() and path.name != "__pycache__":
+            found[path.name] = sorted(path.rglob("*.py"))
+    return found
+
+
+def imported_rooms(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the direction"
+            names = [node.module or ""]
+        for name in names:
+            if name.startswith("manifoldscope."):
+                yield name.split(".")[1]
+
+
+def test_every_room_is_known():
+    assert set(rooms()) == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
+def test_imports_point_one_way(room):
+    for path in rooms()[room]:
+        wrong = set(imported_rooms(path)) - MAY_IMPORT[room] - {room}
+        assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+def test_every_module_says_what_it_is_and_imports():
+    for module in pkgutil.walk_packages([str(ROOT)], prefix="manifoldscope."):
+        if module.name != "manifoldscope.__main__":
+            assert importlib.import_module(module.name).__doc__, module.name
+
+
+def test_every_public_name_exists_and_is_documented():
+    for name in manifoldscope.__all__:
+        assert getattr(manifoldscope, name).__doc__, name
+
+
+def test_no_file_is_a_drawer_for_odds_and_ends():
+    assert not [path for path in ROOT.rglob("*.py") if path.stem in {"utils", "helpers", "misc", "common"}]

@@ -1,0 +1,224 @@
+"""The command line: what it prints, and the one sentence and exit status of each mistake."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+import tomli_w
+import torch
+
+from manifoldscope import api
+from manifoldscope.cli import main
+from manifoldscope.errors import StoreError
+from tests.study import tiny
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The tiny study, run from its file."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "tiny.toml").write_text(tomli_w.dumps(tiny.raw()))
+    assert main(["run", str(folder / "tiny.toml"), "--out", str(folder / "run"), "--quiet"]) == 0
+    return folder
+
+
+def test_a_run_leaves_tables_figures_and_a_report(finished, capsys):
+    run = finished / "run"
+    assert (run / "report.html").stat().st_size > 100_000
+    assert {path.stem for path in (run / "tables").glob("*.parquet")} == set(api.TABLES)
+    assert list((run / "figures").glob("*.svg"))
+    assert list((run / "figures").glob("*.png"))
+    assert len(pl.read_parquet(run / "tables" / "associations.parquet"))
+    assert main(["status", str(run)]) == 0
+    assert capsys.readouterr().out.startswith("25 done, 0 running, 0 failed, 0 missing")
+
+
+def test_a_second_run_computes_nothing_and_says_so(finished, capsys):
+    page = finished / "run" / "report.html"
+    before = page.stat().st_mtime_ns
+    assert main(["run", str(finished / "tiny.toml"), "--out", str(finished / "run")]) == 0
+    printed = capsys.readouterr()
+    assert "nothing to compute: all 25 units are done" in printed.err
+    assert "report.html" in printed.out
+    assert page.stat().st_mtime_ns == before
+
+
+def test_the_report_is_rebuilt_from_the_store_alone(finished, capsys):
+    run = finished / "run"
+    before = (run / "report.html").read_bytes()
+    (run / "report.html").unlink()
+    for table in (run / "tables").glob("*.parquet"):
+        table.unlink()
+    assert main(["report", str(run)]) == 0
+    assert (run / "report.html").read_bytes() == before
+
+
+def test_damage_to_a_stored_unit_shows_in_the_status(finished, capsys):
+    import shutil
+
+    run = finished / "damaged"
+    shutil.copytree(finished / "run", run)
+    next((run / "units" / "attack").glob("*/verdicts.parquet")).write_bytes(b"torn")
+    assert main(["status", str(run)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("24 done, 0 running, 0 failed, 1 missing")
+    assert re.search(r"missing: .* · class \d · pgd 0(\.1)? · attack", out)
+
+
+def test_a_failed_unit_is_named_with_exit_status_1(finished, tmp_path, capsys, monkeypatch):
+    from manifoldscope.study import work
+
+    def broken(unit, bench, tick):
+        raise RuntimeError("the sky fell")
+
+    monkeypatch.setitem(work.WORK, "geometry", broken)
+    changes = ["--set", "measures=['pca_dimension']", "--set", "data.classes=[1]", "--set", "data.training.split='all'"]
+    assert main(["run", str(finished / "tiny.toml"), "--out", str(tmp_path / "run"), "--quiet", *changes]) == 1
+    printed = capsys.readouterr()
+    assert "2 units failed" in printed.err
+    assert "random · class 1 · geometry: RuntimeError: the sky fell" in printed.err
+    assert main(["status", str(tmp_path / "run")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "digit"], "there is no built-in study 'digit'; did you mean 'digits'"),
+        (["run", "digits", "--set", "threats.0.epsilons=[8]"], "did you mean 8/255"),
+        (["run", "digits", "--set", "threats.0.steps=0"], "steps = 0; expected at least 1"),
+        (["run", "digits", "--set", "data.classes=['eleven']"], "there is no class in digits 'eleven'"),
+        (["run", "digits", "--set", "data.geometry.images_per_clas=3"], "did you mean 'images_per_class'"),
+        (["run", "mnist", "--set", "data.root=/nonexistent/x"], "mnist"),
+        (["run", "digits", "--device", "tpu9"], "use --device cpu or auto"),
+        (["new", "imagnet"], "did you mean 'imagenet'"),
+        (["list", "layers"], "list layers needs a network"),
+        (["list", "layers", "--model", "resnet51"], "resnet50"),
+        (["status", "/nonexistent"], "holds no study; run one first"),
+        (["measure", "/nonexistent.npy"], "nonexistent"),
+        (["associate", "/nonexistent.csv", "--x", "a", "--y", "b"], "cannot be read as a table"),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_exit_status_2(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("manifoldscope: ")
+    assert len(error.strip().splitlines()) == 1
+    assert "Traceback" not in error
+
+
+def test_an_output_folder_that_cannot_be_made_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["run", "digits", "--out", str(tmp_path / "file" / "run")]) == 2
+    assert "cannot write to" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback():
+    with pytest.raises(StoreError):
+        main(["--debug", "status", "/nonexistent"])
+
+
+class Payload:
+    def __reduce__(self):
+        return (open, ("executed", "w"))
+
+
+def test_weights_with_code_in_them_are_refused_and_not_run(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps({"state_dict": Payload()}))
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "other.pth")
+    study = tiny.raw(models=[{"source": "small:cnn", "weights": "evil.pth"}])
+    (tmp_path / "study.toml").write_text(tomli_w.dumps(study))
+    assert main(["run", "study.toml", "--quiet"]) == 2
+    assert "evil.pth" in capsys.readouterr().err
+    assert not (tmp_path / "executed").exists()
+    assert main(["run", "study.toml", "--quiet", "--set", "models.0.weights=other.pth"]) == 2
+    error = capsys.readouterr().err
+    assert "missing" in error
+    assert "conv1.weight" in error
+
+
+def test_new_prints_a_study_that_runs_as_it_is(capsys, tmp_path):
+    from manifoldscope.study import load
+
+    assert main(["new", "mnist"]) == 0
+    (tmp_path / "mine.toml").write_text(capsys.readouterr().out)
+    assert load(tmp_path / "mine.toml") == load("mnist")
+    assert main(["new", "digits", "--schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "Study"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("studies", "fashion-mnist"),
+        ("datasets", "imagenet"),
+        ("models", "small:resnet20"),
+        ("measures", "pca_dimension"),
+        ("threats", "pgd"),
+        ("objectives", "adversarial"),
+    ],
+)
+def test_list_shows_what_there_is(kind, name, capsys):
+    assert main(["list", kind]) == 0
+    assert name in capsys.readouterr().out
+
+
+def test_list_layers_shows_names_and_shapes(capsys):
+    assert main(["list", "layers", "--model", "small:cnn", "--size", "28"]) == 0
+    assert re.search(r"^flatten +Flatten +3136$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_measure_reads_any_matrix(tmp_path, capsys):
+    points = np.random.default_rng(0).normal(size=(40, 5))
+    np.save(tmp_path / "points.npy", points)
+    np.save(tmp_path / "labels.npy", np.repeat([3, 8], 20))
+    assert main(["measure", str(tmp_path / "points.npy"), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["measure"] for row in rows} >= {"pca_dimension", "participation_ratio"}
+    assert next(row["value"] for row in rows if row["measure"] == "pca_dimension") == 5
+    assert main(["measure", str(tmp_path / "points.npy"), "--labels", str(tmp_path / "labels.npy")]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].split()[:3] == ["label", "measure", "parameters"]
+    assert "the most that 5 features can show" in out
+
+
+def test_associate_gives_the_published_correlations(shared_data, capsys):
+    table = shared_data / "thesis" / "resnet50_100_classes.csv"
+    command = [
+        "associate",
+        str(table),
+        "--x",
+        "pca_dimension",
+        "--y",
+        "adversarial_accuracy_percent",
+        "--by",
+        "epsilon",
+    ]
+    assert main([*command, "--json"]) == 0
+    rows = [row for row in json.loads(capsys.readouterr().out) if row["method"] == "pearson"]
+    assert [round(row["coefficient"], 3) for row in rows] == [-0.560, -0.610, -0.636, -0.675, -0.643]
+    assert main(command) == 0
+    assert "pearson" in capsys.readouterr().out
+
+
+def test_doctor_says_what_is_there_and_what_is_missing(capsys):
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^torch +\d", out, re.MULTILINE)
+    assert "GiB free" in out
+
+
+def test_ctrl_c_says_what_is_kept(capsys, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "run_units", interrupted)
+    assert main(["run", "digits", "--quiet"]) == 130
+    assert "is kept, and the same command goes on" in capsys.readouterr().err

@@ -1,0 +1,54 @@
+"""How items are registered, found, and their settings checked."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from manifoldscope.errors import ManifoldscopeError, StudyError
+from manifoldscope.registry import Registry
+
+
+@pytest.fixture
+def registry():
+    made = Registry("colour", package="manifoldscope.geometry")
+
+    @made.register("red", warm=True)
+    def red(points: object, *, depth: float = 0.5, name: str | None = None) -> None:
+        """A warm colour.
+
+        And more.
+        """
+
+    return made
+
+
+def test_an_entry_knows_its_summary_settings_and_traits(registry):
+    entry = registry["red"]
+    assert entry.summary == "A warm colour."
+    assert entry.traits == {"warm": True}
+    assert entry.validate({}) == {"depth": 0.5, "name": None}
+    assert entry.validate({"depth": 1}) == {"depth": 1.0, "name": None}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dept": 1}, "colours.0.dept: there is no setting 'dept'; did you mean 'depth'?"),
+        ({"depth": "deep"}, "colours.0.depth = 'deep': input should be a valid number"),
+    ],
+)
+def test_a_wrong_setting_names_key_value_and_what_was_expected(registry, settings, message):
+    with pytest.raises(StudyError, match=re.escape(message)):
+        registry["red"].validate(settings, where="colours.0")
+
+
+def test_an_unknown_name_offers_the_nearest(registry):
+    with pytest.raises(StudyError, match="there is no colour 'rad'; did you mean 'red'"):
+        registry["rad"]
+
+
+def test_a_name_is_registered_once(registry):
+    with pytest.raises(ManifoldscopeError, match="registered twice"):
+        registry.register("red")(print)
