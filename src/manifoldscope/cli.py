@@ -7,10 +7,18 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from manifoldscope.errors import DataError, ManifoldscopeError, StudyError
+
+OPTIONAL = {
+    "foolbox": ("foolbox", "for the tests, which compare attacks: pip install 'manifoldscope[test]'"),
+    "torchattacks": ("torchattacks", "for the tests, which compare attacks: pip install --no-deps torchattacks"),
+}
+"""What is not needed to run a study: the module that shows it is there, and the line that installs it."""
 
 KINDS = ("studies", "datasets", "models", "measures", "threats", "objectives", "layers")
 
@@ -123,9 +131,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _wrapped(text: str) -> str:
-    import textwrap
-
-    return textwrap.fill(text, width=100, initial_indent="  ", subsequent_indent="  ")
+    paragraphs = text.split("\n\n")
+    return "\n".join(fill(part, width=100, initial_indent="  ", subsequent_indent="    ") for part in paragraphs)
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -297,6 +304,8 @@ def _doctor(options: argparse.Namespace) -> int:
     print(f"{'memory':<16} {available_memory() / 2**30:.1f} GiB free")
     print(f"{'cuda':<16} {'available' if torch.cuda.is_available() else 'not available'}")
     print(f"{'mps':<16} {'available' if torch.backends.mps.is_available() else 'not available'}")
+    for part, (module, install) in OPTIONAL.items():
+        print(f"{part:<16} {'installed' if find_spec(module) else f'missing; {install}'}")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +137,13 @@ def test_what_no_decoder_reads_is_refused_without_the_folders_of_the_machine(tmp
                 attempt(index)
             assert str(tmp_path) not in str(refused.value)
     files.check(4)
+
+
+def test_a_class_may_be_asked_for_by_index_name_or_alias() -> None:
+    known = ImageSet.of(torch.zeros(4, 1, 2, 2), [0, 0, 7, 7], class_names={0: "tench", 7: "cock"})
+    every = replace(known, aliases={"n01440764": 0, "n01514668": 7})
+    for wanted in ([7], ["cock"], ["n01514668"]):
+        assert choose_classes(every, wanted, seed=0) == [7]
+    assert every.subset([0]).aliases == every.aliases
+    with pytest.raises(DataError, match="listed twice"):
+        choose_classes(every, ["cock", "n01514668"], seed=0)

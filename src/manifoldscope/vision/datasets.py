@@ -380,6 +380,7 @@ def imagenet(*, split: str = "val", root: str | None = None) -> ImageSet:
         labels=listed.labels,
         names=listed.names,
         class_names=dict(enumerate(imagenet_class_names())),
+        aliases=wnids,
         source="imagenet",
         split=split,
     )

@@ -143,6 +143,7 @@ class ImageSet:
         labels: (n,) int64 class indices.
         names: one name an image, unique, that says where it is from ("mnist/test/17", "val/n01440764/x.JPEG").
         class_names: name of each class index that may occur, whether or not an image has it.
+        aliases: other names by which a class may be asked for, such as ImageNet's WordNet ids.
         source, split: the dataset and the part of it, for the tables.
 
     Example:
@@ -158,6 +159,7 @@ class ImageSet:
     class_names: Mapping[int, str]
     source: str = "arrays"
     split: str = "all"
+    aliases: Mapping[str, int] = field(default_factory=dict, repr=False)
     _positions: Tensor | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -263,6 +265,7 @@ class ImageSet:
             labels=self.labels[chosen],
             names=[self.names[index] for index in chosen.tolist()],
             class_names=self.class_names,
+            aliases=self.aliases,
             source=self.source,
             split=self.split,
             _positions=self.positions[chosen],
@@ -307,7 +310,7 @@ def choose_classes(images: ImageSet, classes: int | Sequence[int | str] | None, 
         return sorted(ranked[:classes])
     if isinstance(classes, str):
         classes = [classes]
-    by_name = {name: label for label, name in images.class_names.items()}
+    by_name = {**images.aliases, **{name: label for label, name in images.class_names.items()}}
     chosen: list[int] = []
     for wanted in classes:
         label = wanted if isinstance(wanted, int) else by_name.get(wanted, -1)
