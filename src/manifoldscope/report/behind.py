@@ -113,17 +113,15 @@ def dimension_beside_accuracy(
 
 
 def telling_strengths(table: pl.DataFrame) -> pl.DataFrame:
-    """Of a table of dimension beside accuracy, each network's rows at the strength whose mean accuracy is nearest 50%.
+    """Of a table of dimension beside accuracy, each network's rows at the strength where its classes differ most.
 
-    There classes can differ most. The choice does not look at dimensions; strength 0 is taken only if there is no
-    other, and the smaller strength wins a tie.
+    The choice does not look at dimensions, and is that of the answer in words; strength 0 is taken only if there is
+    no other, and the smaller strength wins a tie.
     """
-    means = table.group_by("model", "strength").agg(pl.col("accuracy").mean().alias("mean"))
+    spreads = table.group_by("model", "strength").agg(pl.col("accuracy").std().fill_null(0.0).round(9).alias("spread"))
     chosen = (
-        means.with_columns(
-            (pl.col("mean") - 0.5).abs().round(9).alias("distance"), (pl.col("strength") == 0).alias("clean")
-        )
-        .sort("model", "clean", "distance", "strength")
+        spreads.with_columns(clean=pl.col("strength") == 0)
+        .sort("model", "clean", "spread", "strength", descending=[False, False, True, False])
         .group_by("model", maintain_order=True)
         .first()
     )

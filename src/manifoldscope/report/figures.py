@@ -68,13 +68,16 @@ def _percent(axes: Axes, *, label: str = "", limits: tuple[float, float] = (-0.0
 
 
 def _heading(axes: Axes, title: str, below: str = "", *, colour: str = INK, size: float = 9.5) -> None:
-    axes.set_title(
+    # An annotation and not a title: matplotlib moves a title that is wider than its axes.
+    axes.annotate(
         plain(title, 60),
+        (0, 1),
+        (0, 7 + 1.4 * (size - 1.2) if below else 6),
+        xycoords="axes fraction",
+        textcoords="offset points",
         fontweight="bold",
         color=colour,
         fontsize=size,
-        y=1,
-        pad=7 + 1.4 * (size - 1.2) if below else 6,
     )
     if below:
         axes.annotate(
@@ -784,7 +787,7 @@ def network_comparison(
 ) -> Chart:
     """Networks side by side: the measure in each layer, a point a class and a bar at the mean; and their robustness.
 
-    Robustness is shown at the strength whose mean accuracy over the networks is nearest 50%, beside clean accuracy.
+    Robustness is shown at the strength where the networks differ most, beside clean accuracy.
     """
     values = clean_geometry(geometry).filter(
         (pl.col("measure") == measure) & (pl.col("parameters").fill_null("") == (parameters or ""))
@@ -853,8 +856,9 @@ def _robustness_panel(
     axes: Axes, means: pl.DataFrame, names: Sequence[str], models: Sequence[str], attack: str
 ) -> None:
     attacked = means.filter((pl.col("strength") > 0) & pl.col("model").is_in(list(names)))
-    middle = attacked.group_by("strength").agg((pl.col("accuracy").mean() - 0.5).abs().round(9).alias("distance"))
-    value = float(middle.sort("distance", "strength")["strength"][0]) if middle.height else 0.0
+    spreads = attacked.group_by("strength").agg(pl.col("accuracy").std().fill_null(0.0).round(9).alias("spread"))
+    ranked = spreads.sort("spread", "strength", descending=[True, False])
+    value = float(ranked["strength"][0]) if ranked.height else 0.0
     for place, name in enumerate(names):
         look = _look(name, models)
         for strength, open_marker in ((0.0, True), (value, False)):

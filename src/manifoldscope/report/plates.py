@@ -159,8 +159,8 @@ def _central(contents: Contents) -> Iterator[Plate]:
                 "drawn. Where classes with more dimensions are more fragile, the cloud falls to the right and r is "
                 "negative; an interval of r that holds 0 means that these classes cannot tell. A dashed line is the "
                 "ceiling: the largest value that so many points can give. Each network is shown at the strength "
-                "whose mean accuracy is nearest 50%, where classes can differ most; that choice does not look at "
-                "dimensions, and every strength is in the figures folded below. Point at a class for its name and "
+                "where the accuracies of its classes differ most; that choice does not look at dimensions, and every "
+                "strength is in the figures folded below. Point at a class for its name and "
                 "numbers."
             )
             if not captioned
@@ -233,8 +233,8 @@ def _comparison(contents: Contents) -> Iterator[Plate]:
             caption=(
                 "Left, a panel a layer: each point is a class, the bar and the number are the mean over classes of "
                 f"its {noun}; a dashed line is the ceiling, left out where it lies far above. Right: accuracy on "
-                f"clean images (open) and under {words.threat(attack)} (filled) at the strength whose accuracy, "
-                "averaged over the networks, is nearest 50%, with 95% Wilson intervals. The spread of the points is "
+                f"clean images (open) and under {words.threat(attack)} (filled) at the strength where "
+                "the networks differ most, with 95% Wilson intervals. The spread of the points is "
                 "between classes: it is not the uncertainty of the mean over retrained networks, which only several "
                 "seeds can show."
             ),

@@ -149,7 +149,7 @@ def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: Planne
         needs=needs,
         names={"model": network.name},
         n_images=len(robustness.images),
-        passes=(1.0, 0.0),
+        passes=(3.0, 1.0),  # accuracy, and the checks of (at most) one batch
     )
     units = [inspect]
     classes = robustness.images.classes
