@@ -85,13 +85,14 @@ def _checks(checks: pl.DataFrame) -> list[Finding]:
     failed = checks.filter(~pl.col("passed"))
     unknown = checks["passed"].null_count()
     asides = (f"{unknown} check{'s' * (unknown != 1)} could not be decided.",) if unknown else ()
+    n_networks = checks["model"].n_unique()
+    networks = f"{n_networks} network{'s' * (n_networks != 1)}"
     if failed.is_empty():
         return [
             Finding(
                 kind="checks",
                 title="No check of the evaluation failed" if unknown else "Every check of the evaluation passed",
-                text=f"{len(checks) - unknown} of {len(checks)} checks passed, over {checks['model'].n_unique()} "
-                "networks.",
+                text=f"{len(checks) - unknown} of {len(checks)} checks passed, over {networks}.",
                 doubts=(*asides, "Checks find known ways to overestimate robustness; they cannot exclude new ones."),
                 weight=20,
             )
@@ -132,7 +133,7 @@ def _ceilings(geometry: pl.DataFrame) -> list[Finding]:
     ]
     title = "No value is near its ceiling or falls with half of the points"
     if doubtful:
-        title = f"{100 * doubtful / total:.1f}% of the values describe the sample rather than the manifold"
+        title = f"{100 * doubtful / total:.3g}% of the values describe the sample rather than the manifold"
         each.append("Such values grow with the number of images: compare them only at equal numbers a class.")
     return [
         Finding(

@@ -98,6 +98,7 @@ class Store:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self._whole: set[str] = set()  # keys whose payload this process has checked: digests are taken once
 
     def prepare(self) -> None:
         """Make the folder, and make sure that it can be written."""
@@ -111,14 +112,14 @@ class Store:
 
     def manifest(self, unit: Unit) -> dict[str, Any] | None:
         """The manifest of a finished unit; None where it is missing, or its payload does not match."""
-        folder = self._home(unit)
+        folder, key = self._home(unit), unit.key
         try:
             manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-            for name, digest in manifest["payload"].items():
-                if _digest(folder / name) != digest:
-                    return None
+            if key not in self._whole and any(_digest(folder / n) != d for n, d in manifest["payload"].items()):
+                return None
         except (OSError, ValueError, KeyError):
             return None
+        self._whole.add(key)
         return manifest
 
     def done(self, unit: Unit) -> bool:
@@ -131,6 +132,7 @@ class Store:
         If another process has published the same unit meanwhile, its result stays.
         """
         home = self._home(unit)
+        self._whole.discard(unit.key)
         with _explained(self.folder):
             home.parent.mkdir(parents=True, exist_ok=True)
             attempt = Path(tempfile.mkdtemp(prefix=".attempt-", dir=home.parent))
@@ -159,6 +161,7 @@ class Store:
                     shutil.rmtree(home)  # damaged: made anew
                 try:
                     attempt.rename(home)
+                    _flush(home.parent)
                 except OSError:
                     if not self.done(unit):
                         raise
@@ -323,8 +326,12 @@ def _explained(folder: Path) -> Iterator[None]:
 
 
 def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    """Bring a file, or the entries of a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _digest(path: Path) -> str:
