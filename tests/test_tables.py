@@ -36,3 +36,11 @@ def test_an_unknown_table_is_an_error():
 
 def test_parameters_have_one_text():
     assert parameters_text({"fraction": 0.95, "scaling": None, "on": True, "k": 3}) == "fraction=0.95 on=true k=3"
+
+
+def test_the_examples_run():
+    import doctest
+
+    from manifoldscope import tables
+
+    assert doctest.testmod(tables).failed == 0

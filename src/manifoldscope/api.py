@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from manifoldscope.errors import StudyError
 from manifoldscope.evidence import Finding, association_table, diagnose
 from manifoldscope.report import CorrelationPicture, ExamplePicture, Pictures, SpectrumPicture, write
 from manifoldscope.study.plan import Study, load, parse
@@ -81,7 +82,7 @@ def run(
     Raises:
         ManifoldscopeError: the study cannot start, or the folder cannot be written.
     """
-    plan = study if isinstance(study, Study) else load(study, changes)
+    plan = _changed(study, changes) if isinstance(study, Study) else load(study, changes)
     folder = Path(out) if out is not None else Path("runs") / plan.name
     store = Store(folder)
     progress = progress or Progress()
@@ -96,19 +97,26 @@ def conclude(store: Store, *, progress: Progress | None = None, anew: bool = Fal
     Args:
         anew: make them even if nothing has changed.
     """
+    with store.concluding():
+        return _conclude(store, progress, anew)
+
+
+def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
     units, facts = store.plan()
-    text = store.study_text()
-    failed = [f"{unit.label}: {error}" for unit in units if not store.done(unit) and (error := store.failure(unit))]
-    state = [TABLES_VERSION, text, failed, facts["versions"]["manifoldscope"], [u.key for u in units if store.done(u)]]
+    text = facts["study"]
+    done = [unit for unit in units if store.done(unit)]
+    keys = {unit.key for unit in done}
+    failed = [f"{unit.label}: {error}" for unit in units if unit.key not in keys and (error := store.failure(unit))]
+    state = [TABLES_VERSION, text, failed, facts["versions"]["manifoldscope"], [[u.key, u.names] for u in done]]
     fingerprint = hashlib.sha256(canonical(state).encode()).hexdigest()
     mark, page = store.folder / "tables" / "made-from.json", store.folder / "report.html"
-    if not anew and page.exists() and mark.exists() and json.loads(mark.read_text())["fingerprint"] == fingerprint:
+    if not anew and page.exists() and _made_from(mark) == fingerprint:
         return page
     if progress is not None:
         progress.say("writing tables, figures and the report")
     mark.unlink(missing_ok=True)
     study = parse(tomllib.loads(text))
-    tables = collect(store, units)
+    tables = collect(store, done)
     tables["associations"] = association_table(
         tables["geometry"],
         tables["robustness"],
@@ -126,13 +134,26 @@ def conclude(store: Store, *, progress: Progress | None = None, anew: bool = Fal
         study_text=text,
         tables=tables,
         findings=diagnose(tables),
-        pictures=pictures(store, units),
+        pictures=pictures(store, done),
         rerun=shlex.join(["manifoldscope", "run", str(store.folder / "study.toml"), "--out", str(store.folder)]),
         versions={name: str(value) for name, value in facts["versions"].items()},
         failed=failed,
     )
     write_text(mark, json.dumps({"fingerprint": fingerprint}))
     return page
+
+
+def _made_from(mark: Path) -> str:
+    try:
+        return str(json.loads(mark.read_text(encoding="utf-8"))["fingerprint"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
+def _changed(study: Study, changes: Mapping[str, Any] | Iterable[str]) -> Study:
+    if list(changes):
+        raise StudyError("changes go with a study's name or file; change a Study before it is made, or load() it")
+    return study
 
 
 def pictures(store: Store, units: Iterable[Unit]) -> Pictures:
@@ -163,16 +184,16 @@ def pictures(store: Store, units: Iterable[Unit]) -> Pictures:
             kind, rest = array_name.split("/", 1)
             if kind == "spectrum":
                 layer, scaling = rest.rsplit("/", 1)
-                if scaling == "none":
-                    shape = manifest["facts"]["shapes"][layer]
+                if scaling == "none" or f"spectrum/{layer}/none" not in arrays:
+                    n_points, n_features = manifest["facts"]["shapes"][layer]
                     spectra.append(
                         SpectrumPicture(
                             **common,
-                            layer=layer,
+                            layer=layer if scaling == "none" else f"{layer} ({scaling})",
                             class_index=unit.names["class_index"],
                             variances=array,
-                            n_points=shape[0],
-                            n_features=shape[1],
+                            n_points=n_points,
+                            n_features=n_features,
                         )
                     )
             elif (number := manifest["facts"]["correlations"].get(rest)) is not None:

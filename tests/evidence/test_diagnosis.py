@@ -283,7 +283,7 @@ def models(**accuracies: float) -> dict[str, pl.DataFrame]:
 
 @pytest.mark.parametrize(
     ("accuracy", "n_classes", "guesses"),
-    [(0.19, 10, True), (0.2, 10, False), (0.55, 2, True), (0.6, 2, False), (0.002, 1000, True), (0.08, 1000, False)],
+    [(0.19, 10, True), (0.2, 10, False), (0.55, 2, True), (0.6, 2, False), (0.008, 1000, True), (0.08, 1000, False)],
 )
 def test_guessing_is_judged_against_the_number_of_classes(accuracy: float, n_classes: int, guesses: bool) -> None:
     table = conform("models", [{"model": "net", "clean_accuracy": accuracy, "n_classes": n_classes}])

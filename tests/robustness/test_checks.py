@@ -11,7 +11,7 @@ from torch import nn
 
 from manifoldscope.errors import ModelError
 from manifoldscope.robustness import PGD, UniformNoise, evaluate
-from manifoldscope.robustness.checks import above_chance, network_checks, verdict_checks
+from manifoldscope.robustness.checks import chance, network_checks, verdict_checks
 from tests.robustness.networks import fitted, images
 
 
@@ -107,6 +107,33 @@ def test_an_attack_weaker_than_noise_is_flagged(known):
     assert flagged(verdict_checks(swapped)) == {"random noise (pgd at 0.3)"}
 
 
-@pytest.mark.parametrize(("n_correct", "above"), [(0, False), (1, False), (5, False), (30, True)])
-def test_chance_is_judged_by_the_number_of_images(n_correct, above):
-    assert above_chance(n_correct, 50, 10)[0] is above
+@pytest.mark.parametrize(
+    ("n_correct", "n_images", "n_classes", "near", "guesses"),
+    [
+        (0, 50, 10, True, True),
+        (5, 50, 10, True, True),
+        (30, 50, 10, False, False),
+        (6, 6, 2, False, False),  # a perfect network is never refused
+        (0, 3, 10, True, False),  # too few images to say
+        (40, 5000, 1000, True, True),  # labels in another order, of which a few fit
+    ],
+)
+def test_guessing_is_told_by_the_size_of_the_difference(n_correct, n_images, n_classes, near, guesses):
+    verdict = chance(n_correct, n_images, n_classes)
+    assert (verdict.near, verdict.guesses) == (near, guesses)
+
+
+def test_an_unfinished_run_compares_like_with_like(known):
+    network, drawn = known
+    table = evaluate(network, drawn, [PGD(epsilon=0.05), PGD(epsilon=0.06)]).table
+    half = [drawn.names[index] for index in range(0, len(drawn), 2)]
+    unfinished = table.filter((pl.col("strength") > 0.055) | pl.col("image").is_in(half))
+    assert flagged(verdict_checks(unfinished)) == set()
+
+
+def test_the_noise_control_is_known_by_its_kind_and_not_by_its_name(known):
+    network, drawn = known
+    noise = UniformNoise(epsilon=0.3)
+    table = evaluate(network, drawn, [PGD(epsilon=0.3), noise], names={noise: "control"}).table
+    checks = {row["check"] for row in verdict_checks(table, {"control": "noise", "pgd": "pgd"})}
+    assert "random noise (pgd at 0.3)" in checks

@@ -10,8 +10,17 @@ import pytest
 from pydantic import BaseModel
 
 from manifoldscope.errors import StudyError
-from manifoldscope.study import plan
+from manifoldscope.study import Store, plan
+from manifoldscope.study.draws import draw_images
 from manifoldscope.study.plan import Study, load, models_of, parse, preset_names, preset_text
+from manifoldscope.study.units import plan_units
+from tests.study import tiny
+
+
+def keys(study, store):
+    draws = draw_images(study, store)
+    units, _ = plan_units(study, draws)
+    return {unit.key for unit in units}
 
 
 def minimal(**changes):
@@ -149,3 +158,96 @@ def test_the_json_schema_knows_every_registered_item():
     text = json.dumps(plan.json_schema())
     for name in ("pca_dimension", "pgd", "adversarial", "^torchvision:", "epsilons", "fashion-mnist"):
         assert json.dumps(name) in text
+
+
+# One change of each field, and of each kind of registered setting, on the tiny study.
+CHANGES = {
+    "Study.name": {"name": "other"},
+    "Study.question": {"question": "why?"},
+    "Study.seed": {"seed": 1},
+    "Study.batch_size": {"batch_size": 5},
+    "Study.models": {"models": [{"source": "small:mlp", "training": {"objective": "random"}}]},
+    "Study.layers": {"layers": ["penultimate"]},
+    "Study.data": None,  # its fields are below
+    "Study.measures": {"measures": ["pca_dimension"]},
+    "Study.threats": {"threats": [{"kind": "noise", "epsilons": [0.1]}]},
+    "Study.associations": {"associations": {"bootstrap": 500}},
+    "DrawPlan.images_per_class": {"data.geometry": {"images_per_class": 11}},
+    "DrawPlan.split": None,  # the digits have one part only
+    "DataPlan.source": None,  # another dataset would need its files
+    "DataPlan.root": {"data.root": "elsewhere"},
+    "DataPlan.classes": {"data.classes": [1, 4]},
+    "DataPlan.same_images": {"data.same_images": True, "data.geometry": {"images_per_class": 10}},
+    "DataPlan.geometry": {"data.geometry": {"images_per_class": 13}},
+    "DataPlan.robustness": {"data.robustness": {"images_per_class": 9}},
+    "DataPlan.training": {"data.training": {"images_per_class": 19}},
+    "TrainingPlan.objective": {"models.1.training": {"objective": "natural"}},
+    "TrainingPlan.epochs": {"models.1.training.epochs": 5},
+    "TrainingPlan.batch_size": {"models.1.training.batch_size": 10},
+    "TrainingPlan.learning_rate": {"models.1.training.learning_rate": 0.001},
+    "TrainingPlan.seeds": {"models.1.training.seeds": [7]},
+    "Adversarial.epsilon": {"models.1.training.epsilon": 0.2},
+    "ModelPlan.name": {"models.0.name": "other"},
+    "ModelPlan.source": {"models.0.source": "small:mlp", "models.0.layers": ["penultimate"]},
+    "ModelPlan.layers": {"models.0.layers": ["penultimate"]},
+    "ModelPlan.training": {"models.0.training": {"objective": "natural"}},
+    "ModelPlan.mean": {"models.0.mean": [0.5]},
+    "MeasurePlan.name": {"measures": ["participation_ratio"]},
+    "MeasurePlan.scaling": {"measures": [{"name": "pca_dimension", "scaling": "standardise"}]},
+    "MeasurePlan.fraction": {"measures": [{"name": "pca_dimension", "fraction": 0.9}, "participation_ratio"]},
+    "ThreatPlan.kind": {"threats": [{"kind": "noise", "epsilons": [0, 0.1]}]},
+    "ThreatPlan.name": {"threats.0.name": "other"},
+    "ThreatPlan.iterate": {"threats.0.iterate": "any"},
+    "ThreatPlan.steps": {"threats.0.steps": 4},
+    "AssociationPlan.methods": {"associations.methods": ["pearson"]},
+    "AssociationPlan.bootstrap": {"associations.bootstrap": 300},
+    "AssociationPlan.permutations": {"associations.permutations": 300},
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    made = Store(tmp_path_factory.mktemp("plan"))
+    made.prepare()
+    return made
+
+
+@pytest.fixture(scope="module")
+def known(store):
+    return keys(tiny.study(), store)
+
+
+def is_keyed(field):
+    section, name = field.split(".")
+    info = getattr(plan, section).model_fields.get(name) if hasattr(plan, section) else None
+    return True if info is None else info.json_schema_extra["keyed"]  # a registered item's own settings always are
+
+
+@pytest.mark.parametrize("field", [field for field, change in CHANGES.items() if change])
+def test_keys_change_if_and_only_if_the_field_says_so(field, store, known):
+    raw = tiny.raw()
+    for key, value in CHANGES[field].items():
+        plan._put(raw, key, value)
+    assert (keys(parse(raw), store) != known) is is_keyed(field)
+
+
+def test_every_field_has_its_change():
+    fields = {f"{section.__name__}.{name}" for section in sections() for name in section.model_fields}
+    assert fields <= set(CHANGES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"measures": ["pca_dimension", "pca_dimension"]}, "the measure 'pca_dimension' is listed twice"),
+        ({"models.1.training.seeds": [1, 1]}, "two models are called 'adversarial/1'"),
+        ({"models.1.training.learning_rate": float("inf")}, "learning_rate"),
+        ({"threats.0.epsilons": [float("nan")]}, "expected a number from 0 to 1"),
+    ],
+)
+def test_what_would_be_counted_twice_or_not_at_all_is_refused(changes, message):
+    raw = tiny.raw()
+    for key, value in changes.items():
+        plan._put(raw, key, value)
+    with pytest.raises(StudyError, match=re.escape(message)):
+        parse(raw)

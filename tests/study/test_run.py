@@ -278,3 +278,41 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_stored(finished, tmp_path, 
 def test_a_device_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(StudyError, match="use --device cpu or auto"):
         run_units(tiny.study(), Store(Path(tmp_path) / "run"), device="nonsense", progress=QUIET)
+
+
+def test_other_labels_for_the_same_pixels_are_other_images(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 8, 8), dtype=np.uint8)
+    labels = np.arange(40) % 2
+    np.savez(tmp_path / "own.npz", images=pixels, labels=labels)
+    data = {"source": "arrays", "root": str(tmp_path / "own.npz"), "geometry": {"images_per_class": 3}}
+    study = tiny.study(data={**data, "robustness": {"images_per_class": 3}}, models=tiny.raw()["models"][:1])
+    first = run_units(study, Store(tmp_path / "run"), progress=QUIET)
+    np.savez(tmp_path / "own.npz", images=pixels, labels=1 - labels)
+    second = run_units(study, Store(tmp_path / "run"), progress=QUIET)
+    keys = [{unit.key for unit in outcome.units if unit.kind != "train"} for outcome in (first, second)]
+    assert not keys[0] & keys[1]
+
+
+def test_swapped_names_swap_the_rows_and_compute_nothing(finished, tmp_path):
+    store = copy_of(finished, tmp_path)
+    before = tables(store)["models"]
+    models = tiny.raw()["models"]
+    models[0]["name"], models[1]["name"] = models[1]["name"], models[0]["name"]
+    assert run_units(tiny.study(models=models), store, progress=QUIET).n_computed == 0
+    after = tables(store)["models"]
+    assert after["clean_accuracy"].to_list() == before["clean_accuracy"].to_list()[::-1]
+    for row in after.iter_rows(named=True):
+        assert f'"replicate_of": "{row["model"]}"' in row["provenance"]
+
+
+def test_a_small_network_takes_colour_if_any_image_has_it_and_refuses_unequal_sizes(photographs, tmp_path):
+    (photographs / "dogs" / "3.png").unlink()
+    for path in (photographs / "cats").iterdir():
+        Image.open(path).convert("L").save(path)
+    store = Store(tmp_path / "run")
+    outcome = run_units(of_photographs(photographs), store, progress=QUIET)
+    assert next(unit for unit in outcome.units if unit.kind == "train").inputs["build"]["channels"] == 3
+    Image.new("RGB", (12, 20)).save(photographs / "dogs" / "tall.png")
+    data = {"source": "folder", "root": str(photographs), "same_images": True}
+    with pytest.raises(DataError, match="have sides of 12 to 20 pixels"):
+        run_units(of_photographs(photographs, data=data, seed=1), Store(tmp_path / "two"), progress=QUIET)

@@ -125,8 +125,8 @@ def test_a_failure_is_remembered_until_the_unit_succeeds(store):
 def test_the_plan_survives_a_round_trip(store):
     units = [UNIT, Unit("train", {}, needs=("a",), after=("b",), n_images=3, passes=(1.0, 2.0))]
     store.remember("name = 'x'", units, {"versions": {}})
-    assert store.plan() == (units, {"versions": {}})
-    assert store.study_text() == "name = 'x'"
+    assert store.plan() == (units, {"versions": {}, "study": "name = 'x'"})
+    assert (store.folder / "study.toml").read_text() == "name = 'x'"
 
 
 def test_an_empty_folder_says_what_to_do(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from urllib.error import URLError
@@ -14,7 +15,7 @@ from manifoldscope.errors import ModelError, StudyError
 from manifoldscope.registry import Entry
 from manifoldscope.vision.datasets import images
 from manifoldscope.vision.network import logits
-from manifoldscope.vision.sources import SOURCES, network
+from manifoldscope.vision.sources import SOURCES, code_digest, network
 
 
 @pytest.mark.parametrize("entry", list(SOURCES), ids=lambda entry: entry.name)
@@ -198,3 +199,38 @@ def test_a_users_own_network_with_its_weights(shared_data: Path, shared_weights:
     test = images("mnist", root=shared_data / "mnist", images_per_class=200)
     accuracy = (logits(made, test).argmax(dim=1) == test.labels).float().mean()
     assert accuracy == pytest.approx(0.963, abs=0.015)  # 3.5 standard errors of 2,000 images
+
+
+def test_two_folders_may_each_have_a_module_of_one_name(tmp_path: Path) -> None:
+    for folder, width in (("one", 3), ("two", 7)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "blocks.py").write_text(f"width = {width}\n")
+        (tmp_path / folder / "net.py").write_text(
+            "from torch import nn\nimport blocks\n"
+            "def make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(4, blocks.width))\n"
+        )
+    for folder, width in (("one", 3), ("two", 7)):
+        made = network(f"python:{tmp_path / folder}/net.py:make", channels=1)
+        assert made.n_parameters == 5 * width
+
+
+def test_the_digest_of_code_sees_its_neighbours(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("import blocks\n")
+    (tmp_path / "blocks.py").write_text("width = 1\n")
+    before = code_digest(f"{tmp_path}/net.py:make")
+    (tmp_path / "blocks.py").write_text("width = 2\n")
+    assert code_digest(f"{tmp_path}/net.py:make") != before
+    assert code_digest("torchvision.models:resnet18")
+    with pytest.raises(ModelError, match="there is no module 'no_such_thing'"):
+        code_digest("no_such_thing:make")
+
+
+def test_densenet_files_of_old_can_be_loaded(tmp_path: Path) -> None:
+    from torchvision import models
+
+    state = models.densenet121(weights=None, num_classes=2).state_dict()
+    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", name): value for name, value in state.items()}
+    assert set(old) != set(state)
+    torch.save(old, tmp_path / "old.pth")
+    made = network("torchvision:densenet121", weights=str(tmp_path / "old.pth"), n_classes=2)
+    assert torch.equal(made.module.state_dict()["features.conv0.weight"], state["features.conv0.weight"])

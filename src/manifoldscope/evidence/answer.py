@@ -16,6 +16,7 @@ import polars as pl
 from scipy import special
 
 from manifoldscope.evidence.association import FEWEST_NETWORKS, replicates
+from manifoldscope.tables import near_chance
 
 SIGNIFICANT = 0.05
 """An adjusted p-value below this is called evidence."""
@@ -66,9 +67,8 @@ def smallest_detectable(n: int, *, power: float = 0.8, level: float = SIGNIFICAN
 def guessing(models: pl.DataFrame) -> dict[str, float]:
     """The networks that do no better than guess, with their clean accuracy.
 
-    The rule: at most twice chance, and at most a tenth of the way from chance to 1, where chance is 1 / n_classes. A
-    binomial test would be too strict: an untrained network favours some classes, and so leaves chance without knowing
-    anything. A network of unknown accuracy is not among them.
+    The rule is `tables.near_chance`. A binomial test would be too strict: an untrained network favours some classes,
+    and so leaves chance without knowing anything. A network of unknown accuracy is not among them.
 
     Args:
         models: the table.
@@ -80,10 +80,7 @@ def guessing(models: pl.DataFrame) -> dict[str, float]:
     """
     found = {}
     for model, accuracy, n_classes in models.select("model", "clean_accuracy", "n_classes").iter_rows():
-        if accuracy is None or not n_classes:
-            continue
-        chance = 1 / n_classes
-        if accuracy <= chance + min(chance, 0.1 * (1 - chance)):
+        if accuracy is not None and n_classes and near_chance(accuracy, n_classes):
             found[model] = accuracy
     return found
 

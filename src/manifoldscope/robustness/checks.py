@@ -6,6 +6,8 @@ attack failure". A failed check does not stop anything: it is shown beside the r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +17,7 @@ from scipy import stats
 from torch.nn import functional as F
 
 from manifoldscope.errors import ModelError
+from manifoldscope.tables import near_chance
 from manifoldscope.vision.images import ImageSet, batches
 from manifoldscope.vision.network import Network, undisturbed
 
@@ -25,7 +28,7 @@ DETERMINISM_TOLERANCE = 1e-4
 SILENT_SUCCESS = 0.05
 """Share of images that may be misclassified at some iterate and not at the last."""
 CHANCE_P_VALUE = 0.01
-"""A network is above chance if a fair guesser would do as well with less than this probability."""
+"""How rarely a network that is right half of the time may do as badly as one that is said to guess."""
 
 
 def check(name: str, passed: bool, value: float | None, expected: str, note: str = "") -> Row:
@@ -91,15 +94,53 @@ def network_checks(network: Network, images: ImageSet, *, batch_size: int = 128)
     ]
 
 
-def above_chance(n_correct: int, n_images: int, n_classes: int) -> tuple[bool, float]:
-    """Whether a fair guesser among n_classes would hardly do as well, and the probability that it would."""
-    p_value = float(stats.binom.sf(n_correct - 1, n_images, 1 / n_classes))
-    return p_value < CHANCE_P_VALUE, p_value
+@dataclass(frozen=True)
+class Chance:
+    """How clean accuracy compares with guessing.
+
+    Attributes:
+        near: accuracy is hardly above chance (`tables.near_chance`).
+        guesses: that, and so few correct images would be rare (p < 0.01) for a network that is right half of the time:
+            with very few images nothing can be said.
+        expected, text: the rule and what was seen, in words.
+    """
+
+    near: bool
+    guesses: bool
+    expected: str
+    text: str
 
 
-def verdict_checks(verdicts: pl.DataFrame) -> list[Row]:
-    """What can be seen in the verdicts of one network: epsilon 0, the curve, silent successes, the noise control."""
+def chance(n_correct: int, n_images: int, n_classes: int) -> Chance:
+    """Judge clean accuracy against guessing among `n_classes`, by the size of the difference.
+
+    A test of "better than guessing" would be passed by scrambled labels of which a few happen to fit.
+    """
+    near = near_chance(n_correct / n_images, n_classes)
+    rare = float(stats.binom.cdf(n_correct, n_images, 0.5)) < CHANCE_P_VALUE
+    return Chance(
+        near,
+        near and rare,
+        "well above guessing",
+        f"{n_correct} of {n_images} clean images are classified correctly, and chance is 1 in {n_classes}",
+    )
+
+
+def verdict_checks(verdicts: pl.DataFrame, kinds: Mapping[str, str] | None = None) -> list[Row]:
+    """What can be seen in the verdicts of one network: epsilon 0, the curve, silent successes, the noise control.
+
+    Only images that every threat and strength has judged are counted, so that an unfinished run compares like with
+    like.
+
+    Args:
+        verdicts: the table `verdicts` of one network.
+        kinds: the kind of each threat by the name that the table gives it; the name itself where left out.
+    """
     by = ["threat", "parameters", "strength"]
+    settings = verdicts.select(by).n_unique()
+    verdicts = verdicts.filter(pl.len().over("image") == settings)
+    if not len(verdicts):
+        return []
     summary = (
         verdicts.group_by(by)
         .agg(
@@ -118,7 +159,8 @@ def verdict_checks(verdicts: pl.DataFrame) -> list[Row]:
                 rows.append(_curve(curve, str(threat), str(parameters), iterate))
         if not curve["last"].null_count() and not curve["any"].null_count():
             rows.append(_silent_success(curve, str(threat)))
-    return rows + _noise_control(summary)
+    controls = [name for name in verdicts["threat"].unique() if (kinds or {}).get(name, name) == "noise"]
+    return rows + _noise_control(summary, controls)
 
 
 def _epsilon_zero(summary: pl.DataFrame) -> list[Row]:
@@ -156,12 +198,11 @@ def _silent_success(curve: pl.DataFrame, threat: str) -> Row:
     )
 
 
-def _noise_control(summary: pl.DataFrame) -> list[Row]:
+def _noise_control(summary: pl.DataFrame, controls: list[str]) -> list[Row]:
     """An attack must fell at least as many images as noise in the same ball."""
-    noise = summary.filter((pl.col("threat") == "noise") & (pl.col("strength") > 0))
-    attacks = summary.filter(pl.col("any").is_not_null() | (pl.col("threat") != "noise"))
-    attacks = attacks.with_columns(survived=pl.coalesce("last", "any"))
-    both = attacks.join(noise.select("strength", control="last"), on="strength")
+    is_control = pl.col("threat").is_in(controls)
+    noise = summary.filter(is_control & (pl.col("strength") > 0)).select("strength", control="last")
+    both = summary.filter(~is_control).with_columns(survived=pl.coalesce("last", "any")).join(noise, on="strength")
     return [
         check(
             f"random noise ({row['threat']} at {row['strength']:g})",
@@ -170,5 +211,5 @@ def _noise_control(summary: pl.DataFrame) -> list[Row]:
             "fells at least as many images as uniform noise in the same ball",
             f"{row['survived']} of {row['n']} survive it, and {row['control']} survive noise",
         )
-        for row in both.filter(pl.col("threat") != "noise").iter_rows(named=True)
+        for row in both.iter_rows(named=True)
     ]

@@ -39,8 +39,8 @@ class UniformNoise(Threat):
             raise ThreatError(f"draws = {self.draws}; expected at least 1")
 
     @property
-    def passes(self) -> int:
-        return self.draws
+    def passes(self) -> tuple[int, int]:
+        return (self.draws, 0)
 
     def perturb(self, target: Target, generator: torch.Generator) -> None:
         for _ in range(self.draws):

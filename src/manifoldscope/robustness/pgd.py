@@ -117,8 +117,8 @@ class PGD(Threat):
         return f"loss={self.loss} steps={self.steps} {size} restarts={self.restarts}{start}{target}"
 
     @property
-    def passes(self) -> int:
-        return self.steps * self.restarts
+    def passes(self) -> tuple[int, int]:
+        return (self.restarts, self.steps * self.restarts)
 
     def perturb(self, target: Target, generator: torch.Generator) -> None:
         goals = self._goals(target, generator)

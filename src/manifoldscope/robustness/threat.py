@@ -57,9 +57,9 @@ class Threat(ABC):
         return parameters_text({k: v for k, v in settings.items() if k != self.strength_setting})
 
     @property
-    def passes(self) -> int:
-        """Gradient passes an image costs at most: what a forecast needs."""
-        return 1
+    def passes(self) -> tuple[int, int]:
+        """Forward and gradient passes an image costs at most, beside the clean one: what a forecast needs."""
+        return (1, 0)
 
     @abstractmethod
     def perturb(self, target: Target, generator: torch.Generator) -> None:

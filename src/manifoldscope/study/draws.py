@@ -80,8 +80,12 @@ class _Splits:
         return self._loaded[split]
 
     def fingerprint(self, split: str | None) -> str:
+        """A text that changes when files, labels or names do."""
         if split not in self._fingerprints:
-            self._fingerprints[split] = self[split].raw.fingerprint()
+            whole = self[split]
+            named = hashlib.sha256(whole.labels.numpy().tobytes())
+            named.update("\x1f".join([*whole.names, *map(str, sorted(whole.class_names.items()))]).encode())
+            self._fingerprints[split] = f"{whole.raw.fingerprint()}-{named.hexdigest()}"
         return self._fingerprints[split]
 
 
@@ -89,7 +93,8 @@ def _one(
     study: Study, store: Store, splits: _Splits, role: Role, plan: DrawPlan, classes: list[int], others: list[Drawn]
 ) -> Drawn:
     whole = splits[plan.split]
-    if missing := [label for label in classes if label not in set(whole.classes)]:
+    present = set(whole.classes)
+    if missing := [label for label in classes if label not in present]:
         raise DataError(
             f"class {whole.class_names.get(missing[0], missing[0])!r} has no images in {whole.source} ({whole.split}), "
             f"from which data.{role} draws"
@@ -119,7 +124,7 @@ def _one(
         images_per_class=plan.images_per_class,
         seed=derive(study.seed, "draw", role),
         exclude=taken,
-        at_least=AT_LEAST[role],
+        at_least=AT_LEAST["geometry" if study.data.same_images else role],
     )
     digests = {label: result.images.of_class(label).digest() for label in classes}
     payload = Payload(

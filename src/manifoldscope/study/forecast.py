@@ -68,11 +68,11 @@ def forecast(bench: Bench, units: Sequence[Unit]) -> Forecast:
             if unit.kind == "geometry":
                 largest, together = max(features.values()), sum(features.values())
                 side = min(unit.n_images, largest)
-                needed = 4 * unit.n_images * together + 3 * 8 * side * side
+                needed = 2 * 4 * unit.n_images * together + 3 * 8 * side * side  # the points, and two halves of them
                 seconds[unit.key] += 2e-10 * unit.n_images * side * together + 5e-9 * side**3
                 reduce = "data.geometry.images_per_class, or measure a smaller layer"
             elif unit.kind == "train" and unit.n_images:
-                needed = image_bytes * len(bench.draws["training"].images)
+                needed = 3 * image_bytes * len(bench.draws["training"].images)  # raw, preprocessed, and stacked
                 reduce = "data.training.images_per_class"
             else:
                 continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -35,13 +34,13 @@ def setting(default: Any, description: str, *, keyed: bool, **limits: Any) -> An
 class Section(BaseModel):
     """One table of the study file: unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class OpenSection(BaseModel):
     """A table whose further keys belong to the registered item that it names; they are checked against that item."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -265,10 +264,13 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _unique(self) -> Study:
-        for kind, items in (("models", self.models), ("threats", self.threats)):
-            names = [item.name for item in items]
+        networks = [name for name, _, _ in models_of(self)]
+        for kind, names in (("models", networks), ("threats", [threat.name for threat in self.threats])):
             if twice := sorted({name for name in names if names.count(name) > 1}):
-                raise ValueError(f"two {kind} are called {twice[0]!r}; give each a name of its own")
+                raise ValueError(f"two {kind} are called {twice[0]!r}; give each a name (and each seed once)")
+        for place, measure in enumerate(self.measures):
+            if measure in self.measures[:place]:
+                raise ValueError(f"the measure {measure.name!r} is listed twice with the same settings")
         same = self.data.geometry.images_per_class
         if self.data.same_images and self.data.geometry != self.data.robustness:
             raise ValueError(
@@ -382,7 +384,8 @@ def json_schema() -> dict[str, Any]:
     ):
         definitions[section]["oneOf"] = [_alternative(entry, key, definitions) for entry in registry]
     definitions["DataPlan"]["properties"]["source"]["enum"] = DATASETS.names()
-    json.dumps(schema)
+    measures = schema["properties"]["measures"]
+    measures["items"] = {"anyOf": [{"enum": MEASURES.names()}, measures["items"]]}
     return schema
 
 

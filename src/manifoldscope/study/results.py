@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import polars as pl
@@ -18,7 +19,7 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
     Names of models, classes and threats come from the plan, so that renaming one computes nothing again.
     """
     done = [unit for unit in units if store.done(unit)]
-    models = [_named(store.table(unit, "models"), model=unit.names["model"]) for unit in done if unit.kind == "inspect"]
+    models = [_model(store.table(unit, "models"), unit) for unit in done if unit.kind == "inspect"]
     checks = [_named(store.table(unit, "checks"), model=unit.names["model"]) for unit in done if unit.kind == "inspect"]
     geometry = [
         _named(
@@ -53,13 +54,22 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
         ).unique()
         tables["robustness"] = robustness_of(whole, classes)
         tables["verdicts"] = conform("verdicts", whole.drop("split"))
+        kinds = {unit.names["threat"]: unit.inputs["threat"] for unit in attacks}
         judged = [
             {"model": model, **row}
             for (model,), rows in whole.group_by(["model"], maintain_order=True)
-            for row in verdict_checks(rows)
+            for row in verdict_checks(rows, kinds)
         ]
         tables["checks"] = conform("checks", pl.concat([tables["checks"], conform("checks", judged)]))
     return tables
+
+
+def _model(table: pl.DataFrame, unit: Unit) -> pl.DataFrame:
+    """The row of a network; its provenance says of which network it is a retraining, under today's names."""
+    known = json.loads(table["provenance"][0])
+    if "replicate_of" in unit.names:
+        known["replicate_of"] = unit.names["replicate_of"]
+    return _named(table, model=unit.names["model"], provenance=json.dumps(known, sort_keys=True))
 
 
 def _named(table: pl.DataFrame, **names: object) -> pl.DataFrame:

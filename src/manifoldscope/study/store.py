@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -33,6 +34,9 @@ from torch import Tensor
 from manifoldscope.errors import StoreError
 
 Array = npt.NDArray[Any]
+
+FORGOTTEN = 24 * 3600.0
+"""Seconds after which an unfinished attempt is taken to have no owner any more."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,9 @@ class Store:
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder):
                 pass
+            for attempt in self.folder.glob("units/*/.attempt-*"):  # left by a run that was killed
+                if time.time() - attempt.stat().st_mtime > FORGOTTEN:
+                    shutil.rmtree(attempt, ignore_errors=True)
 
     # --- finished units -------------------------------------------------------------------------------------------
 
@@ -219,6 +226,18 @@ class Store:
             path.unlink(missing_ok=True)
             lock.release()
 
+    @contextmanager
+    def concluding(self) -> Iterator[None]:
+        """Hold the tables and the report while writing them; others wait."""
+        with _explained(self.folder):
+            (self.folder / "locks").mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / "locks" / "conclude")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
     def running(self, unit: Unit) -> bool:
         """Whether a process is working on the unit now."""
         path = self.folder / "locks" / unit.key
@@ -235,10 +254,10 @@ class Store:
     # --- the plan -------------------------------------------------------------------------------------------------
 
     def remember(self, study_text: str, units: Sequence[Unit], facts: Mapping[str, Any]) -> None:
-        """Write the resolved study and the units that it asks for."""
+        """Write the resolved study (study.toml, for people) and the units that it asks for with it (plan.json)."""
         with _explained(self.folder):
             write_text(self.folder / "study.toml", study_text)
-            plan = {"facts": dict(facts), "units": [asdict(unit) for unit in units]}
+            plan = {"facts": {**facts, "study": study_text}, "units": [asdict(unit) for unit in units]}
             write_text(self.folder / "plan.json", json.dumps(plan, ensure_ascii=False))
 
     def plan(self) -> tuple[list[Unit], dict[str, Any]]:
@@ -260,15 +279,6 @@ class Store:
             for unit in plan["units"]
         ]
         return units, plan["facts"]
-
-    def study_text(self) -> str:
-        """The resolved study of the last run, as TOML."""
-        try:
-            return (self.folder / "study.toml").read_text(encoding="utf-8")
-        except OSError:
-            raise StoreError(
-                f"{self.folder} holds no study; run one first: manifoldscope run STUDY --out DIR"
-            ) from None
 
     # --- tables ---------------------------------------------------------------------------------------------------
 

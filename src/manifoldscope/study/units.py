@@ -10,25 +10,33 @@ A class is the grain: a killed run loses one class of one attack, and a class mo
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from manifoldscope.errors import DataError
 from manifoldscope.geometry.estimate import MEASURES
 from manifoldscope.robustness.threat import THREATS
 from manifoldscope.seeds import derive
 from manifoldscope.study.draws import Drawn, Role
 from manifoldscope.study.plan import ModelPlan, Study, models_of
 from manifoldscope.study.store import Unit
+from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.sources import code_digest
 from manifoldscope.vision.weights import file_digest
 
 VERSIONS = {"train": 1, "inspect": 1, "geometry": 1, "attack": 1}
 """Raise a number when the code of that kind of unit comes to give another answer."""
 
 EXAMPLE_CLASSES = 4
-"""For how many classes, the first by index, pictures are kept: example images, correlations of features."""
+"""For how many classes, the first by index, pictures are kept: example images, correlations of features.
+
+Pictures change no number, and so are not in a key: a class that becomes an example later has none."""
+
+
+SHAPE_IMAGES = 64
+"""How many images are looked at for the shape of a small network."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +84,29 @@ def _build_settings(draws: Mapping[Role, Drawn], plan: ModelPlan) -> dict[str, A
     """The source's settings without the weights; a small network takes its shape from the images unless it is given."""
     settings = {key: value for key, value in plan.settings.items() if key != "weights"}
     if plan.source.startswith("small:"):
-        images = draws["robustness"].images
-        channels, height, width = images.read(0).shape
-        shape = {"channels": channels, "size": max(height, width), "n_classes": max(images.class_names) + 1}
-        settings = {**shape, **settings}
+        settings = {**_shape(draws["robustness"].images, settings), **settings}
     return settings
+
+
+def _shape(images: ImageSet, given: Mapping[str, Any]) -> dict[str, int]:
+    """The shape of a network for these images, as far as it is not given: colour if any of them has it.
+
+    Raises:
+        DataError: images of several sizes, or not square, and no size given.
+    """
+    some = range(0, len(images), -(-len(images) // SHAPE_IMAGES))
+    shapes = {tuple(images.read(index).shape) for index in some}
+    sides = {side for shape in shapes for side in shape[1:]}
+    if "size" not in given and len(sides) > 1:
+        raise DataError(
+            f"images of {images.source} have sides of {min(sides)} to {max(sides)} pixels; say to which size a small "
+            "network shall bring them, with size = ... in its table of [[models]]"
+        )
+    return {
+        "channels": max(shape[0] for shape in shapes),
+        "size": max(sides),
+        "n_classes": max(images.class_names) + 1,
+    }
 
 
 def _train_unit(study: Study, draws: Mapping[Role, Drawn], name: str, plan: ModelPlan, seed: int) -> Unit:
@@ -116,21 +142,11 @@ def _network(
     identity: dict[str, Any] = {"source": plan.source, "build": build}
     weights = plan.settings.get("weights")
     if weights is not None:
-        identity["weights"] = file_digest(Path(weights)) if Path(weights).is_file() else weights
+        file = Path(weights).expanduser()
+        identity["weights"] = file_digest(file) if file.is_file() else weights
     if plan.source.startswith("python:"):
-        identity["code"] = _code_digest(plan.source)
+        identity["code"] = code_digest(plan.source.removeprefix("python:"))
     return PlannedNetwork(name, plan, seed, build, identity, train.key if train is not None else None)
-
-
-def _code_digest(source: str) -> str | None:
-    place = source.removeprefix("python:").rpartition(":")[0]
-    if place.endswith(".py"):
-        return file_digest(Path(place)) if Path(place).is_file() else None
-    try:
-        found = importlib.util.find_spec(place)
-    except (ImportError, ValueError):
-        return None
-    return file_digest(Path(found.origin)) if found and found.origin and Path(found.origin).is_file() else None
 
 
 def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: PlannedNetwork) -> list[Unit]:
@@ -147,7 +163,7 @@ def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: Planne
             "trained_for": None if training is None else training.objective,
         },
         needs=needs,
-        names={"model": network.name},
+        names={"model": network.name} | ({} if network.seed is None else {"replicate_of": network.plan.name}),
         n_images=len(robustness.images),
         passes=(3.0, 1.0),  # accuracy, and the checks of (at most) one batch
     )
@@ -169,11 +185,10 @@ def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: Planne
                     ],
                     "seed": study.seed,
                     "batch_size": study.batch_size,
-                    "example": label in examples,
                 },
                 needs=needs,
                 after=(inspect.key,),
-                names=_names(network, geometry, label),
+                names={**_names(network, geometry, label), "example": label in examples},
                 n_images=int((geometry.images.labels == label).sum()),
                 passes=(1.0, 0.0),
             )
@@ -195,7 +210,6 @@ def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: Planne
                             "iterate": threat_plan.iterate,
                             "seed": study.seed,
                             "batch_size": study.batch_size,
-                            "example": label in examples,
                         },
                         needs=needs,
                         after=(inspect.key,),
@@ -203,9 +217,10 @@ def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: Planne
                             **_names(network, robustness, label),
                             "threat": threat_plan.name,
                             "strength": threat.strength,
+                            "example": label in examples,
                         },
                         n_images=int((robustness.images.labels == label).sum()),
-                        passes=(2.0, float(threat.passes)),
+                        passes=(1.0 + threat.passes[0], float(threat.passes[1])),
                     )
                 )
     return units

@@ -20,7 +20,7 @@ from manifoldscope.geometry import (
     measure,
     with_half_sample_note,
 )
-from manifoldscope.robustness.checks import above_chance, check, network_checks
+from manifoldscope.robustness.checks import chance, check, network_checks
 from manifoldscope.robustness.threat import Verdicts, evaluate
 from manifoldscope.seeds import derive
 from manifoldscope.study.draws import Drawn, Role
@@ -131,27 +131,24 @@ def inspect(unit: Unit, bench: Bench, tick: Tick) -> Payload:
         )
     checks = network_checks(network, images, batch_size=bench.study.batch_size)
     n_correct = int((outputs.argmax(1) == images.labels).sum())
-    better, p_value = above_chance(n_correct, len(images), n_classes)
-    found = f"{n_correct} of {len(images)} clean images are classified correctly, and chance is 1 in {n_classes}"
-    if not better and planned.checkpoint is None:
+    training = planned.plan.training
+    learned = training is not None and training.made().passes > 0
+    n_known = len(bench.draws["training"].images.classes) if learned else n_classes
+    verdict = chance(n_correct, len(images), n_known)
+    if verdict.guesses and planned.checkpoint is None:
         raise ModelError(
-            f"{name} is near chance: {found}. Look at the order of the labels, the preprocessing (mean, std, crop) "
-            "and whether these weights belong to this network; nothing else was computed for it"
+            f"{name} is near chance: {verdict.text}. Look at the order of the labels, the preprocessing (mean, std, "
+            "crop) and whether these weights belong to this network; nothing else was computed for it"
         )
     if unit.inputs["trained_for"] != "random":
-        checks.append(check("above chance", better, n_correct / len(images), "better than guessing (p < 0.01)", found))
-    provenance = {
-        **network.provenance,
-        **({} if planned.plan.training is None else {"training": planned.plan.training.model_dump(mode="json")}),
-        **({} if planned.seed is None else {"seed": planned.seed, "replicate_of": planned.plan.name}),
-    }
+        checks.append(check("above chance", not verdict.near, n_correct / len(images), verdict.expected, verdict.text))
     model = {
         "source": planned.plan.source,
         "n_parameters": network.n_parameters,
         "dataset": images.source,
         "n_classes": n_classes,
         "clean_accuracy": n_correct / len(images),
-        "provenance": json.dumps(provenance, sort_keys=True),
+        "provenance": json.dumps(_provenance(planned, network), sort_keys=True),
     }
     return Payload(
         tables={
@@ -167,8 +164,20 @@ def inspect(unit: Unit, bench: Bench, tick: Tick) -> Payload:
                 },
             ),
         },
-        facts={"p_value_of_chance": p_value},
     )
+
+
+def _provenance(planned: PlannedNetwork, network: Network) -> dict[str, Any]:
+    """Where a network is from: its source and weights, or how it was trained."""
+    training = planned.plan.training
+    if training is None:
+        return dict(network.provenance)
+    return {
+        "source": planned.plan.source,
+        "training": training.model_dump(mode="json", exclude={"seeds"}),
+        "seed": planned.seed,
+        "checkpoint": planned.checkpoint,
+    }
 
 
 def geometry(unit: Unit, bench: Bench, tick: Tick) -> Payload:
@@ -190,7 +199,7 @@ def geometry(unit: Unit, bench: Bench, tick: Tick) -> Payload:
             if picture not in spectra:
                 spectra[picture] = Spectrum.of(manifold, scaling=plan.scaling)
             rows.append(_measured(plan, manifold, spectra[picture], derive(bench.study.seed, "halves", label)))
-        if unit.inputs["example"]:
+        if unit.names["example"]:
             correlations[manifold.layer] = feature_correlation(manifold)
     return Payload(
         tables={
@@ -245,7 +254,7 @@ def attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     threat = next(threat for threat in plan.threats() if threat.strength == unit.inputs["strength"])
     images = bench.images("robustness", label)
     network = bench.network(unit.names["model"])
-    keep = bool(unit.inputs["example"]) and plan.iterate == "both"
+    keep = bool(unit.names["example"]) and plan.iterate == "both"
     verdicts = evaluate(
         network,
         images,

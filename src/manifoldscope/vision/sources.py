@@ -11,6 +11,7 @@ a study file may say about a network from there. Parameters that all of them sha
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import math
@@ -302,13 +303,49 @@ def _normalisation(mean: list[float] | None, std: list[float] | None) -> tuple[l
 
 @contextmanager
 def _import_path(folder: Path) -> Iterator[None]:
-    """The user's folder is importable inside, so that a file finds its neighbours."""
+    """The user's folder is importable inside, so that a file finds its neighbours; what it imported is forgotten after.
+
+    Two folders may both have a `blocks.py`: each network gets its own.
+    """
     entry = str(folder.resolve())
+    before = set(sys.modules)
     sys.path.insert(0, entry)
     try:
         yield
     finally:
         sys.path.remove(entry)
+        for name in set(sys.modules) - before:
+            origin = Path(getattr(sys.modules[name], "__file__", None) or "/")
+            if folder.resolve() in origin.parents and "site-packages" not in origin.parts:
+                del sys.modules[name]
+
+
+def code_digest(name: str) -> str:
+    """A SHA-256 of the code that `python:NAME` runs: its file, and every Python file in the same folder.
+
+    Code that it imports from elsewhere is not in it.
+
+    Raises:
+        ModelError: no such file or module.
+    """
+    where = name.rpartition(":")[0]
+    shown = f"python:{name}"
+    if where.endswith(".py"):
+        file = Path(where).expanduser()
+    else:
+        with _import_path(Path()):
+            try:
+                found = importlib.util.find_spec(where)
+            except (ImportError, ValueError) as error:
+                raise ModelError(f"{shown} cannot be imported ({_brief(error)})") from error
+        if found is None or found.origin is None:
+            raise ModelError(f"{shown} cannot be imported: there is no module {where!r}")
+        file = Path(found.origin)
+    if not file.is_file():
+        raise ModelError(f"{shown}: there is no file {str(file)!r}")
+    neighbours = sorted({file, *file.parent.glob("*.py")})
+    digests = [f"{path.name} {file_digest(path)}" for path in neighbours]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def _import(where: str, file: Path | None, shown: str) -> Any:

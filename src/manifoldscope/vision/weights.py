@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,10 @@ from manifoldscope.errors import ModelError
 
 _NESTED = ("state_dict", "model_state_dict", "model", "net")
 _WRAPPERS = ("module.", "model.", "_orig_mod.")  # what DataParallel, common wrappers and torch.compile put before names
+
+
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
+"""torchvision's DenseNet files were saved when modules could still be called "norm.1"; they are "norm1" now."""
 
 
 def load_weights(path: str | Path) -> dict[str, Tensor]:
@@ -49,7 +54,7 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
         )
     half = (torch.float16, torch.bfloat16)
     return {
-        name: tensor.float() if tensor.dtype in half else tensor
+        _OLD_DENSENET.sub(r"\1\2", name): tensor.float() if tensor.dtype in half else tensor
         for name, tensor in zip(_bare(list(tensors)), tensors.values(), strict=True)
     }
 
