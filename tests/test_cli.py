@@ -80,7 +80,7 @@ def test_a_failed_unit_is_named_with_exit_status_1(finished, tmp_path, capsys, m
     changes = ["--set", "measures=['pca_dimension']", "--set", "data.classes=[1]", "--set", "data.training.split='all'"]
     assert main(["run", str(finished / "tiny.toml"), "--out", str(tmp_path / "run"), "--quiet", *changes]) == 1
     printed = capsys.readouterr()
-    assert "2 units failed" in printed.err
+    assert "failed (2):" in printed.err
     assert "random · class 1 · geometry: RuntimeError: the sky fell" in printed.err
     assert main(["status", str(tmp_path / "run")]) == 1
 

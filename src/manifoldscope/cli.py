@@ -12,7 +12,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from manifoldscope.errors import DataError, ManifoldscopeError, StudyError
+from manifoldscope.errors import DataError, GeometryError, ManifoldscopeError, StudyError
 
 OPTIONAL = {
     "foolbox": ("foolbox", "for the tests, which compare attacks: pip install 'manifoldscope[test]'"),
@@ -123,7 +123,7 @@ def _run(options: argparse.Namespace) -> int:
             print(_wrapped(f"but: {doubt}"))
     print(f"\nreport: {result.report}")
     if result.failed:
-        print(f"\n{len(result.failed)} units failed:", file=sys.stderr)
+        print(f"\nfailed ({len(result.failed)}):", file=sys.stderr)
         for label, error in result.failed.items():
             print(f"  {label}: {error}", file=sys.stderr)
         return 1
@@ -235,14 +235,17 @@ def _measure(options: argparse.Namespace) -> int:
     names = options.names or MEASURES.names()
     rows = []
     for manifold in manifolds:
-        spectrum = Spectrum.of(manifold, scaling=options.scaling)
+        try:
+            spectrum = Spectrum.of(manifold, scaling=options.scaling)
+        except GeometryError as error:
+            raise GeometryError(f"label {manifold.label}: {error}" if options.labels else str(error)) from None
         for name in names:
             reads = MEASURES[name].traits.get("reads")
             source = spectrum if reads == "spectrum" else manifold
             estimate = measured(name, source, scaling="none" if reads == "spectrum" else options.scaling)
             rows.append(
                 {
-                    "label": manifold.label,
+                    "label": manifold.label if options.labels else None,
                     "measure": name,
                     "parameters": parameters_text(estimate.parameters),
                     "value": estimate.value,

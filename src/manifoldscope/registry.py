@@ -62,7 +62,8 @@ class Entry:
 
 def describe(error: ValidationError, prefix: str, model: type[BaseModel]) -> str:
     """A pydantic error in our words: the key, the value, what was expected, and the nearest valid name."""
-    first = error.errors()[0]
+    errors = error.errors()  # a key that nobody knows explains a key that is missing
+    first = next((found for found in errors if found["type"] == "extra_forbidden"), errors[0])
     path = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         name = str(first["loc"][-1])

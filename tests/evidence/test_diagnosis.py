@@ -455,7 +455,7 @@ def test_ceilings() -> None:
         note=pl.when(label.is_between(5, 14)).then(pl.lit("falls by 30% when half of the points are left out")),
     )
     finding = of_kind("ceiling", tables)
-    assert finding.title == "50% of the values describe the sample rather than the manifold"
+    assert finding.title == "50% of the values depend on the number of images"
     assert "Dimension (fraction=0.95): 10 of 30 values are within 10% of their ceiling, and 10 fall" in finding.text
 
 

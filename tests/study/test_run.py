@@ -316,3 +316,17 @@ def test_a_small_network_takes_colour_if_any_image_has_it_and_refuses_unequal_si
     data = {"source": "folder", "root": str(photographs), "same_images": True}
     with pytest.raises(DataError, match="have sides of 12 to 20 pixels"):
         run_units(of_photographs(photographs, data=data, seed=1), Store(tmp_path / "two"), progress=QUIET)
+
+
+def test_a_link_to_nothing_is_set_aside(photographs, tmp_path):
+    (photographs / "cats" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    store = Store(tmp_path / "run")
+    data = {"source": "folder", "root": str(photographs), "same_images": True}
+    assert run_units(of_photographs(photographs, data=data), store, progress=QUIET).failed == {}
+    assert tables(store)["set_aside"]["image"].to_list() == ["cats/gone.png", "dogs/3.png"]
+
+
+def test_a_draw_that_leaves_nothing_says_which_draw_and_what_to_reduce(photographs, tmp_path):
+    data = {"source": "folder", "root": str(photographs), "robustness": {"images_per_class": 8}}
+    with pytest.raises(DataError, match=r"data\.geometry: class 'cats' .* reduce images_per_class of another draw"):
+        run_units(of_photographs(photographs, data=data), Store(tmp_path / "run"), progress=QUIET)

@@ -1,5 +1,6 @@
 """Tables in, conclusions out: associations with their uncertainty, and findings in words."""
 
+from manifoldscope.evidence.answer import guessing
 from manifoldscope.evidence.association import (
     FEWEST_NETWORKS,
     Association,
@@ -19,6 +20,7 @@ __all__ = [
     "associate_frame",
     "association_table",
     "diagnose",
+    "guessing",
     "holm",
     "replicates",
     "smallest_detectable",

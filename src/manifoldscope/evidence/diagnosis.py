@@ -133,7 +133,7 @@ def _ceilings(geometry: pl.DataFrame) -> list[Finding]:
     ]
     title = "No value is near its ceiling or falls with half of the points"
     if doubtful:
-        title = f"{100 * doubtful / total:.3g}% of the values describe the sample rather than the manifold"
+        title = f"{100 * doubtful / total:.3g}% of the values depend on the number of images"
         each.append("Such values grow with the number of images: compare them only at equal numbers a class.")
     return [
         Finding(

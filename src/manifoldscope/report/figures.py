@@ -92,7 +92,7 @@ def _empty(axes: Axes, text: str) -> None:
 
 def _association_text(row: dict[str, Any] | None, *, short: bool = False) -> str:
     if row is None:
-        return "" if short else "no association computed"
+        return "" if short else "no association given"
     symbol = {"pearson": "r", "spearman": "ρ"}.get(row["method"], row["method"])
     if row["coefficient"] is None or not math.isfinite(row["coefficient"]):
         return f"{symbol} undefined"

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from manifoldscope.evidence import guessing
 from manifoldscope.report import behind, figures, words
 from manifoldscope.report.chart import Chart
 from manifoldscope.report.pictures import Pictures
@@ -147,7 +148,8 @@ def _central(contents: Contents) -> Iterator[Plate]:
             continue
         label, threat, n = words.measure(measure, parameters), words.threat(attack), number_range(table["n_images"])
         noun, judged = words.noun(label), words.iterate(contents.iterate(attack))
-        associations = contents.tables["associations"]
+        guessers = list(guessing(contents.tables["models"]))
+        associations = contents.tables["associations"].filter(~pl.col("model").is_in(guessers))
         telling = behind.telling_strengths(table)
         yield Plate(
             name=words.slug("dimension-against-accuracy", measure, parameters, layer, attack),
@@ -160,8 +162,8 @@ def _central(contents: Contents) -> Iterator[Plate]:
                 "negative; an interval of r that holds 0 means that these classes cannot tell. A dashed line is the "
                 "ceiling: the largest value that so many points can give. Each network is shown at the strength "
                 "where the accuracies of its classes differ most; that choice does not look at dimensions, and every "
-                "strength is in the figures folded below. Point at a class for its name and "
-                "numbers."
+                "strength is in the figures folded below. A network that guesses when clean has no r: its accuracies "
+                "say nothing. Point at a class for its name and numbers."
             )
             if not captioned
             else f"As figure 1, for {noun} in layer {layer} under {threat}.",

@@ -43,7 +43,8 @@ def draw_images(study: Study, store: Store) -> dict[Role, Drawn]:
     """The draws of a study; what was drawn before, from files that have not changed, is remembered and not read again.
 
     The images to attack are drawn first, since attacks are dear: asking for more images to measure leaves them as
-    they are. Training images are drawn only where some network learns from them.
+    they are, unless a network trains on all that is left. Training images are drawn only where a network learns from
+    them.
 
     Raises:
         DataError: the dataset or a class does not exist, or has too few readable images.
@@ -118,14 +119,18 @@ def _one(
         return Drawn(images, unit, {int(label): digest for label, digest in manifest["facts"]["digests"].items()})
     began = time.time()
     taken = frozenset(name for other in rivals for name in other.images.names)
-    result = draw(
-        whole,
-        classes=classes,
-        images_per_class=plan.images_per_class,
-        seed=derive(study.seed, "draw", role),
-        exclude=taken,
-        at_least=AT_LEAST["geometry" if study.data.same_images else role],
-    )
+    try:
+        result = draw(
+            whole,
+            classes=classes,
+            images_per_class=plan.images_per_class,
+            seed=derive(study.seed, "draw", role),
+            exclude=taken,
+            at_least=AT_LEAST["geometry" if study.data.same_images else role],
+        )
+    except DataError as error:
+        advice = "; reduce images_per_class of another draw, or set data.same_images = true" if rivals else ""
+        raise DataError(f"data.{role}: {error}{advice}") from None
     digests = {label: result.images.of_class(label).digest() for label in classes}
     payload = Payload(
         tables={

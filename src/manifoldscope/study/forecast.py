@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,8 @@ from manifoldscope.vision.network import Network, undisturbed
 
 PROBE_IMAGES = 16
 SHARE_OF_MEMORY = 0.9
+LONG_ENOUGH = 0.5
+"""Seconds after which a network has been timed enough."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Forecast:
         return (
             f"{len(units)} units to compute, about {duration(self.total)}"
             + (f" ({parts})" if parts else "")
-            + f"; up to {self.memory / 2**20:,.0f} MiB beside the networks"
+            + (f"; up to {self.memory / 2**20:,.0f} MiB beside the networks" if self.memory >= 2**20 else "")
         )
 
 
@@ -101,20 +104,32 @@ def _probe(bench: Bench, network: Network, units: Sequence[Unit]) -> tuple[float
                 f"{network.name} gave NaN or infinite outputs for {bad} of the first {len(pixels)} images; "
                 "look for weights that diverged, or a normalisation that divides by zero"
             )
-        began = time.perf_counter()
-        with torch.no_grad():
-            outputs = network(pixels)
-        _wait(network)
-        forward = (time.perf_counter() - began) / len(pixels)
-        gradient = 0.0
-        if wants_gradient:
-            began = time.perf_counter()
+        labels = outputs.argmax(1)
+
+        def clean() -> None:
+            with torch.no_grad():
+                network(pixels)
+
+        def attacked() -> None:
             leaf = pixels.detach().requires_grad_(True)
-            loss = F.cross_entropy(network(leaf), outputs.argmax(1), reduction="sum")
-            torch.autograd.grad(loss, leaf)
-            _wait(network)
-            gradient = (time.perf_counter() - began) / len(pixels)
+            torch.autograd.grad(F.cross_entropy(network(leaf), labels, reduction="sum"), leaf)
+
+        forward = _seconds(clean, network) / len(pixels)
+        gradient = _seconds(attacked, network) / len(pixels) if wants_gradient else 0.0
     return forward, gradient, features, pixels[0].numel() * 4
+
+
+def _seconds(work: Callable[[], None], network: Network) -> float:
+    """The median time of a few calls, the first left out; one call after the first where it is slow."""
+    times: list[float] = []
+    for _ in range(6):
+        began = time.perf_counter()
+        work()
+        _wait(network)
+        times.append(time.perf_counter() - began)
+        if len(times) > 1 and sum(times) > LONG_ENOUGH:
+            break
+    return statistics.median(times[1:])
 
 
 def _wait(network: Network) -> None:

@@ -58,9 +58,18 @@ def _entry(registry: Registry, name: str) -> Entry:
         raise ValueError(str(error)) from None
 
 
+def _refuse_strangers(section: OpenSection, own: Mapping[str, Any], known: set[str]) -> None:
+    for name in own:
+        if name not in known:
+            raise ValueError(
+                f"{name} = {own[name]!r}: {unknown('setting', name, known | set(type(section).model_fields))}"
+            )
+
+
 def _settle(section: OpenSection, entry: Entry) -> None:
     """Check the section's further keys against the registered item, and fill in its defaults."""
     own = section._own()
+    _refuse_strangers(section, own, set(entry.settings.model_fields))
     try:
         checked = entry.validate(own)
     except StudyError as error:
@@ -200,6 +209,7 @@ class ThreatPlan(OpenSection):
         entry = _entry(THREATS, self.kind)
         plural, own = self.strengths_key(entry), self._own()
         singular = entry.target.strength_setting  # type: ignore[attr-defined]  # every threat names its strength
+        _refuse_strangers(self, own, {plural, *entry.settings.model_fields})
         values = own.pop(plural, own.pop(singular, None))
         if values is None:
             raise ValueError(f"threat {self.name!r} has no {plural}; give a list of strengths")

@@ -60,8 +60,9 @@ def run_units(study: Study, store: Store, *, device: str = "auto", progress: Pro
         progress.say(f"nothing to compute: all {len(every)} units are done")
         return Outcome(every, 0, {})
     progress.say(expected.text(missing) + f"; on {describe_device(chosen)}")
-    for role, draw in draws.items():
-        if n_bad := len(store.table(draw.unit, "set_aside")):
+    for unit in drawn:
+        if n_bad := len(store.table(unit, "set_aside")):
+            role = unit.names["role"]
             progress.say(f"{n_bad} images could not be read and were set aside ({role}); the report names them")
     progress.start(expected.total, len(missing))
     failed: dict[str, str] = {}

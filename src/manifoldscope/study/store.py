@@ -231,12 +231,8 @@ class Store:
         """Hold the tables and the report while writing them; others wait."""
         with _explained(self.folder):
             (self.folder / "locks").mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / "locks" / "conclude")
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+            with FileLock(self.folder / "locks" / "conclude"):
+                yield
 
     def running(self, unit: Unit) -> bool:
         """Whether a process is working on the unit now."""

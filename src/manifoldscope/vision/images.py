@@ -119,9 +119,9 @@ class FileImages:
         for path in self.paths:
             try:
                 status = (self.root / path).stat()
-            except OSError as error:
-                raise DataError(f"{Path(path).name} cannot be read: {_reason(error)}") from error
-            content.update(f"{path}\x1f{status.st_size}\x1f{status.st_mtime_ns}\n".encode())
+                content.update(f"{path}\x1f{status.st_size}\x1f{status.st_mtime_ns}\n".encode())
+            except OSError:  # a link to nothing, say: it is set aside when it is drawn
+                content.update(f"{path}\x1fgone\n".encode())
         return content.hexdigest()
 
 
@@ -315,7 +315,7 @@ def choose_classes(images: ImageSet, classes: int | Sequence[int | str] | None, 
     for wanted in classes:
         label = wanted if isinstance(wanted, int) else by_name.get(wanted, -1)
         if label not in images.class_names:
-            raise DataError(unknown(f"class in {images.source}", str(wanted), [*by_name, *map(str, by_name.values())]))
+            raise DataError(unknown(f"class in {images.source}", str(wanted), {*by_name, *map(str, by_name.values())}))
         if label not in present:
             raise DataError(f"class {images.class_names[label]!r} has no images in {images.source} ({images.split})")
         if label in chosen:
@@ -354,7 +354,8 @@ def draw(
     by_class, order = images.labels.sort(stable=True)
     for label in classes:
         first, last = torch.searchsorted(by_class, torch.tensor([label, label + 1])).tolist()
-        candidates = [index for index in order[first:last].tolist() if images.names[index] not in exclude]
+        of_class = order[first:last].tolist()
+        candidates = [index for index in of_class if images.names[index] not in exclude]
         candidates.sort(key=lambda index: _rank(seed, "image", images.names[index]))
         taken = 0
         for index in candidates:
@@ -372,7 +373,11 @@ def draw(
                 f"class {images.class_names.get(label, str(label))!r} of {images.source} ({images.split}) has {taken} "
                 f"readable images left for this draw; at least {at_least} are needed"
                 + (f" ({len(set_aside)} could not be read: {set_aside[-1][2]})" if set_aside else "")
-                + (f" ({len(exclude)} images belong to other draws)" if exclude else "")
+                + (
+                    f" ({n_taken} of its images belong to other draws)"
+                    if (n_taken := len(of_class) - len(candidates))
+                    else ""
+                )
             )
     return Draw(images.subset(chosen), tuple(set_aside))
 

@@ -360,7 +360,7 @@ def _import(where: str, file: Path | None, shown: str) -> Any:
         module = importlib.util.module_from_spec(specification)
         sys.modules[specification.name] = module  # dataclasses and pickling look themselves up there
         specification.loader.exec_module(module)
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise ModelError(f"{shown} cannot be imported ({type(error).__name__}: {_brief(error)})") from error
     return module
 
@@ -373,9 +373,9 @@ def _call(module: Any, function: str, shown: str) -> Any:
         return getattr(module, function)()
     except ManifoldscopeError:
         raise
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise ModelError(f"{shown} failed ({type(error).__name__}: {_brief(error)})") from error
 
 
-def _brief(error: Exception) -> str:
+def _brief(error: BaseException) -> str:
     return " ".join(str(error).split())[:160] or type(error).__name__
