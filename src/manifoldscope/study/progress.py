@@ -50,7 +50,8 @@ class Progress:
                 file=self._stream,
                 dynamic_ncols=True,
                 leave=False,
-                bar_format="{percentage:3.0f}% |{bar}| {elapsed} passed, {remaining} left  {desc}",
+                unit="%",
+                bar_format="{percentage:3.0f}% |{bar}| {rate_fmt}, {elapsed} passed, {remaining} left  {desc}",
             )
 
     def begin(self, label: str, seconds: float) -> None:
