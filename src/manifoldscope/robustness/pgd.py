@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -129,13 +130,12 @@ class PGD(Threat):
             for _ in range(self.steps):
                 if not len(images):
                     break
-                labels = target.labels
                 if goals is None:
-                    gradient = target.gradient(images, lambda logits, y=labels: _cross_entropy(logits, y))  # type: ignore[misc]
+                    gradient = target.gradient(images, partial(_cross_entropy, labels=target.labels))
                 else:
                     towards = target.of_active(goals)
-                    gradient = target.gradient(images, lambda logits, y=towards: -_cross_entropy(logits, y))  # type: ignore[misc]
-                    gradient[towards == labels] = 0
+                    gradient = -target.gradient(images, partial(_cross_entropy, labels=towards))
+                    gradient[towards == target.labels] = 0
                 images = step(images, gradient, target.clean, self.epsilon, self.resolved_step_size)
                 images = target.standing(images)
             target.conclude(images)

@@ -58,6 +58,11 @@ def _entry(registry: Registry, name: str) -> Entry:
         raise ValueError(str(error)) from None
 
 
+def _strength_setting(entry: Entry) -> str:
+    """What a registered threat calls its strength: "epsilon", "severity", ..."""
+    return str(vars(entry.target)["strength_setting"])
+
+
 def _refuse_strangers(section: OpenSection, own: Mapping[str, Any], known: set[str]) -> None:
     for name in own:
         if name not in known:
@@ -208,7 +213,7 @@ class ThreatPlan(OpenSection):
     def _check(self) -> ThreatPlan:
         entry = _entry(THREATS, self.kind)
         plural, own = self.strengths_key(entry), self._own()
-        singular = entry.target.strength_setting  # type: ignore[attr-defined]  # every threat names its strength
+        singular = _strength_setting(entry)
         _refuse_strangers(self, own, {plural, *entry.settings.model_fields})
         values = own.pop(plural, own.pop(singular, None))
         if values is None:
@@ -231,7 +236,7 @@ class ThreatPlan(OpenSection):
     @staticmethod
     def strengths_key(entry: Entry) -> str:
         """The key for the list of strengths: "epsilons", "severities", ..."""
-        singular: str = entry.target.strength_setting  # type: ignore[attr-defined]
+        singular = _strength_setting(entry)
         return f"{singular[:-1]}ies" if singular.endswith("y") else f"{singular}s"
 
     def threats(self) -> list[Threat]:
@@ -239,7 +244,7 @@ class ThreatPlan(OpenSection):
         entry = THREATS[self.kind]
         settings = self.settings
         strengths = settings.pop(self.strengths_key(entry))
-        singular: str = entry.target.strength_setting  # type: ignore[attr-defined]
+        singular = _strength_setting(entry)
         return [make(self.kind, {**settings, singular: strength}) for strength in strengths]
 
 
@@ -404,7 +409,7 @@ def _alternative(entry: Entry, key: str, definitions: dict[str, Any]) -> dict[st
     definitions.update(own.pop("$defs", {}))
     properties = own.get("properties", {})
     if key == "kind":
-        singular: str = entry.target.strength_setting  # type: ignore[attr-defined]
+        singular = _strength_setting(entry)
         properties[ThreatPlan.strengths_key(entry)] = {"type": "array", "items": properties.pop(singular)}
     name = {"pattern": f"^{entry.name}:"} if key == "source" else {"const": entry.name}
     return {"title": entry.summary, "properties": {key: name, **properties}}
