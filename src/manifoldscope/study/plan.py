@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -60,7 +60,7 @@ def _entry(registry: Registry, name: str) -> Entry:
 
 def _strength_setting(entry: Entry) -> str:
     """What a registered threat calls its strength: "epsilon", "severity", ..."""
-    return str(vars(entry.target)["strength_setting"])
+    return cast("type[Threat]", entry.target).strength_setting
 
 
 def _refuse_strangers(section: OpenSection, own: Mapping[str, Any], known: set[str]) -> None:
