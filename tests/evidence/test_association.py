@@ -169,7 +169,7 @@ def test_impossible_requests_are_refused() -> None:
     with pytest.raises(StudyError, match="one length"):
         associate([1, 2, 3, 4], [1, 2, 3])
     with pytest.raises(StudyError, match="'spearman'"):
-        associate([1, 2], [1, 2], method="spearmen")  # type: ignore[arg-type]
+        associate([1, 2], [1, 2], method="spearmen")  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(StudyError, match="confidence"):
         associate([1, 2], [1, 2], confidence=95)
     frame = pl.DataFrame({"depth": [1, 2], "word": ["a", "b"]})
@@ -269,7 +269,7 @@ def test_two_runs_of_one_threat_are_told_apart() -> None:
     table = association_table(**both, methods=("pearson",), bootstrap=50, permutations=50)
     assert table["threat"].unique().sort().to_list() == ["pgd (steps=10)", "pgd (steps=40)"]
     with pytest.raises(StudyError, match="pearson"):
-        association_table(**one, methods=("kendall",))  # type: ignore[arg-type]
+        association_table(**one, methods=("kendall",))  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_a_whole_study_is_associated_in_seconds() -> None:

@@ -213,7 +213,7 @@ class Trap:
         self.path = path
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
-        return Path.touch, (Path(self.path),)  # type: ignore[return-value]
+        return Path.touch, (Path(self.path),)  # type: ignore[return-value]  # a pickle that runs code
 
 
 def test_an_npz_of_pickled_objects_is_refused_and_not_run(tmp_path: Path) -> None:
