@@ -1,19 +1,32 @@
 """Points in, numbers out: what one class manifold looks like. Tensors only; no networks, files or printing."""
 
+from manifoldscope.geometry.cloud import Cloud, Clouds
 from manifoldscope.geometry.correlation import FeatureCorrelation, feature_correlation
 from manifoldscope.geometry.dimension import participation_ratio, pca_dimension
-from manifoldscope.geometry.estimate import MEASURES, NEAR_CEILING, Estimate, Reads, measure
+from manifoldscope.geometry.estimate import (
+    INVARIANCES,
+    MEASURES,
+    NEAR_CEILING,
+    Estimate,
+    JointEstimate,
+    Reads,
+    measure,
+)
 from manifoldscope.geometry.manifold import ClassManifold, Points, as_points
 from manifoldscope.geometry.sampling import UNSTABLE, halves, with_half_sample_note
 from manifoldscope.geometry.spectrum import Scaling, Spectrum, standardise
 
 __all__ = [
+    "INVARIANCES",
     "MEASURES",
     "NEAR_CEILING",
     "UNSTABLE",
     "ClassManifold",
+    "Cloud",
+    "Clouds",
     "Estimate",
     "FeatureCorrelation",
+    "JointEstimate",
     "Points",
     "Reads",
     "Scaling",

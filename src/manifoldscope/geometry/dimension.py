@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from manifoldscope.geometry.estimate import MEASURES, Estimate
+from manifoldscope.geometry.estimate import INVARIANCES, MEASURES, Estimate
 from manifoldscope.geometry.spectrum import Spectrum
 
 
-@MEASURES.register("pca_dimension", reads="spectrum")
+@MEASURES.register("pca_dimension", reads="spectrum", invariant_to=INVARIANCES)
 def pca_dimension(spectrum: Spectrum, *, fraction: float = 0.95) -> Estimate:
     """The smallest number of principal components that explain a given share of the variance.
 
@@ -40,7 +40,7 @@ def pca_dimension(spectrum: Spectrum, *, fraction: float = 0.95) -> Estimate:
     )
 
 
-@MEASURES.register("participation_ratio", reads="spectrum")
+@MEASURES.register("participation_ratio", reads="spectrum", invariant_to=INVARIANCES)
 def participation_ratio(spectrum: Spectrum) -> Estimate:
     """The number of equal variances that would be spread as evenly as these: (sum v)^2 / sum v^2.
 

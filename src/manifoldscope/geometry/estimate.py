@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from manifoldscope.errors import GeometryError
-from manifoldscope.geometry.manifold import ClassManifold, Points, as_points
-from manifoldscope.geometry.spectrum import Scaling, Spectrum, standardise
-from manifoldscope.registry import Registry
+from manifoldscope.geometry.cloud import Cloud, Clouds
+from manifoldscope.geometry.manifold import ClassManifold, Points
+from manifoldscope.geometry.spectrum import Scaling, Spectrum
+from manifoldscope.registry import Entry, Registry
 
 NEAR_CEILING = 0.9
 """A value at or above this share of its ceiling says more about the sample than about the manifold."""
 
 MEASURES = Registry("measure", package="manifoldscope.geometry")
-"""Every measure of one class manifold. `reads` says what it takes: a "spectrum" or the "points" themselves."""
+"""Every measure of class manifolds.
 
-Reads = Literal["spectrum", "points"]
+Traits:
+    reads: what the measure takes. "spectrum": a `Spectrum`; "cloud": a `Cloud`, its points and neighbours; "clouds": a
+        `Clouds`, all classes of a layer at once (a joint measure).
+    invariant_to: what of `INVARIANCES` leaves the value as it is; the tests hold each measure to its claims.
+    version: raised when the measure comes to give another answer; 1 where left out.
+"""
+
+Reads = Literal["spectrum", "cloud", "clouds"]
+
+INVARIANCES = ("rotation", "shift", "scale", "order", "padding")
+"""Rotation of all features; one shift of all points; one scale for all features; order of the points; features of 0."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,8 @@ class Estimate:
         value: the measure; NaN only together with a note that gives the reason.
         n_points, n_features: the shape of the sample.
         ceiling: the largest value that so many points and features could have shown; None where there is no bound.
-        stderr: standard error by subsampling, where the measure gives one.
+        stderr: standard error, by subsampling without replacement or as the measure's docstring says; None where
+            nobody asked for it or there is none.
         parameters: what else defines the measure.
         note: what a reader must know before using the value; empty where there is nothing.
 
@@ -55,24 +67,68 @@ class Estimate:
         return replace(self, note="; ".join(filter(None, [self.note, note])))
 
 
+@dataclass(frozen=True)
+class JointEstimate:
+    """What a measure says of several classes of one layer.
+
+    Attributes:
+        classes: one estimate for each manifold, in the order given; empty where the measure has none.
+        whole: of the layer as a whole, such as a mean over classes; None where the measure has none.
+        pairs: by the places (i, j) of two manifolds in the list; empty where the measure does not compare pairs. A
+            symmetric measure has i < j alone.
+
+    Example:
+        >>> import torch
+        >>> joint = measure("pca_dimension", [torch.eye(5), torch.eye(5)[:3]])
+        >>> [estimate.value for estimate in joint.classes], joint.whole, joint.pairs
+        ([4.0, 2.0], None, {})
+    """
+
+    classes: tuple[Estimate, ...] = ()
+    whole: Estimate | None = None
+    pairs: Mapping[tuple[int, int], Estimate] = field(default_factory=dict)
+
+    def _each(self, change: Any) -> JointEstimate:
+        return JointEstimate(
+            classes=tuple(map(change, self.classes)),
+            whole=None if self.whole is None else change(self.whole),
+            pairs={places: change(estimate) for places, estimate in self.pairs.items()},
+        )
+
+
+@overload
 def measure(
-    name: str, points: Points | ClassManifold | Spectrum, *, scaling: Scaling = "none", **parameters: Any
-) -> Estimate:
-    """The measure registered as `name`, of one cloud of points.
+    name: str, points: Points | ClassManifold | Cloud | Spectrum, *, scaling: Scaling = "none", **parameters: Any
+) -> Estimate: ...
+@overload
+def measure(
+    name: str, points: Sequence[Points | ClassManifold] | Clouds, *, scaling: Scaling = "none", **parameters: Any
+) -> JointEstimate: ...
+def measure(
+    name: str,
+    points: Points | ClassManifold | Cloud | Spectrum | Sequence[Points | ClassManifold] | Clouds,
+    *,
+    scaling: Scaling = "none",
+    **parameters: Any,
+) -> Estimate | JointEstimate:
+    """The measure registered as `name`: of one cloud of points, or of a list of them.
 
     Args:
         name: one of `MEASURES.names()`.
-        points: (n_points, n_features), at least two points. A `Spectrum` will do for a measure that reads one, and
-            saves computing it again for each of several measures; its own scaling is then the one that counts.
-        scaling: "standardise" scales each feature to unit variance first.
+        points: (n_points, n_features), at least two points; or a list of them, one a class. A `Cloud` (or `Clouds`, or
+            a `Spectrum` for a measure that reads one) will do, and saves computing again what measures share; its own
+            scaling is then the one that counts.
+        scaling: "standardise" scales each feature to unit variance within the class first.
         **parameters: the measure's own keyword-only parameters, such as `fraction`.
 
     Returns:
-        The estimate; `parameters` has every parameter of the measure, and `scaling` where it is not "none".
+        The estimate, or for a list a `JointEstimate`; `parameters` has every parameter of the measure, and `scaling`
+        where it is not "none".
 
     Raises:
         StudyError: a measure or a parameter that does not exist, or a value of the wrong type.
-        GeometryError: points that cannot be measured, or a spectrum where the points themselves are needed.
+        GeometryError: points that cannot be measured; one cloud for a measure that compares classes; a spectrum where
+            the points themselves are needed.
 
     Example:
         >>> import torch
@@ -82,19 +138,38 @@ def measure(
     """
     entry = MEASURES[name]
     settings = entry.validate(parameters)
-    reads: Reads = entry.traits["reads"]
-    if isinstance(points, Spectrum):
-        if reads != "spectrum":
-            raise GeometryError(f"{name} reads the points themselves; give it the points and not their spectrum")
+    if isinstance(points, Cloud | Clouds | Spectrum):
         if scaling not in ("none", points.scaling):
-            raise GeometryError(f"the spectrum was taken with scaling {points.scaling!r}, not {scaling!r}")
+            raise GeometryError(f"the points were read with scaling {points.scaling!r}, not {scaling!r}")
         scaling = points.scaling
-        estimate: Estimate = entry.target(points, **settings)
-    elif reads == "spectrum":
-        estimate = entry.target(Spectrum.of(points, scaling=scaling), **settings)
-    else:
-        matrix = points.points if isinstance(points, ClassManifold) else as_points(points)
-        estimate = entry.target(standardise(matrix) if scaling == "standardise" else matrix, **settings)
+    if isinstance(points, Clouds | Sequence):
+        clouds = points if isinstance(points, Clouds) else Clouds(points, scaling=scaling)
+        return _joint(entry, clouds, settings)._each(lambda estimate: _finished(estimate, scaling))
+    if entry.traits["reads"] == "clouds":
+        raise GeometryError(f"{name} compares classes; give it a list of manifolds, one (n_points, n_features) a class")
+    if isinstance(points, Spectrum):
+        if entry.traits["reads"] != "spectrum":
+            raise GeometryError(f"{name} reads the points themselves; give it the points and not their spectrum")
+        return _finished(entry.target(points, **settings), scaling)
+    cloud = points if isinstance(points, Cloud) else Cloud(points, scaling=scaling)
+    return _finished(_single(entry, cloud, settings), scaling)
+
+
+def _single(entry: Entry, cloud: Cloud, settings: Mapping[str, Any]) -> Estimate:
+    estimate: Estimate = entry.target(cloud.spectrum if entry.traits["reads"] == "spectrum" else cloud, **settings)
+    return estimate
+
+
+def _joint(entry: Entry, clouds: Clouds, settings: Mapping[str, Any]) -> JointEstimate:
+    if entry.traits["reads"] == "clouds":
+        joint: JointEstimate = entry.target(clouds, **settings)
+        return joint
+    if entry.traits["reads"] == "spectrum":
+        clouds = clouds.with_spectra()
+    return JointEstimate(classes=tuple(_single(entry, cloud, settings) for cloud in clouds))
+
+
+def _finished(estimate: Estimate, scaling: Scaling) -> Estimate:
     if scaling != "none":
         estimate = replace(estimate, parameters={**estimate.parameters, "scaling": scaling})
     return _noting_ceiling(estimate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -114,8 +114,7 @@ class Spectrum:
         matrix = _on_float64_device(points.points if isinstance(points, ClassManifold) else as_points(points))
         n_points, n_features = matrix.shape
         _require_two(n_points)
-        if scaling not in ("none", "standardise"):
-            raise GeometryError(f"scaling = {scaling!r}; expected 'none' or 'standardise'")
+        check_scaling(scaling)
         moments = _gram(matrix, scaling) if n_points <= n_features else _covariance(matrix, scaling)
         return cls._of_moments(moments, n_points, n_features, scaling)
 
@@ -201,6 +200,17 @@ class Spectrum:
             return 0.0
         shares = self.variances / self.total_variance
         return float(1 / (shares**2).sum())
+
+
+def spectra(manifolds: Sequence[Points | ClassManifold], *, scaling: Scaling = "none") -> list[Spectrum]:
+    """The spectra of several clouds, in their order."""
+    return [Spectrum.of(manifold, scaling=scaling) for manifold in manifolds]
+
+
+def check_scaling(scaling: str) -> None:
+    """Raise GeometryError for a scaling that does not exist."""
+    if scaling not in ("none", "standardise"):
+        raise GeometryError(f"scaling = {scaling!r}; expected 'none' or 'standardise'")
 
 
 def _check_fraction(fraction: float) -> None:

@@ -1,0 +1,149 @@
+"""Cloud and Clouds: points to be measured, and what has been read off them so far, so that measures share the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from manifoldscope.errors import GeometryError
+from manifoldscope.geometry.distances import Neighbours
+from manifoldscope.geometry.manifold import ClassManifold, Points, as_points
+from manifoldscope.geometry.spectrum import Scaling, Spectrum, check_scaling, spectra, standardise
+
+Result = TypeVar("Result")
+
+_FIRST_NEIGHBOURS = 20
+"""How many neighbours are found when any are asked for: the search costs the same for one as for twenty."""
+
+
+class Cloud:
+    """One cloud of points, and what has been read off it so far.
+
+    A spectrum or a search for neighbours that one measure has asked for is there for the next one.
+
+    Args:
+        points: (n_points, n_features), at least two points.
+        scaling: "standardise" scales each feature to unit variance first (see `standardise`).
+
+    Raises:
+        GeometryError: fewer than two points, NaN or infinity.
+
+    Example:
+        >>> import torch
+        >>> cloud = Cloud(torch.eye(4))
+        >>> cloud.n_points, cloud.spectrum is cloud.spectrum
+        (4, True)
+    """
+
+    def __init__(self, points: Points | ClassManifold, *, scaling: Scaling = "none") -> None:
+        check_scaling(scaling)
+        self._raw = points.points if isinstance(points, ClassManifold) else as_points(points)
+        self.scaling: Scaling = scaling
+        self._neighbours: Neighbours | None = None
+        if len(self._raw) < 2:
+            raise GeometryError(
+                f"{len(self._raw)} point has no geometry; a manifold needs at least 2 images of the class"
+            )
+
+    @property
+    def n_points(self) -> int:
+        """Number of points."""
+        return self._raw.shape[0]
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return self._raw.shape[1]
+
+    @cached_property
+    def points(self) -> Tensor:
+        """(n_points, n_features), float32 or float64, scaled as asked for."""
+        return self._raw if self.scaling == "none" else standardise(self._raw)
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """The variances along the principal axes."""
+        return Spectrum.of(self._raw, scaling=self.scaling)
+
+    def neighbours(self, k: int) -> Neighbours:
+        """The k nearest neighbours of each distinct point (fewer where there are fewer other points)."""
+        if self._neighbours is None or self._neighbours.k < min(k, self._neighbours.n_points - 1):
+            self._neighbours = Neighbours.of(self.points, k=max(k, _FIRST_NEIGHBOURS))
+        return self._neighbours.first(k)
+
+    def subset(self, rows: Tensor) -> Cloud:
+        """Some of the points, by their numbers, as a cloud of their own."""
+        return Cloud(self._raw[rows.to(self._raw.device)], scaling=self.scaling)
+
+
+class Clouds(Sequence[Cloud]):
+    """The clouds of several classes in one layer, and what has been computed from all of them so far.
+
+    Args:
+        manifolds: (n_points, n_features) each; numbers of points may differ, the features must not.
+        scaling: "standardise" scales each feature to unit variance within each class first.
+
+    Raises:
+        GeometryError: no manifolds, different numbers of features, or a manifold that cannot be measured.
+
+    Example:
+        >>> import torch
+        >>> clouds = Clouds([torch.eye(4), torch.ones(3, 4)])
+        >>> len(clouds), clouds.n_features, clouds.n_points
+        (2, 4, 7)
+    """
+
+    def __init__(self, manifolds: Sequence[Points | ClassManifold], *, scaling: Scaling = "none") -> None:
+        if not len(manifolds):
+            raise GeometryError("there are no manifolds to measure; give a list of (n_points, n_features), one a class")
+        self._clouds = [Cloud(manifold, scaling=scaling) for manifold in manifolds]
+        self.scaling: Scaling = scaling
+        self._known: dict[tuple[Any, ...], Any] = {}
+        widths = sorted({cloud.n_features for cloud in self._clouds})
+        if len(widths) > 1:
+            raise GeometryError(f"the manifolds have {widths[0]} to {widths[-1]} features; expected those of one layer")
+
+    def __len__(self) -> int:
+        return len(self._clouds)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._clouds[place]
+
+    def __iter__(self) -> Iterator[Cloud]:
+        return iter(self._clouds)
+
+    @property
+    def n_points(self) -> int:
+        """Number of points of all classes together."""
+        return sum(cloud.n_points for cloud in self._clouds)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features of the layer."""
+        return self._clouds[0].n_features
+
+    @property
+    def points(self) -> list[Tensor]:
+        """(n_points, n_features) of each class, scaled as asked for."""
+        return [cloud.points for cloud in self._clouds]
+
+    def once(self, function: Callable[..., Result], **settings: Any) -> Result:
+        """`function(self.points, **settings)`, computed the first time and remembered.
+
+        It is for what several measures read off one computation, as capacity, radius and dimension do.
+        """
+        key = (function, *sorted(settings.items()))
+        if key not in self._known:
+            self._known[key] = function(self.points, **settings)
+        result: Result = self._known[key]
+        return result
+
+    def with_spectra(self) -> Clouds:
+        """The same, every spectrum computed in one batch: sooner than one by one for many small classes."""
+        together = spectra([cloud._raw for cloud in self._clouds], scaling=self.scaling)
+        for cloud, spectrum in zip(self._clouds, together, strict=True):
+            cloud.__dict__.setdefault("spectrum", spectrum)
+        return self
