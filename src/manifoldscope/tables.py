@@ -13,6 +13,9 @@ import polars as pl
 
 from manifoldscope.errors import ManifoldscopeError, unknown
 
+WHOLE = -1
+"""The class index of a row that is of a whole layer."""
+
 _TEXT, _WHOLE, _REAL, _TRUTH = pl.String(), pl.Int64(), pl.Float64(), pl.Boolean()
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
 from manifoldscope.errors import GeometryError
-from manifoldscope.geometry import Spectrum, spectrum, standardise
+from manifoldscope.geometry import Scaling, Spectrum, moments, standardise
 from manifoldscope.geometry.reference import (
     exactly,
     gaussian,
@@ -92,7 +92,7 @@ def test_a_sphere_has_equal_variances() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("scaling", ["none", "standardise"])
-def test_agrees_with_scikit_learn(shape: tuple[int, int], scaling: spectrum.Scaling) -> None:
+def test_agrees_with_scikit_learn(shape: tuple[int, int], scaling: Scaling) -> None:
     points = gaussian(shape[0], geometric_variances(shape[1], 0.8), generator=seeded(3)) + 5
     scaled = points if scaling == "none" else (points - points.mean(0)) / points.std(0)
     expected = PCA(svd_solver="full").fit(scaled.numpy()).explained_variance_[: min(shape[0] - 1, shape[1])]
@@ -126,11 +126,11 @@ def test_rotation_shift_scale_order_and_zero_features_change_nothing(
 @pytest.mark.parametrize("shape", [(9, 50), (50, 9)])
 @pytest.mark.parametrize("scaling", ["none", "standardise"])
 def test_blocks_give_what_the_whole_gives(
-    shape: tuple[int, int], scaling: spectrum.Scaling, monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, int], scaling: Scaling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     points = gaussian(shape[0], torch.ones(shape[1]), generator=seeded(4)) + 100
     whole, scaled = Spectrum.of(points, scaling=scaling), standardise(points)
-    monkeypatch.setattr(spectrum, "_BLOCK_ELEMENTS", 37)
+    monkeypatch.setattr(moments, "_BLOCK_ELEMENTS", 37)
     assert Spectrum.of(points, scaling=scaling).variances.numpy() == pytest.approx(whole.variances.numpy(), rel=1e-9)
     assert torch.allclose(standardise(points), scaled, rtol=1e-12)
 
@@ -148,7 +148,7 @@ def test_a_large_offset_in_float32_hides_no_variance() -> None:
 
 @pytest.mark.parametrize("shape", [(5, 9), (9, 5)])
 @pytest.mark.parametrize("scaling", ["none", "standardise"])
-def test_a_constant_cloud_has_no_dimensions(shape: tuple[int, int], scaling: spectrum.Scaling) -> None:
+def test_a_constant_cloud_has_no_dimensions(shape: tuple[int, int], scaling: Scaling) -> None:
     constant = Spectrum.of(torch.full(shape, 1000.1), scaling=scaling)
     assert constant.total_variance == 0
     assert constant.dimension() == 0

@@ -710,9 +710,18 @@ class _Words:
         return {"more": "a higher one", "fewer": "a lower one", "same": "the same"}
 
 
+_SAID = {
+    "pca_dimension": "dimension",
+    "two_nn": "TwoNN dimension",
+    "mle": "maximum likelihood dimension",
+    "gride": "GRIDE dimension",
+    "local_pca": "local PCA dimension",
+}
+
+
 def said(measure: str) -> str:
     """A measure's name in plain words."""
-    return {"pca_dimension": "dimension"}.get(measure, measure.replace("_", " "))
+    return _SAID.get(measure, measure.replace("_", " "))
 
 
 def listed(names: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from manifoldscope.geometry.cloud import Cloud, Clouds
 from manifoldscope.geometry.correlation import FeatureCorrelation, feature_correlation
-from manifoldscope.geometry.dimension import participation_ratio, pca_dimension
+from manifoldscope.geometry.dimension import PowerLaw, participation_ratio, pca_dimension, power_law
 from manifoldscope.geometry.estimate import (
     INVARIANCES,
     MEASURES,
@@ -13,8 +13,9 @@ from manifoldscope.geometry.estimate import (
     measure,
 )
 from manifoldscope.geometry.manifold import ClassManifold, Points, as_points
+from manifoldscope.geometry.moments import Covariance, Gram, Scaling
 from manifoldscope.geometry.sampling import UNSTABLE, halves, with_half_sample_note
-from manifoldscope.geometry.spectrum import Scaling, Spectrum, standardise
+from manifoldscope.geometry.spectrum import Spectrum, spectra, standardise
 
 __all__ = [
     "INVARIANCES",
@@ -24,10 +25,13 @@ __all__ = [
     "ClassManifold",
     "Cloud",
     "Clouds",
+    "Covariance",
     "Estimate",
     "FeatureCorrelation",
+    "Gram",
     "JointEstimate",
     "Points",
+    "PowerLaw",
     "Reads",
     "Scaling",
     "Spectrum",
@@ -37,6 +41,8 @@ __all__ = [
     "measure",
     "participation_ratio",
     "pca_dimension",
+    "power_law",
+    "spectra",
     "standardise",
     "with_half_sample_note",
 ]

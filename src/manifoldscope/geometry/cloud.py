@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.distances import Neighbours
 from manifoldscope.geometry.manifold import ClassManifold, Points, as_points
-from manifoldscope.geometry.spectrum import Scaling, Spectrum, check_scaling, spectra, standardise
+from manifoldscope.geometry.moments import Scaling, check_scaling
+from manifoldscope.geometry.spectrum import Spectrum, reduced, spectra, standardise
 
 Result = TypeVar("Result")
 
 _FIRST_NEIGHBOURS = 20
 """How many neighbours are found when any are asked for: the search costs the same for one as for twenty."""
+
+
+_WORTH_REDUCING = 4
+"""How many times more features than points a cloud has, at least, where it is worth reducing."""
 
 
 class Cloud:
@@ -41,6 +48,7 @@ class Cloud:
     def __init__(self, points: Points | ClassManifold, *, scaling: Scaling = "none") -> None:
         check_scaling(scaling)
         self._raw = points.points if isinstance(points, ClassManifold) else as_points(points)
+        self._n_features = self._raw.shape[1]
         self.scaling: Scaling = scaling
         self._neighbours: Neighbours | None = None
         if len(self._raw) < 2:
@@ -55,8 +63,8 @@ class Cloud:
 
     @property
     def n_features(self) -> int:
-        """Number of features."""
-        return self._raw.shape[1]
+        """Number of features of the layer."""
+        return self._n_features
 
     @cached_property
     def points(self) -> Tensor:
@@ -66,7 +74,7 @@ class Cloud:
     @cached_property
     def spectrum(self) -> Spectrum:
         """The variances along the principal axes."""
-        return Spectrum.of(self._raw, scaling=self.scaling)
+        return replace(Spectrum.of(self._raw, scaling=self.scaling), n_features=self.n_features)
 
     def neighbours(self, k: int) -> Neighbours:
         """The k nearest neighbours of each distinct point (fewer where there are fewer other points)."""
@@ -76,7 +84,21 @@ class Cloud:
 
     def subset(self, rows: Tensor) -> Cloud:
         """Some of the points, by their numbers, as a cloud of their own."""
-        return Cloud(self._raw[rows.to(self._raw.device)], scaling=self.scaling)
+        return Cloud(self._raw[rows.to(self._raw.device)], scaling=self.scaling)._of_layer(self.n_features)
+
+    def reduced(self) -> Cloud:
+        """The same cloud in as few coordinates as it has points, where that is far fewer than its features.
+
+        See `spectrum.reduced`: nothing that a rotation and a shift leave alone changes. A standardised cloud stays as
+        it is, since a part of it is standardised anew.
+        """
+        if self.scaling != "none" or self._raw.shape[1] < _WORTH_REDUCING * self.n_points:
+            return self
+        return Cloud(reduced([self._raw])[0])._of_layer(self.n_features)
+
+    def _of_layer(self, n_features: int) -> Cloud:
+        self._n_features = n_features
+        return self
 
 
 class Clouds(Sequence[Cloud]):
@@ -84,7 +106,8 @@ class Clouds(Sequence[Cloud]):
 
     Args:
         manifolds: (n_points, n_features) each; numbers of points may differ, the features must not.
-        scaling: "standardise" scales each feature to unit variance within each class first.
+        scaling: "standardise" scales each feature to unit variance first: within each class for a measure of one class,
+            and over all classes together for a joint measure, which would not find the classes apart otherwise.
 
     Raises:
         GeometryError: no manifolds, different numbers of features, or a manifold that cannot be measured.
@@ -97,14 +120,31 @@ class Clouds(Sequence[Cloud]):
     """
 
     def __init__(self, manifolds: Sequence[Points | ClassManifold], *, scaling: Scaling = "none") -> None:
-        if not len(manifolds):
+        self._hold([Cloud(manifold, scaling=scaling) for manifold in manifolds], scaling)
+
+    def _hold(self, clouds: list[Cloud], scaling: Scaling) -> None:
+        if not clouds:
             raise GeometryError("there are no manifolds to measure; give a list of (n_points, n_features), one a class")
-        self._clouds = [Cloud(manifold, scaling=scaling) for manifold in manifolds]
-        self.scaling: Scaling = scaling
-        self._known: dict[tuple[Any, ...], Any] = {}
-        widths = sorted({cloud.n_features for cloud in self._clouds})
+        widths = sorted({cloud.n_features for cloud in clouds})
         if len(widths) > 1:
             raise GeometryError(f"the manifolds have {widths[0]} to {widths[-1]} features; expected those of one layer")
+        self._clouds = clouds
+        self.scaling: Scaling = scaling
+        self._known: dict[tuple[Any, ...], Any] = {}
+
+    @classmethod
+    def together(cls, clouds: Sequence[Cloud]) -> Clouds:
+        """Clouds that are there already, with what has been read off each.
+
+        Raises:
+            GeometryError: no clouds, or clouds of several scalings or numbers of features.
+        """
+        scalings = sorted({cloud.scaling for cloud in clouds})
+        if len(scalings) > 1:
+            raise GeometryError(f"the clouds were read with scalings {scalings}; expected one")
+        made = cls.__new__(cls)
+        made._hold(list(clouds), scalings[0] if scalings else "none")
+        return made
 
     def __len__(self) -> int:
         return len(self._clouds)
@@ -125,10 +165,13 @@ class Clouds(Sequence[Cloud]):
         """Number of features of the layer."""
         return self._clouds[0].n_features
 
-    @property
+    @cached_property
     def points(self) -> list[Tensor]:
-        """(n_points, n_features) of each class, scaled as asked for."""
-        return [cloud.points for cloud in self._clouds]
+        """(n_points, n_features) of each class; with scaling, over all classes together."""
+        apart = [cloud._raw for cloud in self._clouds]
+        if self.scaling == "none":
+            return apart
+        return list(torch.split(standardise(torch.cat(apart)), [len(points) for points in apart]))
 
     def once(self, function: Callable[..., Result], **settings: Any) -> Result:
         """`function(self.points, **settings)`, computed the first time and remembered.
@@ -145,5 +188,16 @@ class Clouds(Sequence[Cloud]):
         """The same, every spectrum computed in one batch: sooner than one by one for many small classes."""
         together = spectra([cloud._raw for cloud in self._clouds], scaling=self.scaling)
         for cloud, spectrum in zip(self._clouds, together, strict=True):
-            cloud.__dict__.setdefault("spectrum", spectrum)
+            cloud.__dict__.setdefault("spectrum", replace(spectrum, n_features=cloud.n_features))
         return self
+
+    def subset(self, rows: Sequence[Tensor]) -> Clouds:
+        """Some of the points of each class, by their numbers within the class."""
+        return Clouds.together([cloud.subset(some) for cloud, some in zip(self._clouds, rows, strict=True)])
+
+    def reduced(self) -> Clouds:
+        """The same clouds in as few coordinates as they have points together, where that is far fewer; see `Cloud`."""
+        if self.scaling != "none" or self._clouds[0]._raw.shape[1] < _WORTH_REDUCING * self.n_points:
+            return self
+        few = reduced([cloud._raw for cloud in self._clouds])
+        return Clouds.together([Cloud(points)._of_layer(self.n_features) for points in few])

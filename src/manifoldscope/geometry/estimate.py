@@ -10,7 +10,8 @@ from typing import Any, Literal, overload
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.cloud import Cloud, Clouds
 from manifoldscope.geometry.manifold import ClassManifold, Points
-from manifoldscope.geometry.spectrum import Scaling, Spectrum
+from manifoldscope.geometry.moments import Scaling
+from manifoldscope.geometry.spectrum import Spectrum
 from manifoldscope.registry import Entry, Registry
 
 NEAR_CEILING = 0.9
@@ -179,7 +180,7 @@ def _noting_ceiling(estimate: Estimate) -> Estimate:
     ceiling = estimate.ceiling
     if not ceiling or not estimate.value >= NEAR_CEILING * ceiling:
         return estimate
-    by_points = estimate.n_points - 1 < estimate.n_features
+    by_points = ceiling <= estimate.n_points - 1 < estimate.n_features
     sample = f"{estimate.n_points} points" if by_points else f"{estimate.n_features} features"
     described = "the sample" if by_points else "the width of the layer"
     return estimate.noting(

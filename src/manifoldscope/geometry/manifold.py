@@ -34,13 +34,18 @@ def as_points(points: Points) -> Tensor:
         raise GeometryError(f"points have shape {tuple(tensor.shape)}; expected at least one point and one feature")
     if tensor.dtype not in (torch.float32, torch.float64):
         tensor = tensor.float()
-    if not torch.isfinite(tensor).all():
-        bad = int((~torch.isfinite(tensor)).any(dim=1).sum())
+    # One bad number makes the sum bad, which is sooner found; a sum may also overflow by itself.
+    if not torch.isfinite(tensor.sum()) and (bad := _n_bad(tensor)):
         raise GeometryError(
             f"{bad} of {len(tensor)} points hold NaN or infinity; a network that gives them cannot be measured "
             "(look for overflow in half precision, or weights that diverged)"
         )
     return tensor
+
+
+def _n_bad(tensor: Tensor) -> int:
+    """How many points hold NaN or infinity; looked at piece by piece, since points may lie in a file."""
+    return sum(int((~torch.isfinite(rows)).any(dim=1).sum()) for rows in torch.split(tensor, 256))
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.manifold import ClassManifold, Points, as_points
-
-Scaling = Literal["none", "standardise"]
-"""What is done to the features of a manifold before it is measured: nothing, or each to unit variance."""
-
-_BLOCK_ELEMENTS = 1 << 22
-"""How many numbers are held in float64 at once (32 MiB) while a spectrum is accumulated."""
+from manifoldscope.geometry.moments import (
+    Covariance,
+    Gram,
+    Scaling,
+    blocks,
+    centred,
+    check_scaling,
+    on_float64_device,
+    require_two,
+    squared,
+)
 
 _ROUNDING = 1e-5
 """By how much of itself the unexplained share may exceed 1 - fraction and still count as reached.
@@ -25,6 +29,10 @@ _ROUNDING = 1e-5
 Rounding activations to float32 moves shares of variance by up to about 1e-7; a spectrum whose cumulative share falls
 on the fraction must not need one more component because of that.
 """
+
+
+_SAME = 1e-12
+"""Share of the largest squared distance from the mean at which two points cannot be told apart by inner products."""
 
 
 def standardise(points: Points) -> Tensor:
@@ -45,11 +53,11 @@ def standardise(points: Points) -> Tensor:
                 [ 0.,  0.],
                 [ 1.,  0.]])
     """
-    matrix = _on_float64_device(as_points(points))
-    _require_two(len(matrix))
+    matrix = on_float64_device(as_points(points))
+    require_two(len(matrix))
     result = torch.empty_like(matrix)
-    for columns in _blocks(matrix.shape[1], len(matrix)):
-        result[:, columns] = _centred(matrix[:, columns], "standardise").to(result.dtype)
+    for columns in blocks(matrix.shape[1], len(matrix)):
+        result[:, columns] = centred(matrix[:, columns], "standardise").to(result.dtype)
     return result
 
 
@@ -80,15 +88,16 @@ class Spectrum:
     def __post_init__(self) -> None:
         variances = torch.as_tensor(self.variances).detach().cpu().to(torch.float64)
         object.__setattr__(self, "variances", variances)
-        _require_two(self.n_points)
-        if variances.ndim != 1 or not torch.isfinite(variances).all():
+        require_two(self.n_points)
+        ends = [float(variances[0]), float(variances[-1])] if variances.ndim == 1 and len(variances) else [0.0, 0.0]
+        if variances.ndim != 1 or not all(map(math.isfinite, ends)):
             raise GeometryError(f"variances of shape {tuple(variances.shape)} must be a list of finite numbers")
-        if bool((variances < 0).any()) or bool((variances.diff() > 0).any()):
+        if ends[1] < 0 or not bool((variances.diff() <= 0).all()):
             raise GeometryError("variances must be descending and not negative; sort them with .sort(descending=True)")
-        if len(variances) > self._most:
+        if len(variances) > self.most:
             raise GeometryError(
                 f"{len(variances)} variances; {self.n_points} points with {self.n_features} features have at most "
-                f"{self._most}"
+                f"{self.most}"
             )
 
     @classmethod
@@ -111,12 +120,27 @@ class Spectrum:
             >>> spectrum.variances.round(decimals=3).tolist()
             [1.333, 1.333]
         """
-        matrix = _on_float64_device(points.points if isinstance(points, ClassManifold) else as_points(points))
-        n_points, n_features = matrix.shape
-        _require_two(n_points)
+        matrix = on_float64_device(points.points if isinstance(points, ClassManifold) else as_points(points))
+        require_two(len(matrix))
         check_scaling(scaling)
-        moments = _gram(matrix, scaling) if n_points <= n_features else _covariance(matrix, scaling)
-        return cls._of_moments(moments, n_points, n_features, scaling)
+        wide = matrix.shape[0] <= matrix.shape[1]
+        return cls.of_moments(Gram._of_checked(matrix, scaling) if wide else Covariance._of_checked(matrix, scaling))
+
+    @classmethod
+    def of_moments(cls, moments: Gram | Covariance) -> Spectrum:
+        """The spectrum of a cloud that arrived in pieces.
+
+        Raises:
+            GeometryError: fewer than two points, or variances that overflow float64.
+
+        Example:
+            >>> gram = Gram(3)
+            >>> gram.update(torch.eye(3))
+            >>> Spectrum.of_moments(gram).variances.round(decimals=3).tolist()
+            [0.5, 0.5]
+        """
+        require_two(moments.n_points)
+        return cls._of_products(moments.products, moments.n_points, moments.n_features, moments.scaling)
 
     @classmethod
     def of_gram(cls, gram: Tensor, *, n_features: int) -> Spectrum:
@@ -134,24 +158,21 @@ class Spectrum:
             >>> Spectrum.of_gram(points @ points.T, n_features=3).variances.round(decimals=3).tolist()
             [0.5, 0.5]
         """
-        products = _on_float64_device(gram.detach()).to(torch.float64)
+        products = on_float64_device(gram.detach()).to(torch.float64)
         if products.ndim != 2 or products.shape[0] != products.shape[1] or not torch.isfinite(products).all():
             raise GeometryError(f"a Gram matrix of shape {tuple(gram.shape)}; expected square and finite")
-        _require_two(len(products))
-        centred = products - products.mean(0) - products.mean(1, keepdim=True) + products.mean()
-        return cls._of_moments(centred, len(products), n_features, "none")
+        require_two(len(products))
+        from_mean = products - products.mean(0) - products.mean(1, keepdim=True) + products.mean()
+        return cls._of_products(from_mean, len(products), n_features, "none")
 
     @classmethod
-    def _of_moments(cls, moments: Tensor, n_points: int, n_features: int, scaling: Scaling) -> Spectrum:
-        if not torch.isfinite(moments).all():
-            raise GeometryError("the points are so far apart that their variances overflow; divide them by a constant")
-        variances = torch.linalg.eigvalsh(moments).flip(0).cpu()[: min(n_points - 1, n_features)] / (n_points - 1)
-        # Below this share of the largest, an eigenvalue is the rounding of the decomposition.
-        floor = variances.max() * max(moments.shape) * torch.finfo(torch.float64).eps
-        return cls(torch.where(variances > floor, variances, 0.0), n_points, n_features, scaling)
+    def _of_products(cls, products: Tensor, n_points: int, n_features: int, scaling: Scaling) -> Spectrum:
+        variances = _variances(products, n_points)[: min(n_points - 1, n_features)]
+        return cls(variances, n_points, n_features, scaling)
 
     @property
-    def _most(self) -> int:
+    def most(self) -> int:
+        """The most variances above 0 that the sample can have: min(n_points - 1, n_features)."""
         return min(self.n_points - 1, self.n_features)
 
     @property
@@ -192,7 +213,7 @@ class Spectrum:
             47
         """
         _check_fraction(fraction)
-        return math.ceil(round(fraction * self._most, 9))
+        return math.ceil(round(fraction * self.most, 9))
 
     def participation_ratio(self) -> float:
         """(sum of variances)^2 / sum of squared variances: r for r equal variances, 0 for a constant cloud."""
@@ -202,69 +223,113 @@ class Spectrum:
         return float(1 / (shares**2).sum())
 
 
-def spectra(manifolds: Sequence[Points | ClassManifold], *, scaling: Scaling = "none") -> list[Spectrum]:
-    """The spectra of several clouds, in their order."""
-    return [Spectrum.of(manifold, scaling=scaling) for manifold in manifolds]
+def spectra(
+    manifolds: Sequence[Points | ClassManifold], *, scaling: Scaling = "none", dtype: torch.dtype = torch.float64
+) -> list[Spectrum]:
+    """The spectra of several clouds, those of one shape in one batch.
+
+    The same values as `Spectrum.of` of each up to rounding, and sooner where the clouds are many and small.
+
+    Args:
+        manifolds: (n_points, n_features) each, on one device.
+        scaling: as for `Spectrum.of`.
+        dtype: of the sums. float32 is sooner by half, and leaves each variance an error of about 1e-6 of the largest.
+
+    Returns:
+        One spectrum for each, in their order.
+
+    Raises:
+        GeometryError: a cloud of fewer than two points, NaN or infinity, or variances that overflow float64.
+
+    Example:
+        >>> [spectrum.dimension(1.0) for spectrum in spectra([torch.eye(4), torch.ones(3, 4), torch.eye(4)])]
+        [3, 0, 3]
+    """
+    check_scaling(scaling)
+    matrices = [on_float64_device(m.points if isinstance(m, ClassManifold) else as_points(m)) for m in manifolds]
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for place, matrix in enumerate(matrices):
+        require_two(len(matrix))
+        by_shape.setdefault(tuple(matrix.shape), []).append(place)
+    found: dict[int, Spectrum] = {}
+    for (n_points, n_features), places in by_shape.items():
+        if n_points > n_features or len(places) == 1:
+            found.update({place: Spectrum.of(matrices[place], scaling=scaling) for place in places})
+            continue
+        products = _grams([matrices[place] for place in places], scaling, dtype)
+        for place, variances in zip(places, _variances(products, n_points), strict=True):
+            found[place] = Spectrum(variances[: min(n_points - 1, n_features)], n_points, n_features, scaling)
+    return [found[place] for place in range(len(matrices))]
 
 
-def check_scaling(scaling: str) -> None:
-    """Raise GeometryError for a scaling that does not exist."""
-    if scaling not in ("none", "standardise"):
-        raise GeometryError(f"scaling = {scaling!r}; expected 'none' or 'standardise'")
+def reduced(manifolds: Sequence[Points | ClassManifold]) -> list[Tensor]:
+    """The clouds of one layer in as few coordinates as they have points, with all distances between them as they were.
+
+    All points of all clouds lie in a subspace of (number of points - 1) dimensions; these are coordinates in it, found
+    from the inner products of the points alone. So a layer of any width takes n_points^2 numbers, and whatever does
+    not change when the layer is rotated and shifted is the same of the reduced clouds, up to the rounding of float64.
+    Inner products do not tell points apart that are nearer than a millionth of the distance from the mean to the
+    farthest point: they become one point, and so equal points stay equal.
+
+    Args:
+        manifolds: (n_points, n_features) each, of one layer, on one device; points in a file mapped to memory will do,
+            since they are read in blocks.
+
+    Returns:
+        (n_points, at most the number of all points - 1) float64 for each cloud.
+
+    Raises:
+        GeometryError: NaN or infinity.
+
+    Example:
+        >>> points = torch.randn(4, 1000, generator=torch.Generator().manual_seed(0)).double()
+        >>> (few,) = reduced([points])
+        >>> few.shape, torch.allclose(torch.cdist(few, few), torch.cdist(points, points))
+        (torch.Size([4, 3]), True)
+    """
+    matrices = [on_float64_device(m.points if isinstance(m, ClassManifold) else as_points(m)) for m in manifolds]
+    sizes = [len(matrix) for matrix in matrices]
+    n_points, n_features = sum(sizes), matrices[0].shape[1]
+    products = torch.zeros(n_points, n_points, dtype=torch.float64, device=matrices[0].device)
+    for columns in blocks(n_features, n_points):
+        block = centred(torch.cat([matrix[:, columns] for matrix in matrices]), "none")
+        products += squared(block)
+    _refuse_overflow(products)
+    values, axes = torch.linalg.eigh(products)
+    kept = min(n_points - 1, n_features)
+    coordinates = (axes * values.clamp(min=0).sqrt()).flip(1)[:, :kept]
+    norms = products.diagonal()
+    squares = norms[:, None] + norms - 2 * products
+    first_equal = (squares <= _SAME * norms.max()).to(torch.int8).argmax(1)
+    return list(torch.split(coordinates[first_equal], sizes))
+
+
+def _grams(matrices: Sequence[Tensor], scaling: Scaling, dtype: torch.dtype) -> Tensor:
+    """(len(matrices), n_points, n_points) float64: inner products of clouds of one shape, a few clouds at a time."""
+    products = []
+    for some in blocks(len(matrices), matrices[0].numel()):
+        if some.stop - some.start == 1:
+            products.append(Gram._of_checked(matrices[some.start], scaling).products[None])
+        else:
+            block = centred(torch.stack(list(matrices[some])), scaling, dtype)
+            products.append((block @ block.mT).to(torch.float64))
+    return torch.cat(products)
+
+
+def _variances(products: Tensor, n_points: int) -> Tensor:
+    """(..., size) float64 on the CPU, descending: eigenvalues of (..., size, size) products over n_points - 1."""
+    _refuse_overflow(products)
+    variances = torch.linalg.eigvalsh(products).flip(-1).cpu() / (n_points - 1)
+    # Below this share of the largest, an eigenvalue is the rounding of the decomposition.
+    floor = variances[..., :1] * products.shape[-1] * torch.finfo(torch.float64).eps
+    return torch.where(variances > floor, variances, 0.0)
+
+
+def _refuse_overflow(products: Tensor) -> None:
+    if not torch.isfinite(products).all():
+        raise GeometryError("the points are so far apart that their variances overflow; divide them by a constant")
 
 
 def _check_fraction(fraction: float) -> None:
     if not 0 < fraction <= 1:
         raise GeometryError(f"fraction = {fraction}; expected a share of the variance above 0 and at most 1, as 0.95")
-
-
-def _require_two(n_points: int) -> None:
-    if n_points < 2:
-        raise GeometryError(f"{n_points} point has no variance; a manifold needs at least 2 images of the class")
-
-
-def _on_float64_device(matrix: Tensor) -> Tensor:
-    return matrix.cpu() if matrix.device.type == "mps" else matrix  # Apple's GPUs have no float64
-
-
-def _blocks(length: int, width: int) -> Iterator[slice]:
-    step = max(1, _BLOCK_ELEMENTS // width)
-    for start in range(0, length, step):
-        yield slice(start, min(start + step, length))
-
-
-def _centred(columns: Tensor, scaling: Scaling) -> Tensor:
-    """All points of some features in float64, centred, and scaled where asked for."""
-    block = columns.to(torch.float64)
-    block = block - block[0]  # first, so that a constant feature becomes exactly 0 and a large offset costs no digits
-    block -= block.mean(0)
-    return block if scaling == "none" else block * _inverse(block.square().sum(0) / (len(block) - 1))
-
-
-def _inverse(variances: Tensor) -> Tensor:
-    return torch.where(variances > 0, variances, torch.inf).rsqrt()
-
-
-def _gram(matrix: Tensor, scaling: Scaling) -> Tensor:
-    n_points, n_features = matrix.shape
-    gram = torch.zeros(n_points, n_points, dtype=torch.float64, device=matrix.device)
-    for columns in _blocks(n_features, n_points):
-        block = _centred(matrix[:, columns], scaling)
-        gram.addmm_(block, block.T)
-    return gram
-
-
-def _covariance(matrix: Tensor, scaling: Scaling) -> Tensor:
-    n_points, n_features = matrix.shape
-    origin = matrix[0].to(torch.float64)
-    mean = torch.zeros_like(origin)
-    for rows in _blocks(n_points, n_features):
-        mean += (matrix[rows].to(torch.float64) - origin).sum(0) / n_points
-    moments = torch.zeros(n_features, n_features, dtype=torch.float64, device=matrix.device)
-    for rows in _blocks(n_points, n_features):
-        block = matrix[rows].to(torch.float64) - origin - mean
-        moments.addmm_(block.T, block)
-    if scaling == "standardise":
-        inverse = _inverse(moments.diagonal() / (n_points - 1))
-        moments *= inverse[:, None] * inverse
-    return moments

@@ -11,7 +11,10 @@ _MEASURES = {
     "pca_dimension": "PCA dimension",
     "participation_ratio": "Participation ratio",
     "effective_rank": "Effective rank",
-    "twonn": "TwoNN dimension",
+    "two_nn": "TwoNN dimension",
+    "mle": "Maximum likelihood dimension",
+    "gride": "GRIDE dimension",
+    "local_pca": "Local PCA dimension",
 }
 _THREATS = {"pgd": "PGD", "fgsm": "FGSM", "apgd": "APGD", "autoattack": "AutoAttack"}
 _ITERATES = {"last": "last iterate", "any": "any iterate"}

@@ -12,10 +12,10 @@ import torch
 from torch.nn import functional as F
 
 from manifoldscope.errors import ModelError, StudyError
+from manifoldscope.study.bench import Bench
 from manifoldscope.study.progress import duration
 from manifoldscope.study.store import Unit
-from manifoldscope.study.work import Bench
-from manifoldscope.vision.activations import n_features
+from manifoldscope.vision.activations import IN_MEMORY, n_features
 from manifoldscope.vision.network import Network, undisturbed
 
 PROBE_IMAGES = 16
@@ -68,11 +68,12 @@ def forecast(bench: Bench, units: Sequence[Unit]) -> Forecast:
         for unit in mine:
             forwards, gradients = unit.passes
             seconds[unit.key] = 0.005 + unit.n_images * (forwards * forward + gradients * gradient)
-            if unit.kind == "geometry":
-                largest, together = max(features.values()), sum(features.values())
-                side = min(unit.n_images, largest)
-                needed = 2 * 4 * unit.n_images * together + 3 * 8 * side * side  # the points, and two halves of them
-                seconds[unit.key] += 2e-10 * unit.n_images * side * together + 5e-9 * side**3
+            if unit.kind in ("geometry", "layer", "displacement"):
+                widths = [features[layer] for layer in _layers(unit)]
+                needed = _measuring_memory(unit.n_images, widths)
+                side = min(unit.n_images, max(widths))
+                halves = 1 + 2 * bench.study.halvings / 4  # each costs a quarter, or less
+                seconds[unit.key] += halves * (2e-10 * unit.n_images * side * sum(widths) + 5e-9 * side**3)
                 reduce = "data.geometry.images_per_class, or measure a smaller layer"
             elif unit.kind == "train" and unit.n_images:
                 needed = 3 * image_bytes * len(bench.draws["training"].images)  # raw, preprocessed, and stacked
@@ -88,11 +89,23 @@ def forecast(bench: Bench, units: Sequence[Unit]) -> Forecast:
     return Forecast(seconds, memory)
 
 
+def _layers(unit: Unit) -> list[str]:
+    """The layers that a unit measures."""
+    return [unit.inputs["layer"]] if unit.kind == "layer" else list(unit.inputs.get("layers", []))
+
+
+def _measuring_memory(n_points: int, widths: Sequence[int]) -> int:
+    """Bytes: the points and halves of them, or their inner products where they lie in a file; and a few blocks."""
+    in_memory = sum(2 * 4 * n_points * width for width in widths if 4 * n_points * width <= IN_MEMORY)
+    side = min(n_points, max(widths))
+    return in_memory + 4 * 8 * side * side
+
+
 def _probe(bench: Bench, network: Network, units: Sequence[Unit]) -> tuple[float, float, dict[str, int], int]:
     """Seconds an image takes forward and for a gradient, features of each layer, and bytes of one image."""
     images = bench.draws["robustness"].images.subset(range(min(PROBE_IMAGES, len(bench.draws["robustness"].images))))
     pixels = network.pixels(images).to(network.device)
-    layers = sorted({layer for unit in units if unit.kind == "geometry" for layer in unit.inputs["layers"]})
+    layers = sorted({layer for unit in units for layer in _layers(unit)})
     features = n_features(network, layers, pixels[:1]) if layers else {"none": 1}
     wants_gradient = any(unit.passes[1] for unit in units)
     with undisturbed(network):

@@ -192,6 +192,11 @@ class MeasurePlan(OpenSection):
         _settle(self, _entry(MEASURES, self.name))
         return self
 
+    @property
+    def joint(self) -> bool:
+        """Whether it needs all classes of a layer at once."""
+        return bool(MEASURES[self.name].traits["reads"] == "clouds")
+
 
 class ThreatPlan(OpenSection):
     """One threat at several strengths; the threat's own settings (steps, restarts, ...) stand beside these."""
@@ -200,6 +205,9 @@ class ThreatPlan(OpenSection):
     name: str = setting("", "what tables and figures call it; its kind by default", keyed=False)
     iterate: Iterate = setting(
         "both", "judge the last iterate and any iterate, or 'any' alone, which stops early and is cheaper", keyed=True
+    )
+    displacement: bool = setting(
+        False, "measure how far the attacked images' activations move, and in which directions", keyed=True
     )
 
     @model_validator(mode="before")
@@ -229,6 +237,11 @@ class ThreatPlan(OpenSection):
                 entry.target(**checked)  # the threat itself refuses what cannot be
             except ManifoldscopeError as error:
                 raise ValueError(str(error)) from None
+        if self.displacement and self.iterate == "any":
+            raise ValueError(
+                f"threat {self.name!r} has displacement = true and iterate = 'any'; an image that stops at its first "
+                "success has moved less than one that takes every step: expected iterate = 'both'"
+            )
         own.update({k: v for k, v in checked.items() if k != singular and v is not None})
         own[plural] = [float(value) for value in values]
         return self
@@ -273,6 +286,15 @@ class Study(Section):
         "what is measured of each class manifold",
         keyed=True,
         min_length=1,
+    )
+    halvings: int = setting(
+        5, "random halves of the points, for standard errors and for what falls with fewer points", keyed=True, ge=1
+    )
+    sensitivity: int = setting(
+        0,
+        "random projections for the sensitivity of each class, the norm of a layer's Jacobian; 0: none",
+        keyed=True,
+        ge=0,
     )
     threats: list[ThreatPlan] = setting(..., "what is done to the images", keyed=True, min_length=1)
     associations: AssociationPlan = setting(AssociationPlan(), "how the two are related", keyed=False)

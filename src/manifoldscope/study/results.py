@@ -10,7 +10,10 @@ import polars as pl
 from manifoldscope.robustness.checks import verdict_checks
 from manifoldscope.robustness.threat import robustness_of
 from manifoldscope.study.store import Store, Unit
-from manifoldscope.tables import conform
+from manifoldscope.tables import WHOLE, conform
+
+JOINT = ("layer", "displacement")
+"""The kinds of units whose rows are of several classes."""
 
 
 def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
@@ -29,6 +32,12 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
         for unit in done
         if unit.kind == "geometry"
     ]
+    geometry += [_of_places(store.table(unit, "geometry"), unit) for unit in done if unit.kind in JOINT]
+    pairs = [
+        _of_places(store.table(unit, "pairs"), unit).drop("class_name", "split")
+        for unit in done
+        if unit.kind == "layer"
+    ]
     attacks = [unit for unit in done if unit.kind == "attack"]
     verdicts = [
         _named(store.table(unit, "verdicts"), **{name: unit.names[name] for name in ("model", "threat", "split")})
@@ -38,7 +47,7 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
     tables = {
         "models": conform("models", pl.concat(models) if models else []),
         "geometry": conform("geometry", pl.concat(geometry, how="diagonal_relaxed") if geometry else []),
-        "pairs": conform("pairs", []),
+        "pairs": conform("pairs", pl.concat(pairs) if pairs else []),
         "robustness": conform("robustness", []),
         "verdicts": conform("verdicts", []),
         "checks": conform("checks", pl.concat(checks) if checks else []),
@@ -70,6 +79,24 @@ def _model(table: pl.DataFrame, unit: Unit) -> pl.DataFrame:
     if "replicate_of" in unit.names:
         known["replicate_of"] = unit.names["replicate_of"]
     return _named(table, model=unit.names["model"], provenance=json.dumps(known, sort_keys=True))
+
+
+def _of_places(table: pl.DataFrame, unit: Unit) -> pl.DataFrame:
+    """Rows of several classes, under today's names: a unit knows its classes by their place in its list."""
+    classes = [*unit.names["classes"], [WHOLE, ""]]
+    known = pl.DataFrame(
+        {
+            "place": pl.Series([*range(len(classes) - 1), WHOLE], dtype=pl.Int64),
+            "class_index": pl.Series([label for label, _ in classes], dtype=pl.Int64),
+            "class_name": [name for _, name in classes],
+        }
+    )
+    named = table.join(known, on="place", how="left", maintain_order="left").drop("place")
+    if "other_place" in named.columns:
+        others = known.select(other_place="place", other_class_index="class_index")
+        named = named.join(others, on="other_place", how="left", maintain_order="left").drop("other_place")
+    given = {name: unit.names[name] for name in ("model", "split", "threat", "strength") if name in unit.names}
+    return _named(named, **given)
 
 
 def _named(table: pl.DataFrame, **names: object) -> pl.DataFrame:

@@ -14,13 +14,14 @@ from typing import Any
 import torch
 
 from manifoldscope.errors import ManifoldscopeError, StoreError, StudyError
+from manifoldscope.study.bench import Bench
 from manifoldscope.study.draws import draw_images
 from manifoldscope.study.forecast import forecast
 from manifoldscope.study.plan import Study
 from manifoldscope.study.progress import Progress, duration
 from manifoldscope.study.store import Store, Unit
 from manifoldscope.study.units import plan_units
-from manifoldscope.study.work import WORK, Bench
+from manifoldscope.study.work import WORK
 
 LIBRARIES = ("manifoldscope", "torch", "torchvision", "timm", "numpy", "scipy", "polars", "scikit-learn", "safetensors")
 WAIT_FOR_OTHERS = 0.5

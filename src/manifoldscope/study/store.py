@@ -73,6 +73,8 @@ class Unit:
         parts = [names.get("model") or names.get("role")]
         if "class_name" in names:
             parts.append(f"class {names['class_name']}")
+        if "layer" in names:
+            parts.append(f"{names['layer']}")
         if "threat" in names:
             parts.append(f"{names['threat']} {names['strength']:g}")
         return " · ".join([*map(str, filter(None, parts)), self.kind])

@@ -2,31 +2,33 @@
 
     train      a checkpoint of one network                                   (needs nothing)
     inspect    one network on clean images: accuracy, checks, and the gate   (needs its checkpoint)
-    geometry   one network and one class: every layer and measure            (after inspect)
+    geometry   one network and one class: every layer, measures of a class   (after inspect)
+    layer      one network and one layer: measures of all classes together   (after inspect)
     attack     one network, one class, one threat at one strength            (after inspect)
+    displacement  one network, one threat at one strength: where attacked images move   (after inspect)
 
 A class is the grain: a killed run loses one class of one attack, and a class more costs that class alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from manifoldscope.errors import DataError
 from manifoldscope.geometry.estimate import MEASURES
-from manifoldscope.robustness.threat import THREATS
+from manifoldscope.robustness.threat import THREATS, Threat
 from manifoldscope.seeds import derive
 from manifoldscope.study.draws import Drawn, Role
-from manifoldscope.study.plan import ModelPlan, Study, models_of
+from manifoldscope.study.plan import ModelPlan, Study, ThreatPlan, models_of
 from manifoldscope.study.store import Unit
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.sources import code_digest
 from manifoldscope.vision.weights import file_digest
 
-VERSIONS = {"train": 1, "inspect": 1, "geometry": 1, "attack": 1}
+VERSIONS = {"train": 1, "inspect": 1, "geometry": 2, "layer": 1, "attack": 1, "displacement": 1}
 """Raise a number when the code of that kind of unit comes to give another answer."""
 
 EXAMPLE_CLASSES = 4
@@ -170,7 +172,8 @@ def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: Planne
     units = [inspect]
     classes = robustness.images.classes
     examples = set(classes[:EXAMPLE_CLASSES])
-    for label in classes:
+    layers = network.plan.layers or study.layers
+    for label in classes if study.sensitivity or _measures(study, joint=False) else ():
         units.append(
             Unit(
                 "geometry",
@@ -178,11 +181,10 @@ def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: Planne
                     "version": VERSIONS["geometry"],
                     "network": network.identity,
                     "images": geometry.digests[label],
-                    "layers": network.plan.layers or study.layers,
-                    "measures": [
-                        {**measure.model_dump(mode="json"), "version": MEASURES[measure.name].traits.get("version", 1)}
-                        for measure in study.measures
-                    ],
+                    "layers": layers,
+                    "measures": _measures(study, joint=False),
+                    "halvings": study.halvings,
+                    "sensitivity": study.sensitivity,
                     "seed": study.seed,
                     "batch_size": study.batch_size,
                 },
@@ -190,9 +192,31 @@ def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: Planne
                 after=(inspect.key,),
                 names={**_names(network, geometry, label), "example": label in examples},
                 n_images=int((geometry.images.labels == label).sum()),
-                passes=(1.0, 0.0),
+                passes=(1.0, float(study.sensitivity * len(layers))),
             )
         )
+    if any(measure.joint for measure in study.measures):
+        units += [
+            Unit(
+                "layer",
+                {
+                    "version": VERSIONS["layer"],
+                    "network": network.identity,
+                    "images": [geometry.digests[label] for label in classes],
+                    "layer": layer,
+                    "measures": _measures(study, joint=True),
+                    "halvings": study.halvings,
+                    "seed": study.seed,
+                    "batch_size": study.batch_size,
+                },
+                needs=needs,
+                after=(inspect.key,),
+                names={**_layer_names(network, geometry, classes), "layer": layer},
+                n_images=sum(int((geometry.images.labels == label).sum()) for label in classes),
+                passes=(1.0, 0.0),
+            )
+            for layer in layers
+        ]
     for threat_plan in study.threats:
         for threat in threat_plan.threats():
             for label in classes:
@@ -223,7 +247,64 @@ def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: Planne
                         passes=(1.0 + threat.passes[0], float(threat.passes[1])),
                     )
                 )
+            if threat_plan.displacement:
+                units.append(_displacement_unit(study, draws, network, threat_plan, threat, inspect, layers))
     return units
+
+
+def _displacement_unit(
+    study: Study,
+    draws: Mapping[Role, Drawn],
+    network: PlannedNetwork,
+    threat_plan: ThreatPlan,
+    threat: Threat,
+    inspect: Unit,
+    layers: list[str],
+) -> Unit:
+    robustness, geometry = draws["robustness"], draws["geometry"]
+    classes = robustness.images.classes
+    return Unit(
+        "displacement",
+        {
+            "version": VERSIONS["displacement"],
+            "network": network.identity,
+            "images": [robustness.digests[label] for label in classes],
+            "measured": [geometry.digests[label] for label in classes],
+            "layers": layers,
+            "threat": threat.kind,
+            "threat_version": THREATS[threat.kind].traits.get("version", 1),
+            "parameters": threat.parameters,
+            "strength": threat.strength,
+            "seed": study.seed,
+            "batch_size": study.batch_size,
+        },
+        needs=inspect.needs,
+        after=(inspect.key,),
+        names={
+            **_layer_names(network, robustness, classes),
+            "threat": threat_plan.name,
+            "strength": threat.strength,
+        },
+        n_images=len(robustness.images),
+        passes=(3.0 + threat.passes[0], float(threat.passes[1])),  # clean and attacked once more, and those measured
+    )
+
+
+def _measures(study: Study, *, joint: bool) -> list[dict[str, Any]]:
+    """The measures of one class, or the joint ones, as they enter a key."""
+    return [
+        {**measure.model_dump(mode="json"), "version": MEASURES[measure.name].traits.get("version", 1)}
+        for measure in study.measures
+        if measure.joint is joint
+    ]
+
+
+def _layer_names(network: PlannedNetwork, drawn: Drawn, classes: Sequence[int]) -> dict[str, Any]:
+    return {
+        "model": network.name,
+        "classes": [[label, drawn.images.class_names[label]] for label in classes],
+        "split": drawn.images.split,
+    }
 
 
 def _names(network: PlannedNetwork, drawn: Drawn, label: int) -> dict[str, Any]:

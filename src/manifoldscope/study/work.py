@@ -8,87 +8,18 @@ from dataclasses import asdict
 from typing import Any
 
 import polars as pl
-import torch
 
 from manifoldscope.errors import ModelError
-from manifoldscope.geometry import (
-    MEASURES,
-    ClassManifold,
-    FeatureCorrelation,
-    Spectrum,
-    feature_correlation,
-    measure,
-    with_half_sample_note,
-)
 from manifoldscope.robustness.checks import chance, check, network_checks
 from manifoldscope.robustness.threat import Verdicts, evaluate
 from manifoldscope.seeds import derive
-from manifoldscope.study.draws import Drawn, Role
-from manifoldscope.study.plan import MeasurePlan, Study
-from manifoldscope.study.store import Payload, Store, Unit
+from manifoldscope.study.bench import Bench, Tick
+from manifoldscope.study.measuring import displacement, geometry, layer
+from manifoldscope.study.store import Payload, Unit
 from manifoldscope.study.units import PlannedNetwork
-from manifoldscope.tables import parameters_text
 from manifoldscope.training.fit import fit, state
-from manifoldscope.vision.activations import activations
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network, logits
-from manifoldscope.vision.sources import network as make_network
-from manifoldscope.vision.weights import fit as fit_weights
-from manifoldscope.vision.weights import load_weights
-
-Tick = Callable[[float], None]
-
-
-class Bench:
-    """What a unit needs at hand: the study's images, its networks, and the store. One network is kept loaded."""
-
-    def __init__(
-        self,
-        study: Study,
-        store: Store,
-        draws: Mapping[Role, Drawn],
-        networks: Mapping[str, PlannedNetwork],
-        device: torch.device,
-    ) -> None:
-        self.study, self.store, self.draws, self.networks, self.device = study, store, draws, networks, device
-        self._loaded: tuple[str, Network] | None = None
-
-    def images(self, role: Role, label: int) -> ImageSet:
-        """The images of one class in one draw."""
-        return self.draws[role].images.of_class(label)
-
-    def untrained(self, name: str, *, seed: int | None = None) -> Network:
-        """The network as its source makes it; without the checkpoint, where it is trained here.
-
-        Raises:
-            ModelError: it cannot be made, or its weights cannot be loaded.
-        """
-        planned = self.networks[name]
-        settings = {**planned.plan.settings, **planned.build}
-        if seed is not None:
-            settings["seed"] = seed
-        made = make_network(planned.plan.source, **settings)
-        return Network(
-            module=made.module,
-            name=name,
-            mean=made.mean,
-            std=made.std,
-            preprocessing=made.preprocessing,
-            class_names=made.class_names,
-            provenance=made.provenance,
-        ).to(self.device)
-
-    def network(self, name: str) -> Network:
-        """The network, ready to be measured and attacked."""
-        if self._loaded is None or self._loaded[0] != name:
-            self._loaded = None  # free the one before
-            network = self.untrained(name)
-            checkpoint = self.networks[name].checkpoint
-            if checkpoint is not None:
-                path = self.store.checkpoint(checkpoint)
-                fit_weights(network.module, load_weights(path), f"the checkpoint of {name}")
-            self._loaded = (name, network)
-        return self._loaded[1]
 
 
 def train(unit: Unit, bench: Bench, tick: Tick) -> Payload:
@@ -180,73 +111,6 @@ def _provenance(planned: PlannedNetwork, network: Network) -> dict[str, Any]:
     }
 
 
-def geometry(unit: Unit, bench: Bench, tick: Tick) -> Payload:
-    """Every measure of every layer for the images of one class, and what pictures need: spectra, correlations."""
-    label = unit.names["class_index"]
-    manifolds = activations(
-        bench.network(unit.names["model"]),
-        bench.images("geometry", label),
-        layers=unit.inputs["layers"],
-        batch_size=bench.study.batch_size,
-    )
-    rows: list[dict[str, Any]] = []
-    spectra: dict[str, Spectrum] = {}
-    correlations: dict[str, FeatureCorrelation] = {}
-    for done, manifold in enumerate(manifolds):
-        tick(done / len(manifolds))
-        for plan in bench.study.measures:
-            picture = f"{manifold.layer}/{plan.scaling}"
-            if picture not in spectra:
-                spectra[picture] = Spectrum.of(manifold, scaling=plan.scaling)
-            rows.append(_measured(plan, manifold, spectra[picture], derive(bench.study.seed, "halves", label)))
-        if unit.names["example"]:
-            correlations[manifold.layer] = feature_correlation(manifold)
-    return Payload(
-        tables={
-            "geometry": pl.DataFrame(
-                rows, schema_overrides={"stderr": pl.Float64, "ceiling": pl.Float64}, infer_schema_length=None
-            )
-        },
-        arrays={
-            **{f"spectrum/{name}": spectrum.variances.numpy() for name, spectrum in spectra.items()},
-            **{f"correlation/{layer}": found.matrix.numpy() for layer, found in correlations.items()},
-        },
-        facts={
-            "shapes": {manifold.layer: [manifold.n_points, manifold.n_features] for manifold in manifolds},
-            "correlations": {
-                layer: {"mean_absolute": found.mean_absolute, "baseline": found.chance}
-                for layer, found in correlations.items()
-                if not found.note
-            },
-        },
-    )
-
-
-def _measured(plan: MeasurePlan, manifold: ClassManifold, spectrum: Spectrum, seed: int) -> dict[str, Any]:
-    """One row of the table `geometry`; a measure that reads spectra shares the one of its scaling."""
-    settings = plan.settings
-    source = spectrum if MEASURES[plan.name].traits["reads"] == "spectrum" else manifold
-    estimate = with_half_sample_note(
-        measure(plan.name, source, scaling=plan.scaling, **settings),
-        plan.name,
-        manifold,
-        generator=torch.Generator().manual_seed(seed),
-        scaling=plan.scaling,
-        parameters=settings,
-    )
-    return {
-        "layer": manifold.layer,
-        "measure": plan.name,
-        "parameters": parameters_text(estimate.parameters),
-        "value": float(estimate.value),
-        "stderr": estimate.stderr,
-        "n_points": estimate.n_points,
-        "n_features": estimate.n_features,
-        "ceiling": estimate.ceiling,
-        "note": estimate.note,
-    }
-
-
 def attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     """Verdicts on the images of one class under one threat at one strength; for some classes, an example image."""
     label = unit.names["class_index"]
@@ -299,5 +163,7 @@ WORK: Mapping[str, Callable[[Unit, Bench, Tick], Payload]] = {
     "train": train,
     "inspect": inspect,
     "geometry": geometry,
+    "layer": layer,
+    "displacement": displacement,
     "attack": attack,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,8 +31,17 @@ executes none, the input of its last convolution, averaged over space."""
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
+IN_MEMORY = 2**30
+"""Bytes of the points of one layer up to which they are held in memory, where a folder is given for larger ones."""
+
+
 def activations(
-    network: Network, images: ImageSet, *, layers: Sequence[str] = (PENULTIMATE,), batch_size: int = 64
+    network: Network,
+    images: ImageSet,
+    *,
+    layers: Sequence[str] = (PENULTIMATE,),
+    batch_size: int = 64,
+    folder: str | os.PathLike[str] | None = None,
 ) -> list[ClassManifold]:
     """What each layer answers to the images of each class, in one pass over the images.
 
@@ -42,6 +52,8 @@ def activations(
         layers: names of modules as `layer_table` lists them, or "penultimate". A module gives its output, or the first
             tensor of it; where it is called several times its last call counts, and "name@0", "name@1", ... name them.
         batch_size: images to a forward pass.
+        folder: where the points of a layer that take more than 1 GiB are kept: in a nameless file that is mapped to
+            memory, so that they need not stand in memory whole, and that goes when they go. Without it they do.
 
     Returns:
         One manifold for each layer, in the order asked for, and class, in the order of the indices; points are in the
@@ -73,7 +85,7 @@ def activations(
         for where in batches(len(images), batch_size):
             for tap, values in run(network.pixels(images, where)):
                 if tap.layer not in clouds:
-                    clouds[tap.layer] = torch.empty(len(images), values.shape[1])
+                    clouds[tap.layer] = _room(len(images), values.shape[1], folder)
                 cloud = clouds[tap.layer]
                 if values.shape[1] != cloud.shape[1]:
                     raise ModelError(
@@ -94,6 +106,23 @@ def activations(
         for layer in layers
         for label, points in zip(classes.tolist(), torch.split(clouds[layer], counts.tolist()), strict=True)
     ]
+
+
+def _room(n_points: int, n_features: int, folder: str | os.PathLike[str] | None) -> Tensor:
+    """Space for the points of one layer, in memory or in a file."""
+    size = n_points * n_features
+    if folder is None or 4 * size <= IN_MEMORY:
+        return torch.empty(n_points, n_features)
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix="points-") as file:  # what is mapped stays when it goes
+            if hasattr(os, "posix_fallocate"):  # a full disk is found now, and not by a bus error later
+                os.posix_fallocate(file.fileno(), 0, 4 * size)
+            return torch.from_file(file.name, shared=True, size=size, dtype=torch.float32).view(n_points, n_features)
+    except OSError as error:
+        raise DataError(
+            f"no room for {4 * size / 2**30:.1f} GiB of activations in {os.fspath(folder)} ({_why(error)}); measure "
+            "fewer images or a smaller layer, or make room"
+        ) from error
 
 
 class Layer(NamedTuple):

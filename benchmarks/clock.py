@@ -1,0 +1,52 @@
+"""One piece of work in a process of its own: its seconds, the memory it took beyond its input, and its answer."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+STATUS = Path("/proc/self/status")
+
+
+def cloud(n_points: int, n_features: int, seed: int = 0) -> np.ndarray:
+    """(n_points, n_features) float32: Gaussian, with variances 1, 1/2, 1/3, ... and a mean."""
+    rng = np.random.default_rng(seed)
+    scales = np.arange(1, n_features + 1, dtype=np.float32) ** -0.5
+    return rng.standard_normal((n_points, n_features), dtype=np.float32) * scales + np.float32(0.1)
+
+
+def resident() -> int:
+    """Bytes of memory that the process holds now; 0 where the system does not tell."""
+    if not STATUS.exists():
+        return 0
+    return 1024 * int(next(line for line in STATUS.read_text().splitlines() if line.startswith("VmRSS")).split()[1])
+
+
+def report(prepare: Callable[[], Any], work: Callable[[Any], Any], *, warm: bool = True) -> None:
+    """Prepare the input, do the work (once before the clock starts, if it is short), and print one line of JSON."""
+    given = prepare()
+    if warm:
+        work(given)
+    before, highest, done = resident(), 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal highest
+        while not done.wait(0.002):
+            highest = max(highest, resident())
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    began = time.perf_counter()
+    answer = work(given)
+    seconds = time.perf_counter() - began
+    done.set()
+    watcher.join()
+    print(json.dumps({"seconds": seconds, "bytes": max(0, highest - before), "answer": answer}))
+    sys.stdout.flush()

@@ -1,0 +1,71 @@
+"""Bench: what a unit of work needs at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+
+from manifoldscope.study.draws import Drawn, Role
+from manifoldscope.study.plan import Study
+from manifoldscope.study.store import Store
+from manifoldscope.study.units import PlannedNetwork
+from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.network import Network
+from manifoldscope.vision.sources import network as make_network
+from manifoldscope.vision.weights import fit as fit_weights
+from manifoldscope.vision.weights import load_weights
+
+Tick = Callable[[float], None]
+
+
+class Bench:
+    """What a unit needs at hand: the study's images, its networks, and the store. One network is kept loaded."""
+
+    def __init__(
+        self,
+        study: Study,
+        store: Store,
+        draws: Mapping[Role, Drawn],
+        networks: Mapping[str, PlannedNetwork],
+        device: torch.device,
+    ) -> None:
+        self.study, self.store, self.draws, self.networks, self.device = study, store, draws, networks, device
+        self._loaded: tuple[str, Network] | None = None
+
+    def images(self, role: Role, label: int) -> ImageSet:
+        """The images of one class in one draw."""
+        return self.draws[role].images.of_class(label)
+
+    def untrained(self, name: str, *, seed: int | None = None) -> Network:
+        """The network as its source makes it; without the checkpoint, where it is trained here.
+
+        Raises:
+            ModelError: it cannot be made, or its weights cannot be loaded.
+        """
+        planned = self.networks[name]
+        settings = {**planned.plan.settings, **planned.build}
+        if seed is not None:
+            settings["seed"] = seed
+        made = make_network(planned.plan.source, **settings)
+        return Network(
+            module=made.module,
+            name=name,
+            mean=made.mean,
+            std=made.std,
+            preprocessing=made.preprocessing,
+            class_names=made.class_names,
+            provenance=made.provenance,
+        ).to(self.device)
+
+    def network(self, name: str) -> Network:
+        """The network, ready to be measured and attacked."""
+        if self._loaded is None or self._loaded[0] != name:
+            self._loaded = None  # free the one before
+            network = self.untrained(name)
+            checkpoint = self.networks[name].checkpoint
+            if checkpoint is not None:
+                path = self.store.checkpoint(checkpoint)
+                fit_weights(network.module, load_weights(path), f"the checkpoint of {name}")
+            self._loaded = (name, network)
+        return self._loaded[1]

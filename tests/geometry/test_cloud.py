@@ -1,0 +1,110 @@
+"""Clouds: what one measure has read is there for the next, and a list of classes is measured as each of them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from manifoldscope.errors import GeometryError
+from manifoldscope.geometry import ClassManifold, Cloud, Clouds, Spectrum, measure
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def clouds(n_features: int = 300) -> list[torch.Tensor]:
+    return [torch.randn(size, n_features, generator=seeded(size)) + size for size in (12, 15, 12)]
+
+
+@pytest.mark.parametrize("scaling", ["none", "standardise"])
+def test_a_list_gives_what_each_of_it_gives(scaling) -> None:
+    points = clouds()
+    for name in ("pca_dimension", "effective_rank", "two_nn"):
+        joint = measure(name, points, scaling=scaling)
+        assert joint.whole is None
+        assert not joint.pairs
+        for together, alone in zip(joint.classes, points, strict=True):
+            expected = measure(name, alone, scaling=scaling)
+            assert together.value == pytest.approx(expected.value, rel=1e-9)
+            assert (together.note, together.parameters) == (expected.note, expected.parameters)
+
+
+def test_a_reduced_cloud_is_measured_like_the_whole_one() -> None:
+    cloud = Cloud(clouds()[0])
+    few = cloud.reduced()
+    assert few.points.shape == (12, 11)
+    assert (few.n_points, few.n_features) == (12, 300)
+    for name in ("pca_dimension", "participation_ratio_corrected", "two_nn"):
+        whole, small = measure(name, cloud), measure(name, few)
+        assert small.value == pytest.approx(whole.value, rel=1e-6)  # the distances of float32 points
+        assert (small.n_features, small.ceiling, small.note) == (whole.n_features, whole.ceiling, whole.note)
+    assert few.subset(torch.arange(6)).n_features == 300
+    narrow, scaled = Cloud(torch.randn(12, 40)), Cloud(clouds()[0], scaling="standardise")
+    assert narrow.reduced() is narrow
+    assert scaled.reduced() is scaled
+
+
+def test_reduced_classes_keep_their_places() -> None:
+    whole = Clouds(clouds())
+    few = whole.reduced()
+    assert (few.n_features, few.points[0].shape) == (300, (12, 38))
+    for first, second in ((0, 1), (1, 2)):
+        expected = torch.cdist(whole.points[first].double(), whole.points[second].double())
+        assert torch.allclose(torch.cdist(few.points[first], few.points[second]), expected, rtol=1e-6)
+
+
+def test_standardised_classes_are_scaled_together_and_stay_apart() -> None:
+    points = torch.cat(Clouds(clouds(), scaling="standardise").points)
+    assert torch.allclose(points.std(0), torch.ones(300), rtol=1e-4)  # float32
+    centres = [cloud.mean() for cloud in Clouds(clouds(), scaling="standardise").points]
+    assert max(centres) - min(centres) > 1
+
+
+def test_neighbours_are_searched_for_once_unless_more_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from manifoldscope.geometry import distances
+
+    searches = []
+    search = distances.Neighbours.of
+    monkeypatch.setattr(
+        distances.Neighbours, "of", lambda points, **settings: searches.append(settings) or search(points, **settings)
+    )
+    cloud = Cloud(torch.randn(60, 5, generator=seeded(1)))
+    assert cloud.neighbours(2).k == 2
+    assert cloud.neighbours(10).k == 10
+    assert len(searches) == 1
+    assert cloud.neighbours(40).k == 40
+    assert len(searches) == 2
+    assert cloud.neighbours(99).k == cloud.neighbours(60).k == 59
+    assert len(searches) == 3
+
+
+def test_what_is_computed_once_is_computed_once() -> None:
+    calls = []
+
+    def total(points: list[torch.Tensor], *, weight: float) -> float:
+        calls.append(weight)
+        return weight * len(points)
+
+    together = Clouds(clouds())
+    assert [together.once(total, weight=w) for w in (1.0, 1.0, 2.0)] == [3.0, 3.0, 6.0]
+    assert calls == [1.0, 2.0]
+
+
+def test_clouds_that_do_not_belong_together_are_refused() -> None:
+    with pytest.raises(GeometryError, match="no manifolds"):
+        Clouds([])
+    with pytest.raises(GeometryError, match="5 to 6 features"):
+        Clouds([torch.ones(3, 5), torch.ones(3, 6)])
+    with pytest.raises(GeometryError, match="scalings"):
+        Clouds.together([Cloud(torch.eye(3)), Cloud(torch.eye(3), scaling="standardise")])
+    with pytest.raises(GeometryError, match="2 images"):
+        Clouds([torch.eye(3), torch.ones(1, 3)])
+    with pytest.raises(GeometryError, match="scaling"):
+        measure("pca_dimension", Clouds([torch.eye(3)]), scaling="standardise")
+    with pytest.raises(GeometryError, match="not their spectrum"):
+        measure("two_nn", Spectrum.of(torch.eye(3)))
+
+
+def test_a_manifold_is_a_cloud() -> None:
+    assert Cloud(ClassManifold(torch.eye(3), label=1)).n_points == 3
