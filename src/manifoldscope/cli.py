@@ -12,7 +12,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from manifoldscope.errors import DataError, GeometryError, ManifoldscopeError, StudyError
+from manifoldscope.errors import DataError, ManifoldscopeError, StudyError
 
 OPTIONAL = {
     "foolbox": ("foolbox", "for the tests, which compare attacks: pip install 'manifoldscope[test]'"),
@@ -89,8 +89,33 @@ def _parser() -> argparse.ArgumentParser:
     measure = command("measure", _measure, "measure any matrix of points: activations, or recordings of neurons")
     measure.add_argument("points", metavar="POINTS", help=".npy, .npz or .safetensors, one row a point")
     measure.add_argument("--labels", metavar="LABELS.npy", help="one whole number a point: measure each class apart")
-    measure.add_argument("--measure", dest="names", action="append", help="a measure by name; all by default")
+    measure.add_argument(
+        "--measure",
+        dest="names",
+        metavar="NAME",
+        action="append",
+        help="a measure by name (manifoldscope list measures); by default all that measure one class",
+    )
+    measure.add_argument(
+        "--set",
+        dest="changes",
+        metavar="NAME.KEY=VALUE",
+        action="append",
+        default=[],
+        help="a setting of a measure: pca_dimension.fraction=0.9",
+    )
     measure.add_argument("--scaling", choices=("none", "standardise"), default="none")
+    measure.add_argument("--halvings", type=int, default=5, metavar="N", help="random halves for standard errors (5)")
+    measure.add_argument("--equal", action="store_true", help="as many points of each class as the smallest has")
+    measure.add_argument(
+        "--null", type=int, default=0, metavar="N", help="draws of a null: Gaussian, or shuffled labels"
+    )
+    instead = measure.add_mutually_exclusive_group()
+    instead.add_argument("--curve", action="store_true", help="print each measure against the number of points instead")
+    instead.add_argument(
+        "--reliability", action="store_true", help="print split-half reliabilities across classes instead"
+    )
+    measure.add_argument("--seed", type=int, default=0)
     measure.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
     associate = command("associate", _associate, "relate two columns of any table, with intervals and p-values")
@@ -224,38 +249,29 @@ def _list_layers(options: argparse.Namespace) -> int:
 
 
 def _measure(options: argparse.Namespace) -> int:
-    import polars as pl
-
-    from manifoldscope.geometry import MEASURES, Spectrum
-    from manifoldscope.geometry import measure as measured
-    from manifoldscope.tables import parameters_text
+    from manifoldscope.geometry import MEASURES
+    from manifoldscope.study.plan import parse_change
+    from manifoldscope.study.recordings import curves, measured, reliabilities
     from manifoldscope.vision.activations import load_points
 
     manifolds = load_points(Path(options.points), Path(options.labels) if options.labels else None)
-    names = options.names or MEASURES.names()
-    rows = []
-    for manifold in manifolds:
-        try:
-            spectrum = Spectrum.of(manifold, scaling=options.scaling)
-        except GeometryError as error:
-            raise GeometryError(f"label {manifold.label}: {error}" if options.labels else str(error)) from None
-        for name in names:
-            reads = MEASURES[name].traits.get("reads")
-            source = spectrum if reads == "spectrum" else manifold
-            estimate = measured(name, source, scaling="none" if reads == "spectrum" else options.scaling)
-            rows.append(
-                {
-                    "label": manifold.label if options.labels else None,
-                    "measure": name,
-                    "parameters": parameters_text(estimate.parameters),
-                    "value": estimate.value,
-                    "ceiling": estimate.ceiling,
-                    "n_points": estimate.n_points,
-                    "n_features": estimate.n_features,
-                    "note": estimate.note,
-                }
-            )
-    _print_table(pl.DataFrame(rows, infer_schema_length=None), as_json=options.json)
+    names = options.names or [entry.name for entry in MEASURES if entry.traits["reads"] != "clouds"]
+    settings: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for change in options.changes:
+        path, value = parse_change(change)
+        name, _, key = path.partition(".")
+        if name not in settings or not key:
+            raise StudyError(f"--set {change}: expected NAME.KEY=VALUE with one of the measures: {', '.join(settings)}")
+        settings[name][key] = value
+    wanted = [(name, MEASURES[name].validate(own)) for name, own in settings.items()]
+    common = {"scaling": options.scaling, "seed": options.seed}
+    if options.curve:
+        found = curves(manifolds, wanted, **common)
+    elif options.reliability:
+        found = reliabilities(manifolds, wanted, **common)
+    else:
+        found = measured(manifolds, wanted, halvings=options.halvings, null=options.null, equal=options.equal, **common)
+    _print_table(found, as_json=options.json)
     return 0
 
 

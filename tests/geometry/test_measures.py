@@ -24,7 +24,6 @@ from manifoldscope.geometry import (
     Spectrum,
     feature_correlation,
     measure,
-    with_half_sample_note,
 )
 from manifoldscope.geometry.reference import gaussian, geometric_variances, rotation
 
@@ -181,23 +180,6 @@ def test_a_constant_class_is_noted_once() -> None:
 def test_a_nan_needs_a_reason() -> None:
     with pytest.raises(GeometryError, match="without a note"):
         Estimate(math.nan, n_points=3, n_features=3)
-
-
-@pytest.mark.parametrize("name", ["pca_dimension", "participation_ratio"])
-def test_a_value_that_the_sample_size_makes_is_noted(name: str) -> None:
-    def note(points: torch.Tensor) -> str:
-        estimate = measure(name, points)
-        return with_half_sample_note(estimate, name, points, generator=seeded(7)).note
-
-    assert "when half of the points are left out" in note(gaussian(60, torch.ones(500), generator=seeded(6)))
-    assert not note(gaussian(400, geometric_variances(60, 0.6), generator=seeded(6)))
-
-
-@pytest.mark.parametrize("n_points", [2, 3])
-def test_too_few_points_to_halve_get_no_note(n_points: int) -> None:
-    points = torch.randn(n_points, 9, generator=seeded(8))
-    estimate = measure("participation_ratio", points)
-    assert with_half_sample_note(estimate, "participation_ratio", points, generator=seeded(9)) == estimate
 
 
 def test_feature_correlation_matches_numpy_and_its_chance_level() -> None:

@@ -172,6 +172,8 @@ CHANGES = {
     "Study.data": None,  # its fields are below
     "Study.measures": {"measures": ["pca_dimension"]},
     "Study.threats": {"threats": [{"kind": "noise", "epsilons": [0.1]}]},
+    "Study.halvings": {"halvings": 2},
+    "Study.sensitivity": {"sensitivity": 3},
     "Study.associations": {"associations": {"bootstrap": 500}},
     "DrawPlan.images_per_class": {"data.geometry": {"images_per_class": 11}},
     "DrawPlan.split": None,  # the digits have one part only
@@ -195,10 +197,12 @@ CHANGES = {
     "ModelPlan.mean": {"models.0.mean": [0.5]},
     "MeasurePlan.name": {"measures": ["participation_ratio"]},
     "MeasurePlan.scaling": {"measures": [{"name": "pca_dimension", "scaling": "standardise"}]},
+    "MeasurePlan.unit": {"measures": ["pca_dimension", "participation_ratio", "centre_distance"]},
     "MeasurePlan.fraction": {"measures": [{"name": "pca_dimension", "fraction": 0.9}, "participation_ratio"]},
     "ThreatPlan.kind": {"threats": [{"kind": "noise", "epsilons": [0, 0.1]}]},
     "ThreatPlan.name": {"threats.0.name": "other"},
     "ThreatPlan.iterate": {"threats.0.iterate": "any"},
+    "ThreatPlan.displacement": {"threats.0.displacement": True},
     "ThreatPlan.steps": {"threats.0.steps": 4},
     "AssociationPlan.methods": {"associations.methods": ["pearson"]},
     "AssociationPlan.bootstrap": {"associations.bootstrap": 300},
@@ -244,6 +248,7 @@ def test_every_field_has_its_change():
         ({"models.1.training.seeds": [1, 1]}, "two models are called 'adversarial/1'"),
         ({"models.1.training.learning_rate": float("inf")}, "learning_rate"),
         ({"threats.0.epsilons": [float("nan")]}, "expected a number from 0 to 1"),
+        ({"threats.0.displacement": True, "threats.0.iterate": "any"}, "expected iterate = 'both'"),
     ],
 )
 def test_what_would_be_counted_twice_or_not_at_all_is_refused(changes, message):

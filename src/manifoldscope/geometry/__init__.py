@@ -14,7 +14,23 @@ from manifoldscope.geometry.estimate import (
 )
 from manifoldscope.geometry.manifold import ClassManifold, Points, as_points
 from manifoldscope.geometry.moments import Covariance, Gram, Scaling
-from manifoldscope.geometry.sampling import UNSTABLE, halves, with_half_sample_note
+from manifoldscope.geometry.sampling import (
+    UNSTABLE,
+    Curve,
+    JointNull,
+    Null,
+    Reliability,
+    curve,
+    equal_sizes,
+    expected_decay_exponent,
+    extrapolate,
+    gaussian_null,
+    halves,
+    measure_at,
+    reliability,
+    shuffled_labels,
+    subsampled,
+)
 from manifoldscope.geometry.spectrum import Spectrum, spectra, standardise
 
 __all__ = [
@@ -26,23 +42,35 @@ __all__ = [
     "Cloud",
     "Clouds",
     "Covariance",
+    "Curve",
     "Estimate",
     "FeatureCorrelation",
     "Gram",
     "JointEstimate",
+    "JointNull",
+    "Null",
     "Points",
     "PowerLaw",
     "Reads",
+    "Reliability",
     "Scaling",
     "Spectrum",
     "as_points",
+    "curve",
+    "equal_sizes",
+    "expected_decay_exponent",
+    "extrapolate",
     "feature_correlation",
+    "gaussian_null",
     "halves",
     "measure",
+    "measure_at",
     "participation_ratio",
     "pca_dimension",
     "power_law",
+    "reliability",
+    "shuffled_labels",
     "spectra",
     "standardise",
-    "with_half_sample_note",
+    "subsampled",
 ]

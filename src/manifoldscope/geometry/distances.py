@@ -11,8 +11,11 @@ from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.manifold import Points, as_points
 from manifoldscope.geometry.moments import on_float64_device, require_two
 
-_BLOCK_ROWS = 1024
+_BLOCK_ROWS = 768
 """Points on each side of a block of distances."""
+
+_HELD = 1 << 26
+"""Numbers of a cloud up to which it is held in float64 whole (512 MiB), and not made anew for each block."""
 
 _DOUBTFUL = 1e-8
 """Share of the squared norms below which a squared distance taken from products has lost more than seven digits."""
@@ -94,10 +97,13 @@ def _nearest(matrix: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """(n, k) distances and places of the nearest other rows, ascending."""
     n_points = len(matrix)
     k = min(k, n_points - 1)
-    mean = torch.stack([rows.to(torch.float64).sum(0) for rows in torch.split(matrix, _BLOCK_ROWS)]).sum(0) / n_points
+    sums = [rows.to(torch.float64).sum(0) for rows in torch.split(matrix, _BLOCK_ROWS)]
+    mean = torch.stack(sums).sum(0) / n_points
     squares = torch.full((n_points, k), torch.inf, dtype=torch.float64, device=matrix.device)
     places = torch.zeros(n_points, k, dtype=torch.int64, device=matrix.device)
     starts = range(0, n_points, _BLOCK_ROWS)
+    if matrix.numel() <= _HELD:
+        matrix, mean = matrix.to(torch.float64) - mean, mean.new_zeros(())
     norms = torch.cat([_from(matrix, mean, start).square().sum(1) for start in starts])
     for start in starts:
         own = _from(matrix, mean, start)
@@ -115,19 +121,17 @@ def _nearest(matrix: Tensor, k: int) -> tuple[Tensor, Tensor]:
     distances = squares.sqrt()
     for some in torch.split(doubtful, _BLOCK_ROWS):
         exact = torch.cdist(
-            matrix[some].to(torch.float64) - mean, matrix.to(torch.float64) - mean, compute_mode=_BY_DIFFERENCES
+            matrix[some].to(torch.float64), matrix.to(torch.float64), compute_mode="donot_use_mm_for_euclid_dist"
         )
         exact[torch.arange(len(some)), some] = torch.inf
         distances[some], places[some] = exact.topk(k, largest=False)
     return distances, places
 
 
-_BY_DIFFERENCES = "donot_use_mm_for_euclid_dist"
-
-
 def _from(matrix: Tensor, mean: Tensor, start: int) -> Tensor:
     """A block of rows in float64, seen from the mean."""
-    return matrix[start : start + _BLOCK_ROWS].to(torch.float64) - mean
+    rows = matrix[start : start + _BLOCK_ROWS].to(torch.float64)
+    return rows - mean if mean.ndim else rows  # a cloud that is held in float64 whole is seen from it already
 
 
 def _keep(squares: Tensor, places: Tensor, rows: slice, block: Tensor, first: int) -> None:

@@ -59,8 +59,8 @@ def two_nn(cloud: Cloud, *, method: Literal["fit", "mle"] = "fit", discard: floa
         return _no_value(cloud, parameters, "every point has its two nearest neighbours at one distance, as on a grid")
     if method == "mle":
         return _estimate(cloud, found, (n - 1) / total, parameters)
-    used = max(1, int(n * (1 - discard)))
-    heights = -(1 - torch.arange(used, dtype=torch.float64, device=logs.device) / n).log()
+    used = min(n - 1, max(1, int(n * (1 - discard))))  # the last one has F = 1, infinitely high
+    heights = -(1 - torch.arange(1, used + 1, dtype=torch.float64, device=logs.device) / n).log()
     slope_below = float(logs[:used] @ logs[:used])
     if slope_below == 0:
         return _no_value(cloud, parameters, f"{used} of {n} ratios of neighbour distances are 1, as on a grid")

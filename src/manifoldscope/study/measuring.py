@@ -9,8 +9,6 @@ import polars as pl
 import torch
 
 from manifoldscope.geometry import (
-    MEASURES,
-    ClassManifold,
     Cloud,
     Clouds,
     Estimate,
@@ -18,14 +16,13 @@ from manifoldscope.geometry import (
     JointEstimate,
     Spectrum,
     feature_correlation,
-    measure,
 )
 from manifoldscope.geometry.displacement import displacement_estimates
 from manifoldscope.geometry.sampling import subsampled
+from manifoldscope.geometry.separation import nearest_classes
 from manifoldscope.robustness.threat import evaluate
 from manifoldscope.seeds import derive, generator
 from manifoldscope.study.bench import Bench, Tick
-from manifoldscope.study.plan import MeasurePlan
 from manifoldscope.study.store import Payload, Unit
 from manifoldscope.tables import TABLES, WHOLE, parameters_text
 from manifoldscope.vision.activations import activations
@@ -53,14 +50,11 @@ def geometry(unit: Unit, bench: Bench, tick: Tick) -> Payload:
         for scaling in dict.fromkeys(plan.scaling for plan in plans):
             cloud = Cloud(manifold, scaling=scaling).reduced()
             same = [plan for plan in plans if plan.scaling == scaling]
-            estimates = [measure(plan.name, cloud, **plan.settings) for plan in same]
-            halving = generator(bench.study.seed, "halves", label)
             estimates = subsampled(
                 cloud,
                 [(plan.name, plan.settings) for plan in same],
-                estimates,
                 n_splits=bench.study.halvings,
-                generator=halving,
+                generator=generator(bench.study.seed, "halves", label),
             )
             rows += [_row(manifold.layer, plan.name, found) for plan, found in zip(same, estimates, strict=True)]
             spectra[f"{manifold.layer}/{scaling}"] = cloud.spectrum
@@ -109,11 +103,9 @@ def layer(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     for scaling in dict.fromkeys(plan.scaling for plan in plans):
         clouds = Clouds(manifolds, scaling=scaling).reduced()
         same = [plan for plan in plans if plan.scaling == scaling]
-        joint = [measure(plan.name, clouds, **plan.settings) for plan in same]
         joint = subsampled(
             clouds,
             [(plan.name, plan.settings) for plan in same],
-            joint,
             n_splits=bench.study.halvings,
             generator=generator(bench.study.seed, "halves"),
         )
@@ -155,3 +147,47 @@ def _frame(rows: Sequence[dict[str, Any]], table: str) -> pl.DataFrame:
     names = list(rows[0]) if rows else ["layer", "measure", "parameters", "value"]
     schema = {name: columns.get(name, pl.Int64()) for name in names}
     return pl.DataFrame({name: [row.get(name) for row in rows] for name in names}, schema=schema)
+
+
+def displacement(unit: Unit, bench: Bench, tick: Tick) -> Payload:
+    """Where the images that a threat attacks move in each layer, class by class; only those classified correctly.
+
+    The subspaces are those of the images that geometry is measured on; what is attacked again here is what the units
+    `attack` have attacked, with the same random numbers and every step taken.
+    """
+    network, study = bench.network(unit.names["model"]), bench.study
+    plan = next(plan for plan in study.threats if plan.name == unit.names["threat"])
+    threat = next(threat for threat in plan.threats() if threat.strength == unit.inputs["strength"])
+    layers, labels = unit.inputs["layers"], [label for label, _ in unit.names["classes"]]
+    measured = activations(network, bench.draws["geometry"].images, layers=layers, batch_size=study.batch_size)
+    own = {layer: measured[place * len(labels) : (place + 1) * len(labels)] for place, layer in enumerate(layers)}
+    nearest = {layer: nearest_classes(own[layer]) for layer in layers}
+    rows: list[dict[str, Any]] = []
+    for place, label in enumerate(labels):
+        tick(place / len(labels))
+        images = bench.images("robustness", label)
+        verdicts = evaluate(
+            network,
+            images,
+            threat,
+            seed=derive(study.seed, "attack", label),
+            batch_size=study.batch_size,
+            keep_images=True,
+        )
+        known = {row["image"]: row["clean_prediction"] == label for row in verdicts.table.iter_rows(named=True)}
+        attacked = torch.tensor([known[name] for name in images.names])
+        if not attacked.any():
+            continue
+        moved = ImageSet.of(verdicts.adversarial[0].cpu(), images.labels, class_names=images.class_names)
+        before = activations(network, images, layers=layers, batch_size=study.batch_size)
+        after = activations(network, moved, layers=layers, batch_size=study.batch_size)
+        for layer, clean, adversarial in zip(layers, before, after, strict=True):
+            found = displacement_estimates(
+                clean.points[attacked],
+                adversarial.points[attacked],
+                own=own[layer][place],
+                other=own[layer][nearest[layer][place]],
+                held_out=clean,
+            )
+            rows += [{**_row(layer, name, estimate), "place": place} for name, estimate in found.items()]
+    return Payload(tables={"geometry": _frame(rows, "geometry")})

@@ -323,8 +323,13 @@ def _captured(network: Network, taps: Sequence[_Tap], pixels: Tensor) -> list[tu
 
 
 @contextmanager
-def _listening(network: Network, taps: Sequence[_Tap]) -> Iterator[Callable[[Tensor], list[tuple[_Tap, Tensor]]]]:
-    """A function from pixels to what every tap hears: (n, n_features), float32 on the CPU."""
+def _listening(
+    network: Network, taps: Sequence[_Tap], *, differentiable: bool = False
+) -> Iterator[Callable[[Tensor], list[tuple[_Tap, Tensor]]]]:
+    """A function from pixels to what every tap hears: (n, n_features), float32 on the CPU.
+
+    What is heard `differentiable` stays on the network's device, with the graph that leads back to the pixels.
+    """
     handles = []
 
     def hear(tap: _Tap, value: Any) -> None:
@@ -332,13 +337,14 @@ def _listening(network: Network, taps: Sequence[_Tap]) -> Iterator[Callable[[Ten
         if tensor is not None and tap.call in (None, tap.calls):
             if tap.pooled and tensor.ndim > 2:
                 tensor = tensor.flatten(2).mean(dim=2)
-            tap.heard = tensor.detach().clone()  # an in-place layer may write over it next
+            tensor = tensor if differentiable else tensor.detach()
+            tap.heard = tensor.clone()  # an in-place layer may write over it next
         tap.calls += 1
 
     def run(pixels: Tensor) -> list[tuple[_Tap, Tensor]]:
         for tap in taps:
             tap.heard, tap.calls = None, 0
-        with torch.no_grad():
+        with torch.set_grad_enabled(differentiable):
             network(pixels.to(network.device))
         heard = []
         for tap in taps:
@@ -349,7 +355,8 @@ def _listening(network: Network, taps: Sequence[_Tap]) -> Iterator[Callable[[Ten
                     f"{network.name}: layer {tap.layer!r} gives shape {tuple(tap.heard.shape)} for {len(pixels)} "
                     "images; only layers whose first dimension counts the images can be measured"
                 )
-            heard.append((tap, tap.heard.reshape(len(pixels), -1).float().cpu()))
+            values = tap.heard.reshape(len(pixels), -1).float()
+            heard.append((tap, values if differentiable else values.cpu()))
             tap.heard = None
         return heard
 

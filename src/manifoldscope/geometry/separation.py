@@ -1,0 +1,416 @@
+"""Between classes: how far apart their centres and their points are, beside how far each of them spreads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from scipy.optimize import nnls
+from torch import Tensor
+
+from manifoldscope.errors import GeometryError
+from manifoldscope.geometry.cloud import Clouds
+from manifoldscope.geometry.estimate import INVARIANCES, MEASURES, Estimate, JointEstimate
+from manifoldscope.geometry.manifold import ClassManifold, Points
+from manifoldscope.geometry.moments import blocks, on_float64_device
+
+_SAME = 1e-12
+"""Lengths below this share of the extent of all points are the rounding of float64."""
+
+_UNIT = 1e5
+"""Weight of the one equality among the equations of a margin: its error is about the inverse square."""
+
+_TOUCHING = 1e-8
+"""Hulls nearer than this share of the extent of their points are taken to touch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Centres:
+    """The centres of the classes of a layer, and how far each class spreads about its own.
+
+    Attributes:
+        places: (n_classes, n_features) float64, from an origin that is one of the points.
+        variances: (n_classes,) float64, the total variance within each class, with the divisor n_points - 1.
+        n_points: of each class.
+    """
+
+    places: Tensor
+    variances: Tensor
+    n_points: tuple[int, ...]
+
+    @classmethod
+    def of(cls, points: Sequence[Tensor]) -> Centres:
+        """Read them off the points of each class, some features at a time.
+
+        Example:
+            >>> centres = Centres.of([torch.tensor([[0.0], [2.0]]), torch.tensor([[5.0], [5.0]])])
+            >>> centres.distances()[0, 1].item(), centres.variances.tolist()
+            (4.0, [2.0, 0.0])
+        """
+        matrices = [on_float64_device(matrix) for matrix in points]
+        origin = matrices[0][0].to(torch.float64)  # a large offset would cost the centres their digits
+        places = torch.zeros(len(matrices), len(origin), dtype=torch.float64, device=origin.device)
+        squares = torch.zeros(len(matrices), dtype=torch.float64, device=origin.device)
+        for which, matrix in enumerate(matrices):
+            for columns in blocks(len(origin), len(matrix)):
+                block = matrix[:, columns].to(torch.float64) - origin[columns]
+                centre = block.mean(0)
+                places[which, columns] = centre
+                squares[which] += (block - centre).square().sum()
+        sizes = tuple(map(len, matrices))
+        return cls(places, squares / (torch.tensor(sizes, device=origin.device) - 1), sizes)
+
+    @property
+    def extent(self) -> float:
+        """The largest root mean square distance of a class from the origin: what rounding is measured by."""
+        return float((self.places.square().sum(1) + self.variances).max().sqrt())
+
+    @property
+    def sampling(self) -> Tensor:
+        """(n_classes,): how far a centre lies from that of infinitely many points, squared, on average."""
+        return self.variances / torch.tensor(self.n_points, device=self.variances.device)
+
+    def distances(self) -> Tensor:
+        """(n_classes, n_classes) float64: Euclidean distances of the centres; 0 where rounding is all there is."""
+        found = torch.cdist(self.places, self.places, compute_mode="donot_use_mm_for_euclid_dist")
+        return torch.where(found > _SAME * self.extent, found, 0.0)
+
+    def from_mean(self) -> Tensor:
+        """(n_classes, n_features): the centres less their mean, in which each class counts once."""
+        return self.places - self.places.mean(0)
+
+
+def nearest_classes(manifolds: Sequence[Points | ClassManifold] | Clouds) -> tuple[int, ...]:
+    """For each class the place of the one whose centre is nearest; the first of several at the same distance.
+
+    Args:
+        manifolds: (n_points, n_features) each, at least two classes of one layer.
+
+    Raises:
+        GeometryError: a single class, or points that cannot be measured.
+
+    Example:
+        >>> nearest_classes([torch.zeros(2, 3), torch.ones(2, 3), 5 * torch.ones(2, 3)])
+        (1, 0, 1)
+    """
+    clouds = manifolds if isinstance(manifolds, Clouds) else Clouds(manifolds)
+    _require_classes(clouds, "the nearest class")
+    return tuple(clouds.once(Centres.of).distances().fill_diagonal_(torch.inf).argmin(1).tolist())
+
+
+@MEASURES.register("centre_distance", reads="clouds", invariant_to=("rotation", "shift", "order", "padding"))
+def centre_distance(
+    clouds: Clouds, *, unit: Literal["feature", "radius"] = "feature", corrected: bool = False
+) -> JointEstimate:
+    """The Euclidean distance between the centres of two classes.
+
+    A pair has its distance, a class the distance to the nearest other centre (see `nearest_classes`), the layer the
+    mean over pairs. The unit is that of the features; or the radius of the pair, the root of the mean of the two total
+    variances, as in the signal of few-shot learning, where 1 says that centres are as far apart as points lie from
+    their own centre.
+
+    Bias. Centres of few points are off by the variance within the class over its number of points; so the squared
+    distance is too large by v_i / n_i + v_j / n_j on average. `corrected` subtracts that before the root is taken, and
+    gives 0 where nothing is left. The distance to the nearest centre is a minimum, and too small for that.
+
+    Args:
+        clouds: at least two classes.
+        unit: "feature", or "radius", which also makes it invariant to scale.
+        corrected: whether to subtract what the sampling of the centres adds.
+
+    Raises:
+        GeometryError: a single class.
+
+    References:
+        Sorscher, Ganguli and Sompolinsky, "Neural representational geometry underlies few-shot concept learning"
+        (2022): the signal, distances in units of the radius.
+
+    Example:
+        >>> joint = centre_distance(Clouds([torch.zeros(3, 2), torch.tensor([[3.0, 4.0]] * 3)]))
+        >>> joint.pairs[0, 1].value, joint.whole.value
+        (5.0, 5.0)
+    """
+    _require_classes(clouds, "centre_distance")
+    centres = clouds.once(Centres.of)
+    squares = centres.distances().square()
+    if corrected:
+        squares = (squares - centres.sampling[:, None] - centres.sampling).clamp(min=0)
+    if unit == "radius":
+        squares = squares / ((centres.variances[:, None] + centres.variances) / 2)  # NaN for 0 / 0, infinity for d / 0
+    distances = squares.sqrt().cpu()
+    distances[distances.isinf()] = torch.nan
+    parameters = {"unit": unit, "corrected": corrected}
+    none_left = (
+        "the centres differ no more than their sampling explains" if corrected else "the two centres are the same"
+    )
+    pairs = {
+        (i, j): _of_pair(
+            clouds,
+            i,
+            j,
+            float(distances[i, j]),
+            parameters,
+            note=_why(
+                distances[i, j], nan="both classes are constant, so there is no radius to measure by", zero=none_left
+            ),
+        )
+        for i, j in combinations(range(len(clouds)), 2)
+    }
+    return _joint(clouds, pairs, parameters, of_class=min)
+
+
+@MEASURES.register("centre_correlation", reads="clouds", invariant_to=INVARIANCES)
+def centre_correlation(clouds: Clouds) -> JointEstimate:
+    """The cosine between the centres of two classes, from the mean of all centres.
+
+    The mean is that of the centres, in which each class counts once, and not that of all points. A pair has its signed
+    cosine, from -1 to 1; a class the mean of its absolute cosines with the others; the layer the mean of the absolute
+    cosines over pairs, which is the centre correlation that goes with manifold capacity.
+
+    What chance gives. Centres in random directions have cosines of -1 / (n_classes - 1) on average, since their mean
+    was subtracted, and spread by 1 / sqrt(D) about that, where D is the participation ratio of the centres. Two
+    classes have -1 always, whatever they are. Few points add noise in as many directions as the class varies in, and
+    so bias the absolute value downwards.
+
+    Args:
+        clouds: at least two classes.
+
+    Raises:
+        GeometryError: a single class.
+
+    References:
+        Cohen, Chung, Lee and Sompolinsky, "Separability and geometry of object manifolds in deep neural networks"
+        (2020): the mean absolute correlation of centres.
+
+    Example:
+        >>> corners = [torch.eye(3)[[place, place]] for place in range(3)]
+        >>> joint = centre_correlation(Clouds(corners))
+        >>> round(joint.pairs[0, 2].value, 6), round(joint.whole.value, 6)
+        (-0.5, 0.5)
+    """
+    _require_classes(clouds, "centre_correlation")
+    centres = clouds.once(Centres.of)
+    from_mean = centres.from_mean()
+    norms = from_mean.norm(dim=1)
+    norms = torch.where(norms > _SAME * centres.extent, norms, torch.nan)
+    directions = from_mean / norms[:, None]
+    cosines = (directions @ directions.T).clamp(-1, 1).cpu()
+    two = "two centres are opposite from their mean, whatever they are" if len(clouds) == 2 else ""
+    pairs = {
+        (i, j): _of_pair(
+            clouds,
+            i,
+            j,
+            float(cosines[i, j]),
+            {},
+            note=_why(cosines[i, j], nan="a centre is the mean of all centres, and has no direction from it") or two,
+        )
+        for i, j in combinations(range(len(clouds)), 2)
+    }
+    return _joint(clouds, pairs, {}, of_class=_mean_absolute, of_layer=_mean_absolute, note=two)
+
+
+@MEASURES.register("linear_margin", reads="clouds", invariant_to=("rotation", "shift", "order", "padding"))
+def linear_margin(clouds: Clouds) -> JointEstimate:
+    """How far the plane that separates two classes best lies from the nearest point of either.
+
+    It is the hard margin of a linear support vector machine, half the distance between the convex hulls of the two
+    classes, in units of the features; 0 where no plane separates them. One class against one: a pair has its margin, a
+    class the smallest of its margins, the layer the mean over pairs.
+
+    Bias. It is an extreme of the points at hand, and shrinks as points are added. As long as two classes have no more
+    points together than one above the number of features, points in general position are always separable: the margin
+    is then positive whatever the classes are. Compare classes at equal numbers of points.
+
+    Solved exactly, pair by pair: the least distance between the hulls as a non-negative least squares problem. The
+    value is the margin that the found plane does leave. Pairs of 50 points with 2,048 features take about 30 ms each
+    on one core, so 100 classes take minutes.
+
+    Args:
+        clouds: at least two classes.
+
+    Raises:
+        GeometryError: a single class.
+
+    References:
+        Bennett and Bredensteiner, "Duality and geometry in SVM classifiers" (2000): the margin as a distance between
+        hulls. Lawson and Hanson, Solving Least Squares Problems (1974), chapter 23: least distance programming.
+
+    Example:
+        >>> square = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        >>> joint = linear_margin(Clouds([square, square + torch.tensor([3.0, 0.0])]))
+        >>> round(joint.pairs[0, 1].value, 6)
+        1.0
+    """
+    _require_classes(clouds, "linear_margin")
+    points = clouds.points
+    pairs = {}
+    for i, j in combinations(range(len(clouds)), 2):
+        margin = _margin(points[i], points[j])
+        note = _why(
+            margin,
+            nan="the solver found no margin that it could confirm",
+            zero="no plane separates the two classes",
+        )
+        pairs[i, j] = _of_pair(clouds, i, j, margin, {}, note=note)
+    return _joint(clouds, pairs, {}, of_class=min, note="one class against one")
+
+
+@MEASURES.register("within_between_ratio", reads="clouds", invariant_to=INVARIANCES)
+def within_between_ratio(clouds: Clouds, *, corrected: bool = False) -> JointEstimate:
+    """The variance within classes over the variance of the class centres.
+
+    Both are total variances, summed over the features. Within: about the class's own centre, with the divisor
+    n_points - 1. Between: of the centres about their mean, in which each class counts once, with the divisor
+    n_classes - 1. A class has its own within over the between of the layer; the layer the mean of the classes, which is
+    the ratio of the traces. 0 says that classes have collapsed to points; it has no upper end.
+
+    Bias. Centres of few points differ by sampling alone, which adds the mean of v_i / n_i to the variance between and
+    makes the ratio too small: it cannot exceed about n_points, even of classes that are the same. `corrected` subtracts
+    that, and gives no value (NaN) where nothing is left.
+
+    Args:
+        clouds: at least two classes.
+        corrected: whether to subtract what the sampling of the centres adds to the variance between.
+
+    Raises:
+        GeometryError: a single class.
+
+    References:
+        Papyan, Han and Donoho, "Prevalence of neural collapse during the terminal phase of deep learning training"
+        (2020): within relative to between, there as the trace of the within covariance times the pseudoinverse of the
+        between covariance.
+
+    Example:
+        >>> joint = within_between_ratio(Clouds([torch.tensor([[-1.0], [1.0]]), torch.tensor([[3.0], [5.0]])]))
+        >>> joint.whole.value  # 2 within, 8 between
+        0.25
+    """
+    _require_classes(clouds, "within_between_ratio")
+    centres = clouds.once(Centres.of)
+    between = float(centres.from_mean().square().sum()) / (len(clouds) - 1)
+    note = ""
+    if between <= (_SAME * centres.extent) ** 2:
+        between, note = math.nan, "all classes have the same centre, so there is no variance between them"
+    elif corrected and (between := between - float(centres.sampling.mean())) <= 0:
+        between, note = math.nan, "the centres differ no more than their sampling explains"
+    ratios = (centres.variances / between).cpu()
+    parameters = {"corrected": corrected}
+    return JointEstimate(
+        classes=tuple(
+            _of_class(clouds, place, float(ratio), parameters, note=note) for place, ratio in enumerate(ratios)
+        ),
+        whole=_of_layer(clouds, float(ratios.mean()), parameters, note=note),
+    )
+
+
+# -- margins -----------------------------------------------------------------------------------------------------------
+
+
+def _margin(first: Tensor, second: Tensor) -> float:
+    """Half the distance between two convex hulls; 0 where they touch, NaN where the solver's answer is not confirmed.
+
+    Weights a of the first class and b of the second, not negative, minimise |sum a_i x_i - sum b_j y_j|^2 with
+    sum a = sum b = 1. With a common factor for a and b that becomes a least squares problem whose last row asks for
+    sum a + sum b = 1 (Lawson and Hanson's least distance programming), and a heavy row keeps the two sums equal.
+    """
+    both = torch.cat([on_float64_device(first), on_float64_device(second)]).to(torch.float64)
+    both = both - both[0]
+    both = both - (both[: len(first)].mean(0) + both[len(first) :].mean(0)) / 2
+    extent = float(both.square().sum(1).mean().sqrt())
+    if extent == 0:
+        return 0.0
+    # the triangular factor holds the points in as few coordinates as there are points
+    coordinates = torch.linalg.qr((both / extent).mT, mode="r").R.cpu().numpy()
+    sides = np.repeat([1.0, -1.0], [len(first), len(second)])
+    rows = np.vstack([coordinates * sides, _UNIT * sides, np.ones_like(sides)])
+    target = np.zeros(len(rows))
+    target[-1] = 1.0
+    try:
+        weights, _ = nnls(rows, target, maxiter=50 * len(sides))
+    except RuntimeError:  # it gave up
+        return math.nan
+    shares = np.where(sides > 0, weights, 0), np.where(sides < 0, weights, 0)
+    if min(share.sum() for share in shares) <= 0:
+        return math.nan
+    between = coordinates @ (shares[0] / shares[0].sum() - shares[1] / shares[1].sum())
+    distance = float(np.linalg.norm(between))  # at least that of the hulls, which its own plane bounds from below
+    if distance <= _TOUCHING:
+        return 0.0
+    along = between @ coordinates / distance
+    attained = float(along[sides > 0].min() - along[sides < 0].max())
+    return extent * attained / 2 if attained >= (1 - 1e-4) * distance else math.nan
+
+
+# -- estimates ---------------------------------------------------------------------------------------------------------
+
+
+def _require_classes(clouds: Clouds, what: str) -> None:
+    if len(clouds) < 2:
+        raise GeometryError(
+            f"{what} compares classes, and there is {len(clouds)}; give at least 2 classes of the layer"
+        )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _mean_absolute(values: Sequence[float]) -> float:
+    return _mean([abs(value) for value in values])
+
+
+def _why(value: Tensor | float, *, nan: str = "", zero: str = "") -> str:
+    number = float(value)
+    return nan if math.isnan(number) else zero if number == 0 else ""
+
+
+def _of_pair(
+    clouds: Clouds, i: int, j: int, value: float, parameters: Mapping[str, Any], *, note: str = ""
+) -> Estimate:
+    n_points = clouds[i].n_points + clouds[j].n_points
+    return Estimate(value, n_points=n_points, n_features=clouds.n_features, parameters=parameters, note=note)
+
+
+def _of_class(clouds: Clouds, place: int, value: float, parameters: Mapping[str, Any], *, note: str) -> Estimate:
+    n_points = clouds[place].n_points
+    return Estimate(value, n_points=n_points, n_features=clouds.n_features, parameters=parameters, note=note)
+
+
+def _of_layer(clouds: Clouds, value: float, parameters: Mapping[str, Any], *, note: str) -> Estimate:
+    return Estimate(value, n_points=clouds.n_points, n_features=clouds.n_features, parameters=parameters, note=note)
+
+
+def _joint(
+    clouds: Clouds,
+    pairs: Mapping[tuple[int, int], Estimate],
+    parameters: Mapping[str, Any],
+    *,
+    of_class: Callable[[Sequence[float]], float],
+    of_layer: Callable[[Sequence[float]], float] = _mean,
+    note: str = "",
+) -> JointEstimate:
+    """Pairs, with what each class and the layer make of those that have a value."""
+
+    def summary(places: Sequence[tuple[int, int]], summarise: Callable[[Sequence[float]], float]) -> tuple[float, str]:
+        of_pairs = [pairs[place] for place in places]
+        values = [pair.value for pair in of_pairs if not math.isnan(pair.value)]
+        if not values:
+            return math.nan, of_pairs[0].note
+        left_out = len(of_pairs) - len(values)
+        missing = f"{left_out} of {len(of_pairs)} pairs have no value and are left out" if left_out else ""
+        value = summarise(values)
+        zero = next((pair.note for pair in of_pairs if value == 0 == pair.value), "")
+        return value, "; ".join(dict.fromkeys(filter(None, [note, zero, missing])))
+
+    classes = []
+    for place in range(len(clouds)):
+        value, why = summary([pair for pair in pairs if place in pair], of_class)
+        classes.append(_of_class(clouds, place, value, parameters, note=why))
+    value, why = summary(list(pairs), of_layer)
+    return JointEstimate(tuple(classes), _of_layer(clouds, value, parameters, note=why), pairs)
