@@ -1,8 +1,11 @@
 """Points in, numbers out: what one class manifold looks like. Tensors only; no networks, files or printing."""
 
+from manifoldscope.geometry.capacity import ManifoldCapacity, ball_capacity, capacity
 from manifoldscope.geometry.cloud import Cloud, Clouds
 from manifoldscope.geometry.correlation import FeatureCorrelation, feature_correlation
 from manifoldscope.geometry.dimension import PowerLaw, participation_ratio, pca_dimension, power_law
+from manifoldscope.geometry.displacement import Displacement, displacement, displacement_estimates
+from manifoldscope.geometry.distances import Neighbours
 from manifoldscope.geometry.estimate import (
     INVARIANCES,
     MEASURES,
@@ -14,6 +17,7 @@ from manifoldscope.geometry.estimate import (
 )
 from manifoldscope.geometry.manifold import ClassManifold, Points, as_points
 from manifoldscope.geometry.moments import Covariance, Gram, Scaling
+from manifoldscope.geometry.neighbours import gride_curve
 from manifoldscope.geometry.sampling import (
     UNSTABLE,
     Curve,
@@ -31,6 +35,7 @@ from manifoldscope.geometry.sampling import (
     shuffled_labels,
     subsampled,
 )
+from manifoldscope.geometry.separation import nearest_classes
 from manifoldscope.geometry.spectrum import Spectrum, spectra, standardise
 
 __all__ = [
@@ -43,11 +48,14 @@ __all__ = [
     "Clouds",
     "Covariance",
     "Curve",
+    "Displacement",
     "Estimate",
     "FeatureCorrelation",
     "Gram",
     "JointEstimate",
     "JointNull",
+    "ManifoldCapacity",
+    "Neighbours",
     "Null",
     "Points",
     "PowerLaw",
@@ -56,15 +64,21 @@ __all__ = [
     "Scaling",
     "Spectrum",
     "as_points",
+    "ball_capacity",
+    "capacity",
     "curve",
+    "displacement",
+    "displacement_estimates",
     "equal_sizes",
     "expected_decay_exponent",
     "extrapolate",
     "feature_correlation",
     "gaussian_null",
+    "gride_curve",
     "halves",
     "measure",
     "measure_at",
+    "nearest_classes",
     "participation_ratio",
     "pca_dimension",
     "power_law",

@@ -1,0 +1,489 @@
+"""Mean-field theory of object manifolds: capacity, radius and dimension of the manifolds that a linear readout sees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy import integrate, stats
+from scipy.optimize import nnls
+from torch import Tensor
+
+from manifoldscope.errors import GeometryError
+from manifoldscope.geometry.cloud import Clouds
+from manifoldscope.geometry.estimate import INVARIANCES, MEASURES, Estimate, JointEstimate
+from manifoldscope.geometry.manifold import ClassManifold, Points
+from manifoldscope.geometry.moments import on_float64_device
+from manifoldscope.seeds import generator
+
+_EXACT = 1e-7
+"""Largest violation of the optimality conditions, as a share of the problem's largest number, of a solved problem."""
+
+_LOOK, _RELAXATION = 20, 1.6
+"""Steps between two looks at what has converged; and over-relaxation, of which 1.5 to 1.8 is advised."""
+
+_STEPS = 400
+"""Steps of the batched solver after which what is left is solved one problem at a time."""
+
+_AT_ONCE = 1 << 22
+"""Multipliers of all problems that are held at once (32 MiB for each array of them)."""
+
+_NO_CENTRE = 1e-9
+"""A centre nearer than this share of the extent of the data to their mean has no direction."""
+
+
+@dataclass(frozen=True, eq=False)
+class ManifoldCapacity:
+    """What the mean-field theory says of each manifold, and of all of them.
+
+    Attributes:
+        capacities: (n_classes,) float64, the number of such manifolds for each feature that a linear readout can
+            classify at random; at most 2 without a margin.
+        radii: (n_classes,), of the anchor points, relative to the norm of the centre.
+        dimensions: (n_classes,), of the directions of the anchor points.
+        capacity_errors, radius_errors, dimension_errors: (n_classes,), standard errors over the random directions.
+        capacity: harmonic mean over the manifolds, which is the capacity of all of them together.
+        radius, dimension: arithmetic means over the manifolds.
+        centre_correlation: mean over pairs of |cosine| between the centres, seen from the mean of all points; before
+            the common directions are removed.
+        n_common: how many directions common to the centres were removed.
+        notes: one for each manifold; empty where there is nothing to know.
+    """
+
+    capacities: Tensor
+    radii: Tensor
+    dimensions: Tensor
+    capacity_errors: Tensor
+    radius_errors: Tensor
+    dimension_errors: Tensor
+    capacity: float
+    radius: float
+    dimension: float
+    centre_correlation: float
+    n_common: int
+    notes: tuple[str, ...]
+
+
+def capacity(
+    manifolds: Sequence[Points | ClassManifold] | Clouds,
+    *,
+    directions: int = 300,
+    margin: float = 0.0,
+    common: bool = True,
+    seed: int = 0,
+) -> ManifoldCapacity:
+    """Capacity, radius and dimension of manifolds by their mean-field theory.
+
+    A manifold is seen from the mean of all points, in units of the norm of its centre: s in its own coordinates, and a
+    last one of 1. For a standard normal direction t, v is the nearest point to t with v . s >= margin for all s; then
+    1 / capacity is the mean of |v - t|^2. The anchor point (v - t) / (v_0 - t_0), a weighted mean of the points that
+    support v (of the nearest point where v = t), has the radius sqrt(mean |s|^2), and with d coordinates the dimension
+    d (mean cosine between t and s)^2, as the published code reckons it.
+
+    The theory takes centres and directions to be independent between manifolds. Where centres have directions in common
+    (a few of their principal axes), these are removed first: as many as leave the least mean |cosine| between what is
+    left of the centres. The published procedure looks for such directions by descent from random starts instead.
+
+    A manifold is the convex hull of its points. Few points of a round one make it too easy: 50 points on a ball of 10
+    dimensions and radius 1 have about twice the ball's capacity.
+
+    Args:
+        manifolds: (n_points, n_features) each, at least two of one layer.
+        directions: standard normal directions for each manifold; the relative standard error of a capacity is about
+            sqrt(2 / (directions n)) where n points support v.
+        margin: of the classification, in units of the norm of the centre; not negative.
+        common: whether to remove what the centres have in common.
+        seed: of the directions.
+
+    Raises:
+        GeometryError: one manifold, fewer than two directions, a negative margin, or points that cannot be measured.
+
+    References:
+        Chung, Lee and Sompolinsky, "Classification and geometry of general perceptual manifolds" (2018), section IV;
+        Cohen, Chung, Lee and Sompolinsky, "Separability and geometry of object manifolds in deep neural networks"
+        (2020), Methods.
+
+    Example:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> points = torch.randn(20, 1, 100, generator=generator).expand(20, 2, 100)
+        >>> round(capacity(points + 1e-6 * torch.randn(20, 2, 100, generator=generator)).capacity, 1)
+        2.0
+    """
+    if directions < 2:
+        raise GeometryError(f"directions = {directions}; expected at least 2, such as 300")
+    if not margin >= 0 or math.isinf(margin):
+        raise GeometryError(f"margin = {margin}; expected a number of at least 0")
+    clouds = manifolds if isinstance(manifolds, Clouds) else Clouds(list(manifolds))
+    if len(clouds) < 2:
+        raise GeometryError("one manifold has no capacity; give the points of at least two classes of one layer")
+    return clouds.once(_capacity, directions=directions, margin=margin, common=common, seed=seed)
+
+
+def ball_capacity(radius: float, dimension: int) -> float:
+    """The capacity of a ball, by the theory, without a margin.
+
+    1 / capacity is the mean squared distance of a standard normal (t_0, t) in 1 + d dimensions to the cone
+    v_0 >= R |v|: 0 inside it, |t|^2 + t_0^2 beyond its polar cone, and (R |t| - t_0)^2 / (1 + R^2) between.
+
+    Args:
+        radius: R, in units of the norm of the centre; not negative.
+        dimension: d, at least 1.
+
+    Raises:
+        GeometryError: a negative radius, or no dimension.
+
+    References:
+        Chung, Lee and Sompolinsky (2018), section V.
+
+    Example:
+        >>> ball_capacity(0.0, 5), round(ball_capacity(1.0, 5), 9)
+        (2.0, 0.333333333)
+    """
+    if not radius >= 0 or dimension < 1:
+        raise GeometryError(f"radius = {radius}, dimension = {dimension}; expected at least 0 and at least 1")
+    if radius == 0:
+        return 2.0
+
+    def given(length: float) -> float:
+        """Mean over t_0 of the squared distance, for |t| of this length."""
+        high, low = radius * length, -length / radius
+        # moments of a standard normal over an interval: of 1, x and x^2
+        between = stats.norm.cdf(high) - stats.norm.cdf(low)
+        first = stats.norm.pdf(low) - stats.norm.pdf(high)
+        second = between + low * stats.norm.pdf(low) - high * stats.norm.pdf(high)
+        middle = (high**2 * between - 2 * high * first + second) / (1 + radius**2)
+        below = stats.norm.cdf(low)
+        return float(middle + length**2 * below + below - low * stats.norm.pdf(low))
+
+    chi = stats.chi(dimension)
+    inverse, _ = integrate.quad(lambda x: given(x) * chi.pdf(x), 0, chi.isf(1e-15), epsabs=1e-12, limit=200)
+    return 1 / float(inverse)
+
+
+@MEASURES.register("capacity", reads="clouds", invariant_to=INVARIANCES)
+def manifold_capacity(
+    clouds: Clouds, *, directions: int = 300, margin: float = 0.0, common: bool = True, seed: int = 0
+) -> JointEstimate:
+    """How many such manifolds for each feature a linear readout can classify at random, by mean-field theory.
+
+    A class has its own capacity; the layer has the harmonic mean over classes, which is the capacity of all of them
+    together. 2 is that of points, and the most without a margin. See `capacity` for the equations and what they assume:
+    few points of a round manifold overstate it, and correlations between manifolds are not in it (`effective_capacity`
+    has them). The standard error is over the random directions.
+
+    Args:
+        clouds: of at least two classes.
+        directions: random directions for each class.
+        margin: of the classification, in units of the norm of the centre.
+        common: whether to remove what the centres have in common first.
+        seed: of the directions.
+
+    Raises:
+        GeometryError: one class, fewer than two directions, or a negative margin.
+
+    References:
+        Chung, Lee and Sompolinsky (2018); Cohen, Chung, Lee and Sompolinsky (2020): see `capacity`.
+
+    Example:
+        >>> from manifoldscope.geometry.estimate import measure
+        >>> points = torch.randn(9, 30, 200, generator=torch.Generator().manual_seed(0))
+        >>> measure("capacity", list(points + 3 * points[:, :1])).whole.value > measure(
+        ...     "capacity", list(points + points[:, :1])
+        ... ).whole.value
+        True
+    """
+    found = _of(clouds, directions, margin, common, seed)
+    return _joint(
+        clouds, found, found.capacities, found.capacity_errors, found.capacity, directions, margin, common, seed
+    )
+
+
+@MEASURES.register("radius", reads="clouds", invariant_to=INVARIANCES)
+def manifold_radius(
+    clouds: Clouds, *, directions: int = 300, margin: float = 0.0, common: bool = True, seed: int = 0
+) -> JointEstimate:
+    """How far the points of a manifold that a linear readout leans on lie from its centre, in units of its norm.
+
+    The root of the mean squared distance of the anchor points from the centre, over random directions; the layer has
+    the mean over classes. See `capacity`, from which it is read. Fewer points show a smaller radius.
+
+    Args:
+        clouds, directions, margin, common, seed: see `manifold_capacity`.
+
+    Raises:
+        GeometryError: one class, fewer than two directions, or a negative margin.
+
+    References:
+        Chung, Lee and Sompolinsky (2018); Cohen, Chung, Lee and Sompolinsky (2020): see `capacity`.
+
+    Example:
+        >>> from manifoldscope.geometry.estimate import measure
+        >>> points = torch.randn(9, 30, 200, generator=torch.Generator().manual_seed(0))
+        >>> measure("radius", list(points + 3 * points[:, :1])).whole.value < 1
+        True
+    """
+    found = _of(clouds, directions, margin, common, seed)
+    return _joint(clouds, found, found.radii, found.radius_errors, found.radius, directions, margin, common, seed)
+
+
+@MEASURES.register("manifold_dimension", reads="clouds", invariant_to=INVARIANCES)
+def manifold_dimension(
+    clouds: Clouds, *, directions: int = 300, margin: float = 0.0, common: bool = True, seed: int = 0
+) -> JointEstimate:
+    """In how many dimensions the points of a manifold that a linear readout leans on lie around its centre.
+
+    d (mean cosine between random directions and their anchor points)^2 for a manifold that spans d dimensions; the
+    layer has the mean over classes. See `capacity`, from which it is read. Fewer points show fewer dimensions.
+
+    Args:
+        clouds, directions, margin, common, seed: see `manifold_capacity`.
+
+    Raises:
+        GeometryError: one class, fewer than two directions, or a negative margin.
+
+    References:
+        Chung, Lee and Sompolinsky (2018); Cohen, Chung, Lee and Sompolinsky (2020): see `capacity`.
+
+    Example:
+        >>> from manifoldscope.geometry.estimate import measure
+        >>> points = torch.randn(9, 30, 200, generator=torch.Generator().manual_seed(0))
+        >>> 10 < measure("manifold_dimension", list(points + 3 * points[:, :1])).whole.value < 29
+        True
+    """
+    found = _of(clouds, directions, margin, common, seed)
+    joint = _joint(
+        clouds, found, found.dimensions, found.dimension_errors, found.dimension, directions, margin, common, seed
+    )
+    classes = tuple(replace(each, ceiling=min(each.n_points - 1, each.n_features)) for each in joint.classes)
+    return replace(joint, classes=classes)
+
+
+def _of(clouds: Clouds, directions: int, margin: float, common: bool, seed: int) -> ManifoldCapacity:
+    return capacity(clouds, directions=directions, margin=margin, common=common, seed=seed)
+
+
+def _joint(
+    clouds: Clouds,
+    found: ManifoldCapacity,
+    values: Tensor,
+    errors: Tensor,
+    whole: float,
+    directions: int,
+    margin: float,
+    common: bool,
+    seed: int,
+) -> JointEstimate:
+    parameters = {"directions": directions, "margin": margin, "common": common, "seed": seed}
+
+    def estimate(value: float, n_points: int, stderr: float, note: str) -> Estimate:
+        known = stderr if math.isfinite(stderr) else None
+        return Estimate(
+            value, n_points=n_points, n_features=clouds.n_features, stderr=known, parameters=parameters, note=note
+        )
+
+    classes = tuple(
+        estimate(float(value), cloud.n_points, float(error), note)
+        for value, error, cloud, note in zip(values, errors, clouds, found.notes, strict=True)
+    )
+    missing = sum(math.isnan(value) for value in values)
+    reason = f"{missing} of {len(clouds)} classes have no value" if missing else ""
+    finite = errors[torch.isfinite(errors)]
+    spread = float(finite.square().sum().sqrt()) / len(finite) if len(finite) else math.nan
+    return JointEstimate(classes=classes, whole=estimate(whole, clouds.n_points, spread, reason))
+
+
+def _capacity(points: Sequence[Tensor], *, directions: int, margin: float, common: bool, seed: int) -> ManifoldCapacity:
+    matrices = [on_float64_device(each).to(torch.float64) for each in points]
+    mean = torch.cat(matrices).mean(0)
+    matrices = [each - mean for each in matrices]
+    centres = torch.stack([each.mean(0) for each in matrices])
+    extent = max(float(each.norm(dim=1).max()) for each in matrices)
+    axes, correlation = _common_axes(centres, extent, look=common)
+    n_classes = len(matrices)
+    found = {
+        name: torch.full((n_classes, 2), math.nan, dtype=torch.float64) for name in ("inverse", "radius", "dimension")
+    }
+    notes = [""] * n_classes
+    coordinates: dict[int, Tensor] = {}
+    for place, each in enumerate(matrices):
+        left = each - (each @ axes.T) @ axes
+        centre = left.mean(0)
+        norm = float(centre.norm())
+        if norm <= _NO_CENTRE * extent:
+            notes[place] = "its centre is the mean of all points (less what the centres have in common): no direction"
+            continue
+        coordinates[place] = _coordinates((left - centre) / norm)
+        if coordinates[place].shape[1] == 1:
+            notes[place] = "all points are the same: a point, without radius and dimension"
+    for group in _groups(coordinates, directions):
+        shapes = torch.stack([coordinates[place] for place in group])
+        width = shapes.shape[2]
+        drawn = torch.stack(
+            [
+                torch.randn(width, directions, dtype=torch.float64, generator=generator(seed, "capacity", place))
+                for place in group
+            ]
+        ).to(shapes.device)
+        for name, values in _anchors(shapes, drawn, margin).items():
+            found[name][group] = values.cpu()
+    inverse, inverse_error = found["inverse"].T
+    capacities = 1 / inverse
+    radii, radius_errors = found["radius"].T
+    dimensions, dimension_errors = found["dimension"].T
+    valid = ~capacities.isnan()
+    return ManifoldCapacity(
+        capacities=capacities,
+        radii=radii,
+        dimensions=dimensions,
+        capacity_errors=capacities**2 * inverse_error,
+        radius_errors=radius_errors,
+        dimension_errors=dimension_errors,
+        capacity=float(1 / inverse[valid].mean()) if valid.any() else math.nan,
+        radius=float(radii[valid].mean()) if valid.any() else math.nan,
+        dimension=float(dimensions[valid].mean()) if valid.any() else math.nan,
+        centre_correlation=correlation,
+        n_common=len(axes),
+        notes=tuple(notes),
+    )
+
+
+def _common_axes(centres: Tensor, extent: float, *, look: bool) -> tuple[Tensor, float]:
+    """(k, n_features) directions that the centres have in common, and their mean |cosine| with all directions left in.
+
+    The first k principal axes of the centres, for the k that leaves the least mean |cosine|.
+    """
+    products = centres @ centres.T
+    before = _mean_cosine(products, extent)
+    if not look or len(centres) < 3 or math.isnan(before):
+        return centres[:0], before
+    _, _, axes = torch.linalg.svd(centres - centres.mean(0), full_matrices=False)
+    parts = centres @ axes.T
+    best, kept = before, 0
+    for k in range(1, len(centres) - 1):
+        products = products - parts[:, k - 1 : k] @ parts[:, k - 1 : k].T
+        correlation = _mean_cosine(products, extent)
+        if correlation < best:
+            best, kept = correlation, k
+    return axes[:kept], before
+
+
+def _mean_cosine(products: Tensor, extent: float) -> float:
+    """Mean |cosine| over pairs of vectors, from their inner products; NaN where one of them has no direction."""
+    norms = products.diagonal().clamp(min=0).sqrt()
+    if bool((norms <= _NO_CENTRE * extent).any()):
+        return math.nan
+    cosines = products / norms[:, None] / norms
+    n = len(products)
+    return float((cosines.abs().sum() - n) / (n * (n - 1)))
+
+
+def _coordinates(points: Tensor) -> Tensor:
+    """(n_points, 1 + d): a 1 and the d principal coordinates, the largest first; the same in any order and axes."""
+    values, axes = torch.linalg.eigh(points @ points.T)
+    spanned = values > max(float(values[-1]), 1e-30) * len(points) * torch.finfo(torch.float64).eps
+    own = (axes * values.clamp(min=0).sqrt())[:, spanned].flip(1)
+    own = own * torch.where((own**3).sum(0) < 0, -1.0, 1.0)  # which way an axis points is not left to the decomposition
+    return torch.cat([torch.ones(len(points), 1, dtype=torch.float64, device=points.device), own], 1)
+
+
+def _groups(coordinates: Mapping[int, Tensor], directions: int) -> Iterator[list[int]]:
+    """Manifolds of one shape, as many as fit into memory at once."""
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for place, own in coordinates.items():
+        by_shape.setdefault(tuple(own.shape), []).append(place)
+    for (n_points, _), places in by_shape.items():
+        step = max(1, _AT_ONCE // (n_points * directions))
+        for start in range(0, len(places), step):
+            yield places[start : start + step]
+
+
+def _anchors(points: Tensor, directions: Tensor, margin: float) -> dict[str, Tensor]:
+    """1 / capacity, radius and dimension of some manifolds, with standard errors: (n_classes, 2) each.
+
+    Args:
+        points: (n_classes, n_points, 1 + d), the first coordinate 1.
+        directions: (n_classes, 1 + d, n_directions).
+    """
+    multipliers = support(points, directions, margin)
+    moved = points.mT @ multipliers
+    squares = moved.square().sum(1)
+    n_directions, d = squares.shape[1], points.shape[2] - 1
+    found = {"inverse": torch.stack([squares.mean(1), squares.std(1) / n_directions**0.5], 1)}
+    if d == 0:
+        nothing = torch.zeros(len(points), 2, dtype=torch.float64, device=points.device)
+        return {**found, "radius": nothing, "dimension": nothing}
+    total = multipliers.sum(1, keepdim=True)
+    nearest = (points @ directions).argmin(1, keepdim=True).expand(-1, d, -1)
+    anchors = torch.where(total > 0, moved[:, 1:] / total, points[:, :, 1:].mT.gather(2, nearest))
+    lengths = anchors.square().sum(1)
+    own = directions[:, 1:]
+    cosines = -(own * anchors).sum(1) / (own.norm(dim=1) * lengths.sqrt()).clamp(min=1e-300)
+    radius = lengths.mean(1).sqrt()
+    radius_error = lengths.std(1) / n_directions**0.5 / (2 * radius)
+    cosine = cosines.mean(1)
+    dimension_error = 2 * d * cosine.abs() * cosines.std(1) / n_directions**0.5
+    found["radius"] = torch.stack([radius, radius_error], 1)
+    found["dimension"] = torch.stack([d * cosine**2, dimension_error], 1)
+    return found
+
+
+def support(points: Tensor, directions: Tensor, margin: float = 0.0) -> Tensor:
+    """For each direction t the multipliers z >= 0 of the points S for which v = t + S^T z is nearest to t.
+
+    v is the nearest vector to t with S v >= margin. Its multipliers minimise z K z / 2 - b z with K = S S^T and
+    b = margin - S t, over z >= 0. All problems of a manifold have one K, so that a step of the alternating direction
+    method of multipliers is one matrix product for all of them; the few that have not converged are solved one by one.
+
+    Args:
+        points: (n_manifolds, n_points, n_features), the first feature 1.
+        directions: (n_manifolds, n_features, n_directions).
+        margin: not negative.
+
+    Returns:
+        (n_manifolds, n_points, n_directions) float64.
+
+    References:
+        Boyd, Parikh, Chu, Peleato and Eckstein, "Distributed optimization and statistical learning via the alternating
+        direction method of multipliers" (2011), sections 3.1, 3.4.3 and 5.2.
+
+    Example:
+        >>> points = torch.tensor([[[1.0, 0.5], [1.0, -0.5]]]).double()
+        >>> t = torch.tensor([[[0.0], [3.0]]]).double()
+        >>> (t[0] + points[0].T @ support(points, t)[0]).flatten().round(decimals=6).tolist()
+        [1.2, 2.4]
+    """
+    products = points @ points.mT
+    wanted = margin - points @ directions
+    values, axes = torch.linalg.eigh(products)
+    weight = _weight(values)[:, None, None]
+    inverse = (axes / (values[:, None, :] + weight)) @ axes.mT
+    constant, feedback = inverse @ wanted, weight * inverse
+    multipliers, scaled = torch.zeros_like(wanted), torch.zeros_like(wanted)
+    scale = wanted.abs().amax(1).clamp(min=1e-300)
+    for step in range(1, _STEPS + 1):
+        free = constant + feedback @ (multipliers - scaled)
+        free = _RELAXATION * free + (1 - _RELAXATION) * multipliers
+        multipliers = (free + scaled).clamp(min=0)
+        scaled = scaled + free - multipliers
+        if step % _LOOK == 0:
+            gradient = products @ multipliers - wanted
+            weighed = multipliers * products.diagonal(dim1=1, dim2=2)[..., None]
+            missed = torch.minimum(weighed, gradient).abs().amax(1) / scale
+            if bool((missed <= _EXACT).all()):
+                return multipliers
+    for place, direction in (missed > _EXACT).nonzero().tolist():
+        target = -directions[place, :, direction].clone()
+        target[0] += margin  # the first feature is 1, so that S target = margin - S t
+        exact, _ = nnls(points[place].mT.cpu().numpy(), target.cpu().numpy(), maxiter=100 * points.shape[1])
+        multipliers[place, :, direction] = torch.from_numpy(np.asarray(exact)).to(multipliers)
+    return multipliers
+
+
+def _weight(values: Tensor) -> Tensor:
+    """(n_manifolds,): the penalty of the method; half the geometric mean of the largest and the median eigenvalue."""
+    median = values.clamp(min=1e-9 * float(values.max())).median(1).values
+    weight: Tensor = 0.5 * (values[:, -1] * median).sqrt()
+    return weight
