@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -91,3 +93,119 @@ def sphere(n_points: int, dimension: int, *, n_features: int | None = None, gene
     points = torch.zeros(n_points, n_features or dimension + 1, dtype=torch.float64)
     points[:, : dimension + 1] = drawn / drawn.norm(dim=1, keepdim=True)
     return points
+
+
+def ball(n_points: int, dimension: int, *, generator: torch.Generator) -> Tensor:
+    """(n_points, dimension) float64: uniform in the unit ball.
+
+    Example:
+        >>> bool((ball(9, 3, generator=torch.Generator().manual_seed(0)).norm(dim=1) <= 1).all())
+        True
+    """
+    radii = torch.rand(n_points, 1, dtype=torch.float64, generator=generator) ** (1 / dimension)
+    return radii * sphere(n_points, dimension - 1, generator=generator)
+
+
+def cube(n_points: int, dimension: int, *, n_features: int | None = None, generator: torch.Generator) -> Tensor:
+    """(n_points, n_features) float64: uniform in the unit cube of `dimension` dimensions; further features are 0.
+
+    Example:
+        >>> cube(5, 2, n_features=3, generator=torch.Generator().manual_seed(0))[:, 2].tolist()
+        [0.0, 0.0, 0.0, 0.0, 0.0]
+    """
+    points = torch.zeros(n_points, n_features or dimension, dtype=torch.float64)
+    points[:, :dimension] = torch.rand(n_points, dimension, dtype=torch.float64, generator=generator)
+    return points
+
+
+def affine(n_points: int, dimension: int, n_features: int, *, generator: torch.Generator) -> Tensor:
+    """(n_points, n_features) float64: uniform in a cube of a random subspace of `dimension` dimensions.
+
+    Example:
+        >>> int(torch.linalg.matrix_rank(affine(9, 2, 5, generator=torch.Generator().manual_seed(0))))
+        2
+    """
+    points: Tensor = (
+        cube(n_points, dimension, generator=generator) @ rotation(n_features, generator=generator)[:dimension]
+    )
+    return points
+
+
+def swiss_roll(n_points: int, *, generator: torch.Generator) -> Tensor:
+    """(n_points, 3) float64: a rolled sheet, of dimension 2; uniform over the sheet's angle and width.
+
+    Example:
+        >>> swiss_roll(4, generator=torch.Generator().manual_seed(0)).shape
+        torch.Size([4, 3])
+    """
+    angle, width = torch.rand(2, n_points, dtype=torch.float64, generator=generator)
+    turn = 1.5 * math.pi * (1 + 2 * angle)
+    return torch.stack([turn * turn.cos(), 21 * width, turn * turn.sin()], 1)
+
+
+def moebius_band(n_points: int, *, turns: int = 1, generator: torch.Generator) -> Tensor:
+    """(n_points, 3) float64: a band that is turned over `turns` half times, of dimension 2.
+
+    Example:
+        >>> moebius_band(4, generator=torch.Generator().manual_seed(0)).shape
+        torch.Size([4, 3])
+    """
+    around, across = torch.rand(2, n_points, dtype=torch.float64, generator=generator)
+    angle, height = 2 * math.pi * around, 2 * across - 1
+    radius = 1 + 0.5 * height * (turns * angle / 2).cos()
+    return torch.stack([radius * angle.cos(), radius * angle.sin(), 0.5 * height * (turns * angle / 2).sin()], 1)
+
+
+def helix(n_points: int, *, generator: torch.Generator) -> Tensor:
+    """(n_points, 3) float64: a coil around a ring, of dimension 1.
+
+    Example:
+        >>> helix(4, generator=torch.Generator().manual_seed(0)).shape
+        torch.Size([4, 3])
+    """
+    angle = 2 * math.pi * torch.rand(n_points, dtype=torch.float64, generator=generator)
+    radius = 2 + (8 * angle).cos()
+    return torch.stack([radius * angle.cos(), radius * angle.sin(), (8 * angle).sin()], 1)
+
+
+def waves(n_points: int, dimension: int, *, generator: torch.Generator) -> Tensor:
+    """(n_points, 2 dimension) float64: a cube bent without being stretched much: each coordinate x as x cos x, x sin x.
+
+    Example:
+        >>> waves(4, 3, generator=torch.Generator().manual_seed(0)).shape
+        torch.Size([4, 6])
+    """
+    angle = 2 * math.pi * cube(n_points, dimension, generator=generator)
+    return torch.cat([angle * angle.cos(), angle * angle.sin()], 1)
+
+
+@dataclass(frozen=True)
+class Known:
+    """A manifold of a known dimension.
+
+    Attributes:
+        draw: (number of points, generator) to (n_points, n_features) float64.
+        dimension: its intrinsic dimension.
+        n_features: how many features it is shown in.
+    """
+
+    draw: Callable[[int, torch.Generator], Tensor]
+    dimension: int
+    n_features: int
+
+
+BENCHMARK: Mapping[str, Known] = {
+    "sphere 10 in 11": Known(lambda n, drawing: sphere(n, 10, generator=drawing), 10, 11),
+    "affine 3 in 5": Known(lambda n, drawing: affine(n, 3, 5, generator=drawing), 3, 5),
+    "bent cube 4 in 8": Known(lambda n, drawing: waves(n, 4, generator=drawing), 4, 8),
+    "helix 1 in 3": Known(lambda n, drawing: helix(n, generator=drawing), 1, 3),
+    "swiss roll 2 in 3": Known(lambda n, drawing: swiss_roll(n, generator=drawing), 2, 3),
+    "bent cube 12 in 24": Known(lambda n, drawing: waves(n, 12, generator=drawing), 12, 24),
+    "cube 10 in 11": Known(lambda n, drawing: cube(n, 10, n_features=11, generator=drawing), 10, 11),
+    "cube 17 in 18": Known(lambda n, drawing: cube(n, 17, n_features=18, generator=drawing), 17, 18),
+    "cube 24 in 25": Known(lambda n, drawing: cube(n, 24, n_features=25, generator=drawing), 24, 25),
+    "cube 70 in 71": Known(lambda n, drawing: cube(n, 70, n_features=71, generator=drawing), 70, 71),
+    "Moebius band 2 in 3": Known(lambda n, drawing: moebius_band(n, turns=10, generator=drawing), 2, 3),
+    "Gaussian 20 in 20": Known(lambda n, drawing: gaussian(n, torch.ones(20), generator=drawing), 20, 20),
+}
+"""Manifolds after the benchmark of scikit-dimension (Hein and Audibert 2005; Campadelli et al. 2015), drawn anew."""
