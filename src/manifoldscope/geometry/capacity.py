@@ -34,6 +34,9 @@ _AT_ONCE = 1 << 22
 _NO_CENTRE = 1e-9
 """A centre nearer than this share of the extent of the data to their mean has no direction."""
 
+_SAME = 1e-13
+"""Points of a manifold that differ by less than this share of the largest number in the data differ by rounding."""
+
 
 @dataclass(frozen=True, eq=False)
 class ManifoldCapacity:
@@ -297,6 +300,7 @@ def _joint(
 
 def _capacity(points: Sequence[Tensor], *, directions: int, margin: float, common: bool, seed: int) -> ManifoldCapacity:
     matrices = [on_float64_device(each).to(torch.float64) for each in points]
+    rounding = _SAME * max(float(each.abs().max()) for each in matrices) * matrices[0].shape[1] ** 0.5
     mean = torch.cat(matrices).mean(0)
     matrices = [each - mean for each in matrices]
     centres = torch.stack([each.mean(0) for each in matrices])
@@ -315,7 +319,7 @@ def _capacity(points: Sequence[Tensor], *, directions: int, margin: float, commo
         if norm <= _NO_CENTRE * extent:
             notes[place] = "its centre is the mean of all points (less what the centres have in common): no direction"
             continue
-        coordinates[place] = _coordinates((left - centre) / norm)
+        coordinates[place] = _coordinates((left - centre) / norm, rounding / norm)
         if coordinates[place].shape[1] == 1:
             notes[place] = "all points are the same: a point, without radius and dimension"
     for group in _groups(coordinates, directions):
@@ -380,10 +384,13 @@ def _mean_cosine(products: Tensor, extent: float) -> float:
     return float((cosines.abs().sum() - n) / (n * (n - 1)))
 
 
-def _coordinates(points: Tensor) -> Tensor:
-    """(n_points, 1 + d): a 1 and the d principal coordinates, the largest first; the same in any order and axes."""
+def _coordinates(points: Tensor, rounding: float) -> Tensor:
+    """(n_points, 1 + d): a 1 and the d principal coordinates, the largest first; the same in any order and axes.
+
+    A direction in which no point is farther out than `rounding` is not one.
+    """
     values, axes = torch.linalg.eigh(points @ points.T)
-    spanned = values > max(float(values[-1]), 1e-30) * len(points) * torch.finfo(torch.float64).eps
+    spanned = values > len(points) * max(float(values[-1]) * torch.finfo(torch.float64).eps, rounding**2)
     own = (axes * values.clamp(min=0).sqrt())[:, spanned].flip(1)
     own = own * torch.where((own**3).sum(0) < 0, -1.0, 1.0)  # which way an axis points is not left to the decomposition
     return torch.cat([torch.ones(len(points), 1, dtype=torch.float64, device=points.device), own], 1)
@@ -434,8 +441,7 @@ def support(points: Tensor, directions: Tensor, margin: float = 0.0) -> Tensor:
     """For each direction t the multipliers z >= 0 of the points S for which v = t + S^T z is nearest to t.
 
     v is the nearest vector to t with S v >= margin. Its multipliers minimise z K z / 2 - b z with K = S S^T and
-    b = margin - S t, over z >= 0. All problems of a manifold have one K, so that a step of the alternating direction
-    method of multipliers is one matrix product for all of them; the few that have not converged are solved one by one.
+    b = margin - S t, over z >= 0. The few problems that have not converged together are solved one by one.
 
     Args:
         points: (n_manifolds, n_points, n_features), the first feature 1.
@@ -445,35 +451,14 @@ def support(points: Tensor, directions: Tensor, margin: float = 0.0) -> Tensor:
     Returns:
         (n_manifolds, n_points, n_directions) float64.
 
-    References:
-        Boyd, Parikh, Chu, Peleato and Eckstein, "Distributed optimization and statistical learning via the alternating
-        direction method of multipliers" (2011), sections 3.1, 3.4.3 and 5.2.
-
     Example:
         >>> points = torch.tensor([[[1.0, 0.5], [1.0, -0.5]]]).double()
         >>> t = torch.tensor([[[0.0], [3.0]]]).double()
         >>> (t[0] + points[0].T @ support(points, t)[0]).flatten().round(decimals=6).tolist()
         [1.2, 2.4]
     """
-    products = points @ points.mT
-    wanted = margin - points @ directions
-    values, axes = torch.linalg.eigh(products)
-    weight = _weight(values)[:, None, None]
-    inverse: Tensor = (axes / (values[:, None, :] + weight)) @ axes.mT
-    constant, feedback = inverse @ wanted, weight * inverse
-    multipliers, scaled = torch.zeros_like(wanted), torch.zeros_like(wanted)
-    scale = wanted.abs().amax(1).clamp(min=1e-300)
-    for step in range(1, _STEPS + 1):
-        free = constant + feedback @ (multipliers - scaled)
-        free = _RELAXATION * free + (1 - _RELAXATION) * multipliers
-        multipliers = (free + scaled).clamp(min=0)
-        scaled = scaled + free - multipliers
-        if step % _LOOK == 0:
-            gradient = products @ multipliers - wanted
-            weighed = multipliers * products.diagonal(dim1=1, dim2=2)[..., None]
-            missed = torch.minimum(weighed, gradient).abs().amax(1) / scale
-            if bool((missed <= _EXACT).all()):
-                break
+    projections = points @ directions
+    multipliers, missed = alternate(points, margin - projections, steps=_STEPS)
     for place, direction in (missed > _EXACT).nonzero().tolist():
         target = -directions[place, :, direction].clone()
         target[0] += margin  # the first feature is 1, so that S target = margin - S t
@@ -482,8 +467,63 @@ def support(points: Tensor, directions: Tensor, margin: float = 0.0) -> Tensor:
     return multipliers
 
 
+def alternate(points: Tensor, wanted: Tensor, *, steps: int, signs: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+    """Minimise w K w / 2 - b w with K = S S^T over w of the given signs, for many b with few S.
+
+    By the alternating direction method of multipliers: all problems with one S share the inverse of K plus a constant,
+    so that a step is two matrix products for all of them. It ends when every problem is solved, or after `steps`.
+
+    Args:
+        points: (..., n, d) S.
+        wanted: (..., n, n_problems) b.
+        steps: at most.
+        signs: (..., n, n_problems) of +1 and -1, or one for all.
+
+    Returns:
+        w of the shape of `wanted`; and (..., n_problems) the largest violation of the optimality conditions, as a share
+        of the largest |b|.
+
+    References:
+        Boyd, Parikh, Chu, Peleato and Eckstein, "Distributed optimization and statistical learning via the alternating
+        direction method of multipliers" (2011), sections 3.1, 3.4.3 and 5.2.
+
+    Example:
+        >>> solved, missed = alternate(torch.eye(2).double(), torch.tensor([[3.0], [-1.0]]).double(), steps=100)
+        >>> solved.flatten().round(decimals=5).abs().tolist(), float(missed) < 1e-6
+        ([3.0, 0.0], True)
+    """
+    narrow = points.shape[-1] < points.shape[-2]
+    gram = points.mT @ points if narrow else points @ points.mT
+    values, axes = torch.linalg.eigh(gram)
+    weight = _weight(values)[..., None, None]
+    inverse: Tensor = (axes / (values[..., None, :] + weight)) @ axes.mT
+    left = points @ inverse if narrow else inverse
+
+    def smoothed(vectors: Tensor) -> Tensor:
+        """weight (K + weight)^-1 times some vectors, through the smaller of the two sides."""
+        return vectors - left @ (points.mT @ vectors) if narrow else weight * (left @ vectors)
+
+    constant = smoothed(wanted) / weight
+    solved, scaled = torch.zeros_like(wanted), torch.zeros_like(wanted)
+    scale = wanted.abs().amax(-2).clamp(min=1e-300)
+    diagonal = points.square().sum(-1, keepdim=True)
+    missed = torch.full_like(scale, torch.inf)
+    for step in range(1, steps + 1):
+        free = constant + smoothed(solved - scaled)
+        free = _RELAXATION * free + (1 - _RELAXATION) * solved
+        solved = signs * (signs * (free + scaled)).clamp(min=0)
+        scaled = scaled + free - solved
+        if step % _LOOK == 0 or step == steps:
+            gradient = signs * (points @ (points.mT @ solved) - wanted)
+            missed = torch.minimum(signs * solved * diagonal, gradient).abs().amax(-2) / scale
+            if bool((missed <= _EXACT).all()):
+                break
+    return solved, missed
+
+
 def _weight(values: Tensor) -> Tensor:
-    """(n_manifolds,): the penalty of the method; half the geometric mean of the largest and the median eigenvalue."""
-    median = values.clamp(min=1e-9 * float(values.max())).median(1).values
-    weight: Tensor = 0.5 * (values[:, -1] * median).sqrt()
+    """(...): the penalty of the method; half the geometric mean of the largest and the median eigenvalue above 0."""
+    largest = values[..., -1:].clamp(min=1e-300)
+    median = torch.where(values > 1e-9 * largest, values, torch.nan).nanmedian(-1).values
+    weight: Tensor = 0.5 * (largest[..., 0] * median.nan_to_num(1.0)).sqrt()
     return weight

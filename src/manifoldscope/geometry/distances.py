@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,16 +10,25 @@ from torch import Tensor
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.manifold import Points, as_points
-from manifoldscope.geometry.moments import on_float64_device, require_two
+from manifoldscope.geometry.moments import on_float64_device, require_two, squared
 
-_BLOCK_ROWS = 768
-"""Points on each side of a block of distances."""
+_BLOCK_ROWS = 1280
+"""Points on each side of a block of distances; 64 times the usual 20 neighbours, where selecting them turns cheap."""
 
 _HELD = 1 << 26
-"""Numbers of a cloud up to which it is held in float64 whole (512 MiB), and not made anew for each block."""
+"""Numbers that are held in float64 at once (512 MiB): a cloud of no more is held whole, a larger one in blocks."""
 
 _DOUBTFUL = 1e-8
-"""Share of the squared norms below which a squared distance taken from products has lost more than seven digits."""
+"""Share of the squared norms below which a squared distance taken from products may have lost seven digits."""
+
+_UNDERFLOW = 1e-290
+"""Squared distances below this are near the end of float64, and lose digits."""
+
+_PAIRS = 1 << 20
+"""Numbers of a batch of differences (8 MiB)."""
+
+_MANY = 1 / 16
+"""Share of the pairs of two blocks from which on the differences of all are sooner taken than those of some."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,16 +67,17 @@ class Neighbours:
     def of(cls, points: Points, *, k: int) -> Neighbours:
         """The k nearest neighbours of each distinct point (all others, where there are fewer), by exhaustive search.
 
-        Squared distances are taken from products in float64, each block of the symmetric matrix once; only a few blocks
-        are held. Where that loses digits, because two points are much nearer to one another than to the mean of all,
-        they are taken again from differences. Equal points are merged first: their distance of 0 has no logarithm.
+        Squared distances are taken from products in float64 of points seen from their mean, each block of the symmetric
+        matrix once; only a few blocks are held. Where that loses digits, because two points are much nearer to one
+        another than to the mean of all, they are taken again from differences, for every point that rounding could
+        have hidden. Equal points are merged first: their distance of 0 has no logarithm.
 
         Args:
             points: (n_points, n_features), at least two points.
             k: how many neighbours, at least 1.
 
         Raises:
-            GeometryError: fewer than two points, NaN or infinity, or k below 1.
+            GeometryError: fewer than two points, NaN or infinity, k below 1, or distances whose squares leave float64.
 
         Example:
             >>> found = Neighbours.of(torch.tensor([[0.0], [1.0], [3.0], [1.0]]), k=1)
@@ -78,63 +89,118 @@ class Neighbours:
         if k < 1:
             raise GeometryError(f"k = {k} neighbours; expected at least 1")
         kept = torch.arange(len(matrix), device=matrix.device)
-        distances, places = _nearest(matrix, k)
-        if bool((distances == 0).any()):
-            kept = _distinct(matrix)
-            distances, places = _nearest(matrix[kept], k)
-        return cls(distances, places, kept, len(matrix) - len(kept), matrix.shape[1])
+        cloud = _Centred(matrix)
+        squares, places = _from_products(cloud, k)
+        doubtful = _doubtful(cloud, squares, places)
+        if len(doubtful) and len(kept := _distinct(matrix, doubtful)) < len(matrix):
+            cloud = _Centred(matrix[kept])
+            squares, places = _from_products(cloud, k)
+            doubtful = _doubtful(cloud, squares, places)
+        if len(doubtful):
+            _from_differences(cloud, squares, places, doubtful)
+        if bool((squares < _UNDERFLOW).any()):
+            raise GeometryError(
+                f"points differ by {float(squares.min()) ** 0.5:.1g}, whose square underflows; multiply all by a constant"
+            )
+        return cls(squares.sqrt(), places, kept, len(matrix) - len(kept), matrix.shape[1])
 
 
-def _distinct(matrix: Tensor) -> Tensor:
-    """The rows that equal no earlier one, ascending."""
-    _, group = torch.unique(matrix + 0.0, dim=0, return_inverse=True)  # + 0.0: minus zero is zero
-    rows = torch.arange(len(matrix), device=matrix.device)
-    first = torch.full((int(group.max()) + 1,), len(matrix), device=matrix.device)
-    return first.scatter_reduce(0, group, rows, "amin").sort().values
+class _Centred:
+    """A cloud seen from its mean in float64: held whole, or made anew block by block where it is large."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        self.matrix = matrix
+        self.step = max(1, min(_BLOCK_ROWS, _HELD // matrix.shape[1]))
+        self._mean = torch.stack([rows.to(torch.float64).sum(0) for rows in matrix.split(self.step)]).sum(0)
+        self._mean /= len(matrix)
+        self._whole = self._made(matrix) if matrix.numel() <= _HELD else None
+        self.norms = torch.cat([torch.linalg.vector_norm(self.rows(rows), dim=1) for rows in self.blocks()]).square()
+        if not torch.isfinite(self.norms).all():
+            raise GeometryError(
+                "the points are so far apart that squared distances overflow; divide them by a constant"
+            )
+
+    def blocks(self, first: int = 0) -> Iterator[slice]:
+        """Slices of the rows from `first` on."""
+        for start in range(first, len(self.matrix), self.step):
+            yield slice(start, min(start + self.step, len(self.matrix)))
+
+    def rows(self, at: slice | Tensor) -> Tensor:
+        """Some of the points."""
+        return self._whole[at] if self._whole is not None else self._made(self.matrix[at])
+
+    def _made(self, rows: Tensor) -> Tensor:
+        return rows.to(torch.float64, copy=True).sub_(self._mean)
 
 
-def _nearest(matrix: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """(n, k) distances and places of the nearest other rows, ascending."""
-    n_points = len(matrix)
+def _from_products(cloud: _Centred, k: int) -> tuple[Tensor, Tensor]:
+    """(n, k) squared distances and places of the nearest other points, ascending; near 0 up to rounding."""
+    n_points, norms = len(cloud.matrix), cloud.norms
     k = min(k, n_points - 1)
-    sums = [rows.to(torch.float64).sum(0) for rows in torch.split(matrix, _BLOCK_ROWS)]
-    mean = torch.stack(sums).sum(0) / n_points
-    squares = torch.full((n_points, k), torch.inf, dtype=torch.float64, device=matrix.device)
-    places = torch.zeros(n_points, k, dtype=torch.int64, device=matrix.device)
-    starts = range(0, n_points, _BLOCK_ROWS)
-    if matrix.numel() <= _HELD:
-        matrix, mean = matrix.to(torch.float64) - mean, mean.new_zeros(())
-    norms = torch.cat([_from(matrix, mean, start).square().sum(1) for start in starts])
-    for start in starts:
-        own = _from(matrix, mean, start)
-        rows = slice(start, start + len(own))
-        for other in range(start, n_points, _BLOCK_ROWS):
-            theirs = own if other == start else _from(matrix, mean, other)
-            columns = slice(other, other + len(theirs))
-            block = (norms[rows, None] + norms[columns]).addmm_(own, theirs.T, alpha=-2).clamp_(min=0)
-            if other == start:
-                block.fill_diagonal_(torch.inf)
+    squares = torch.full((n_points, k), torch.inf, dtype=torch.float64, device=norms.device)
+    places = torch.zeros(n_points, k, dtype=torch.int64, device=norms.device)
+    for rows in cloud.blocks():
+        own = cloud.rows(rows)
+        within = squared(own).mul_(-2).add_(norms[rows, None]).add_(norms[rows]).clamp_(min=0).fill_diagonal_(torch.inf)
+        _keep(squares, places, rows, within, rows.start)
+        for columns in cloud.blocks(rows.stop):
+            across = (norms[rows, None] + norms[columns]).addmm_(own, cloud.rows(columns).T, alpha=-2).clamp_(min=0)
+            _keep(squares, places, rows, across, columns.start)
+            _keep(squares, places, columns, across.T, rows.start)
+    return squares, places
+
+
+def _doubtful(cloud: _Centred, squares: Tensor, places: Tensor) -> Tensor:
+    """The points with a neighbour so near that products do not tell how near."""
+    reach = cloud.norms[:, None] + cloud.norms[places]
+    return (squares <= _DOUBTFUL * reach).any(1).nonzero().flatten()
+
+
+def _distinct(matrix: Tensor, doubtful: Tensor) -> Tensor:
+    """The rows that equal no earlier one, ascending; only the doubtful ones can."""
+    _, group = torch.unique(matrix[doubtful] + 0.0, dim=0, return_inverse=True)  # + 0.0: minus zero is zero
+    first = torch.full((len(doubtful),), len(matrix), device=matrix.device)
+    first = first.scatter_reduce(0, group, doubtful, "amin")
+    distinct = torch.ones(len(matrix), dtype=torch.bool, device=matrix.device)
+    distinct[doubtful] = first[group] == doubtful
+    return distinct.nonzero().flatten()
+
+
+def _from_differences(cloud: _Centred, squares: Tensor, places: Tensor, doubtful: Tensor) -> None:
+    """Take the squared distances of the doubtful points again, to all that may be among the nearest."""
+    # of n_i + n_j - 2 x_i.x_j, as a share of n_i + n_j: n_features products, and the subtraction of the mean
+    error = (cloud.matrix.shape[1] + 8) * torch.finfo(torch.float64).eps
+    norms = cloud.norms
+    for some in doubtful.split(cloud.step):
+        own = cloud.rows(some)
+        farthest = (squares[some] + error * (norms[some, None] + norms[places[some]])).amax(1, keepdim=True)
+        squares[some] = torch.inf
+        for columns in cloud.blocks():
+            reach = norms[some, None] + norms[columns]
+            block = torch.addmm(reach, own, cloud.rows(columns).T, alpha=-2)
+            candidates = block - error * reach <= farthest
+            candidates &= some[:, None] != torch.arange(columns.start, columns.stop, device=some.device)
+            row, column = candidates.nonzero(as_tuple=True)
+            if len(row) < _MANY * block.numel():
+                block.fill_(torch.inf)
+                block[row, column] = _differences(cloud.matrix, some[row], column + columns.start)
             else:
-                _keep(squares, places, columns, block.T, start)
-            _keep(squares, places, rows, block, other)
-    doubtful = (squares <= _DOUBTFUL * (norms[:, None] + norms[places])).any(1).nonzero().flatten()
-    distances = squares.sqrt()
-    for some in torch.split(doubtful, _BLOCK_ROWS):
-        exact = torch.cdist(
-            matrix[some].to(torch.float64), matrix.to(torch.float64), compute_mode="donot_use_mm_for_euclid_dist"
-        )
-        exact[torch.arange(len(some)), some] = torch.inf
-        distances[some], places[some] = exact.topk(k, largest=False)
-    return distances, places
+                pair = (cloud.matrix[at].to(torch.float64) for at in (some, columns))
+                exact = torch.cdist(*pair, compute_mode="donot_use_mm_for_euclid_dist").square_()
+                block = exact.masked_fill_(~candidates, torch.inf)
+            _keep(squares, places, some, block, columns.start)
 
 
-def _from(matrix: Tensor, mean: Tensor, start: int) -> Tensor:
-    """A block of rows in float64, seen from the mean."""
-    rows = matrix[start : start + _BLOCK_ROWS].to(torch.float64)
-    return rows - mean if mean.ndim else rows  # a cloud that is held in float64 whole is seen from it already
+def _differences(matrix: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Squared distances of pairs of rows, exact up to the rounding of a sum of squares."""
+    found = [torch.zeros(0, dtype=torch.float64, device=matrix.device)]
+    size = max(1, _PAIRS // matrix.shape[1])
+    for i, j in zip(first.split(size), second.split(size), strict=True):
+        found.append(matrix[i].to(torch.float64).sub_(matrix[j]).square_().sum(1))
+    return torch.cat(found)
 
 
-def _keep(squares: Tensor, places: Tensor, rows: slice, block: Tensor, first: int) -> None:
+def _keep(squares: Tensor, places: Tensor, rows: slice | Tensor, block: Tensor, first: int) -> None:
     """Keep the nearest of those known and those of a block of squared distances, whose columns start at `first`."""
     near, at = block.topk(min(squares.shape[1], block.shape[1]), largest=False)
     both = torch.cat([squares[rows], near], 1)
