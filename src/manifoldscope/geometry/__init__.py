@@ -6,6 +6,7 @@ from manifoldscope.geometry.correlation import FeatureCorrelation, feature_corre
 from manifoldscope.geometry.dimension import PowerLaw, participation_ratio, pca_dimension, power_law
 from manifoldscope.geometry.displacement import Displacement, displacement, displacement_estimates
 from manifoldscope.geometry.distances import Neighbours
+from manifoldscope.geometry.effective import EffectiveGeometry, effective_geometry
 from manifoldscope.geometry.estimate import (
     INVARIANCES,
     MEASURES,
@@ -35,6 +36,7 @@ from manifoldscope.geometry.sampling import (
     shuffled_labels,
     subsampled,
 )
+from manifoldscope.geometry.separability import SimulatedCapacity, simulated_capacity
 from manifoldscope.geometry.separation import nearest_classes
 from manifoldscope.geometry.spectrum import Spectrum, spectra, standardise
 
@@ -49,6 +51,7 @@ __all__ = [
     "Covariance",
     "Curve",
     "Displacement",
+    "EffectiveGeometry",
     "Estimate",
     "FeatureCorrelation",
     "Gram",
@@ -62,6 +65,7 @@ __all__ = [
     "Reads",
     "Reliability",
     "Scaling",
+    "SimulatedCapacity",
     "Spectrum",
     "as_points",
     "ball_capacity",
@@ -69,6 +73,7 @@ __all__ = [
     "curve",
     "displacement",
     "displacement_estimates",
+    "effective_geometry",
     "equal_sizes",
     "expected_decay_exponent",
     "extrapolate",
@@ -84,6 +89,7 @@ __all__ = [
     "power_law",
     "reliability",
     "shuffled_labels",
+    "simulated_capacity",
     "spectra",
     "standardise",
     "subsampled",

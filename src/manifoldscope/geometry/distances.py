@@ -99,9 +99,8 @@ class Neighbours:
         if len(doubtful):
             _from_differences(cloud, squares, places, doubtful)
         if bool((squares < _UNDERFLOW).any()):
-            raise GeometryError(
-                f"points differ by {float(squares.min()) ** 0.5:.1g}, whose square underflows; multiply all by a constant"
-            )
+            apart = float(squares.min()) ** 0.5
+            raise GeometryError(f"points are {apart:.1g} apart, whose square underflows; multiply all by a constant")
         return cls(squares.sqrt(), places, kept, len(matrix) - len(kept), matrix.shape[1])
 
 
@@ -111,7 +110,7 @@ class _Centred:
     def __init__(self, matrix: Tensor) -> None:
         self.matrix = matrix
         self.step = max(1, min(_BLOCK_ROWS, _HELD // matrix.shape[1]))
-        self._mean = torch.stack([rows.to(torch.float64).sum(0) for rows in matrix.split(self.step)]).sum(0)
+        self._mean = torch.stack([rows.to(torch.float64).sum(0) for rows in torch.split(matrix, self.step)]).sum(0)
         self._mean /= len(matrix)
         self._whole = self._made(matrix) if matrix.numel() <= _HELD else None
         self.norms = torch.cat([torch.linalg.vector_norm(self.rows(rows), dim=1) for rows in self.blocks()]).square()
@@ -171,7 +170,7 @@ def _from_differences(cloud: _Centred, squares: Tensor, places: Tensor, doubtful
     # of n_i + n_j - 2 x_i.x_j, as a share of n_i + n_j: n_features products, and the subtraction of the mean
     error = (cloud.matrix.shape[1] + 8) * torch.finfo(torch.float64).eps
     norms = cloud.norms
-    for some in doubtful.split(cloud.step):
+    for some in torch.split(doubtful, cloud.step):
         own = cloud.rows(some)
         farthest = (squares[some] + error * (norms[some, None] + norms[places[some]])).amax(1, keepdim=True)
         squares[some] = torch.inf
@@ -185,8 +184,8 @@ def _from_differences(cloud: _Centred, squares: Tensor, places: Tensor, doubtful
                 block.fill_(torch.inf)
                 block[row, column] = _differences(cloud.matrix, some[row], column + columns.start)
             else:
-                pair = (cloud.matrix[at].to(torch.float64) for at in (some, columns))
-                exact = torch.cdist(*pair, compute_mode="donot_use_mm_for_euclid_dist").square_()
+                first, second = cloud.matrix[some].to(torch.float64), cloud.matrix[columns].to(torch.float64)
+                exact = torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist").square_()
                 block = exact.masked_fill_(~candidates, torch.inf)
             _keep(squares, places, some, block, columns.start)
 
@@ -195,7 +194,7 @@ def _differences(matrix: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """Squared distances of pairs of rows, exact up to the rounding of a sum of squares."""
     found = [torch.zeros(0, dtype=torch.float64, device=matrix.device)]
     size = max(1, _PAIRS // matrix.shape[1])
-    for i, j in zip(first.split(size), second.split(size), strict=True):
+    for i, j in zip(torch.split(first, size), torch.split(second, size), strict=True):
         found.append(matrix[i].to(torch.float64).sub_(matrix[j]).square_().sum(1))
     return torch.cat(found)
 

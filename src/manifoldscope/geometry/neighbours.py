@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from scipy.optimize import brentq
+from torch import Tensor
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.cloud import Cloud
@@ -15,6 +16,9 @@ from manifoldscope.geometry.distances import Neighbours
 from manifoldscope.geometry.estimate import INVARIANCES, MEASURES, Estimate
 from manifoldscope.geometry.manifold import ClassManifold, Points
 from manifoldscope.geometry.spectrum import spectra
+
+_TIE = 1e-12
+"""Distances whose logarithms differ by less are the same up to rounding."""
 
 
 @MEASURES.register("two_nn", reads="cloud", invariant_to=INVARIANCES)
@@ -52,7 +56,7 @@ def two_nn(cloud: Cloud, *, method: Literal["fit", "mle"] = "fit", discard: floa
     found = cloud.neighbours(2)
     if found.n_points < 3:
         return _too_few(cloud, found, parameters, needed=3)
-    logs = (found.distances[:, 1] / found.distances[:, 0]).log().sort().values
+    logs = _log_ratios(found.distances[:, 1], found.distances[:, 0]).sort().values
     n = len(logs)
     total = float(logs.sum())
     if total == 0:
@@ -99,7 +103,7 @@ def mle(cloud: Cloud, *, n_neighbours: int = 20) -> Estimate:
     found = cloud.neighbours(n_neighbours)
     if found.n_points < 3:
         return _too_few(cloud, found, parameters, needed=3)
-    inverse = float((found.distances[:, -1:] / found.distances[:, :-1]).log().mean())
+    inverse = float(_log_ratios(found.distances[:, -1:], found.distances[:, :-1]).mean())
     if inverse == 0:
         return _no_value(cloud, parameters, "every point has all its nearest neighbours at one distance")
     estimate = _estimate(cloud, found, 1 / inverse, parameters)
@@ -136,7 +140,7 @@ def gride(cloud: Cloud, *, n1: int = 2) -> Estimate:
     found = cloud.neighbours(2 * n1)
     if found.k < 2 * n1:
         return _too_few(cloud, found, parameters, needed=2 * n1 + 1)
-    logs = (found.distances[:, 2 * n1 - 1] / found.distances[:, n1 - 1]).log()
+    logs = _log_ratios(found.distances[:, 2 * n1 - 1], found.distances[:, n1 - 1])
     total, n = float(logs.sum()), len(logs)
     if total == 0:
         return _no_value(cloud, parameters, f"every point has its neighbours {n1} and {2 * n1} at one distance")
@@ -240,6 +244,12 @@ def _estimate(
         parameters=parameters,
         note=f"{found.n_duplicates} points equal another one and count once" if found.n_duplicates else "",
     )
+
+
+def _log_ratios(farther: Tensor, nearer: Tensor) -> Tensor:
+    """Logarithms of ratios of distances; 0 where they differ by rounding."""
+    logs = (farther / nearer).log()
+    return torch.where(logs > _TIE, logs, 0.0)
 
 
 def _too_few(cloud: Cloud, found: Neighbours, parameters: Mapping[str, Any], *, needed: int) -> Estimate:

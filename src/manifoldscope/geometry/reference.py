@@ -179,6 +179,117 @@ def waves(n_points: int, dimension: int, *, generator: torch.Generator) -> Tenso
     return torch.cat([angle * angle.cos(), angle * angle.sin()], 1)
 
 
+def cube_surface(n_points: int, dimension: int, *, generator: torch.Generator) -> Tensor:
+    """(n_points, dimension + 1) float64: uniform on the faces of the unit cube of dimension + 1 dimensions.
+
+    Example:
+        >>> points = cube_surface(4, 2, generator=torch.Generator().manual_seed(0))
+        >>> ((points == 0) | (points == 1)).sum(1).tolist()
+        [1, 1, 1, 1]
+    """
+    points = cube(n_points, dimension + 1, generator=generator)
+    face = torch.randint(2 * (dimension + 1), (n_points,), generator=generator)
+    points[torch.arange(n_points), face // 2] = (face % 2).to(torch.float64)
+    return points
+
+
+def s_curve(n_points: int, *, generator: torch.Generator) -> Tensor:
+    """(n_points, 3) float64: a strip of width 2 bent into an S of two three-quarter circles; dimension 2.
+
+    Example:
+        >>> s_curve(5, generator=torch.Generator().manual_seed(0)).shape
+        torch.Size([5, 3])
+    """
+    along, across = cube(n_points, 2, generator=generator).unbind(1)
+    angle = 3 * math.pi * (along - 0.5)
+    return torch.stack([angle.sin(), 2 * across, angle.sign() * (angle.cos() - 1)], 1)
+
+
+def helicoid(n_points: int, *, turns: float = 5, generator: torch.Generator) -> Tensor:
+    """(n_points, 3) float64: a winding stair, as wide as it has turned at its end; dimension 2.
+
+    Turns are pi apart and 10 pi wide, so that a neighbourhood that is not small reaches the next one.
+
+    Example:
+        >>> float(helicoid(100, generator=torch.Generator().manual_seed(0))[:, 2].max()) < 5 * math.pi
+        True
+    """
+    out, up = (2 * math.pi * turns * cube(n_points, 2, generator=generator)).unbind(1)
+    return torch.stack([out * up.cos(), out * up.sin(), up / 2], 1)
+
+
+def spiral(n_points: int, *, n_features: int = 3, turns: float = 5, generator: torch.Generator) -> Tensor:
+    """(n_points, n_features) float64: a wire wound to a spring of radius 100, turns 2 pi apart; dimension 1.
+
+    Features beyond three are 0.
+
+    Example:
+        >>> spiral(2, generator=torch.Generator().manual_seed(0))[:, :2].norm(dim=1).round(decimals=6).tolist()
+        [100.0, 100.0]
+    """
+    angle = 2 * math.pi * turns * cube(n_points, 1, generator=generator)[:, 0]
+    points = torch.zeros(n_points, n_features, dtype=torch.float64)
+    points[:, 0], points[:, 1], points[:, 2] = 100 * angle.cos(), 100 * angle.sin(), angle
+    return points
+
+
+def concentrated(n_points: int, *, generator: torch.Generator) -> Tensor:
+    """(n_points, 6) float64: dimension 4, but so dense near its middle that it is easily taken for 3.
+
+    References:
+        Hein and Audibert, "Intrinsic dimensionality estimation of submanifolds in R^d" (2005), section 4.
+
+    Example:
+        >>> concentrated(5, generator=torch.Generator().manual_seed(0)).shape
+        torch.Size([5, 6])
+    """
+    a, b, c, d = cube(n_points, 4, generator=generator).unbind(1)
+    angle = 2 * math.pi * a
+    return torch.stack(
+        [
+            b**2 * angle.cos(),
+            b**2 * angle.sin(),
+            b + c + (b - d) ** 2,
+            b - 2 * c + (a - d) ** 2,
+            -b - 2 * c + (c - d) ** 2,
+            a**2 - b**2 + c**2 - d**2,
+        ],
+        1,
+    )
+
+
+def linked_circles(n_points: int, dimension: int, *, copies: int = 1, generator: torch.Generator) -> Tensor:
+    """(n_points, 2 dimension copies) float64: strongly curved; dimension `dimension`.
+
+    Each of the parameters, uniform in [0, 1], is the turn around a circle whose radius is the next one (after the last,
+    the first). Copies repeat the features and only scale the manifold.
+
+    References:
+        Hein and Audibert, "Intrinsic dimensionality estimation of submanifolds in R^d" (2005), section 4, for 12
+        dimensions and 72 features.
+
+    Example:
+        >>> linked_circles(5, 12, copies=3, generator=torch.Generator().manual_seed(0)).shape
+        torch.Size([5, 72])
+    """
+    turn = cube(n_points, dimension, generator=generator)
+    angle, radius = 2 * math.pi * turn, turn.roll(-1, 1)
+    return torch.cat([radius * angle.cos(), radius * angle.sin()], 1).repeat(1, copies)
+
+
+def noisy(points: Tensor, size: float, *, generator: torch.Generator) -> Tensor:
+    """The points with Gaussian noise of standard deviation `size` added to every feature.
+
+    At distances below about size sqrt(2 n_features), all n_features are dimensions.
+
+    Example:
+        >>> round(noisy(torch.zeros(10_000, 1), 0.5, generator=torch.Generator().manual_seed(0)).std().item(), 1)
+        0.5
+    """
+    drawn = torch.randn(points.shape, dtype=torch.float64, generator=generator)
+    return points + size * drawn.to(points)
+
+
 @dataclass(frozen=True)
 class Known:
     """A manifold of a known dimension.
@@ -207,5 +318,17 @@ BENCHMARK: Mapping[str, Known] = {
     "cube 70 in 71": Known(lambda n, drawing: cube(n, 70, n_features=71, generator=drawing), 70, 71),
     "Moebius band 2 in 3": Known(lambda n, drawing: moebius_band(n, turns=10, generator=drawing), 2, 3),
     "Gaussian 20 in 20": Known(lambda n, drawing: gaussian(n, torch.ones(20), generator=drawing), 20, 20),
+    "concentrated 4 in 6": Known(lambda n, drawing: concentrated(n, generator=drawing), 4, 6),
+    "linked circles 4 in 8": Known(lambda n, drawing: linked_circles(n, 4, generator=drawing), 4, 8),
+    "linked circles 6 in 36": Known(lambda n, drawing: linked_circles(n, 6, copies=3, generator=drawing), 6, 36),
+    "linked circles 12 in 72": Known(lambda n, drawing: linked_circles(n, 12, copies=3, generator=drawing), 12, 72),
+    "helicoid 2 in 3": Known(lambda n, drawing: helicoid(n, generator=drawing), 2, 3),
+    "S curve 2 in 3": Known(lambda n, drawing: s_curve(n, generator=drawing), 2, 3),
+    "spiral 1 in 13": Known(lambda n, drawing: spiral(n, n_features=13, generator=drawing), 1, 13),
+    "affine 20 in 20": Known(lambda n, drawing: affine(n, 20, 20, generator=drawing), 20, 20),
+    "cube surface 10 in 11": Known(lambda n, drawing: cube_surface(n, 10, generator=drawing), 10, 11),
+    "cube surface 17 in 18": Known(lambda n, drawing: cube_surface(n, 17, generator=drawing), 17, 18),
+    "cube surface 24 in 25": Known(lambda n, drawing: cube_surface(n, 24, generator=drawing), 24, 25),
+    "cube surface 70 in 71": Known(lambda n, drawing: cube_surface(n, 70, generator=drawing), 70, 71),
 }
 """Manifolds after the benchmark of scikit-dimension (Hein and Audibert 2005; Campadelli et al. 2015), drawn anew."""
