@@ -21,7 +21,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from manifoldscope.geometry import MEASURES, Estimate, Spectrum, measure
+from manifoldscope.geometry import (
+    MEASURES,
+    Estimate,
+    Spectrum,
+    ball_capacity,
+    capacity,
+    displacement,
+    effective_geometry,
+    extrapolate,
+    measure,
+    simulated_capacity,
+    subsampled,
+)
 from manifoldscope.geometry.reference import (
     cube,
     gaussian,
@@ -33,11 +45,13 @@ from manifoldscope.geometry.reference import (
 from manifoldscope.registry import Entry
 from manifoldscope.report.chart import COLOURS, FAINT, INK, MARKERS, Chart, styled
 from manifoldscope.seeds import generator
+from manifoldscope.vision.jacobian import jacobian_norms
 
 HERE = Path(__file__).parent
 IMAGES = HERE / "images" / "measures"
 SIZES = (20, 50, 100, 200, 500, 1000, 2000)
-DRAWS = 5
+SIZES_OF_CLASSES = (5, 10, 20, 40, 80)
+DRAWS = 3
 
 INTRODUCTION = (HERE / "measures.in.md").read_text(encoding="utf-8")
 
@@ -84,11 +98,11 @@ def _curved() -> list[Known]:
 
 
 def _balls(dimension: int, radius: float) -> Callable[[int, torch.Generator], list[Tensor]]:
-    """Twenty classes on spheres of this radius in random subspaces, at random centres of norm 1."""
+    """Eight classes on spheres of this radius in random subspaces, at random centres of norm 1."""
 
     def draw(n: int, drawing: torch.Generator) -> list[Tensor]:
         found = []
-        for _ in range(20):
+        for _ in range(8):
             centre = torch.randn(400, dtype=torch.float64, generator=drawing)
             axes = torch.randn(dimension, 400, dtype=torch.float64, generator=drawing) / 20
             found.append(centre / centre.norm() + radius * sphere(n, dimension - 1, generator=drawing) @ axes)
@@ -105,12 +119,19 @@ def known_of(entry: Entry) -> list[Known]:
         return _curved()
     truths = JOINT_TRUTHS.get(entry.name, (None, None))
     return [
-        Known("20 spheres of radius 0.5 in 3 dimensions", _balls(3, 0.5), truths[0]),
-        Known("20 spheres of radius 1 in 10 dimensions", _balls(10, 1.0), truths[1]),
+        Known("8 spheres, radius 0.5, 3 dimensions", _balls(3, 0.5), truths[0]),
+        Known("8 spheres, radius 1, 10 dimensions", _balls(10, 1.0), truths[1]),
     ]
 
 
-JOINT_TRUTHS: dict[str, tuple[float | None, float | None]] = {}
+SEEN = (7 / 8) ** 0.5  # the norm of eight unrelated centres of norm 1, from the mean of all points
+BALLS = (ball_capacity(0.5 / SEEN, 3), ball_capacity(1.0 / SEEN, 10))
+JOINT_TRUTHS = {"capacity": BALLS, "effective_capacity": BALLS, "centre_distance": (2**0.5, 2**0.5)}
+"""A sphere has the capacity of the ball that it bounds; centres of norm 1 that are unrelated lie sqrt(2) apart."""
+
+
+BEHIND = (capacity, effective_geometry, simulated_capacity, displacement, jacobian_norms, subsampled, extrapolate)
+"""Functions whose docstrings say what measures rest on."""
 
 
 def text() -> str:
@@ -119,11 +140,15 @@ def text() -> str:
     for entry in MEASURES:
         unchanged = ", ".join(entry.traits["invariant_to"])
         reads = {"spectrum": "spectrum", "cloud": "points", "clouds": "all classes"}[entry.traits["reads"]]
-        parts.append(f"| [`{entry.name}`](#{entry.name}) | {entry.summary} | {reads} | {unchanged} |")
+        summary = entry.summary.replace("|", "\\|")
+        parts.append(f"| [`{entry.name}`](#{entry.name}) | {summary} | {reads} | {unchanged} |")
     parts.append("")
     for entry in MEASURES:
         parts += [f"## {entry.name}", "", section(inspect.getdoc(entry.target) or ""), ""]
         parts += [f"![{entry.name} of samples of known populations](images/measures/{entry.name}.png)", ""]
+    parts += ["# What they rest on", ""]
+    for function in BEHIND:
+        parts += [f"## ms.{function.__name__}", "", section(inspect.getdoc(function) or ""), ""]
     return "\n".join(parts)
 
 
@@ -147,23 +172,24 @@ def section(docstring: str) -> str:
 def figure(entry: Entry) -> bytes:
     """The measure of samples of each known population, as the number of points grows, as PNG."""
     known = known_of(entry)
+    sizes = SIZES_OF_CLASSES if entry.traits["reads"] == "clouds" else SIZES
     chart = Chart(columns=len(known), width=2.6, height=2.2, left=0.7, right=0.2, top=0.5, across=0.6)
     for place, (panel, population) in enumerate(zip(chart.flat, known, strict=True)):
         values, ceilings = [], []
-        for size in SIZES:
+        for size in sizes:
             estimates = [one(entry, population, size, seed) for seed in range(DRAWS)]
             values.append([estimate.value for estimate in estimates])
             ceilings.append(estimates[0].ceiling)
         table = torch.tensor(values, dtype=torch.float64)
         colour = COLOURS[place]
-        panel.fill_between(SIZES, table.amin(1), table.amax(1), color=colour, alpha=0.2, linewidth=0)
-        panel.plot(SIZES, table.mean(1), MARKERS[place], linestyle="-", color=colour, markersize=4, label="samples")
+        panel.fill_between(sizes, table.amin(1), table.amax(1), color=colour, alpha=0.2, linewidth=0)
+        panel.plot(sizes, table.mean(1), MARKERS[place], linestyle="-", color=colour, markersize=4, label="samples")
         if population.truth is not None:
             panel.axhline(population.truth, color=INK, linestyle=(0, (6, 2)), linewidth=1, label="population")
         if all(ceiling is not None for ceiling in ceilings) and max(ceilings) < 20 * float(table.nanmean()):
-            panel.plot(SIZES, ceilings, color=FAINT, linestyle=(0, (2, 1.2)), linewidth=1, label="ceiling")
+            panel.plot(sizes, ceilings, color=FAINT, linestyle=(0, (2, 1.2)), linewidth=1, label="ceiling")
         panel.set_xscale("log")
-        panel.set_xticks([20, 100, 500, 2000], ["20", "100", "500", "2,000"])
+        panel.set_xticks(sizes[::2], [f"{size:,}" for size in sizes[::2]])
         panel.minorticks_off()
         panel.set_xlabel("points" if entry.traits["reads"] != "clouds" else "points of each class")
         panel.set_title(population.name)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import nnls
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linprog, nnls
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry import ball_capacity, capacity, effective_geometry, measure, simulated_capacity
 from manifoldscope.geometry.capacity import alternate
 from manifoldscope.geometry.reference import sphere
 from manifoldscope.geometry.separability import is_separable
+
+module = importlib.import_module("manifoldscope.geometry.effective")
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -72,6 +77,35 @@ def test_dense_balls_have_the_capacity_of_balls() -> None:
     assert found.radius == pytest.approx(1, rel=0.1)
 
 
+@pytest.mark.parametrize("n_features", [200, 12], ids=["wide", "more classes than features"])
+def test_utility_radius_and_dimension_make_up_the_capacity(n_features: int) -> None:
+    drawing = seeded(10)
+    centres = torch.randn(20, 1, n_features, generator=drawing)
+    found = effective_geometry(list(centres + 0.3 * torch.randn(20, 8, n_features, generator=drawing)), draws=60)
+    assert found.utility * (1 + found.radius**-2) / found.dimension == pytest.approx(found.capacity, rel=1e-6)
+    assert 0 < found.utility < 1
+
+
+def test_problems_that_do_not_converge_are_solved_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = effective_geometry(uncorrelated(), draws=20)
+    monkeypatch.setattr(module, "_STEPS", 1)
+    found = effective_geometry(uncorrelated(), draws=20)
+    assert found.missed == 0
+    assert found.capacity == pytest.approx(expected.capacity, rel=1e-6)
+    assert found.radius == pytest.approx(expected.radius, rel=1e-4)  # anchor points are less certain than their sum
+
+
+def test_labels_that_cannot_be_separated_leave_a_bound_that_says_so() -> None:
+    """The projection of t has no more dimensions than the points: then the value is of the layer's width."""
+    same = [torch.randn(9, 4, generator=seeded(11))] * 3
+    crowded = [torch.randn(30, 5, generator=seeded(place)) for place in range(12)]
+    for clouds, least in ((same, 3 / 4), (crowded, 12 / 5)):
+        whole = measure("effective_capacity", clouds).whole
+        assert whole.value == pytest.approx(least, abs=4 * whole.stderr)
+        assert f"within 10% of {least:.3g}, the least that {len(clouds)} classes can show" in whole.note
+    assert not measure("effective_capacity", uncorrelated()).whole.note
+
+
 def test_the_values_of_the_classes_are_parts_of_the_whole() -> None:
     found = effective_geometry(uncorrelated(), draws=100)
     assert float(1 / (1 / found.capacities).mean()) == pytest.approx(found.capacity, rel=1e-6)  # harmonic
@@ -106,11 +140,22 @@ def test_signed_problems_are_solved_as_nnls_solves_them(shape: tuple[int, int]) 
         assert torch.allclose(points.T @ solved[:, column], expected, atol=1e-3)  # what 2,000 steps leave unsolved
 
 
+@given(seed=st.integers(0, 10_000), n_points=st.integers(2, 60), n_features=st.integers(1, 30))
+@settings(max_examples=40, deadline=None)
+def test_separability_is_what_a_linear_program_says(seed: int, n_points: int, n_features: int) -> None:
+    signed = torch.randn(n_points, n_features, dtype=torch.float64, generator=seeded(seed)).numpy()
+    program = linprog(np.zeros(n_features), A_ub=-signed, b_ub=-np.ones(n_points), bounds=(None, None), method="highs")
+    assert is_separable(signed) == (program.status == 0)
+
+
 def test_separability_is_decided_exactly() -> None:
     circle = sphere(8, 1, generator=seeded(8)).numpy()
     assert not is_separable(np.concatenate([circle, -circle]))
-    shifted = circle + np.array([1.0 + 1e-6, 0.0])
-    assert is_separable(shifted)
+    assert not is_separable(np.concatenate([circle, np.zeros((1, 2))]))
+    # a margin of about a ten-thousandth to either side of none
+    for shift, expected in ((1 + 1e-4, True), (math.cos(math.pi / 1000) - 1e-4, False)):
+        around = np.linspace(0, 2 * math.pi, 1001)[:-1]
+        assert is_separable(np.stack([shift + np.cos(around), np.sin(around)], 1)) is expected
 
 
 def test_what_has_no_capacity_is_refused_or_has_a_reason() -> None:

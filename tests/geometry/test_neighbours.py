@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from manifoldscope.errors import GeometryError
-from manifoldscope.geometry import Cloud, gride_curve, measure
+from manifoldscope.geometry import Cloud, Spectrum, gride_curve, measure, neighbours
 from manifoldscope.geometry.reference import BENCHMARK, cube
 
 NAMES = ["two_nn", "mle", "gride", "local_pca"]
@@ -80,6 +80,7 @@ def test_gride_at_scale_one_is_the_maximum_likelihood_of_two_nn() -> None:
     expected = measure("two_nn", cloud, method="mle").value * n / (n - 1)
     assert measure("gride", cloud, n1=1).value == pytest.approx(expected, rel=1e-12)
     assert measure("gride", cloud, n1=1).stderr == pytest.approx(expected / n**0.5)
+    assert measure("two_nn", cloud, method="mle").stderr == pytest.approx(expected / n**0.5, rel=2 / n)
 
 
 def test_gride_maximises_its_likelihood() -> None:
@@ -135,6 +136,26 @@ def test_a_grid_has_ratios_of_one_and_says_so() -> None:
         assert math.isnan(estimate.value)
         assert "one distance" in estimate.note
     assert math.isfinite(measure("mle", grid).value)
+
+
+def test_a_few_ties_are_counted_and_noted() -> None:
+    grid = torch.cartesian_prod(torch.arange(3.0), torch.arange(3.0)) + 100
+    points = torch.cat([grid, torch.randn(60, 2, generator=seeded(7))])
+    assert "9 of 69 points have their two nearest neighbours at one distance" in measure("two_nn", points).note
+    assert not measure("two_nn", points[9:]).note
+
+
+def test_local_pca_differs_from_scikit_dimension_by_the_point_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Cloud(normal())
+    places = cloud.neighbours(30).places
+    without = [Spectrum.of(cloud.points[rows]).dimension(0.95) for rows in places]
+    # scikit-dimension 0.5.0: the mean of lPCA(ver="ratio", alphaRatio=0.95).fit_pw(points, n_neighbors=30)
+    assert sum(without) / 300 == pytest.approx(4.986666666666666)
+    rows = torch.cat([torch.arange(300)[:, None], places], 1)
+    expected = sum(Spectrum.of(cloud.points[some]).dimension(0.95) for some in rows) / 300
+    assert measure("local_pca", cloud).value == pytest.approx(expected)
+    monkeypatch.setattr(neighbours, "_AT_ONCE", 1)
+    assert measure("local_pca", cloud).value == pytest.approx(expected)
 
 
 def test_fewer_neighbours_than_asked_for_are_noted() -> None:

@@ -12,23 +12,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifoldscope.errors import GeometryError, StudyError
-from manifoldscope.geometry import MEASURES, ClassManifold, Cloud, Clouds, Estimate, JointEstimate, Spectrum, measure
-from manifoldscope.geometry.reference import gaussian, geometric_variances, power_law_variances, sphere
-from manifoldscope.geometry.sampling import (
+from manifoldscope.geometry import (
+    MEASURES,
+    ClassManifold,
+    Cloud,
+    Clouds,
+    Estimate,
+    JointEstimate,
     Null,
-    _spectrum_of_sample,
-    _triangular,
+    Spectrum,
     curve,
     equal_sizes,
     expected_decay_exponent,
     extrapolate,
     gaussian_null,
     halves,
+    measure,
     measure_at,
     reliability,
     shuffled_labels,
     subsampled,
 )
+from manifoldscope.geometry.extrapolation import _spectrum_of_sample
+from manifoldscope.geometry.nulls import _triangular
+from manifoldscope.geometry.reference import gaussian, geometric_variances, power_law_variances, sphere
 from manifoldscope.registry import Entry
 
 

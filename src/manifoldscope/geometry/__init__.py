@@ -16,26 +16,13 @@ from manifoldscope.geometry.estimate import (
     Reads,
     measure,
 )
+from manifoldscope.geometry.extrapolation import expected_decay_exponent, extrapolate
 from manifoldscope.geometry.manifold import ClassManifold, Points, as_points
 from manifoldscope.geometry.moments import Covariance, Gram, Scaling
 from manifoldscope.geometry.neighbours import gride_curve
-from manifoldscope.geometry.sampling import (
-    UNSTABLE,
-    Curve,
-    JointNull,
-    Null,
-    Reliability,
-    curve,
-    equal_sizes,
-    expected_decay_exponent,
-    extrapolate,
-    gaussian_null,
-    halves,
-    measure_at,
-    reliability,
-    shuffled_labels,
-    subsampled,
-)
+from manifoldscope.geometry.nulls import JointNull, Null, gaussian_null, shuffled_labels
+from manifoldscope.geometry.reliability import Reliability, reliability
+from manifoldscope.geometry.sampling import UNSTABLE, Curve, curve, equal_sizes, halves, measure_at, subsampled
 from manifoldscope.geometry.separability import SimulatedCapacity, simulated_capacity
 from manifoldscope.geometry.separation import nearest_classes
 from manifoldscope.geometry.spectrum import Spectrum, spectra, standardise

@@ -18,7 +18,7 @@ _BLOCK_ROWS = 1280
 _HELD = 1 << 26
 """Numbers that are held in float64 at once (512 MiB): a cloud of no more is held whole, a larger one in blocks."""
 
-_DOUBTFUL = 1e-8
+_DOUBTFUL = 1e-6
 """Share of the squared norms below which a squared distance taken from products may have lost seven digits."""
 
 _UNDERFLOW = 1e-290

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
+from scipy.optimize import nnls
 from torch import Tensor
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.capacity import alternate
 from manifoldscope.geometry.cloud import Clouds
-from manifoldscope.geometry.estimate import INVARIANCES, MEASURES, Estimate, JointEstimate
+from manifoldscope.geometry.estimate import INVARIANCES, MEASURES, NEAR_CEILING, Estimate, JointEstimate
 from manifoldscope.geometry.manifold import ClassManifold, Points
 from manifoldscope.geometry.moments import on_float64_device
 from manifoldscope.seeds import generator
@@ -22,7 +24,7 @@ _STEPS = 600
 """Steps of the solver, at most."""
 
 _SOLVED = 1e-3
-"""A violation of the optimality conditions above which the value says that its problems were not all solved."""
+"""A violation of the optimality conditions above which a problem is solved by itself."""
 
 _ROUNDING = 1e-9
 """An anchor point nearer to its centre than this share of the extent of the data is the centre, up to rounding."""
@@ -40,6 +42,8 @@ class EffectiveGeometry:
             centres; between deviations of anchor points from them; and between the centre of one class (row) and the
             deviations of another (column). The diagonals mean nothing.
         capacity_error: standard error of the capacity over the draws.
+        utility: what capacity has in common with radius and dimension: capacity = utility (1 + radius^-2) / dimension.
+        least: the smallest capacity that so many classes can show in the dimensions that their points span.
         missed: largest violation of the optimality conditions, as a share of the problem's largest number.
     """
 
@@ -53,6 +57,8 @@ class EffectiveGeometry:
     axis_alignments: Tensor
     centre_axis_alignments: Tensor
     capacity_error: float
+    utility: float
+    least: float
     missed: float
 
 
@@ -67,14 +73,15 @@ def effective_geometry(
     their points. With S_0 their means over the draws (anchor centres), S_1 the rest, and t_1 = S_1 t, one row a
     manifold,
 
-        dimension = mean of t_1 (S_1 S_1^T)^+ t_1 / P
-        radius^2  = mean of t_1 (G_1 + G_0)^+ t_1 / mean of t_1 (G_1 + G_1 G_0^+ G_1)^+ t_1
+        dimension = b / P,  radius^2 = c / (b - c),  utility = c / a
+        capacity = P / a = utility (1 + radius^-2) / dimension
 
-    with G_1 = S_1 S_1^T and G_0 = S_0 S_0^T. A manifold that does not bear on a draw has no anchor point there and adds
-    nothing.
-    (1 + radius^-2) / dimension is known as an approximation of the capacity for large radii in many dimensions; for
-    tens of points, or manifolds that often do not bear, it has been seen to be a quarter too large. The values of one
-    class are its own terms of these sums.
+    for the means a of |p|^2, b of t_1 (S_1 S_1^T)^+ t_1 and c of t_1 (S_1 S_1^T + S_0 S_0^T)^+ t_1. A manifold that
+    does not bear on a draw has no anchor point there and adds nothing; where all bear on all draws, for large radii in
+    many dimensions, the utility is near 1. The values of one class are its own terms of these sums.
+
+    p has at most the d dimensions that all points span, so that the capacity is at least P / d: a value near it says
+    that random labels cannot be separated in them, and no more.
 
     Points are seen from the mean of all. The cost is that of a quadratic program over all points of all classes for
     each draw; they share one matrix, of (number of points)^2 numbers.
@@ -89,8 +96,9 @@ def effective_geometry(
 
     References:
         Chou, Kim, Arend, Yang, Mensh, Shim, Perich and Chung, "Geometry linked to untangling efficiency reveals
-        structure and computation in neural populations" (2024); Wakhloo, Sussman and Chung, "Linear classification of
-        neural manifolds with correlated variability" (2023).
+        structure and computation in neural populations" (2024); Chou, Kirsanov, Yang and Chung, "Diagnosing
+        generalization failures from representational geometry markers" (2026), appendix B.3, for the three factors;
+        Wakhloo, Sussman and Chung, "Linear classification of neural manifolds with correlated variability" (2023).
 
     Example:
         >>> points = torch.randn(30, 2, 400, generator=torch.Generator().manual_seed(0))
@@ -242,10 +250,19 @@ def _joint(
     **more: str,
 ) -> JointEstimate:
     parameters = {**more, "draws": draws, "seed": seed}
-    note = f"not all problems were solved: optimality is missed by {found.missed:.1g}" if found.missed > _SOLVED else ""
+    note = ""
+    if found.least > NEAR_CEILING * found.capacity:
+        note = (
+            f"the capacity is within 10% of {found.least:.3g}, the least that {len(clouds)} classes can show in the "
+            "dimensions that they span: random labels cannot be separated there"
+        )
 
     def estimate(value: float, n_points: int, stderr: float | None, note: str) -> Estimate:
-        reason = "" if math.isfinite(value) else "it never bears on a classification; or all its points are one"
+        reason = (
+            ""
+            if math.isfinite(value)
+            else "it never bears on a classification, or other classes outweigh its own terms"
+        )
         return Estimate(
             value if math.isfinite(value) else math.nan,
             n_points=n_points,
@@ -263,7 +280,8 @@ def _joint(
 
 def _effective(points: Sequence[Tensor], *, draws: int, seed: int) -> EffectiveGeometry:
     matrices = [on_float64_device(each).to(torch.float64) for each in points]
-    sizes = torch.tensor([len(each) for each in matrices], device=matrices[0].device)
+    counts = [len(each) for each in matrices]
+    sizes = torch.tensor(counts, device=matrices[0].device)
     cloud = torch.cat(matrices)
     cloud = cloud - cloud.mean(0)
     products = cloud @ cloud.T
@@ -276,44 +294,50 @@ def _effective(points: Sequence[Tensor], *, draws: int, seed: int) -> EffectiveG
     signs = labels.repeat_interleave(sizes, 0)
     coordinates = _principal(cloud, products)
     directions = torch.randn(len(cloud), draws, dtype=torch.float64, generator=drawing).to(products)
-    projections = coordinates @ directions[: coordinates.shape[1]]
+    shown = directions[: coordinates.shape[1]].T  # (draws, d)
+    projections = coordinates @ shown.T
     # The nearest point of the polar cone to -t: its multipliers are those of the projection of t on the cone.
     solved, missed = alternate(coordinates, projections, steps=_STEPS, signs=signs)
+    for draw in (missed > _SOLVED).nonzero().flatten().tolist():
+        cone = (signs[:, draw, None] * coordinates).T.cpu().numpy()
+        exact, _ = nnls(cone, shown[draw].cpu().numpy(), maxiter=100 * len(cloud))
+        solved[:, draw] = signs[:, draw] * torch.from_numpy(np.asarray(exact)).to(solved)
+        missed[draw] = 0.0
     of_class = torch.zeros(n_classes, len(cloud), dtype=torch.float64, device=cloud.device)
     of_class[torch.arange(n_classes, device=cloud.device).repeat_interleave(sizes), torch.arange(len(cloud))] = 1.0
     weights = (signs * solved).clamp(min=0)
     totals = of_class @ weights
-    squares = (solved * (2 * projections - coordinates @ (coordinates.T @ solved))).sum(
-        0
-    )  # |p|^2, to second order in what is missed
+    # |p|^2, to second order in what is missed
+    squares = (solved * (2 * projections - coordinates @ (coordinates.T @ solved))).sum(0)
     parts = of_class @ (solved * projections)  # the share of each class in it: y_i lambda_i s_i . t
     shares = weights * torch.where(totals > 0, 1 / totals, 0.0).repeat_interleave(sizes, 0)
-    anchors = torch.stack([(of_class * share) @ coordinates for share in shares.T])  # (draws, n_classes, d)
+    of_each = zip(torch.split(shares, counts), torch.split(coordinates, counts), strict=True)
+    anchors = torch.stack([share.T @ own for share, own in of_each], 1)  # (draws, n_classes, d)
     bears = (totals > 0).T[..., None]
     centres = anchors.sum(0) / bears.sum(0).clamp(min=1)
     axes = anchors - centres
     axes = torch.where(bears & (axes.norm(dim=2, keepdim=True) > _ROUNDING * largest**0.5), axes, 0.0)
-    shown = directions[: coordinates.shape[1]].T  # (draws, d)
     t = (axes @ shown[..., None]).squeeze(2)
     own, of_centres = axes @ axes.mT, centres @ centres.T
     dimensions = (t * _solve(own, t)).mean(0)
     near = (t * _solve(own + of_centres, t)).mean(0)
-    across = own + own @ torch.linalg.pinv(of_centres, hermitian=True) @ own
-    far = (t * _solve(across, t)).mean(0)
+    far = dimensions - near
     inverse = float(squares.mean()) / n_classes
     capacities = 1 / parts.mean(1)
     error = float(squares.std()) / math.sqrt(draws) / n_classes / inverse**2
     return EffectiveGeometry(
         capacity=1 / inverse,
-        radius=float((near.sum() / far.sum()).sqrt()) if float(far.sum()) > 0 else 0.0,
+        radius=float(_radii(near.sum(), far.sum())),
         dimension=float(dimensions.mean()),
         capacities=capacities.cpu(),
-        radii=torch.where(far > 0, (near / far).clamp(min=0).sqrt(), 0.0).cpu(),
+        radii=_radii(near, far).cpu(),
         dimensions=dimensions.cpu(),
         centre_alignments=_cosines(centres, centres).abs().cpu(),
         axis_alignments=torch.stack([_cosines(each, each).abs() for each in axes]).mean(0).cpu(),
         centre_axis_alignments=torch.stack([_cosines(centres, each).abs() for each in axes]).mean(0).cpu(),
         capacity_error=error,
+        utility=float(near.sum()) / n_classes / inverse,
+        least=n_classes / coordinates.shape[1],
         missed=float(missed.max()),
     )
 
@@ -325,6 +349,15 @@ def _principal(cloud: Tensor, products: Tensor) -> Tensor:
     own = (axes * values.clamp(min=0).sqrt())[:, spanned].flip(1)
     signed: Tensor = own * torch.where((own**3).sum(0) < 0, -1.0, 1.0)
     return signed
+
+
+def _radii(near: Tensor, far: Tensor) -> Tensor:
+    """sqrt(near / far): 0 where nothing lies around the centre, infinity where the centre makes no difference.
+
+    The terms of one class among many need not be positive, as their sums are; then it has no radius of its own.
+    """
+    root = (near / far.clamp(min=0)).sqrt()  # NaN where negative
+    return torch.where(near == 0, 0.0, root)
 
 
 def _solve(matrices: Tensor, right: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ def geometry(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     for done, manifold in enumerate(manifolds):
         tick(done / len(manifolds))
         for scaling in dict.fromkeys(plan.scaling for plan in plans):
-            cloud = Cloud(manifold, scaling=scaling).reduced()
+            cloud = Cloud(manifold, scaling=scaling)
             same = [plan for plan in plans if plan.scaling == scaling]
             estimates = subsampled(
                 cloud,
@@ -101,7 +101,7 @@ def layer(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     rows: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []
     for scaling in dict.fromkeys(plan.scaling for plan in plans):
-        clouds = Clouds(manifolds, scaling=scaling).reduced()
+        clouds = Clouds(manifolds, scaling=scaling)
         same = [plan for plan in plans if plan.scaling == scaling]
         joint = subsampled(
             clouds,

@@ -64,7 +64,7 @@ def measured(
     rows: list[dict[str, Any]] = []
     for manifold in manifolds:
         try:
-            cloud = Cloud(manifold, scaling=scaling).reduced()
+            cloud = Cloud(manifold, scaling=scaling)
             drawing = generator(seed, "halves", manifold.label)
             found = (
                 subsampled(cloud, single, n_splits=halvings, generator=drawing)
@@ -90,7 +90,7 @@ def _joint_rows(
 ) -> Iterator[dict[str, Any]]:
     if len(manifolds) < 2:
         raise StudyError(f"{wanted[0][0]} compares classes; give their labels, or a file of several manifolds")
-    clouds = Clouds(manifolds, scaling=scaling).reduced()
+    clouds = Clouds(manifolds, scaling=scaling)
     found = (
         subsampled(clouds, wanted, n_splits=halvings, generator=generator(seed, "halves"))
         if halvings

@@ -1,0 +1,26 @@
+"""The page of measures says what the registry says."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+from manifoldscope.geometry import MEASURES
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def test_the_page_of_measures_is_that_of_the_registry() -> None:
+    spec = importlib.util.spec_from_file_location("make", DOCS / "make.py")
+    make = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make)
+    written = (DOCS / "measures.md").read_text(encoding="utf-8")
+    assert written == make.text(), "docs/measures.md is not up to date; run: make docs (or python docs/make.py --text)"
+
+
+def test_every_measure_has_its_figure_and_every_link_its_file() -> None:
+    page = (DOCS / "measures.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\((images/[^)]+)\)", page)
+    assert len(links) == len(MEASURES.names())
+    assert all((DOCS / link).is_file() for link in links)
