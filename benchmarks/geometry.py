@@ -2,10 +2,11 @@
 
     python benchmarks/geometry.py [--quick] [--json FILE] [--figure FILE.png] [--rounds N]
 
-Each piece of work runs in a process of its own on the same seeded points, ours and the peer's in turn; seconds exclude
-start-up and making the points, memory is what the work took beyond them. The ratio is the median over the rounds. The
-peers live in an environment of their own (.venv-peers, made on the first call from benchmarks/requirements.txt).
-Run it on an otherwise idle machine.
+Each piece of work runs in a process of its own on the same seeded points, ours and the peer's in turn. Seconds exclude
+start-up, making the points, and a first time; memory is what the work took beyond the points. The ratio is the median
+over the rounds. With --figure, the cost by points, features and classes is measured as well, and drawn. The peers live
+in an environment of their own (.venv-peers, made on the first call from benchmarks/requirements.txt). Run it on an
+otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -37,37 +38,37 @@ class Row:
     theirs: Sequence[str]
     at_least: float
     scale: float = 1.0  # how many times the peer's work must be repeated to equal ours
+    flops: float = 0.0  # multiplications and additions that ours cannot avoid, where they are matrix products
 
 
 def rows(quick: bool) -> list[Row]:
     """The comparisons; smaller and fewer in a quick run."""
     points, features = (2000, 1024) if quick else (5000, 2048)
-    classes, directions = (20, 100) if quick else (100, 300)
-    few, some = (2, 20) if quick else (4, 50)
-    capacity = f"capacity, {classes} classes of 50 points, {directions} directions"
-    times = classes * directions / (few * some)
-    ours = ["capacity", classes, 50, directions]
+    n_classes, directions = (20, 100) if quick else (100, 300)
+    few, some = (2, 50) if quick else (4, 100)
+    of_classes = f"capacity, {n_classes} classes of 50, {directions} directions"
+    ours = ["capacity", n_classes, 50, directions, few]
+    theirs = ["capacity", n_classes, 50, some, few]
+    times = n_classes * directions / (few * some)
     nearest = f"TwoNN and maximum likelihood, {points:,} x {features:,}, float32"
-    found = [
-        Row("spectrum of 1,300 x 2,048, float64", ["spectrum", 1300, 2048, "float64"], "scikit-learn PCA, full SVD",
+    pairs = points * points * features  # each product of the symmetric matrix once
+    pca = "scikit-learn PCA, full SVD"
+    search = ["neighbours", points, features]
+    return [
+        Row("spectrum of 1,300 x 2,048, float64", ["spectrum", 1300, 2048, "float64"], pca,
             ["spectrum", 1300, 2048, "float64"], 4),
-        Row("spectrum of 1,300 x 2,048, float32", ["spectrum", 1300, 2048, "float32"], "scikit-learn PCA, full SVD",
-            ["spectrum", 1300, 2048, "float32"], 1),
-        Row("spectra of 100 classes of 50 x 2,048, float32", ["spectra", 100, 50, 2048, "float32"],
-            "scikit-learn PCA in a loop", ["spectra", 100, 50, 2048], 15),
-        Row("the same, our sums in float64", ["spectra", 100, 50, 2048, "float64"],
-            "scikit-learn PCA in a loop", ["spectra", 100, 50, 2048], 1),
-        Row("spectrum of 500 x 25,088, float32", ["spectrum", 500, 25088, "float32"], "scikit-learn PCA, full SVD",
+        Row("the same, float32", ["spectrum", 1300, 2048, "float32"], pca, ["spectrum", 1300, 2048, "float32"], 1),
+        Row("spectra of 100 classes of 50 x 2,048, float32", ["spectra", 100, 50, 2048, "float32"], f"{pca}, in a loop",
+            ["spectra", 100, 50, 2048], 15),
+        Row("the same, our sums in float64", ["spectra", 100, 50, 2048, "float64"], f"{pca}, in a loop",
+            ["spectra", 100, 50, 2048], 1),
+        Row("spectrum of 500 x 25,088, float32", ["spectrum", 500, 25088, "float32"], pca,
             ["spectrum", 500, 25088, "float32"], 5),
-        Row(nearest, ["neighbours", points, features], "scikit-dimension", ["neighbours", points, features], 1.5),
-        Row(nearest, ["neighbours", points, features], "DADApy (TwoNN alone)",
-            ["neighbours_dadapy", points, features], 1.5),
-        Row(capacity, ours, f"cvxopt, one at a time ({few} x {some}, scaled)",
-            ["capacity", few, 50, some, "cvxopt"], 30, times),
-        Row(capacity, ours, f"quadprog, one at a time ({few} x {some}, scaled)",
-            ["capacity", few, 50, some, "quadprog"], 1, times),
+        Row(nearest, search, "scikit-dimension", search, 1.5, flops=pairs),
+        Row(nearest, search, "DADApy, TwoNN alone", ["neighbours_dadapy", points, features], 1.5, flops=pairs),
+        Row(of_classes, ours, f"cvxopt, {few} x {some} one by one, scaled", [*theirs, "cvxopt"], 30, times),
+        Row(of_classes, ours, f"quadprog, {few} x {some} one by one, scaled", [*theirs, "quadprog"], 1, times),
     ]  # fmt: skip
-    return found
 
 
 def peers() -> Path:
@@ -91,8 +92,8 @@ def measured(python: str | Path, script: str, call: Sequence[Any]) -> dict[str, 
     return found
 
 
-def compared(row: Row, rounds: int) -> dict[str, Any]:
-    """Ours and theirs in turn."""
+def compared(row: Row, rounds: int, rate: float) -> dict[str, Any]:
+    """Ours and theirs in turn; `rate` is that of the machine's float64 products, in GFLOP/s."""
     pairs = [
         (measured(sys.executable, "geometry_ours.py", row.ours), measured(peers(), "geometry_peers.py", row.theirs))
         for _ in range(rounds)
@@ -106,7 +107,7 @@ def compared(row: Row, rounds: int) -> dict[str, Any]:
         "their_mebibytes": statistics.median(theirs["bytes"] for _, theirs in pairs) / 2**20,
         "answer": pairs[0][0]["answer"],
         "their_answer": pairs[0][1]["answer"],
-        "rate": pairs[0][0].get("rate"),
+        "share_of_rate": row.flops / statistics.median(ours["seconds"] for ours, _ in pairs) / (1e9 * rate),
     }
 
 
@@ -133,21 +134,26 @@ def main() -> None:
         f"{name} {rate:.0f} GFLOP/s" for name, rate in floor.items()
     )
     print(machine)
-    print(
-        f"{'work':<62} {'beside':<42} {'ours':>9} {'theirs':>9} {'ratio':>7}  {'aim':>5}  {'MiB':>5} {'theirs':>6}  answers"
-    )
+    widths = "{:<58} {:<36} {:>9} {:>9} {:>8} {:>6} {:>6} {:>6}  {}"
+    print(widths.format("work", "beside", "ours", "theirs", "ratio", "aim", "MiB", "theirs", "answers"))
     results = []
     for row in rows(options.quick):
-        found = compared(row, rounds)
+        found = compared(row, rounds, floor["float64"])
         results.append(found)
-        print(
-            f"{row.work:<62} {row.beside:<42} {found['seconds']:>8.3f}s {found['their_seconds']:>8.3f}s "
-            f"{found['ratio']:>6.1f}x  {row.at_least:>4g}x  {found['mebibytes']:>5.0f} {found['their_mebibytes']:>6.0f}  "
-            f"{shown(found['answer'])} | {shown(found['their_answer'])}"
-            + (f"  ({found['rate']:.0%} of the rate of matrix products)" if found["rate"] else ""),
-            flush=True,
+        line = widths.format(
+            row.work,
+            row.beside,
+            f"{found['seconds']:.3f}s",
+            f"{found['their_seconds']:.3f}s",
+            f"{found['ratio']:.1f}x",
+            f"{row.at_least:g}x",
+            f"{found['mebibytes']:.0f}",
+            f"{found['their_mebibytes']:.0f}",
+            f"{shown(found['answer'])} | {shown(found['their_answer'])}",
         )
-    costs = cost_curves(options.quick) if options.figure or options.json else {}
+        share = f"  {found['share_of_rate']:.0%} of the rate of matrix products" if row.flops else ""
+        print(line + share, flush=True)
+    costs = cost_curves(options.quick) if options.figure else {}
     if options.figure:
         draw(costs, floor, options.figure)
     if options.json:
@@ -182,7 +188,7 @@ def cost_curves(quick: bool) -> dict[str, dict[str, list[list[float]]]]:
         },
         "classes": {
             "spectra": curve([(p, ["spectra", p, 50, 2048, "float64"], p * 50**2 * 2048) for p in classes]),
-            "capacity": curve([(p, ["capacity", p, 50, 100], p * 100 * 50**2 * 50) for p in classes]),
+            "capacity, 100 directions": curve([(p, ["capacity", p, 50, 100, 2], p * 100 * 4 * 50**2) for p in classes]),
         },
     }
 

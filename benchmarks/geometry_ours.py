@@ -11,8 +11,9 @@ import time
 
 import torch
 
-from clock import cloud, report
+from clock import classes, cloud, report
 from manifoldscope.geometry import Cloud, Spectrum, measure
+from manifoldscope.geometry import capacity as mean_field
 from manifoldscope.geometry import spectra as batched
 
 
@@ -56,17 +57,14 @@ def neighbours(n_points: int, n_features: int) -> None:
     report(lambda: torch.from_numpy(cloud(n_points, n_features)), both)
 
 
-def capacity(n_classes: int, n_points: int, n_directions: int) -> None:
-    """Mean-field capacity of all classes."""
-    from manifoldscope.geometry import capacity as mean_field
+def capacity(n_classes: int, n_points: int, n_directions: int, n_compared: int) -> None:
+    """Mean-field capacity of all classes; the answer is that of the first few, which the peer solves."""
 
-    def clouds() -> list[torch.Tensor]:
-        generator = torch.Generator().manual_seed(0)
-        shape = (n_classes, n_points, 5 * n_points)
-        drawn = torch.randn(shape, generator=generator, dtype=torch.float64)
-        return list(drawn + 2 * torch.randn(n_classes, 1, shape[2], generator=generator, dtype=torch.float64))
+    def work(given: list[torch.Tensor]) -> float:
+        found = mean_field(given, directions=n_directions)
+        return float(1 / (1 / found.capacities[:n_compared]).mean())
 
-    report(clouds, lambda given: float(mean_field(given, directions=n_directions).mean_capacity))
+    report(lambda: [torch.from_numpy(each) for each in classes(n_classes, n_points)], work)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from clock import cloud, report
+from clock import classes, cloud, report
 
 
 def pca_dimension(variances: np.ndarray) -> int:
@@ -45,7 +45,7 @@ def neighbours(n_points: int, n_features: int) -> None:
     def both(points: np.ndarray) -> list[float]:
         return [float(skdim.id.TwoNN().fit(points).dimension_), float(skdim.id.MLE(K=20).fit(points).dimension_)]
 
-    report(lambda: cloud(n_points, n_features), both, warm=False)
+    report(lambda: cloud(n_points, n_features), both)
 
 
 def neighbours_dadapy(n_points: int, n_features: int) -> None:
@@ -57,25 +57,23 @@ def neighbours_dadapy(n_points: int, n_features: int) -> None:
         data.compute_distances(maxk=20)
         return [float(data.compute_id_2NN()[0])]
 
-    report(lambda: cloud(n_points, n_features), two_nn, warm=False)
+    report(lambda: cloud(n_points, n_features), two_nn)
 
 
-def capacity(n_classes: int, n_points: int, n_directions: int, solver: str) -> None:
-    """Mean-field capacity, one quadratic program at a time, in the points' own coordinates.
+def capacity(n_classes: int, n_points: int, n_directions: int, n_solved: int, solver: str) -> None:
+    """Mean-field capacity of the first few classes, one quadratic program at a time, in the points' own coordinates.
 
-    Each class: its points minus its centre, over the norm of the centre (seen from the mean of all centres), in
-    min(n_points, n_features) coordinates, with a last one of 1. For each direction: the nearest v to t with
-    S v >= 0, and the mean of |v - t|^2 is 1 / capacity.
+    Each class: its points minus its centre, over the norm of the centre (seen from the mean of all points), in as many
+    coordinates as they span, with a last one of 1. For each direction: the nearest v to t with S v >= 0, and the
+    mean of |v - t|^2 is 1 / capacity.
     """
-    rng = np.random.default_rng(0)
-    clouds = rng.standard_normal((n_classes, n_points, 5 * n_points))
-    clouds += 2 * rng.standard_normal((n_classes, 1, 5 * n_points))
+    rng = np.random.default_rng(1)
 
     def prepared() -> list[np.ndarray]:
-        centres = clouds.mean(1)
-        centres = centres - centres.mean(0)
+        clouds = np.array(classes(n_classes, n_points))
+        centres = clouds.mean(1) - clouds.mean((0, 1))
         kept = []
-        for points, centre in zip(clouds, centres, strict=True):
+        for points, centre in zip(clouds[:n_solved], centres[:n_solved], strict=True):
             inner = points - points.mean(0)
             _, values, axes = np.linalg.svd(inner, full_matrices=False)
             coordinates = inner @ axes[values > 1e-9 * values[0]].T / np.linalg.norm(centre)
@@ -104,7 +102,7 @@ def capacity(n_classes: int, n_points: int, n_directions: int, solver: str) -> N
             each.append(np.mean([solve(points, t) for t in directions]))
         return float(1 / np.mean(each))
 
-    report(prepared, work, warm=False)
+    report(prepared, work)
 
 
 if __name__ == "__main__":

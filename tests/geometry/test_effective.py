@@ -84,6 +84,7 @@ def test_utility_radius_and_dimension_make_up_the_capacity(n_features: int) -> N
     found = effective_geometry(list(centres + 0.3 * torch.randn(20, 8, n_features, generator=drawing)), draws=60)
     assert found.utility * (1 + found.radius**-2) / found.dimension == pytest.approx(found.capacity, rel=1e-6)
     assert 0 < found.utility < 1
+    assert bool(((found.radii > 0) & found.radii.isfinite()).all())
 
 
 def test_problems_that_do_not_converge_are_solved_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,9 @@ def effective_geometry(
 
     for the means a of |p|^2, b of t_1 (S_1 S_1^T)^+ t_1 and c of t_1 (S_1 S_1^T + S_0 S_0^T)^+ t_1. A manifold that
     does not bear on a draw has no anchor point there and adds nothing; where all bear on all draws, for large radii in
-    many dimensions, the utility is near 1. The values of one class are its own terms of these sums.
+    many dimensions, the utility is near 1. Capacity and dimension of one class are its own terms of a and b, which few
+    classes can make negative. Its radius is that of its anchor points alone, sqrt(mean |s_1|^2) / |s_0|, since its
+    terms of c are often negative; for uncorrelated manifolds it is the same.
 
     p has at most the d dimensions that all points span, so that the capacity is at least P / d: a value near it says
     that random labels cannot be separated in them, and no more.
@@ -258,11 +260,9 @@ def _joint(
         )
 
     def estimate(value: float, n_points: int, stderr: float | None, note: str) -> Estimate:
-        reason = (
-            ""
-            if math.isfinite(value)
-            else "it never bears on a classification, or other classes outweigh its own terms"
-        )
+        reason = "" if math.isfinite(value) else "it never bears on a classification"
+        if value < 0:
+            reason = "below 0, and no measure of the class by itself: the other classes outweigh its own terms"
         return Estimate(
             value if math.isfinite(value) else math.nan,
             n_points=n_points,
@@ -320,23 +320,24 @@ def _effective(points: Sequence[Tensor], *, draws: int, seed: int) -> EffectiveG
     t = (axes @ shown[..., None]).squeeze(2)
     own, of_centres = axes @ axes.mT, centres @ centres.T
     dimensions = (t * _solve(own, t)).mean(0)
-    near = (t * _solve(own + of_centres, t)).mean(0)
-    far = dimensions - near
+    near = float((t * _solve(own + of_centres, t)).mean(0).sum())
+    far = max(float(dimensions.sum()) - near, 0.0)
+    extents = axes.square().sum(2).sum(0) / bears.sum(0)[:, 0].clamp(min=1)
     inverse = float(squares.mean()) / n_classes
     capacities = 1 / parts.mean(1)
     error = float(squares.std()) / math.sqrt(draws) / n_classes / inverse**2
     return EffectiveGeometry(
         capacity=1 / inverse,
-        radius=float(_radii(near.sum(), far.sum())),
+        radius=0.0 if near <= 0 else math.sqrt(near / far) if far else math.inf,
         dimension=float(dimensions.mean()),
         capacities=capacities.cpu(),
-        radii=_radii(near, far).cpu(),
+        radii=torch.where(extents > 0, (extents / centres.square().sum(1)).sqrt(), 0.0).cpu(),
         dimensions=dimensions.cpu(),
         centre_alignments=_cosines(centres, centres).abs().cpu(),
         axis_alignments=torch.stack([_cosines(each, each).abs() for each in axes]).mean(0).cpu(),
         centre_axis_alignments=torch.stack([_cosines(centres, each).abs() for each in axes]).mean(0).cpu(),
         capacity_error=error,
-        utility=float(near.sum()) / n_classes / inverse,
+        utility=near / n_classes / inverse,
         least=n_classes / coordinates.shape[1],
         missed=float(missed.max()),
     )
@@ -349,15 +350,6 @@ def _principal(cloud: Tensor, products: Tensor) -> Tensor:
     own = (axes * values.clamp(min=0).sqrt())[:, spanned].flip(1)
     signed: Tensor = own * torch.where((own**3).sum(0) < 0, -1.0, 1.0)
     return signed
-
-
-def _radii(near: Tensor, far: Tensor) -> Tensor:
-    """sqrt(near / far): 0 where nothing lies around the centre, infinity where the centre makes no difference.
-
-    The terms of one class among many need not be positive, as their sums are; then it has no radius of its own.
-    """
-    root = (near / far.clamp(min=0)).sqrt()  # NaN where negative
-    return torch.where(near == 0, 0.0, root)
 
 
 def _solve(matrices: Tensor, right: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,9 +22,6 @@ Scaling = Literal["none", "standardise"]
 
 _BLOCK_ELEMENTS = 1 << 20
 """How many numbers are held in float64 at once (8 MiB) while moments are accumulated."""
-
-_WORTH_HALVING = 512
-"""Rows from which on a symmetric product is sooner computed in parts."""
 
 
 class Gram:
@@ -71,9 +69,10 @@ class Gram:
         self._add(matrix)
 
     def _add(self, matrix: Tensor) -> None:
-        for place in blocks(matrix.shape[1], self.n_points):
-            block = centred(matrix[:, place], self.scaling)
-            self.products += squared(block)
+        places = list(blocks(matrix.shape[1], self.n_points))
+        room = torch.empty(self.n_points, places[0].stop, dtype=torch.float64)
+        for place in places:
+            self.products += squared(centred(matrix[:, place], self.scaling, room=room))
         self.n_features += matrix.shape[1]
 
     def merge(self, other: Gram) -> None:
@@ -246,26 +245,42 @@ def blocks(length: int, width: int) -> Iterator[slice]:
         yield slice(start, min(start + step, length))
 
 
-def centred(columns: Tensor, scaling: Scaling, dtype: torch.dtype = torch.float64) -> Tensor:
-    """(..., n_points, n_features), centred over the points, and scaled where asked for."""
-    block = columns.to(dtype, copy=True)
-    block -= block[
-        ..., :1, :
-    ].clone()  # first, so that a constant feature becomes exactly 0 and an offset costs nothing
-    block -= block.mean(-2, keepdim=True)
-    if scaling == "none":
-        return block
-    return block * inverse_roots(block.square().sum(-2, keepdim=True) / (block.shape[-2] - 1))
+def centred(
+    columns: Tensor, scaling: Scaling, dtype: torch.dtype = torch.float64, room: Tensor | None = None
+) -> Tensor:
+    """(n_points, n_features) of this type, centred over the points, and scaled where asked for.
+
+    `room` is a CPU tensor of the type, of at least this size, that is written over: new memory for every block costs
+    more than what is done in it. On a CPU this and `squared` are numpy's, whose products and decompositions are the faster ones there; steps that
+    alternate between its threads and those of torch are slower than either.
+    """
+    if columns.device.type != "cpu":
+        block = columns.to(dtype)
+        block = block - block[:1]
+        block -= block.mean(0)
+        return block if scaling == "none" else block * inverse_roots(block.square().sum(0) / (len(block) - 1))
+    given = columns.numpy()
+    array = np.empty(given.shape, _NUMPY[dtype]) if room is None else room.numpy()[: len(given), : given.shape[1]]
+    np.copyto(array, given)
+    with np.errstate(over="ignore", invalid="ignore"):
+        array -= array[:1].copy()  # so that a constant feature becomes exactly 0 and an offset costs nothing
+        array -= array.mean(0)
+        if scaling == "standardise":
+            variances = np.square(array).sum(0) / (len(array) - 1)
+            array *= np.where(variances > 0, variances, np.inf) ** -0.5
+    return torch.from_numpy(array)
+
+
+_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 def squared(matrix: Tensor) -> Tensor:
-    """matrix @ matrix.T, which is symmetric: what lies below the diagonal is not computed twice."""
-    if len(matrix) < _WORTH_HALVING:
+    """matrix @ matrix.T; numpy sees that it is symmetric, and does half of the work."""
+    if matrix.device.type != "cpu":
         return matrix @ matrix.T
-    half = len(matrix) // 2
-    first, second = matrix[:half], matrix[half:]
-    across = first @ second.T
-    return torch.cat([torch.cat([squared(first), across], 1), torch.cat([across.T, squared(second)], 1)])
+    array = matrix.numpy()
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused when the spectrum is taken
+        return torch.from_numpy(array @ array.T)
 
 
 def inverse_roots(variances: Tensor) -> Tensor:

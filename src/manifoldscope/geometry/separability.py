@@ -46,8 +46,8 @@ def simulated_capacity(
     P manifolds are linearly separable, each manifold whole on one side.
 
     Points are seen from the mean of all, projected on N Gaussian directions, and separated by a hyperplane through that
-    mean, as the theories assume; whether one exists is decided with proof (see `is_separable`). N is found by halving an
-    interval. It assumes nothing of how the manifolds lie, and so checks both `capacity` and `effective_capacity`.
+    mean, as the theories assume; whether one exists is decided with proof (see `is_separable`). N is found by halving
+    an interval. It assumes nothing of how the manifolds lie, and so checks both `capacity` and `effective_capacity`.
 
     Args:
         manifolds: (n_points, n_features) each, at least two of one layer.

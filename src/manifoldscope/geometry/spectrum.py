@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -196,11 +197,10 @@ class Spectrum:
         _check_fraction(fraction)
         if self.total_variance == 0:
             return 0
-        # unexplained[k] is the share that is left after k + 1 axes; summed from the small end, it is exact there.
-        unexplained = self.variances.flip(0).cumsum(0).flip(0).roll(-1) / self.total_variance
-        unexplained[-1] = 0.0
-        reached = unexplained <= (1 - fraction) * (1 + _ROUNDING)
-        return int(reached.to(torch.int8).argmax()) + 1
+        # left[k] is the variance that is left before axis k; summed from the small end, it is exact there.
+        left = np.cumsum(self.variances.numpy()[::-1])[::-1]
+        most = (1 - fraction) * (1 + _ROUNDING) * left[0]
+        return len(left) - int(np.searchsorted(left[::-1], most, side="right"))
 
     def dimension_ceiling(self, fraction: float = 0.95) -> int:
         """The largest `dimension(fraction)` that so many points and features can show: ceil(f min(m - 1, D)).
@@ -256,7 +256,9 @@ def spectra(
         if n_points > n_features or len(places) == 1:
             found.update({place: Spectrum.of(matrices[place], scaling=scaling) for place in places})
             continue
-        products = _grams([matrices[place] for place in places], scaling, dtype)
+        columns = n_features if dtype == torch.float32 else next(blocks(n_features, n_points)).stop
+        room = torch.empty(n_points, columns, dtype=dtype)
+        products = torch.stack([_gram(matrices[place], scaling, room) for place in places])
         for place, variances in zip(places, _variances(products, n_points), strict=True):
             found[place] = Spectrum(variances[: min(n_points - 1, n_features)], n_points, n_features, scaling)
     return [found[place] for place in range(len(matrices))]
@@ -304,25 +306,27 @@ def reduced(manifolds: Sequence[Points | ClassManifold]) -> list[Tensor]:
     return list(torch.split(coordinates[first_equal], sizes))
 
 
-def _grams(matrices: Sequence[Tensor], scaling: Scaling, dtype: torch.dtype) -> Tensor:
-    """(len(matrices), n_points, n_points) float64: inner products of clouds of one shape, a few clouds at a time."""
-    products = []
-    for some in blocks(len(matrices), matrices[0].numel()):
-        if some.stop - some.start == 1:
-            products.append(Gram._of_checked(matrices[some.start], scaling).products[None])
-        else:
-            block = centred(torch.stack(list(matrices[some])), scaling, dtype)
-            products.append((block @ block.mT).to(torch.float64))
-    return torch.cat(products)
+def _gram(matrix: Tensor, scaling: Scaling, room: Tensor) -> Tensor:
+    """(n_points, n_points) float64, summed up in the type of `room`."""
+    if room.dtype == torch.float64 and matrix.numel() > room.numel():
+        return Gram._of_checked(matrix, scaling).products
+    return squared(centred(matrix, scaling, room.dtype, room)).to(torch.float64)
 
 
 def _variances(products: Tensor, n_points: int) -> Tensor:
     """(..., size) float64 on the CPU, descending: eigenvalues of (..., size, size) products over n_points - 1."""
     _refuse_overflow(products)
-    variances = torch.linalg.eigvalsh(products).flip(-1).cpu() / (n_points - 1)
+    variances = _eigenvalues(products).flip(-1) / (n_points - 1)
     # Below this share of the largest, an eigenvalue is the rounding of the decomposition.
     floor = variances[..., :1] * products.shape[-1] * torch.finfo(torch.float64).eps
     return torch.where(variances > floor, variances, 0.0)
+
+
+def _eigenvalues(products: Tensor) -> Tensor:
+    """Ascending, on the CPU; computed by numpy there, see `moments.centred`."""
+    if products.device.type == "cpu":
+        return torch.from_numpy(np.linalg.eigvalsh(products.numpy()))
+    return torch.linalg.eigvalsh(products).cpu()
 
 
 def _refuse_overflow(products: Tensor) -> None:
