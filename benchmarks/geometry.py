@@ -47,8 +47,7 @@ def rows(quick: bool) -> list[Row]:
     n_classes, directions = (20, 100) if quick else (100, 300)
     few, some = (2, 50) if quick else (4, 100)
     of_classes = f"capacity, {n_classes} classes of 50, {directions} directions"
-    ours = ["capacity", n_classes, 50, directions, few]
-    theirs = ["capacity", n_classes, 50, some, few]
+    published, apart = [n_classes, 50, 5000, 0], [n_classes, 50, 250, 2]
     times = n_classes * directions / (few * some)
     nearest = f"TwoNN and maximum likelihood, {points:,} x {features:,}, float32"
     pairs = points * points * features  # each product of the symmetric matrix once
@@ -66,8 +65,12 @@ def rows(quick: bool) -> list[Row]:
             ["spectrum", 500, 25088, "float32"], 5),
         Row(nearest, search, "scikit-dimension", search, 1.5, flops=pairs),
         Row(nearest, search, "DADApy, TwoNN alone", ["neighbours_dadapy", points, features], 1.5, flops=pairs),
-        Row(of_classes, ours, f"cvxopt, {few} x {some} one by one, scaled", [*theirs, "cvxopt"], 30, times),
-        Row(of_classes, ours, f"quadprog, {few} x {some} one by one, scaled", [*theirs, "quadprog"], 1, times),
+        *(
+            Row(f"{of_classes}{name}", ["capacity", *data, directions, few],
+                f"{solver}, {few} x {some} one by one, scaled", ["capacity", *data, some, few, solver], aim, times)
+            for name, data in (("", published), (", centres apart", apart))
+            for solver, aim in (("cvxopt", 30), ("quadprog", 1))
+        ),
     ]  # fmt: skip
 
 
@@ -188,7 +191,9 @@ def cost_curves(quick: bool) -> dict[str, dict[str, list[list[float]]]]:
         },
         "classes": {
             "spectra": curve([(p, ["spectra", p, 50, 2048, "float64"], p * 50**2 * 2048) for p in classes]),
-            "capacity, 100 directions": curve([(p, ["capacity", p, 50, 100, 2], p * 100 * 4 * 50**2) for p in classes]),
+            "capacity, 100 directions": curve(
+                [(p, ["capacity", p, 50, 250, 2, 100, 2], p * 100 * 4 * 50**2) for p in classes]
+            ),
         },
     }
 

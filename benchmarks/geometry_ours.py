@@ -57,14 +57,14 @@ def neighbours(n_points: int, n_features: int) -> None:
     report(lambda: torch.from_numpy(cloud(n_points, n_features)), both)
 
 
-def capacity(n_classes: int, n_points: int, n_directions: int, n_compared: int) -> None:
+def capacity(n_classes: int, n_points: int, n_features: int, spread: int, n_directions: int, n_compared: int) -> None:
     """Mean-field capacity of all classes; the answer is that of the first few, which the peer solves."""
 
     def work(given: list[torch.Tensor]) -> float:
         found = mean_field(given, directions=n_directions)
         return float(1 / (1 / found.capacities[:n_compared]).mean())
 
-    report(lambda: [torch.from_numpy(each) for each in classes(n_classes, n_points)], work)
+    report(lambda: [torch.from_numpy(each) for each in classes(n_classes, n_points, n_features, spread)], work)
 
 
 if __name__ == "__main__":

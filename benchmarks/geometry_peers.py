@@ -60,7 +60,9 @@ def neighbours_dadapy(n_points: int, n_features: int) -> None:
     report(lambda: cloud(n_points, n_features), two_nn)
 
 
-def capacity(n_classes: int, n_points: int, n_directions: int, n_solved: int, solver: str) -> None:
+def capacity(
+    n_classes: int, n_points: int, n_features: int, spread: int, n_directions: int, n_solved: int, solver: str
+) -> None:
     """Mean-field capacity of the first few classes, one quadratic program at a time, in the points' own coordinates.
 
     Each class: its points minus its centre, over the norm of the centre (seen from the mean of all points), in as many
@@ -70,7 +72,7 @@ def capacity(n_classes: int, n_points: int, n_directions: int, n_solved: int, so
     rng = np.random.default_rng(1)
 
     def prepared() -> list[np.ndarray]:
-        clouds = np.array(classes(n_classes, n_points))
+        clouds = np.array(classes(n_classes, n_points, n_features, spread))
         centres = clouds.mean(1) - clouds.mean((0, 1))
         kept = []
         for points, centre in zip(clouds[:n_solved], centres[:n_solved], strict=True):

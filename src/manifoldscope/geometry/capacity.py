@@ -28,8 +28,8 @@ _LOOK, _RELAXATION = 20, 1.6
 _STEPS = 400
 """Steps of the batched solver after which what is left is solved one problem at a time."""
 
-_AT_ONCE = 1 << 22
-"""Multipliers of all problems that are held at once (32 MiB for each array of them)."""
+_AT_ONCE = 1 << 17
+"""Multipliers that are worked on at once (1 MiB): what fits into a processor's own memory is sooner done."""
 
 _NO_CENTRE = 1e-9
 """A centre nearer than this share of the extent of the data to their mean has no direction."""
@@ -84,7 +84,7 @@ def capacity(
     last one of 1. For a standard normal direction t, v is the nearest point to t with v . s >= margin for all s; then
     1 / capacity is the mean of |v - t|^2. The anchor point (v - t) / (v_0 - t_0), a weighted mean of the points that
     support v (of the nearest point where v = t), has the radius sqrt(mean |s|^2), and with d coordinates the dimension
-    d (mean cosine between t and s)^2, as the published code reckons it.
+    d (mean cosine between t and s)^2; the dimension is reckoned as in the published code.
 
     The theory takes centres and directions to be independent between manifolds. Where centres have directions in common
     (a few of their principal axes), these are removed first: as many as leave the least mean |cosine| between what is
@@ -493,15 +493,16 @@ def alternate(points: Tensor, wanted: Tensor, *, steps: int, signs: Tensor | flo
         ([3.0, 0.0], True)
     """
     narrow = points.shape[-1] < points.shape[-2]
+    all_positive = isinstance(signs, float) and signs == 1.0
     gram = points.mT @ points if narrow else points @ points.mT
     values, axes = torch.linalg.eigh(gram)
     weight = _weight(values)[..., None, None]
     inverse: Tensor = (axes / (values[..., None, :] + weight)) @ axes.mT
-    left = points @ inverse if narrow else inverse
+    left = points @ inverse if narrow else weight * inverse
 
     def smoothed(vectors: Tensor) -> Tensor:
         """weight (K + weight)^-1 times some vectors, through the smaller of the two sides."""
-        return vectors - left @ (points.mT @ vectors) if narrow else weight * (left @ vectors)
+        return vectors - left @ (points.mT @ vectors) if narrow else left @ vectors
 
     constant = smoothed(wanted) / weight
     solved, scaled = torch.zeros_like(wanted), torch.zeros_like(wanted)
@@ -509,10 +510,10 @@ def alternate(points: Tensor, wanted: Tensor, *, steps: int, signs: Tensor | flo
     diagonal = points.square().sum(-1, keepdim=True)
     missed = torch.full_like(scale, torch.inf)
     for step in range(1, steps + 1):
-        free = constant + smoothed(solved - scaled)
-        free = _RELAXATION * free + (1 - _RELAXATION) * solved
-        solved = signs * (signs * (free + scaled)).clamp(min=0)
-        scaled = scaled + free - solved
+        free = smoothed(solved - scaled).add_(constant)
+        moved = torch.lerp(solved, free, _RELAXATION).add_(scaled)
+        solved = moved.clamp(min=0) if all_positive else signs * (signs * moved).clamp_(min=0)
+        scaled = moved - solved
         if step % _LOOK == 0 or step == steps:
             gradient = signs * (points @ (points.mT @ solved) - wanted)
             missed = torch.minimum(signs * solved * diagonal, gradient).abs().amax(-2) / scale

@@ -251,8 +251,8 @@ def centred(
     """(n_points, n_features) of this type, centred over the points, and scaled where asked for.
 
     `room` is a CPU tensor of the type, of at least this size, that is written over: new memory for every block costs
-    more than what is done in it. On a CPU this and `squared` are numpy's, whose products and decompositions are the faster ones there; steps that
-    alternate between its threads and those of torch are slower than either.
+    more than what is done in it. On a CPU this and `squared` are numpy's, whose products and decompositions are the
+    faster ones there; steps that alternate between its threads and those of torch are slower than either.
     """
     if columns.device.type != "cpu":
         block = columns.to(dtype)

@@ -326,7 +326,8 @@ def _eigenvalues(products: Tensor) -> Tensor:
     """Ascending, on the CPU; computed by numpy there, see `moments.centred`."""
     if products.device.type == "cpu":
         return torch.from_numpy(np.linalg.eigvalsh(products.numpy()))
-    return torch.linalg.eigvalsh(products).cpu()
+    values: Tensor = torch.linalg.eigvalsh(products)
+    return values.cpu()
 
 
 def _refuse_overflow(products: Tensor) -> None:
