@@ -126,8 +126,16 @@ def known_of(entry: Entry) -> list[Known]:
 
 SEEN = (7 / 8) ** 0.5  # the norm of eight unrelated centres of norm 1, from the mean of all points
 BALLS = (ball_capacity(0.5 / SEEN, 3), ball_capacity(1.0 / SEEN, 10))
-JOINT_TRUTHS = {"capacity": BALLS, "effective_capacity": BALLS, "centre_distance": (2**0.5, 2**0.5)}
-"""A sphere has the capacity of the ball that it bounds; centres of norm 1 that are unrelated lie sqrt(2) apart."""
+JOINT_TRUTHS = {
+    "capacity": BALLS,
+    "effective_capacity": BALLS,
+    "centre_distance": (2**0.5, 2**0.5),
+    "centre_correlation": (1 / 7, 1 / 7),
+    "effective_alignment": (1 / 7, 1 / 7),
+    "within_between_ratio": (0.25, 1.0),
+}
+"""A sphere has the capacity of the ball that it bounds. Unrelated centres of norm 1 lie sqrt(2) apart, have cosines of
+-1/7 from the mean of eight, and a variance of 1."""
 
 
 BEHIND = (capacity, effective_geometry, simulated_capacity, displacement, jacobian_norms, subsampled, extrapolate)

@@ -84,7 +84,7 @@ class Cloud:
 
     def subset(self, rows: Tensor) -> Cloud:
         """Some of the points, by their numbers, as a cloud of their own."""
-        return Cloud(self._raw[rows.to(self._raw.device)], scaling=self.scaling)._of_layer(self.n_features)
+        return Cloud(self._raw[rows.to(self._raw.device)], scaling=self.scaling).of_layer(self.n_features)
 
     def reduced(self) -> Cloud:
         """The same cloud in as few coordinates as it has points, where that is far fewer than its features.
@@ -94,9 +94,10 @@ class Cloud:
         """
         if self.scaling != "none" or self._raw.shape[1] < _WORTH_REDUCING * self.n_points:
             return self
-        return Cloud(reduced([self._raw])[0])._of_layer(self.n_features)
+        return Cloud(reduced([self._raw])[0]).of_layer(self.n_features)
 
-    def _of_layer(self, n_features: int) -> Cloud:
+    def of_layer(self, n_features: int) -> Cloud:
+        """The same cloud, known to be of a layer of so many features, though shown in fewer coordinates."""
         self._n_features = n_features
         return self
 
@@ -200,4 +201,4 @@ class Clouds(Sequence[Cloud]):
         if self.scaling != "none" or self._clouds[0]._raw.shape[1] < _WORTH_REDUCING * self.n_points:
             return self
         few = reduced([cloud._raw for cloud in self._clouds])
-        return Clouds.together([Cloud(points)._of_layer(self.n_features) for points in few])
+        return Clouds.together([Cloud(points).of_layer(self.n_features) for points in few])

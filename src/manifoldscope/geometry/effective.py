@@ -99,7 +99,7 @@ def effective_geometry(
     References:
         Chou, Kim, Arend, Yang, Mensh, Shim, Perich and Chung, "Geometry linked to untangling efficiency reveals
         structure and computation in neural populations" (2024); Chou, Kirsanov, Yang and Chung, "Diagnosing
-        generalization failures from representational geometry markers" (2026), appendix B.3, for the three factors;
+        generalization failures from representational geometry markers" (2026), for the three factors;
         Wakhloo, Sussman and Chung, "Linear classification of neural manifolds with correlated variability" (2023).
 
     Example:

@@ -34,13 +34,20 @@ def as_points(points: Points) -> Tensor:
         raise GeometryError(f"points have shape {tuple(tensor.shape)}; expected at least one point and one feature")
     if tensor.dtype not in (torch.float32, torch.float64):
         tensor = tensor.float()
-    # One bad number makes the sum bad, which is sooner found; a sum may also overflow by itself.
-    if not torch.isfinite(tensor.sum()) and (bad := _n_bad(tensor)):
+    if not _finite_sum(tensor) and (bad := _n_bad(tensor)):
         raise GeometryError(
             f"{bad} of {len(tensor)} points hold NaN or infinity; a network that gives them cannot be measured "
             "(look for overflow in half precision, or weights that diverged)"
         )
     return tensor
+
+
+def _finite_sum(tensor: Tensor) -> bool:
+    """One bad number makes the sum bad, which is sooner found; a sum may also overflow by itself."""
+    if tensor.device.type != "cpu":
+        return bool(torch.isfinite(tensor.sum()))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(tensor.numpy().sum()))
 
 
 def _n_bad(tensor: Tensor) -> int:

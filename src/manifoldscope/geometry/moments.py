@@ -20,8 +20,8 @@ from manifoldscope.geometry.manifold import Points, as_points
 Scaling = Literal["none", "standardise"]
 """What is done to the features of a manifold before it is measured: nothing, or each to unit variance."""
 
-_BLOCK_ELEMENTS = 1 << 20
-"""How many numbers are held in float64 at once (8 MiB) while moments are accumulated."""
+_BLOCK_ELEMENTS = 1 << 21
+"""How many numbers are held in float64 at once (16 MiB) while moments are accumulated."""
 
 
 class Gram:
@@ -72,7 +72,7 @@ class Gram:
         places = list(blocks(matrix.shape[1], self.n_points))
         room = torch.empty(self.n_points, places[0].stop, dtype=torch.float64)
         for place in places:
-            self.products += squared(centred(matrix[:, place], self.scaling, room=room))
+            add_squared(self.products, centred(matrix[:, place], self.scaling, room=room))
         self.n_features += matrix.shape[1]
 
     def merge(self, other: Gram) -> None:
@@ -281,6 +281,15 @@ def squared(matrix: Tensor) -> Tensor:
     array = matrix.numpy()
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused when the spectrum is taken
         return torch.from_numpy(array @ array.T)
+
+
+def add_squared(total: Tensor, matrix: Tensor) -> None:
+    """total += matrix @ matrix.T."""
+    if matrix.device.type != "cpu":
+        total.addmm_(matrix, matrix.T)
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.add(total.numpy(), squared(matrix).numpy(), out=total.numpy())
 
 
 def inverse_roots(variances: Tensor) -> Tensor:

@@ -259,7 +259,7 @@ def _isotropic(name: str, cloud: Cloud, draws: int, generator: torch.Generator) 
     for _ in range(draws):
         if blind and cloud.scaling == "none" and n_features > n_points:
             drawn = _triangular(n_points, n_features, generator) * scale
-            yield Cloud(drawn.to(device))._of_layer(n_features)
+            yield Cloud(drawn.to(device)).of_layer(n_features)
         else:
             drawn = torch.randn(n_points, n_features, dtype=torch.float64, generator=generator) * scale
             centre = 0.0 if blind else cloud.points.mean(0, dtype=torch.float64)
@@ -285,4 +285,4 @@ def _alike(cloud: Cloud, draws: int, generator: torch.Generator) -> Iterator[Clo
         drawn = torch.randn(cloud.n_points, rank, dtype=torch.float64, generator=generator)
         scores, upper = torch.linalg.qr((drawn - drawn.mean(0)).to(points.device))
         turned = scores * upper.diagonal().sign()  # without it the directions would not be uniform
-        yield Cloud(turned @ axes + centre, scaling=cloud.scaling)._of_layer(cloud.n_features)
+        yield Cloud(turned @ axes + centre, scaling=cloud.scaling).of_layer(cloud.n_features)

@@ -16,6 +16,7 @@ from manifoldscope.geometry.moments import (
     Covariance,
     Gram,
     Scaling,
+    add_squared,
     blocks,
     centred,
     check_scaling,
@@ -258,7 +259,9 @@ def spectra(
             continue
         columns = n_features if dtype == torch.float32 else next(blocks(n_features, n_points)).stop
         room = torch.empty(n_points, columns, dtype=dtype)
-        products = torch.stack([_gram(matrices[place], scaling, room) for place in places])
+        products = torch.zeros(len(places), n_points, n_points, dtype=torch.float64, device=matrices[0].device)
+        for row, place in enumerate(places):
+            products[row] = _gram(matrices[place], scaling, room)
         for place, variances in zip(places, _variances(products, n_points), strict=True):
             found[place] = Spectrum(variances[: min(n_points - 1, n_features)], n_points, n_features, scaling)
     return [found[place] for place in range(len(matrices))]
@@ -295,7 +298,7 @@ def reduced(manifolds: Sequence[Points | ClassManifold]) -> list[Tensor]:
     products = torch.zeros(n_points, n_points, dtype=torch.float64, device=matrices[0].device)
     for columns in blocks(n_features, n_points):
         block = centred(torch.cat([matrix[:, columns] for matrix in matrices]), "none")
-        products += squared(block)
+        add_squared(products, block)
     _refuse_overflow(products)
     values, axes = torch.linalg.eigh(products)
     kept = min(n_points - 1, n_features)
@@ -331,7 +334,8 @@ def _eigenvalues(products: Tensor) -> Tensor:
 
 
 def _refuse_overflow(products: Tensor) -> None:
-    if not torch.isfinite(products).all():
+    finite = np.isfinite(products.numpy()) if products.device.type == "cpu" else torch.isfinite(products)
+    if not finite.all():
         raise GeometryError("the points are so far apart that their variances overflow; divide them by a constant")
 
 
