@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifoldscope.errors import GeometryError
-from manifoldscope.geometry import Covariance, Gram, Scaling, Spectrum, spectra
+from manifoldscope.geometry import Covariance, Gram, Scaling, Spectrum
 from manifoldscope.geometry.reference import gaussian, geometric_variances
 from manifoldscope.geometry.spectrum import reduced
 
@@ -73,17 +73,6 @@ def test_merging_with_one_that_has_seen_nothing_changes_nothing() -> None:
 def test_what_does_not_fit_is_refused(act, words: str) -> None:
     with pytest.raises(GeometryError, match=words):
         act()
-
-
-@pytest.mark.parametrize("scaling", ["none", "standardise"])
-def test_a_batch_of_spectra_is_each_of_them(scaling: Scaling) -> None:
-    shapes = [(6, 30), (30, 6), (6, 30), (9, 30), (6, 30)]
-    clouds = [torch.randn(*shape, generator=seeded(i)) + 5 for i, shape in enumerate(shapes)]
-    clouds[2] = torch.full((6, 30), 3.3)
-    for batched, cloud in zip(spectra(clouds, scaling=scaling), clouds, strict=True):
-        alone = Spectrum.of(cloud, scaling=scaling)
-        assert (batched.n_points, batched.n_features, batched.scaling) == (*cloud.shape, scaling)
-        assert torch.allclose(batched.variances, alone.variances, rtol=1e-10, atol=1e-14)
 
 
 @given(seed=st.integers(0, 100), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4))

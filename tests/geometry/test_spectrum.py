@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
 from manifoldscope.errors import GeometryError
-from manifoldscope.geometry import Scaling, Spectrum, moments, standardise
+from manifoldscope.geometry import Scaling, Spectrum, moments, spectra, spectrum, standardise
 from manifoldscope.geometry.reference import (
     exactly,
     gaussian,
@@ -133,6 +133,38 @@ def test_blocks_give_what_the_whole_gives(
     monkeypatch.setattr(moments, "_BLOCK_ELEMENTS", 37)
     assert Spectrum.of(points, scaling=scaling).variances.numpy() == pytest.approx(whole.variances.numpy(), rel=1e-9)
     assert torch.allclose(standardise(points), scaled, rtol=1e-12)
+
+
+@pytest.mark.parametrize("scaling", ["none", "standardise"])
+@pytest.mark.parametrize("stacked", [1 << 20, 1000, 100])  # all at once, in several stacks, one by one
+def test_a_batch_of_spectra_is_each_of_them(stacked: int, scaling: Scaling, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spectrum, "_STACKED", stacked)
+    shapes = [(6, 30), (30, 6), *(7 * [(6, 30)]), (9, 30)]
+    clouds = [torch.randn(*shape, generator=seeded(i)) + 5 for i, shape in enumerate(shapes)]
+    clouds[2] = torch.full((6, 30), 3.3)
+    for batched, cloud in zip(spectra(clouds, scaling=scaling), clouds, strict=True):
+        alone = Spectrum.of(cloud, scaling=scaling)
+        assert (batched.n_points, batched.n_features, batched.scaling) == (*cloud.shape, scaling)
+        assert torch.allclose(batched.variances, alone.variances, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("stacked", [1 << 20, 100])
+def test_sums_in_float32_lose_a_millionth_of_the_largest_variance(
+    stacked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spectrum, "_STACKED", stacked)
+    clouds = [torch.randn(20, 300, generator=seeded(i)) + 100 for i in range(3)]
+    for rough, cloud in zip(spectra(clouds, dtype=torch.float32), clouds, strict=True):
+        exact = Spectrum.of(cloud).variances
+        assert torch.allclose(rough.variances, exact, rtol=0, atol=2e-6 * float(exact[0]))
+
+
+@pytest.mark.parametrize(("bad", "words"), [(math.nan, "1 of 6 points hold NaN"), (1e30, "overflow")])
+def test_one_bad_cloud_of_a_batch_is_refused(bad: float, words: str) -> None:
+    clouds = [torch.randn(6, 30, generator=seeded(i)) for i in range(5)]
+    clouds[3][2, 7] = bad
+    with pytest.raises(GeometryError, match=words):
+        spectra(clouds, dtype=torch.float32)
 
 
 def test_a_gram_matrix_gives_what_its_points_give() -> None:

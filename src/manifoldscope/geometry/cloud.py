@@ -47,7 +47,7 @@ class Cloud:
 
     def __init__(self, points: Points | ClassManifold, *, scaling: Scaling = "none") -> None:
         check_scaling(scaling)
-        self._raw = points.points if isinstance(points, ClassManifold) else as_points(points)
+        self._raw = as_points(points)
         self._n_features = self._raw.shape[1]
         self.scaling: Scaling = scaling
         self._neighbours: Neighbours | None = None

@@ -61,7 +61,7 @@ def feature_correlation(
         >>> result.matrix.round().int().tolist(), result.n_constant, round(result.mean_absolute, 3)
         ([[1, -1], [-1, 1]], 1, 1.0)
     """
-    matrix = (points.points if isinstance(points, ClassManifold) else as_points(points)).cpu()
+    matrix = as_points(points).cpu()
     if n_features < 1:
         raise GeometryError(f"n_features = {n_features}; expected at least 1")
     if len(matrix) < 2:

@@ -363,7 +363,7 @@ def _split(matrices: Mapping[str, Tensor], mixing: Tensor | None, n_axes: int) -
 
 
 def _points(points: Points | ClassManifold) -> Tensor:
-    return on_float64_device(points.points if isinstance(points, ClassManifold) else as_points(points))
+    return on_float64_device(as_points(points))
 
 
 def _check(matrices: Mapping[str, Tensor], may_draw: bool, n_random: int) -> None:

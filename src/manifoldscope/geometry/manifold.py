@@ -15,15 +15,30 @@ from manifoldscope.errors import GeometryError
 Points: TypeAlias = Tensor | npt.NDArray[np.floating]
 
 
-def as_points(points: Points) -> Tensor:
+def as_points(points: Points | ClassManifold) -> Tensor:
     """A matrix of points as a tensor of shape (n_points, n_features), float32 or float64, checked to be finite.
 
-    Accepts tensors and numpy arrays; further dimensions are flattened into features; integers and half precision
-    become float32.
+    Accepts tensors, numpy arrays and class manifolds; further dimensions are flattened into features; integers and
+    half precision become float32.
 
     Raises:
         GeometryError: fewer than two dimensions, no points, no features, NaN or infinity.
     """
+    if isinstance(points, ClassManifold):
+        return points.points
+    matrix = as_matrix(points)
+    require_finite(matrix)
+    return matrix
+
+
+def as_matrix(points: Points | ClassManifold) -> Tensor:
+    """As `as_points`, but not checked to be finite: for work whose result shows it sooner than a look at each number.
+
+    Raises:
+        GeometryError: fewer than two dimensions, no points, no features.
+    """
+    if isinstance(points, ClassManifold):
+        return points.points
     tensor = torch.as_tensor(points).detach()
     if tensor.ndim < 2:
         raise GeometryError(
@@ -32,14 +47,16 @@ def as_points(points: Points) -> Tensor:
     tensor = tensor.flatten(1)
     if 0 in tensor.shape:
         raise GeometryError(f"points have shape {tuple(tensor.shape)}; expected at least one point and one feature")
-    if tensor.dtype not in (torch.float32, torch.float64):
-        tensor = tensor.float()
-    if not _finite_sum(tensor) and (bad := _n_bad(tensor)):
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
+
+
+def require_finite(matrix: Tensor) -> None:
+    """Raise GeometryError for points that hold NaN or infinity."""
+    if not _finite_sum(matrix) and (bad := _n_bad(matrix)):
         raise GeometryError(
-            f"{bad} of {len(tensor)} points hold NaN or infinity; a network that gives them cannot be measured "
+            f"{bad} of {len(matrix)} points hold NaN or infinity; a network that gives them cannot be measured "
             "(look for overflow in half precision, or weights that diverged)"
         )
-    return tensor
 
 
 def _finite_sum(tensor: Tensor) -> bool:

@@ -31,7 +31,6 @@ from manifoldscope.geometry.subsets import (
     finite_or_reason,
     half_rows,
     halved,
-    matrix_of,
     mean_of,
     parts_or_reason,
     random_rows,
@@ -65,7 +64,7 @@ def halves(points: Manifold, *, generator: torch.Generator) -> tuple[Tensor, Ten
         >>> len(first), sorted(torch.cat([first, second]).flatten().int().tolist())
         (5, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     """
-    matrix = matrix_of(points)
+    matrix = as_points(points)
     first, second = half_rows(len(matrix), generator)
     return matrix[first.to(matrix.device)], matrix[second.to(matrix.device)]
 

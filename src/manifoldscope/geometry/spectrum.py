@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from manifoldscope.errors import GeometryError
-from manifoldscope.geometry.manifold import ClassManifold, Points, as_points
+from manifoldscope.geometry.manifold import ClassManifold, Points, as_matrix, as_points, require_finite
 from manifoldscope.geometry.moments import (
     Covariance,
     Gram,
@@ -20,6 +20,7 @@ from manifoldscope.geometry.moments import (
     blocks,
     centred,
     check_scaling,
+    inverse_roots,
     on_float64_device,
     require_two,
     squared,
@@ -32,6 +33,12 @@ Rounding activations to float32 moves shares of variance by up to about 1e-7; a 
 on the fraction must not need one more component because of that.
 """
 
+
+_STACKED = 1 << 20
+"""Numbers of the small clouds that are worked on together (4 to 8 MiB)."""
+
+_WORTH_STACKING = 4
+"""Clouds, of which at least so many fit into a stack, are stacked; fewer are sooner done one by one."""
 
 _SAME = 1e-12
 """Share of the largest squared distance from the mean at which two points cannot be told apart by inner products."""
@@ -88,13 +95,13 @@ class Spectrum:
     scaling: Scaling = "none"
 
     def __post_init__(self) -> None:
-        variances = torch.as_tensor(self.variances).detach().cpu().to(torch.float64)
+        variances = torch.as_tensor(self.variances).detach().to("cpu", torch.float64)
         object.__setattr__(self, "variances", variances)
         require_two(self.n_points)
-        ends = [float(variances[0]), float(variances[-1])] if variances.ndim == 1 and len(variances) else [0.0, 0.0]
-        if variances.ndim != 1 or not all(map(math.isfinite, ends)):
+        if variances.ndim != 1 or not np.isfinite(variances.numpy()).all():
             raise GeometryError(f"variances of shape {tuple(variances.shape)} must be a list of finite numbers")
-        if ends[1] < 0 or not bool((variances.diff() <= 0).all()):
+        values = variances.numpy()
+        if (values[:-1] < values[1:]).any() or (values[-1:] < 0).any():
             raise GeometryError("variances must be descending and not negative; sort them with .sort(descending=True)")
         if len(variances) > self.most:
             raise GeometryError(
@@ -122,7 +129,7 @@ class Spectrum:
             >>> spectrum.variances.round(decimals=3).tolist()
             [1.333, 1.333]
         """
-        matrix = on_float64_device(points.points if isinstance(points, ClassManifold) else as_points(points))
+        matrix = on_float64_device(as_points(points))
         require_two(len(matrix))
         check_scaling(scaling)
         wide = matrix.shape[0] <= matrix.shape[1]
@@ -247,22 +254,18 @@ def spectra(
         [3, 0, 3]
     """
     check_scaling(scaling)
-    matrices = [on_float64_device(m.points if isinstance(m, ClassManifold) else as_points(m)) for m in manifolds]
+    matrices = [on_float64_device(as_matrix(manifold)) for manifold in manifolds]
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for place, matrix in enumerate(matrices):
         require_two(len(matrix))
         by_shape.setdefault(tuple(matrix.shape), []).append(place)
     found: dict[int, Spectrum] = {}
     for (n_points, n_features), places in by_shape.items():
+        same = [matrices[place] for place in places]
         if n_points > n_features or len(places) == 1:
-            found.update({place: Spectrum.of(matrices[place], scaling=scaling) for place in places})
+            found.update({place: Spectrum.of(each, scaling=scaling) for place, each in zip(places, same, strict=True)})
             continue
-        columns = n_features if dtype == torch.float32 else next(blocks(n_features, n_points)).stop
-        room = torch.empty(n_points, columns, dtype=dtype)
-        products = torch.zeros(len(places), n_points, n_points, dtype=torch.float64, device=matrices[0].device)
-        for row, place in enumerate(places):
-            products[row] = _gram(matrices[place], scaling, room)
-        for place, variances in zip(places, _variances(products, n_points), strict=True):
+        for place, variances in zip(places, _variances_of_many(same, scaling, dtype), strict=True):
             found[place] = Spectrum(variances[: min(n_points - 1, n_features)], n_points, n_features, scaling)
     return [found[place] for place in range(len(matrices))]
 
@@ -292,7 +295,7 @@ def reduced(manifolds: Sequence[Points | ClassManifold]) -> list[Tensor]:
         >>> few.shape, torch.allclose(torch.cdist(few, few), torch.cdist(points, points))
         (torch.Size([4, 3]), True)
     """
-    matrices = [on_float64_device(m.points if isinstance(m, ClassManifold) else as_points(m)) for m in manifolds]
+    matrices = [on_float64_device(as_points(m)) for m in manifolds]
     sizes = [len(matrix) for matrix in matrices]
     n_points, n_features = sum(sizes), matrices[0].shape[1]
     products = torch.zeros(n_points, n_points, dtype=torch.float64, device=matrices[0].device)
@@ -307,6 +310,39 @@ def reduced(manifolds: Sequence[Points | ClassManifold]) -> list[Tensor]:
     squares = norms[:, None] + norms - 2 * products
     first_equal = (squares <= _SAME * norms.max()).to(torch.int8).argmax(1)
     return list(torch.split(coordinates[first_equal], sizes))
+
+
+def _variances_of_many(matrices: Sequence[Tensor], scaling: Scaling, dtype: torch.dtype) -> Tensor:
+    """(number of clouds, n_points) float64 on the CPU, descending; of clouds of one shape, perhaps not finite."""
+    products = torch.cat(list(_grams(matrices, scaling, dtype)))
+    if not torch.isfinite(products).all():
+        for matrix in matrices:
+            require_finite(matrix)
+    return _variances(products, len(matrices[0]))
+
+
+def _grams(matrices: Sequence[Tensor], scaling: Scaling, dtype: torch.dtype) -> Iterator[Tensor]:
+    """Inner products, (some clouds, n_points, n_points) float64 at a time, summed up in `dtype`.
+
+    Small clouds are stacked, as many as stay in the processor's own memory; of large ones, each is work enough.
+    """
+    n_points, n_features = matrices[0].shape
+    at_once = _STACKED // (n_points * n_features)
+    if at_once < _WORTH_STACKING:
+        columns = n_features if dtype == torch.float32 else next(blocks(n_features, n_points)).stop
+        room = torch.empty(n_points, columns, dtype=dtype)
+        yield from (_gram(matrix, scaling, room)[None] for matrix in matrices)
+        return
+    stack = torch.empty(at_once, n_points, n_features, dtype=dtype, device=matrices[0].device)
+    for start in range(0, len(matrices), at_once):
+        some = stack[: len(matrices) - start]
+        for place, matrix in zip(some, matrices[start:], strict=False):
+            place.copy_(matrix)
+        some -= some[:, :1].clone()  # as in `centred`
+        some -= some.mean(1, keepdim=True)
+        if scaling == "standardise":
+            some *= inverse_roots(some.square().sum(1, keepdim=True) / (n_points - 1))
+        yield torch.bmm(some, some.mT).to(torch.float64)
 
 
 def _gram(matrix: Tensor, scaling: Scaling, room: Tensor) -> Tensor:
@@ -326,8 +362,8 @@ def _variances(products: Tensor, n_points: int) -> Tensor:
 
 
 def _eigenvalues(products: Tensor) -> Tensor:
-    """Ascending, on the CPU; computed by numpy there, see `moments.centred`."""
-    if products.device.type == "cpu":
+    """Ascending, on the CPU; of one matrix computed by numpy there, see `moments.centred`."""
+    if products.device.type == "cpu" and products.ndim == 2:
         return torch.from_numpy(np.linalg.eigvalsh(products.numpy()))
     values: Tensor = torch.linalg.eigvalsh(products)
     return values.cpu()

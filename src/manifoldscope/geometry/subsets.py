@@ -13,7 +13,7 @@ from torch import Tensor
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.cloud import Cloud, Clouds
 from manifoldscope.geometry.estimate import MEASURES, Estimate, JointEstimate, measure
-from manifoldscope.geometry.manifold import ClassManifold, Points, as_points
+from manifoldscope.geometry.manifold import ClassManifold, Points
 from manifoldscope.geometry.moments import Scaling
 
 Manifold: TypeAlias = Points | ClassManifold
@@ -64,11 +64,6 @@ def finite_or_reason(estimate: Estimate) -> Estimate | str:
     if math.isfinite(estimate.value):
         return estimate
     return estimate.note or f"the value is {estimate.value}"
-
-
-def matrix_of(points: Manifold) -> Tensor:
-    """(n_points, n_features) of one class, checked."""
-    return points.points if isinstance(points, ClassManifold) else as_points(points)
 
 
 def as_subject(
