@@ -1,6 +1,7 @@
 """What geometry costs, beside what a user would pick instead: pairs of runs in turn, ratios in one table.
 
     python benchmarks/geometry.py [--quick] [--json FILE] [--figure FILE.png] [--rounds N]
+                                   [--only TEXT]
 
 Each piece of work runs in a process of its own on the same seeded points, ours and the peer's in turn. Seconds exclude
 start-up, making the points, and a first time; memory is what the work took beyond the points. The ratio is the median
@@ -128,6 +129,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=None, help="pairs of runs (5; 1 with --quick)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw cost by points, features and classes (PNG)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only the rows that name it, such as TwoNN")
     options = parser.parse_args()
     rounds = options.rounds or (1 if options.quick else 5)
     peers()
@@ -141,6 +143,8 @@ def main() -> None:
     print(widths.format("work", "beside", "ours", "theirs", "ratio", "aim", "MiB", "theirs", "answers"))
     results = []
     for row in rows(options.quick):
+        if options.only not in row.work:
+            continue
         found = compared(row, rounds, floor["float64"])
         results.append(found)
         line = widths.format(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,10 +11,13 @@ from torch import Tensor
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.manifold import Points, as_points
-from manifoldscope.geometry.moments import on_float64_device, require_two, squared
+from manifoldscope.geometry.moments import on_float64_device, require_two
 
-_BLOCK_ROWS = 1280
-"""Points on each side of a block of distances; 64 times the usual 20 neighbours, where selecting them turns cheap."""
+_BLOCK_ROWS = 2560
+"""Points on each side of a block of distances, at most (50 MiB)."""
+
+_STRIP = 192
+"""Rows at a time of a block on the diagonal, of which no more than what is right of the diagonal is computed."""
 
 _HELD = 1 << 26
 """Numbers that are held in float64 at once (512 MiB): a cloud of no more is held whole, a larger one in blocks."""
@@ -109,10 +113,15 @@ class _Centred:
 
     def __init__(self, matrix: Tensor) -> None:
         self.matrix = matrix
-        self.step = max(1, min(_BLOCK_ROWS, _HELD // matrix.shape[1]))
-        self._mean = torch.stack([rows.to(torch.float64).sum(0) for rows in torch.split(matrix, self.step)]).sum(0)
-        self._mean /= len(matrix)
-        self._whole = self._made(matrix) if matrix.numel() <= _HELD else None
+        most = max(1, min(_BLOCK_ROWS, _HELD // matrix.shape[1]))
+        self.step = math.ceil(len(matrix) / math.ceil(len(matrix) / most))  # blocks of one size
+        self._whole: Tensor | None = None
+        if matrix.numel() <= _HELD:
+            self._whole = matrix.to(torch.float64, copy=True)
+            self._whole -= self._whole.mean(0)
+        else:
+            self._mean = torch.stack([rows.to(torch.float64).sum(0) for rows in torch.split(matrix, self.step)]).sum(0)
+            self._mean /= len(matrix)
         self.norms = torch.cat([torch.linalg.vector_norm(self.rows(rows), dim=1) for rows in self.blocks()]).square()
         if not torch.isfinite(self.norms).all():
             raise GeometryError(
@@ -126,10 +135,7 @@ class _Centred:
 
     def rows(self, at: slice | Tensor) -> Tensor:
         """Some of the points."""
-        return self._whole[at] if self._whole is not None else self._made(self.matrix[at])
-
-    def _made(self, rows: Tensor) -> Tensor:
-        return rows.to(torch.float64, copy=True).sub_(self._mean)
+        return self._whole[at] if self._whole is not None else self.matrix[at].to(torch.float64) - self._mean
 
 
 def _from_products(cloud: _Centred, k: int) -> tuple[Tensor, Tensor]:
@@ -138,15 +144,36 @@ def _from_products(cloud: _Centred, k: int) -> tuple[Tensor, Tensor]:
     k = min(k, n_points - 1)
     squares = torch.full((n_points, k), torch.inf, dtype=torch.float64, device=norms.device)
     places = torch.zeros(n_points, k, dtype=torch.int64, device=norms.device)
+    room = torch.empty(cloud.step**2, dtype=torch.float64, device=norms.device)
     for rows in cloud.blocks():
         own = cloud.rows(rows)
-        within = squared(own).mul_(-2).add_(norms[rows, None]).add_(norms[rows]).clamp_(min=0).fill_diagonal_(torch.inf)
-        _keep(squares, places, rows, within, rows.start)
+        _keep(squares, places, rows, _within(own, norms[rows], room).fill_diagonal_(torch.inf), rows.start)
         for columns in cloud.blocks(rows.stop):
-            across = (norms[rows, None] + norms[columns]).addmm_(own, cloud.rows(columns).T, alpha=-2).clamp_(min=0)
+            across = _shaped(room, rows.stop - rows.start, columns.stop - columns.start)
+            _across(own, cloud.rows(columns), norms[rows], norms[columns], out=across)
             _keep(squares, places, rows, across, columns.start)
             _keep(squares, places, columns, across.T, rows.start)
-    return squares, places
+    return squares.clamp_(min=0), places
+
+
+def _across(first: Tensor, second: Tensor, first_norms: Tensor, second_norms: Tensor, *, out: Tensor) -> None:
+    """Squared distances of all pairs of rows, from the products."""
+    torch.add(first_norms[:, None], second_norms, out=out).addmm_(first, second.T, alpha=-2)
+
+
+def _within(points: Tensor, norms: Tensor, room: Tensor) -> Tensor:
+    """(n, n) squared distances between rows; each product is computed once."""
+    squares = _shaped(room, len(points), len(points))
+    for start in range(0, len(points), _STRIP):
+        rows, rest = slice(start, min(start + _STRIP, len(points))), slice(start, None)
+        _across(points[rows], points[rest], norms[rows], norms[rest], out=squares[rows, rest])
+        squares[rows.stop :, rows] = squares[rows, rows.stop :].T
+    return squares
+
+
+def _shaped(room: Tensor, n_rows: int, n_columns: int) -> Tensor:
+    """The beginning of a room that is written over: new memory for every block costs more than what is done in it."""
+    return room[: n_rows * n_columns].view(n_rows, n_columns)
 
 
 def _doubtful(cloud: _Centred, squares: Tensor, places: Tensor) -> Tensor:
