@@ -10,11 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import linprog, nnls
+from scipy.optimize import linprog
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry import ball_capacity, capacity, effective_geometry, measure, simulated_capacity
-from manifoldscope.geometry.capacity import alternate
 from manifoldscope.geometry.reference import sphere
 from manifoldscope.geometry.separability import is_separable
 
@@ -127,20 +126,6 @@ def test_alignments_see_what_is_shared() -> None:
     assert len(pairs) == 45
 
 
-@pytest.mark.parametrize("shape", [(12, 30), (30, 12)], ids=["wide", "narrow"])
-def test_signed_problems_are_solved_as_nnls_solves_them(shape: tuple[int, int]) -> None:
-    points = torch.randn(*shape, dtype=torch.float64, generator=seeded(5))
-    directions = torch.randn(shape[1], 9, dtype=torch.float64, generator=seeded(6))
-    signs = torch.randn(shape[0], 9, generator=seeded(7)).sign().double()
-    solved, missed = alternate(points, points @ directions, steps=2000, signs=signs)
-    assert bool((signs * solved >= 0).all())
-    assert float(missed.max()) <= 1e-4
-    for column in range(9):
-        exact, _ = nnls((signs[:, column, None] * points).T.numpy(), directions[:, column].numpy())
-        expected = points.T @ (signs[:, column] * torch.from_numpy(np.asarray(exact)))
-        assert torch.allclose(points.T @ solved[:, column], expected, atol=1e-3)  # what 2,000 steps leave unsolved
-
-
 @given(seed=st.integers(0, 10_000), n_points=st.integers(2, 60), n_features=st.integers(1, 30))
 @settings(max_examples=40, deadline=None)
 def test_separability_is_what_a_linear_program_says(seed: int, n_points: int, n_features: int) -> None:
@@ -173,3 +158,24 @@ def test_what_has_no_capacity_is_refused_or_has_a_reason() -> None:
     with pytest.raises(GeometryError, match="expected at least half"):
         simulated_capacity([torch.randn(40, 3, generator=seeded(i)) for i in range(4)], dichotomies=20)
     assert math.isfinite(measure("effective_capacity", [one, one + 1]).whole.value)
+
+
+def test_a_class_whose_terms_come_to_less_than_nothing_has_no_value_and_a_reason() -> None:
+    """Three classes on the same axes: what one takes is given by the others, and may be below 0."""
+    clouds = [torch.randn(12, 30, generator=seeded(place)) * 0.8 ** torch.arange(30) for place in range(3)]
+    joint = measure("effective_capacity", clouds)
+    without = [estimate for estimate in joint.classes if math.isnan(estimate.value)]
+    assert without
+    assert all("outweighed by those of the other classes" in estimate.note for estimate in without)
+    assert math.isfinite(joint.whole.value)
+
+
+def test_simulated_capacity_as_a_measure_is_of_the_whole_layer() -> None:
+    found = simulated_capacity(uncorrelated(), dichotomies=30)
+    joint = measure("simulated_capacity", uncorrelated(), dichotomies=30)
+    assert joint.whole.value == pytest.approx(found.capacity)
+    assert joint.whole.stderr == pytest.approx((found.high - found.low) / 4)
+    assert not joint.classes
+    crowded = measure("simulated_capacity", [torch.randn(40, 3, generator=seeded(i)) for i in range(4)])
+    assert math.isnan(crowded.whole.value)
+    assert "separable with all 3 features" in crowded.whole.note

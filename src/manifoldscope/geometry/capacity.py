@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
 from scipy import integrate, stats
-from scipy.optimize import nnls
 from torch import Tensor
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.cloud import Clouds
-from manifoldscope.geometry.estimate import INVARIANCES, MEASURES, Estimate, JointEstimate
+from manifoldscope.geometry.estimate import INVARIANCES, MEASURES, JointEstimate, estimate_of
 from manifoldscope.geometry.manifold import ClassManifold, Points
 from manifoldscope.geometry.moments import on_float64_device
+from manifoldscope.geometry.nonnegative import nonnegative_least_squares
+from manifoldscope.geometry.spectrum import principal_coordinates
 from manifoldscope.seeds import generator
-
-_EXACT = 1e-7
-"""Largest violation of the optimality conditions, as a share of the problem's largest number, of a solved problem."""
-
-_LOOK, _RELAXATION = 20, 1.6
-"""Steps between two looks at what has converged; and over-relaxation, of which 1.5 to 1.8 is advised."""
 
 _STEPS = 400
 """Steps of the batched solver after which what is left is solved one problem at a time."""
@@ -33,6 +28,9 @@ _AT_ONCE = 1 << 17
 
 _NO_CENTRE = 1e-9
 """A centre nearer than this share of the extent of the data to their mean has no direction."""
+
+_READ_OFF = ("inverse", "radius", "dimension")
+"""What is read off the anchor points: 1 / capacity, radius and dimension."""
 
 _SAME = 1e-13
 """Points of a manifold that differ by less than this share of the largest number in the data differ by rounding."""
@@ -54,6 +52,7 @@ class ManifoldCapacity:
             the common directions are removed.
         n_common: how many directions common to the centres were removed.
         notes: one for each manifold; empty where there is nothing to know.
+        parameters: directions, margin, common and seed.
     """
 
     capacities: Tensor
@@ -68,6 +67,7 @@ class ManifoldCapacity:
     centre_correlation: float
     n_common: int
     notes: tuple[str, ...]
+    parameters: Mapping[str, Any]
 
 
 def capacity(
@@ -198,10 +198,8 @@ def manifold_capacity(
         ... ).whole.value
         True
     """
-    found = _of(clouds, directions, margin, common, seed)
-    return _joint(
-        clouds, found, found.capacities, found.capacity_errors, found.capacity, directions, margin, common, seed
-    )
+    found = capacity(clouds, directions=directions, margin=margin, common=common, seed=seed)
+    return _joint(clouds, found, found.capacities, found.capacity_errors, found.capacity)
 
 
 @MEASURES.register("radius", reads="clouds", invariant_to=INVARIANCES)
@@ -228,8 +226,8 @@ def manifold_radius(
         >>> measure("radius", list(points + 3 * points[:, :1])).whole.value < 1
         True
     """
-    found = _of(clouds, directions, margin, common, seed)
-    return _joint(clouds, found, found.radii, found.radius_errors, found.radius, directions, margin, common, seed)
+    found = capacity(clouds, directions=directions, margin=margin, common=common, seed=seed)
+    return _joint(clouds, found, found.radii, found.radius_errors, found.radius)
 
 
 @MEASURES.register("manifold_dimension", reads="clouds", invariant_to=INVARIANCES)
@@ -256,49 +254,88 @@ def manifold_dimension(
         >>> measure("manifold_dimension", list(points + 3 * points[:, :1])).whole.value < 29
         True
     """
-    found = _of(clouds, directions, margin, common, seed)
-    joint = _joint(
-        clouds, found, found.dimensions, found.dimension_errors, found.dimension, directions, margin, common, seed
-    )
-    classes = tuple(replace(each, ceiling=min(each.n_points - 1, each.n_features)) for each in joint.classes)
-    return replace(joint, classes=classes)
-
-
-def _of(clouds: Clouds, directions: int, margin: float, common: bool, seed: int) -> ManifoldCapacity:
-    return capacity(clouds, directions=directions, margin=margin, common=common, seed=seed)
+    found = capacity(clouds, directions=directions, margin=margin, common=common, seed=seed)
+    return _joint(clouds, found, found.dimensions, found.dimension_errors, found.dimension, bounded=True)
 
 
 def _joint(
-    clouds: Clouds,
-    found: ManifoldCapacity,
-    values: Tensor,
-    errors: Tensor,
-    whole: float,
-    directions: int,
-    margin: float,
-    common: bool,
-    seed: int,
+    clouds: Clouds, found: ManifoldCapacity, values: Tensor, errors: Tensor, whole: float, *, bounded: bool = False
 ) -> JointEstimate:
-    parameters = {"directions": directions, "margin": margin, "common": common, "seed": seed}
+    """One value of each class with its standard error, and that of the layer, whose error is that of a mean.
 
-    def estimate(value: float, n_points: int, stderr: float, note: str) -> Estimate:
-        known = stderr if math.isfinite(stderr) else None
-        return Estimate(
-            value, n_points=n_points, n_features=clouds.n_features, stderr=known, parameters=parameters, note=note
-        )
-
+    `bounded` values cannot exceed the dimensions that the points of the class span.
+    """
     classes = tuple(
-        estimate(float(value), cloud.n_points, float(error), note)
-        for value, error, cloud, note in zip(values, errors, clouds, found.notes, strict=True)
+        estimate_of(
+            clouds,
+            place,
+            value=float(values[place]),
+            stderr=float(errors[place]),
+            ceiling=min(cloud.n_points - 1, clouds.n_features) if bounded else None,
+            parameters=found.parameters,
+            note=found.notes[place],
+        )
+        for place, cloud in enumerate(clouds)
     )
-    missing = sum(math.isnan(value) for value in values)
-    reason = f"{missing} of {len(clouds)} classes have no value" if missing else ""
-    finite = errors[torch.isfinite(errors)]
-    spread = float(finite.square().sum().sqrt()) / len(finite) if len(finite) else math.nan
-    return JointEstimate(classes=classes, whole=estimate(whole, clouds.n_points, spread, reason))
+    known = errors[torch.isfinite(errors)]
+    missing = int(values.isnan().sum())
+    return JointEstimate(
+        classes=classes,
+        whole=estimate_of(
+            clouds,
+            value=whole,
+            stderr=float(known.norm()) / len(known) if len(known) else None,
+            parameters=found.parameters,
+            note=f"{missing} of {len(clouds)} classes have no value" if missing else "",
+        ),
+    )
 
 
 def _capacity(points: Sequence[Tensor], *, directions: int, margin: float, common: bool, seed: int) -> ManifoldCapacity:
+    seen = _seen_from_their_mean(points, common=common)
+    found = {name: torch.full((len(points), 2), math.nan, dtype=torch.float64) for name in _READ_OFF}
+    for group in _groups(seen.coordinates, directions):
+        shapes = torch.stack([seen.coordinates[place] for place in group])
+        drawn = torch.stack([_directions(shapes.shape[2], directions, seed, place) for place in group])
+        for name, values in _anchors(shapes, drawn.to(shapes.device), margin).items():
+            found[name][group] = values.cpu()
+    inverse, inverse_error = found["inverse"].T
+    radii, radius_errors = found["radius"].T
+    dimensions, dimension_errors = found["dimension"].T
+    return ManifoldCapacity(
+        capacities=1 / inverse,
+        radii=radii,
+        dimensions=dimensions,
+        capacity_errors=inverse_error / inverse**2,
+        radius_errors=radius_errors,
+        dimension_errors=dimension_errors,
+        capacity=float(1 / inverse.nanmean()),
+        radius=float(radii.nanmean()),
+        dimension=float(dimensions.nanmean()),
+        centre_correlation=seen.correlation,
+        n_common=seen.n_common,
+        notes=seen.notes,
+        parameters={"directions": directions, "margin": margin, "common": common, "seed": seed},
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """Manifolds as the theory sees them.
+
+    Attributes:
+        coordinates: by place, (n_points, 1 + d); those whose centre has no direction are left out.
+        notes: one for each manifold.
+        correlation, n_common: of the centres; see `ManifoldCapacity`.
+    """
+
+    coordinates: Mapping[int, Tensor]
+    notes: tuple[str, ...]
+    correlation: float
+    n_common: int
+
+
+def _seen_from_their_mean(points: Sequence[Tensor], *, common: bool) -> _Seen:
     matrices = [on_float64_device(each).to(torch.float64) for each in points]
     rounding = _SAME * max(float(each.abs().max()) for each in matrices) * matrices[0].shape[1] ** 0.5
     mean = torch.cat(matrices).mean(0)
@@ -306,11 +343,7 @@ def _capacity(points: Sequence[Tensor], *, directions: int, margin: float, commo
     centres = torch.stack([each.mean(0) for each in matrices])
     extent = max(float(each.norm(dim=1).max()) for each in matrices)
     axes, correlation = _common_axes(centres, extent, look=common)
-    n_classes = len(matrices)
-    found = {
-        name: torch.full((n_classes, 2), math.nan, dtype=torch.float64) for name in ("inverse", "radius", "dimension")
-    }
-    notes = [""] * n_classes
+    notes = [""] * len(matrices)
     coordinates: dict[int, Tensor] = {}
     for place, each in enumerate(matrices):
         left = each - (each @ axes.T) @ axes
@@ -322,36 +355,12 @@ def _capacity(points: Sequence[Tensor], *, directions: int, margin: float, commo
         coordinates[place] = _coordinates((left - centre) / norm, rounding / norm)
         if coordinates[place].shape[1] == 1:
             notes[place] = "all points are the same: a point, without radius and dimension"
-    for group in _groups(coordinates, directions):
-        shapes = torch.stack([coordinates[place] for place in group])
-        width = shapes.shape[2]
-        drawn = torch.stack(
-            [
-                torch.randn(width, directions, dtype=torch.float64, generator=generator(seed, "capacity", place))
-                for place in group
-            ]
-        ).to(shapes.device)
-        for name, values in _anchors(shapes, drawn, margin).items():
-            found[name][group] = values.cpu()
-    inverse, inverse_error = found["inverse"].T
-    capacities = 1 / inverse
-    radii, radius_errors = found["radius"].T
-    dimensions, dimension_errors = found["dimension"].T
-    valid = ~capacities.isnan()
-    return ManifoldCapacity(
-        capacities=capacities,
-        radii=radii,
-        dimensions=dimensions,
-        capacity_errors=capacities**2 * inverse_error,
-        radius_errors=radius_errors,
-        dimension_errors=dimension_errors,
-        capacity=float(1 / inverse[valid].mean()) if valid.any() else math.nan,
-        radius=float(radii[valid].mean()) if valid.any() else math.nan,
-        dimension=float(dimensions[valid].mean()) if valid.any() else math.nan,
-        centre_correlation=correlation,
-        n_common=len(axes),
-        notes=tuple(notes),
-    )
+    return _Seen(coordinates, tuple(notes), correlation, len(axes))
+
+
+def _directions(width: int, number: int, seed: int, place: int) -> Tensor:
+    """(width, number) standard normal; those of one manifold do not depend on how many there are."""
+    return torch.randn(width, number, dtype=torch.float64, generator=generator(seed, "capacity", place))
 
 
 def _common_axes(centres: Tensor, extent: float, *, look: bool) -> tuple[Tensor, float]:
@@ -389,10 +398,7 @@ def _coordinates(points: Tensor, rounding: float) -> Tensor:
 
     A direction in which no point is farther out than `rounding` is not one.
     """
-    values, axes = torch.linalg.eigh(points @ points.T)
-    spanned = values > len(points) * max(float(values[-1]) * torch.finfo(torch.float64).eps, rounding**2)
-    own = (axes * values.clamp(min=0).sqrt())[:, spanned].flip(1)
-    own = own * torch.where((own**3).sum(0) < 0, -1.0, 1.0)  # which way an axis points is not left to the decomposition
+    own = principal_coordinates(points, least=len(points) * rounding**2)
     return torch.cat([torch.ones(len(points), 1, dtype=torch.float64, device=points.device), own], 1)
 
 
@@ -440,8 +446,7 @@ def _anchors(points: Tensor, directions: Tensor, margin: float) -> dict[str, Ten
 def support(points: Tensor, directions: Tensor, margin: float = 0.0) -> Tensor:
     """For each direction t the multipliers z >= 0 of the points S for which v = t + S^T z is nearest to t.
 
-    v is the nearest vector to t with S v >= margin. Its multipliers minimise z K z / 2 - b z with K = S S^T and
-    b = margin - S t, over z >= 0. The few problems that have not converged together are solved one by one.
+    v is the nearest vector to t with S v >= margin.
 
     Args:
         points: (n_manifolds, n_points, n_features), the first feature 1.
@@ -457,74 +462,7 @@ def support(points: Tensor, directions: Tensor, margin: float = 0.0) -> Tensor:
         >>> (t[0] + points[0].T @ support(points, t)[0]).flatten().round(decimals=6).tolist()
         [1.2, 2.4]
     """
-    projections = points @ directions
-    multipliers, missed = alternate(points, margin - projections, steps=_STEPS)
-    for place, direction in (missed > _EXACT).nonzero().tolist():
-        target = -directions[place, :, direction].clone()
-        target[0] += margin  # the first feature is 1, so that S target = margin - S t
-        exact, _ = nnls(points[place].mT.cpu().numpy(), target.cpu().numpy(), maxiter=100 * points.shape[1])
-        multipliers[place, :, direction] = torch.from_numpy(np.asarray(exact)).to(multipliers)
+    targets = -directions
+    targets[:, 0] += margin  # the first feature is 1, so that S y = margin - S t
+    multipliers, _ = nonnegative_least_squares(points, targets, steps=_STEPS)
     return multipliers
-
-
-def alternate(points: Tensor, wanted: Tensor, *, steps: int, signs: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
-    """Minimise w K w / 2 - b w with K = S S^T over w of the given signs, for many b with few S.
-
-    By the alternating direction method of multipliers: all problems with one S share the inverse of K plus a constant,
-    so that a step is two matrix products for all of them. It ends when every problem is solved, or after `steps`.
-
-    Args:
-        points: (..., n, d) S.
-        wanted: (..., n, n_problems) b.
-        steps: at most.
-        signs: (..., n, n_problems) of +1 and -1, or one for all.
-
-    Returns:
-        w of the shape of `wanted`; and (..., n_problems) the largest violation of the optimality conditions, as a share
-        of the largest |b|.
-
-    References:
-        Boyd, Parikh, Chu, Peleato and Eckstein, "Distributed optimization and statistical learning via the alternating
-        direction method of multipliers" (2011), sections 3.1, 3.4.3 and 5.2.
-
-    Example:
-        >>> solved, missed = alternate(torch.eye(2).double(), torch.tensor([[3.0], [-1.0]]).double(), steps=100)
-        >>> solved.flatten().round(decimals=5).abs().tolist(), float(missed) < 1e-6
-        ([3.0, 0.0], True)
-    """
-    narrow = points.shape[-1] < points.shape[-2]
-    all_positive = isinstance(signs, float) and signs == 1.0
-    gram = points.mT @ points if narrow else points @ points.mT
-    values, axes = torch.linalg.eigh(gram)
-    weight = _weight(values)[..., None, None]
-    inverse: Tensor = (axes / (values[..., None, :] + weight)) @ axes.mT
-    left = points @ inverse if narrow else weight * inverse
-
-    def smoothed(vectors: Tensor) -> Tensor:
-        """weight (K + weight)^-1 times some vectors, through the smaller of the two sides."""
-        return vectors - left @ (points.mT @ vectors) if narrow else left @ vectors
-
-    constant = smoothed(wanted) / weight
-    solved, scaled = torch.zeros_like(wanted), torch.zeros_like(wanted)
-    scale = wanted.abs().amax(-2).clamp(min=1e-300)
-    diagonal = points.square().sum(-1, keepdim=True)
-    missed = torch.full_like(scale, torch.inf)
-    for step in range(1, steps + 1):
-        free = smoothed(solved - scaled).add_(constant)
-        moved = torch.lerp(solved, free, _RELAXATION).add_(scaled)
-        solved = moved.clamp(min=0) if all_positive else signs * (signs * moved).clamp_(min=0)
-        scaled = moved - solved
-        if step % _LOOK == 0 or step == steps:
-            gradient = signs * (points @ (points.mT @ solved) - wanted)
-            missed = torch.minimum(signs * solved * diagonal, gradient).abs().amax(-2) / scale
-            if bool((missed <= _EXACT).all()):
-                break
-    return solved, missed
-
-
-def _weight(values: Tensor) -> Tensor:
-    """(...): the penalty of the method; half the geometric mean of the largest and the median eigenvalue above 0."""
-    largest = values[..., -1:].clamp(min=1e-300)
-    median = torch.where(values > 1e-9 * largest, values, torch.nan).nanmedian(-1).values
-    weight: Tensor = 0.5 * (largest[..., 0] * median.nan_to_num(1.0)).sqrt()
-    return weight

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from itertools import combinations
+from typing import Any, Literal
 
-import numpy as np
 import torch
-from scipy.optimize import nnls
 from torch import Tensor
 
 from manifoldscope.errors import GeometryError
-from manifoldscope.geometry.capacity import alternate
 from manifoldscope.geometry.cloud import Clouds
-from manifoldscope.geometry.estimate import INVARIANCES, MEASURES, NEAR_CEILING, Estimate, JointEstimate
+from manifoldscope.geometry.estimate import INVARIANCES, MEASURES, NEAR_CEILING, Estimate, JointEstimate, estimate_of
 from manifoldscope.geometry.manifold import ClassManifold, Points
 from manifoldscope.geometry.moments import on_float64_device
+from manifoldscope.geometry.nonnegative import nonnegative_least_squares
+from manifoldscope.geometry.spectrum import principal_coordinates
 from manifoldscope.seeds import generator
 
 _STEPS = 600
@@ -45,6 +45,7 @@ class EffectiveGeometry:
         utility: what capacity has in common with radius and dimension: capacity = utility (1 + radius^-2) / dimension.
         least: the smallest capacity that so many classes can show in the dimensions that their points span.
         missed: largest violation of the optimality conditions, as a share of the problem's largest number.
+        parameters: draws and seed.
     """
 
     capacity: float
@@ -60,6 +61,7 @@ class EffectiveGeometry:
     utility: float
     least: float
     missed: float
+    parameters: Mapping[str, Any]
 
 
 def effective_geometry(
@@ -142,7 +144,7 @@ def effective_capacity(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> Jo
         True
     """
     found = effective_geometry(clouds, draws=draws, seed=seed)
-    return _joint(clouds, found, found.capacities, found.capacity, draws, seed, stderr=found.capacity_error)
+    return _joint(clouds, found, found.capacities, found.capacity, stderr=found.capacity_error)
 
 
 @MEASURES.register("effective_radius", reads="clouds", invariant_to=INVARIANCES)
@@ -167,7 +169,7 @@ def effective_radius(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> Join
         True
     """
     found = effective_geometry(clouds, draws=draws, seed=seed)
-    return _joint(clouds, found, found.radii, found.radius, draws, seed)
+    return _joint(clouds, found, found.radii, found.radius)
 
 
 @MEASURES.register("effective_dimension", reads="clouds", invariant_to=INVARIANCES)
@@ -192,7 +194,7 @@ def effective_dimension(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> J
         True
     """
     found = effective_geometry(clouds, draws=draws, seed=seed)
-    return _joint(clouds, found, found.dimensions, found.dimension, draws, seed)
+    return _joint(clouds, found, found.dimensions, found.dimension)
 
 
 @MEASURES.register("effective_alignment", reads="clouds", invariant_to=INVARIANCES)
@@ -230,12 +232,12 @@ def effective_alignment(
     }[of]
     n_classes = len(clouds)
     each = (cosines.sum(1) - cosines.diagonal()) / (n_classes - 1)
-    joint = _joint(clouds, found, each, float(each.mean()), draws, seed, of=of)
+    joint = _joint(clouds, found, each, float(each.mean()), of=of)
     assert joint.whole is not None
+    parameters, note = joint.whole.parameters, joint.whole.note
     pairs = {
-        (i, j): replace(joint.whole, value=float(cosines[i, j]), n_points=clouds[i].n_points + clouds[j].n_points)
-        for i in range(n_classes)
-        for j in range(i + 1, n_classes)
+        (i, j): estimate_of(clouds, i, j, value=float(cosines[i, j]), parameters=parameters, note=note)
+        for i, j in combinations(range(n_classes), 2)
     }
     return replace(joint, pairs=pairs)
 
@@ -245,111 +247,127 @@ def _joint(
     found: EffectiveGeometry,
     values: Tensor,
     whole: float,
-    draws: int,
-    seed: int,
     *,
     stderr: float | None = None,
     **more: str,
 ) -> JointEstimate:
-    parameters = {**more, "draws": draws, "seed": seed}
-    note = ""
+    """One value of each class, and that of the layer; a class of which the draws tell nothing has none."""
+    parameters = {**more, **found.parameters}
+    crowded = ""
     if found.least > NEAR_CEILING * found.capacity:
-        note = (
+        crowded = (
             f"the capacity is within 10% of {found.least:.3g}, the least that {len(clouds)} classes can show in the "
             "dimensions that they span: random labels cannot be separated there"
         )
 
-    def estimate(value: float, n_points: int, stderr: float | None, note: str) -> Estimate:
-        reason = "" if math.isfinite(value) else "it never bears on a classification"
-        if value < 0:
-            reason = "below 0, and no measure of the class by itself: the other classes outweigh its own terms"
-        return Estimate(
-            value if math.isfinite(value) else math.nan,
-            n_points=n_points,
-            n_features=clouds.n_features,
-            stderr=stderr,
-            parameters=parameters,
-            note="; ".join(filter(None, [reason, note])),
-        )
+    def estimate(*places: int, value: float, stderr: float | None = None) -> Estimate:
+        reason = _why_none(value)
+        note = "; ".join(filter(None, [reason, crowded]))
+        known = math.nan if reason else value
+        return estimate_of(clouds, *places, value=known, stderr=stderr, parameters=parameters, note=note)
 
-    classes = tuple(
-        estimate(float(value), cloud.n_points, None, note) for value, cloud in zip(values, clouds, strict=True)
+    return JointEstimate(
+        classes=tuple(estimate(place, value=value) for place, value in enumerate(values.tolist())),
+        whole=estimate(value=whole, stderr=stderr),
     )
-    return JointEstimate(classes=classes, whole=estimate(whole, clouds.n_points, stderr, note))
+
+
+def _why_none(value: float) -> str:
+    """Why the value of a class says nothing of it; empty where it does."""
+    if not math.isfinite(value):
+        return "it never bears on a classification"
+    return "its own terms are outweighed by those of the other classes (they come to less than 0)" if value < 0 else ""
 
 
 def _effective(points: Sequence[Tensor], *, draws: int, seed: int) -> EffectiveGeometry:
-    matrices = [on_float64_device(each).to(torch.float64) for each in points]
-    counts = [len(each) for each in matrices]
-    sizes = torch.tensor(counts, device=matrices[0].device)
-    cloud = torch.cat(matrices)
-    cloud = cloud - cloud.mean(0)
-    products = cloud @ cloud.T
-    largest = float(products.diagonal().max())
-    if largest == 0:
-        raise GeometryError("all points of all classes are the same, so there is nothing to classify")
-    n_classes = len(matrices)
-    drawing = generator(seed, "effective geometry")
-    labels = (torch.randint(0, 2, (n_classes, draws), generator=drawing) * 2 - 1).to(products)
-    signs = labels.repeat_interleave(sizes, 0)
-    coordinates = _principal(cloud, products)
-    directions = torch.randn(len(cloud), draws, dtype=torch.float64, generator=drawing).to(products)
-    shown = directions[: coordinates.shape[1]].T  # (draws, d)
-    projections = coordinates @ shown.T
-    # The nearest point of the polar cone to -t: its multipliers are those of the projection of t on the cone.
-    solved, missed = alternate(coordinates, projections, steps=_STEPS, signs=signs)
-    for draw in (missed > _SOLVED).nonzero().flatten().tolist():
-        cone = (signs[:, draw, None] * coordinates).T.cpu().numpy()
-        exact, _ = nnls(cone, shown[draw].cpu().numpy(), maxiter=100 * len(cloud))
-        solved[:, draw] = signs[:, draw] * torch.from_numpy(np.asarray(exact)).to(solved)
-        missed[draw] = 0.0
-    of_class = torch.zeros(n_classes, len(cloud), dtype=torch.float64, device=cloud.device)
-    of_class[torch.arange(n_classes, device=cloud.device).repeat_interleave(sizes), torch.arange(len(cloud))] = 1.0
-    weights = (signs * solved).clamp(min=0)
-    totals = of_class @ weights
-    # |p|^2, to second order in what is missed
-    squares = (solved * (2 * projections - coordinates @ (coordinates.T @ solved))).sum(0)
-    parts = of_class @ (solved * projections)  # the share of each class in it: y_i lambda_i s_i . t
-    shares = weights * torch.where(totals > 0, 1 / totals, 0.0).repeat_interleave(sizes, 0)
-    of_each = zip(torch.split(shares, counts), torch.split(coordinates, counts), strict=True)
-    anchors = torch.stack([share.T @ own for share, own in of_each], 1)  # (draws, n_classes, d)
-    bears = (totals > 0).T[..., None]
-    centres = anchors.sum(0) / bears.sum(0).clamp(min=1)
-    axes = anchors - centres
-    axes = torch.where(bears & (axes.norm(dim=2, keepdim=True) > _ROUNDING * largest**0.5), axes, 0.0)
-    t = (axes @ shown[..., None]).squeeze(2)
+    drawn = _drawn(points, draws, seed)
+    n_classes = len(points)
+    number = drawn.bears.sum(0)[:, None]  # of draws on which a class bears
+    centres = drawn.anchors.sum(0) / number.clamp(min=1)
+    axes = drawn.anchors - centres
+    varies = drawn.bears & (axes.norm(dim=2) > _ROUNDING * drawn.extent)
+    axes = torch.where(varies[..., None], axes, 0.0)
+    t = (axes @ drawn.directions[..., None]).squeeze(2)
     own, of_centres = axes @ axes.mT, centres @ centres.T
     dimensions = (t * _solve(own, t)).mean(0)
     near = float((t * _solve(own + of_centres, t)).mean(0).sum())
     far = max(float(dimensions.sum()) - near, 0.0)
-    extents = axes.square().sum(2).sum(0) / bears.sum(0)[:, 0].clamp(min=1)
-    inverse = float(squares.mean()) / n_classes
-    capacities = 1 / parts.mean(1)
-    error = float(squares.std()) / math.sqrt(draws) / n_classes / inverse**2
+    extents = axes.square().sum((0, 2)) / number[:, 0].clamp(min=1)
+    inverse = float(drawn.squares.mean()) / n_classes
     return EffectiveGeometry(
         capacity=1 / inverse,
         radius=0.0 if near <= 0 else math.sqrt(near / far) if far else math.inf,
         dimension=float(dimensions.mean()),
-        capacities=capacities.cpu(),
+        capacities=(1 / drawn.parts.mean(1)).cpu(),
         radii=torch.where(extents > 0, (extents / centres.square().sum(1)).sqrt(), 0.0).cpu(),
         dimensions=dimensions.cpu(),
         centre_alignments=_cosines(centres, centres).abs().cpu(),
         axis_alignments=torch.stack([_cosines(each, each).abs() for each in axes]).mean(0).cpu(),
         centre_axis_alignments=torch.stack([_cosines(centres, each).abs() for each in axes]).mean(0).cpu(),
-        capacity_error=error,
+        capacity_error=float(drawn.squares.std()) / math.sqrt(draws) / n_classes / inverse**2,
         utility=near / n_classes / inverse,
-        least=n_classes / coordinates.shape[1],
-        missed=float(missed.max()),
+        least=n_classes / drawn.anchors.shape[2],
+        missed=drawn.missed,
+        parameters={"draws": draws, "seed": seed},
     )
 
 
-def _principal(cloud: Tensor, products: Tensor) -> Tensor:
-    """(n_points, d) coordinates of the points along the axes that they span, the same in whatever axes they come."""
-    values, axes = torch.linalg.eigh(products)
-    spanned = values > float(values[-1]) * len(cloud) * torch.finfo(torch.float64).eps
-    own = (axes * values.clamp(min=0).sqrt())[:, spanned].flip(1)
-    signed: Tensor = own * torch.where((own**3).sum(0) < 0, -1.0, 1.0)
-    return signed
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """What each draw of labels and a direction finds.
+
+    Attributes:
+        directions: (n_draws, d) t, in the d dimensions that the points span.
+        anchors: (n_draws, n_classes, d), 0 where a class does not bear on the draw.
+        bears: (n_draws, n_classes).
+        squares: (n_draws,) |p|^2.
+        parts: (n_classes, n_draws), the share of each class in it.
+        extent: of the data.
+        missed: see `EffectiveGeometry`.
+    """
+
+    directions: Tensor
+    anchors: Tensor
+    bears: Tensor
+    squares: Tensor
+    parts: Tensor
+    extent: float
+    missed: float
+
+
+def _drawn(points: Sequence[Tensor], draws: int, seed: int) -> _Drawn:
+    matrices = [on_float64_device(each).to(torch.float64) for each in points]
+    counts = [len(each) for each in matrices]
+    cloud = torch.cat(matrices)
+    cloud = cloud - cloud.mean(0)
+    extent = float(cloud.norm(dim=1).max())
+    if extent == 0:
+        raise GeometryError("all points of all classes are the same, so there is nothing to classify")
+    coordinates = principal_coordinates(cloud)
+    drawing = generator(seed, "effective geometry")
+    labels = (torch.randint(0, 2, (len(counts), draws), generator=drawing) * 2 - 1).to(cloud)
+    signs = labels.repeat_interleave(torch.tensor(counts, device=cloud.device), 0)
+    # as many numbers as there are points, so that the first are the same however many dimensions the points span
+    directions = torch.randn(len(cloud), draws, dtype=torch.float64, generator=drawing).to(cloud)
+    directions = directions[: coordinates.shape[1]]
+    found, missed = nonnegative_least_squares(
+        coordinates[None], directions[None], signs=signs[None], steps=_STEPS, tolerance=_SOLVED
+    )
+    solved = found[0]
+    projections = coordinates @ directions
+    reached = coordinates @ (coordinates.T @ solved)
+    of_class = [torch.split(each, counts) for each in (coordinates, solved.abs(), solved * projections)]
+    totals = torch.stack([weights.sum(0) for weights in of_class[1]], 1)  # (draws, n_classes)
+    anchors = torch.stack([weights.T @ own for own, weights, _ in zip(*of_class, strict=True)], 1)
+    return _Drawn(
+        directions=directions.T,
+        anchors=anchors * torch.where(totals > 0, 1 / totals, 0.0)[..., None],
+        bears=totals > 0,
+        squares=(solved * (2 * projections - reached)).sum(0),  # to second order in what is missed
+        parts=torch.stack([share.sum(0) for share in of_class[2]]),  # y_i lambda_i s_i . t
+        extent=extent,
+        missed=float(missed.max()),
+    )
 
 
 def _solve(matrices: Tensor, right: Tensor) -> Tensor:

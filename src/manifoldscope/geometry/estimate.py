@@ -97,6 +97,27 @@ class JointEstimate:
         )
 
 
+def estimate_of(
+    clouds: Clouds,
+    *places: int,
+    value: float,
+    stderr: float | None = None,
+    parameters: Mapping[str, Any],
+    ceiling: float | None = None,
+    note: str = "",
+) -> Estimate:
+    """The estimate of some classes of a layer, by their places; of the whole layer where none is named."""
+    return Estimate(
+        float(value),
+        n_points=sum(clouds[place].n_points for place in places) if places else clouds.n_points,
+        n_features=clouds.n_features,
+        ceiling=ceiling,
+        stderr=None if stderr is None or math.isnan(stderr) else float(stderr),
+        parameters=parameters,
+        note=note,
+    )
+
+
 @overload
 def measure(
     name: str, points: Points | ClassManifold | Cloud | Spectrum, *, scaling: Scaling = "none", **parameters: Any

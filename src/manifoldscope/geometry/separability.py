@@ -13,7 +13,9 @@ from scipy.optimize import nnls
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.cloud import Clouds
+from manifoldscope.geometry.estimate import INVARIANCES, MEASURES, JointEstimate, estimate_of
 from manifoldscope.geometry.manifold import ClassManifold, Points
+from manifoldscope.geometry.spectrum import principal_coordinates
 from manifoldscope.seeds import generator
 
 _NO_MARGIN = 1e-12
@@ -67,13 +69,11 @@ def simulated_capacity(
         >>> 1.6 < found.capacity < 2.4  # points have a capacity of 2
         True
     """
-    clouds = manifolds if isinstance(manifolds, Clouds) else Clouds(list(manifolds))
-    if len(clouds) < 2:
-        raise GeometryError("one manifold has no capacity; give the points of at least two classes of one layer")
-    if dichotomies < 1:
-        raise GeometryError(f"dichotomies = {dichotomies}; expected at least 1, such as 100")
+    clouds = _several(manifolds, dichotomies)
     points = torch.cat(clouds.reduced().points).to(torch.float64).cpu()
-    points = points - points.mean(0)
+    points = principal_coordinates(points - points.mean(0))
+    if not points.shape[1]:
+        raise GeometryError("all points of all classes are the same, so there is nothing to separate")
     sizes = [cloud.n_points for cloud in clouds]
     shares: dict[int, float] = {}
 
@@ -91,7 +91,7 @@ def simulated_capacity(
 
     most = points.shape[1]
     if share(most) < 0.5:
-        raise GeometryError(
+        raise _NotSeparableError(
             f"of random dichotomies of the {len(sizes)} manifolds {share(most):.0%} are separable with all {most} "
             "features; expected at least half: fewer points, or manifolds farther apart, have a capacity"
         )
@@ -115,6 +115,54 @@ def simulated_capacity(
         n_features=at,
         shares=dict(sorted(shares.items())),
     )
+
+
+@MEASURES.register("simulated_capacity", reads="clouds", invariant_to=INVARIANCES)
+def capacity_by_simulation(clouds: Clouds, *, dichotomies: int = 100, seed: int = 0) -> JointEstimate:
+    """How many such manifolds for each feature a linear readout has classified at random, when it was tried.
+
+    Of the layer as a whole, with a quarter of the width of its interval as the standard error; there is no value where
+    random labels cannot be separated even with all features. It assumes nothing, and takes long: use it to check
+    `capacity` and `effective_capacity`. See `simulated_capacity`. Few points of a round manifold overstate it.
+
+    Args:
+        clouds: of at least two classes.
+        dichotomies: random labels and projections at each number of features.
+        seed: of labels and projections.
+
+    Raises:
+        GeometryError: one class, no dichotomies, or points that are all the same.
+
+    References:
+        Chung, Lee and Sompolinsky (2018); Cohen, Chung, Lee and Sompolinsky (2020): see `simulated_capacity`.
+
+    Example:
+        >>> from manifoldscope.geometry.estimate import measure
+        >>> points = torch.randn(9, 5, 60, generator=torch.Generator().manual_seed(0))
+        >>> near = measure("simulated_capacity", list(points), dichotomies=20).whole.value
+        >>> measure("simulated_capacity", list(points + 3 * points[:, :1]), dichotomies=20).whole.value > near
+        True
+    """
+    parameters = {"dichotomies": dichotomies, "seed": seed}
+    try:
+        found = simulated_capacity(clouds, dichotomies=dichotomies, seed=seed)
+    except _NotSeparableError as error:
+        return JointEstimate(whole=estimate_of(clouds, value=math.nan, parameters=parameters, note=str(error)))
+    stderr = (found.high - found.low) / 4
+    return JointEstimate(whole=estimate_of(clouds, value=found.capacity, stderr=stderr, parameters=parameters))
+
+
+class _NotSeparableError(GeometryError):
+    """Not even all features separate half of the dichotomies."""
+
+
+def _several(manifolds: Sequence[Points | ClassManifold] | Clouds, dichotomies: int) -> Clouds:
+    clouds = manifolds if isinstance(manifolds, Clouds) else Clouds(list(manifolds))
+    if len(clouds) < 2:
+        raise GeometryError("one manifold has no capacity; give the points of at least two classes of one layer")
+    if dichotomies < 1:
+        raise GeometryError(f"dichotomies = {dichotomies}; expected at least 1, such as 100")
+    return clouds
 
 
 def is_separable(signed: npt.NDArray[np.float64]) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.cloud import Clouds
-from manifoldscope.geometry.estimate import INVARIANCES, MEASURES, Estimate, JointEstimate
+from manifoldscope.geometry.estimate import INVARIANCES, MEASURES, Estimate, JointEstimate, estimate_of
 from manifoldscope.geometry.manifold import ClassManifold, Points
 from manifoldscope.geometry.moments import blocks, on_float64_device
 
@@ -152,12 +152,12 @@ def centre_distance(
         "the centres differ no more than their sampling explains" if corrected else "the two centres are the same"
     )
     pairs = {
-        (i, j): _of_pair(
+        (i, j): estimate_of(
             clouds,
             i,
             j,
-            float(distances[i, j]),
-            parameters,
+            value=float(distances[i, j]),
+            parameters=parameters,
             note=_why(
                 distances[i, j], nan="both classes are constant, so there is no radius to measure by", zero=none_left
             ),
@@ -205,12 +205,12 @@ def centre_correlation(clouds: Clouds) -> JointEstimate:
     cosines = (directions @ directions.T).clamp(-1, 1).cpu()
     two = "two centres are opposite from their mean, whatever they are" if len(clouds) == 2 else ""
     pairs = {
-        (i, j): _of_pair(
+        (i, j): estimate_of(
             clouds,
             i,
             j,
-            float(cosines[i, j]),
-            {},
+            value=float(cosines[i, j]),
+            parameters={},
             note=_why(cosines[i, j], nan="a centre is the mean of all centres, and has no direction from it") or two,
         )
         for i, j in combinations(range(len(clouds)), 2)
@@ -261,7 +261,7 @@ def linear_margin(clouds: Clouds) -> JointEstimate:
             nan="the solver found no margin that it could confirm",
             zero="no plane separates the two classes",
         )
-        pairs[i, j] = _of_pair(clouds, i, j, margin, {}, note=note)
+        pairs[i, j] = estimate_of(clouds, i, j, value=margin, parameters={}, note=note)
     return _joint(clouds, pairs, {}, of_class=min, note="one class against one")
 
 
@@ -307,9 +307,10 @@ def within_between_ratio(clouds: Clouds, *, corrected: bool = False) -> JointEst
     parameters = {"corrected": corrected}
     return JointEstimate(
         classes=tuple(
-            _of_class(clouds, place, float(ratio), parameters, note=note) for place, ratio in enumerate(ratios)
+            estimate_of(clouds, place, value=float(ratio), parameters=parameters, note=note)
+            for place, ratio in enumerate(ratios)
         ),
-        whole=_of_layer(clouds, float(ratios.mean()), parameters, note=note),
+        whole=estimate_of(clouds, value=float(ratios.mean()), parameters=parameters, note=note),
     )
 
 
@@ -393,22 +394,6 @@ def _why(value: Tensor | float, *, nan: str = "", zero: str = "") -> str:
     return nan if math.isnan(number) else zero if number == 0 else ""
 
 
-def _of_pair(
-    clouds: Clouds, i: int, j: int, value: float, parameters: Mapping[str, Any], *, note: str = ""
-) -> Estimate:
-    n_points = clouds[i].n_points + clouds[j].n_points
-    return Estimate(value, n_points=n_points, n_features=clouds.n_features, parameters=parameters, note=note)
-
-
-def _of_class(clouds: Clouds, place: int, value: float, parameters: Mapping[str, Any], *, note: str) -> Estimate:
-    n_points = clouds[place].n_points
-    return Estimate(value, n_points=n_points, n_features=clouds.n_features, parameters=parameters, note=note)
-
-
-def _of_layer(clouds: Clouds, value: float, parameters: Mapping[str, Any], *, note: str) -> Estimate:
-    return Estimate(value, n_points=clouds.n_points, n_features=clouds.n_features, parameters=parameters, note=note)
-
-
 def _joint(
     clouds: Clouds,
     pairs: Mapping[tuple[int, int], Estimate],
@@ -434,6 +419,6 @@ def _joint(
     classes = []
     for place in range(len(clouds)):
         value, why = summary([pair for pair in pairs if place in pair], of_class)
-        classes.append(_of_class(clouds, place, value, parameters, note=why))
+        classes.append(estimate_of(clouds, place, value=value, parameters=parameters, note=why))
     value, why = summary(list(pairs), of_layer)
-    return JointEstimate(tuple(classes), _of_layer(clouds, value, parameters, note=why), pairs)
+    return JointEstimate(tuple(classes), estimate_of(clouds, value=value, parameters=parameters, note=why), pairs)

@@ -312,6 +312,27 @@ def reduced(manifolds: Sequence[Points | ClassManifold]) -> list[Tensor]:
     return list(torch.split(coordinates[first_equal], sizes))
 
 
+def principal_coordinates(points: Tensor, *, least: float = 0.0) -> Tensor:
+    """The points along the axes that they span, the largest first: the same in whatever axes and order they come.
+
+    Args:
+        points: (n_points, n_features) float64, as they lie from the origin.
+        least: squared length below which all points together do not span an axis; beyond rounding.
+
+    Returns:
+        (n_points, d); each axis points to where the cubes of its coordinates have a positive sum.
+
+    Example:
+        >>> principal_coordinates(torch.tensor([[0.0, -3.0], [1.0, 0.0]]).double()).abs().tolist()
+        [[3.0, 0.0], [0.0, 1.0]]
+    """
+    values, axes = torch.linalg.eigh(points @ points.T)
+    rounding = float(values[-1]) * len(points) * torch.finfo(torch.float64).eps
+    own = (axes * values.clamp(min=0).sqrt())[:, values > max(rounding, least)].flip(1)
+    signed: Tensor = own * torch.where((own**3).sum(0) < 0, -1.0, 1.0)
+    return signed
+
+
 def _variances_of_many(matrices: Sequence[Tensor], scaling: Scaling, dtype: torch.dtype) -> Tensor:
     """(number of clouds, n_points) float64 on the CPU, descending; of clouds of one shape, perhaps not finite."""
     products = torch.cat(list(_grams(matrices, scaling, dtype)))

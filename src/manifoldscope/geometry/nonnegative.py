@@ -1,0 +1,122 @@
+"""Nonnegative least squares for many targets at once: the projections on cones that theories of capacity ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.optimize import nnls
+from torch import Tensor
+
+EXACT = 1e-7
+"""Largest violation of the optimality conditions, as a share of the problem's largest number, of a solved problem."""
+
+_LOOK, _RELAXATION = 20, 1.8
+"""Steps between two looks at what has converged; and over-relaxation, of which 1.5 to 1.8 is advised."""
+
+_WORTH_LEAVING = 0.85
+"""Share of the problems up to which those still open go on by themselves."""
+
+
+def nonnegative_least_squares(
+    points: Tensor, targets: Tensor, *, signs: Tensor | None = None, steps: int = 400, tolerance: float = EXACT
+) -> tuple[Tensor, Tensor]:
+    """The weights w >= 0 for which S^T w is nearest to y, for many targets y and few S; or w of other given signs.
+
+    They minimise w K w / 2 - b w with K = S S^T and b = S y. By the alternating direction method of multipliers: all
+    problems with one S share the inverse of K plus a constant, so that a step is two matrix products for all of them.
+    Problems that are solved leave; the few that are not after `steps` are solved one at a time by an active set method.
+
+    Args:
+        points: (n_manifolds, n, d) S, float64.
+        targets: (n_manifolds, d, n_problems) y.
+        signs: (n_manifolds, n, n_problems) of +1 and -1; all +1 where left out.
+        steps: at most.
+        tolerance: violation of the optimality conditions above which a problem is then solved by itself.
+
+    Returns:
+        w, (n_manifolds, n, n_problems); and (n_manifolds, n_problems) the largest violation of the optimality
+        conditions, as a share of the largest |b|; 0 for what was solved by itself.
+
+    References:
+        Boyd, Parikh, Chu, Peleato and Eckstein, "Distributed optimization and statistical learning via the alternating
+        direction method of multipliers" (2011), sections 3.1, 3.4.3 and 5.2.
+
+    Example:
+        >>> points = torch.eye(2)[None].double()
+        >>> weights, missed = nonnegative_least_squares(points, torch.tensor([[[3.0], [-1.0]]]).double())
+        >>> weights.flatten().round(decimals=5).abs().tolist(), float(missed) < 1e-6
+        ([3.0, 0.0], True)
+    """
+    weights, missed = _together(points, points @ targets, signs, steps)
+    for place, problem in (missed > tolerance).nonzero().tolist():
+        sign = 1.0 if signs is None else signs[place, :, problem, None]
+        cone = (sign * points[place]).mT.cpu().numpy()
+        exact, _ = nnls(cone, targets[place, :, problem].cpu().numpy(), maxiter=100 * points.shape[1])
+        weights[place, :, problem] = torch.from_numpy(np.asarray(exact)).to(weights)
+        missed[place, problem] = 0.0
+        if signs is not None:
+            weights[place, :, problem] *= signs[place, :, problem]
+    return weights, missed
+
+
+def _together(points: Tensor, wanted: Tensor, signs: Tensor | None, steps: int) -> tuple[Tensor, Tensor]:
+    """The weights after so many steps, and what they miss."""
+    smoothed, penalty = _smoother(points)
+    weights, scaled = torch.zeros_like(wanted), torch.zeros_like(wanted)
+    missed = torch.full_like(wanted[:, 0], torch.inf)
+    constant, solved = smoothed(wanted) / penalty, weights
+    still = torch.arange(wanted.shape[2], device=wanted.device).expand_as(missed)
+    for step in range(1, steps + 1):
+        free = smoothed(solved - scaled).add_(constant)
+        moved = torch.lerp(solved, free, _RELAXATION).add_(scaled)
+        solved = moved.clamp(min=0) if signs is None else signs * (signs * moved).clamp_(min=0)
+        scaled = moved - solved
+        if step % _LOOK and step < steps:
+            continue
+        violation = _violation(points, wanted, signs, solved)
+        weights = weights.scatter(2, still[:, None].expand_as(solved), solved)
+        missed = missed.scatter(1, still, violation)
+        n_open = int((violation > EXACT).sum(1).max())
+        if n_open == 0:
+            break
+        if n_open <= _WORTH_LEAVING * violation.shape[1]:
+            hardest = violation.topk(n_open, dim=1).indices
+            still = still.gather(1, hardest)
+            columns = hardest[:, None].expand(-1, wanted.shape[1], -1)
+            wanted, constant, solved, scaled = (each.gather(2, columns) for each in (wanted, constant, solved, scaled))
+            signs = None if signs is None else signs.gather(2, columns)
+    return weights, missed
+
+
+def _smoother(points: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """penalty (K + penalty)^-1 times some vectors, through the smaller of the two sides; and the penalty."""
+    narrow = points.shape[2] < points.shape[1]
+    values, axes = torch.linalg.eigh(points.mT @ points if narrow else points @ points.mT)
+    penalty = _penalty(values)[:, None, None]
+    inverse: Tensor = (axes / (values[:, None] + penalty)) @ axes.mT
+    left = points @ inverse if narrow else penalty * inverse
+
+    def smoothed(vectors: Tensor) -> Tensor:
+        return vectors - left @ (points.mT @ vectors) if narrow else left @ vectors
+
+    return smoothed, penalty
+
+
+def _penalty(values: Tensor) -> Tensor:
+    """(n_manifolds,): half the geometric mean of the largest and the median eigenvalue above 0."""
+    largest = values[:, -1:].clamp(min=1e-300)
+    median = torch.where(values > 1e-9 * largest, values, torch.nan).nanmedian(1).values
+    penalty: Tensor = 0.5 * (largest[:, 0] * median.nan_to_num(1.0)).sqrt()
+    return penalty
+
+
+def _violation(points: Tensor, wanted: Tensor, signs: Tensor | None, solved: Tensor) -> Tensor:
+    """(n_manifolds, n_problems): a weight is 0 and its gradient not negative, or the gradient is 0."""
+    gradient = points @ (points.mT @ solved) - wanted
+    of_weight = solved * points.square().sum(2, keepdim=True)
+    if signs is not None:
+        gradient, of_weight = signs * gradient, signs * of_weight
+    violation: Tensor = torch.minimum(of_weight, gradient).abs().amax(1) / wanted.abs().amax(1).clamp(min=1e-300)
+    return violation
