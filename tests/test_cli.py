@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import re
 
@@ -187,6 +188,56 @@ def test_measure_reads_any_matrix(tmp_path, capsys):
     out = capsys.readouterr().out
     assert out.splitlines()[0].split()[:3] == ["label", "measure", "parameters"]
     assert "the most that 5 features can show" in out
+
+
+@pytest.fixture
+def classes(tmp_path):
+    """Arguments for `measure`: three Gaussian classes in 30 features, of 40 to 60 points."""
+    numbers = np.random.default_rng(0)
+    np.save(tmp_path / "points.npy", numbers.normal(size=(150, 30)))
+    np.save(tmp_path / "labels.npy", np.repeat([1, 2, 3], [40, 50, 60]))
+    return ["measure", str(tmp_path / "points.npy"), "--labels", str(tmp_path / "labels.npy"), "--json"]
+
+
+def test_measure_extrapolates_or_says_why_not(classes, capsys):
+    names = ["--measure", "participation_ratio", "--measure", "two_nn"]
+    assert main([*classes, *names, "--extrapolate", "2"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["n_points"] for row in rows] == [80, 80, 100, 100, 120, 120]
+    given = [row for row in rows if row["note"].startswith("extrapolated from ")]
+    refused = [row for row in rows if row["note"].startswith("not extrapolated: ")]
+    assert len(given) + len(refused) == 6
+    assert {row["measure"] for row in given} == {"participation_ratio"}
+    assert all(20 < row["value"] < 30 and row["stderr"] > 0 for row in given)
+    assert all(math.isnan(row["value"]) for row in refused)
+    assert main([*classes, "--measure", "centre_distance", "--extrapolate", "2"]) == 2
+    assert "only measures of one class are extrapolated" in capsys.readouterr().err
+    assert main([*classes, *names, "--extrapolate", "2", "--null", "20"]) == 2
+    assert "--null stands beside values, which --extrapolate does not print" in capsys.readouterr().err
+
+
+def test_equal_sizes_hold_for_every_table_of_measure(classes, capsys):
+    chosen = [*classes, "--measure", "participation_ratio", "--equal"]
+    assert main(chosen) == 0
+    assert {row["n_points"] for row in json.loads(capsys.readouterr().out)} == {40}
+    assert main([*chosen, "--reliability"]) == 0
+    assert "draw equal sizes first" not in json.loads(capsys.readouterr().out)[0]["note"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--halvings", "-1", "argument --halvings: -1 is no number of draws; expected a whole number, 0 for none"),
+        ("--null", "-1", "argument --null: -1 is no number of draws"),
+        ("--null", "many", "argument --null: many is no number of draws"),
+        ("--extrapolate", "5", "argument --extrapolate: 5 times the points cannot be told; expected more than 1"),
+        ("--extrapolate", "1", "argument --extrapolate: 1 times the points cannot be told"),
+    ],
+)
+def test_measure_refuses_numbers_in_words_of_the_command_line(option, value, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["measure", "points.npy", option, value])
+    assert message in capsys.readouterr().err
 
 
 def test_associate_gives_the_published_correlations(shared_data, capsys):

@@ -23,7 +23,7 @@ from manifoldscope.study.run import run_units
 from manifoldscope.study.store import Store, Unit, canonical, write_text
 from manifoldscope.tables import TABLES
 
-TABLES_VERSION = 1
+TABLES_VERSION = 2
 """Raise it when tables, associations or the report come to be made in another way from the same units."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -105,13 +106,21 @@ def _parser() -> argparse.ArgumentParser:
         help="a setting of a measure: pca_dimension.fraction=0.9",
     )
     measure.add_argument("--scaling", choices=("none", "standardise"), default="none")
-    measure.add_argument("--halvings", type=int, default=5, metavar="N", help="random halves for standard errors (5)")
+    measure.add_argument(
+        "--halvings", type=_number, default=5, metavar="N", help="random halves for standard errors (5); 0: none"
+    )
     measure.add_argument("--equal", action="store_true", help="as many points of each class as the smallest has")
     measure.add_argument(
-        "--null", type=int, default=0, metavar="N", help="draws of a null: Gaussian, or shuffled labels"
+        "--null", type=_number, default=0, metavar="N", help="draws of a null: Gaussian, or shuffled labels"
     )
     instead = measure.add_mutually_exclusive_group()
     instead.add_argument("--curve", action="store_true", help="print each measure against the number of points instead")
+    instead.add_argument(
+        "--extrapolate",
+        type=_factor,
+        metavar="FACTOR",
+        help="print what so many times the points would show instead, or why that cannot be told",
+    )
     instead.add_argument(
         "--reliability", action="store_true", help="print split-half reliabilities across classes instead"
     )
@@ -129,6 +138,32 @@ def _parser() -> argparse.ArgumentParser:
 
     command("doctor", _doctor, "say what is installed, and what is missing")
     return parser
+
+
+def _number(text: str) -> int:
+    """A whole number of at least 0."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is no number of draws; expected a whole number, 0 for none")
+    return number
+
+
+def _factor(text: str) -> float:
+    """A factor by which samples are extrapolated."""
+    from manifoldscope.geometry.extrapolation import FARTHEST
+
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = math.nan
+    if not 1 < factor <= FARTHEST:
+        raise argparse.ArgumentTypeError(
+            f"{text} times the points cannot be told; expected more than 1 and at most {FARTHEST}, as 2"
+        )
+    return factor
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -251,9 +286,13 @@ def _list_layers(options: argparse.Namespace) -> int:
 def _measure(options: argparse.Namespace) -> int:
     from manifoldscope.geometry import MEASURES
     from manifoldscope.study.plan import parse_change
-    from manifoldscope.study.recordings import curves, measured, reliabilities
+    from manifoldscope.study.recordings import curves, equally_many, extrapolations, measured, reliabilities
     from manifoldscope.vision.activations import load_points
 
+    if options.null and (
+        instead := [name for name in ("curve", "extrapolate", "reliability") if getattr(options, name)]
+    ):
+        raise StudyError(f"--null stands beside values, which --{instead[0]} does not print; leave out one of them")
     manifolds = load_points(Path(options.points), Path(options.labels) if options.labels else None)
     names = options.names or [entry.name for entry in MEASURES if entry.traits["reads"] != "clouds"]
     settings: dict[str, dict[str, Any]] = {name: {} for name in names}
@@ -265,12 +304,16 @@ def _measure(options: argparse.Namespace) -> int:
         settings[name][key] = value
     wanted = [(name, MEASURES[name].validate(own)) for name, own in settings.items()]
     common = {"scaling": options.scaling, "seed": options.seed}
+    if options.equal:
+        manifolds = equally_many(manifolds, seed=options.seed)
     if options.curve:
         found = curves(manifolds, wanted, **common)
+    elif options.extrapolate:
+        found = extrapolations(manifolds, wanted, factor=options.extrapolate, **common)
     elif options.reliability:
         found = reliabilities(manifolds, wanted, **common)
     else:
-        found = measured(manifolds, wanted, halvings=options.halvings, null=options.null, equal=options.equal, **common)
+        found = measured(manifolds, wanted, halvings=options.halvings, null=options.null, **common)
     _print_table(found, as_json=options.json)
     return 0
 

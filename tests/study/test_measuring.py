@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import polars as pl
 import pytest
 import torch
 
-from manifoldscope.geometry import measure
+from manifoldscope.geometry import gaussian_null, measure, reliability
 from manifoldscope.robustness import evaluate
-from manifoldscope.seeds import derive
+from manifoldscope.seeds import derive, generator
 from manifoldscope.study import Store, run_units
 from manifoldscope.study.bench import Bench
 from manifoldscope.study.draws import draw_images
+from manifoldscope.study.plan import parse
 from manifoldscope.study.progress import Progress
 from manifoldscope.study.results import collect
 from manifoldscope.study.units import plan_units
@@ -25,7 +28,7 @@ THREATS = [{"kind": "pgd", "epsilons": [0.1], "steps": 3, "displacement": True}]
 
 @pytest.fixture(scope="module")
 def study():
-    return tiny.study(measures=MEASURES, threats=THREATS, sensitivity=4, halvings=2)
+    return tiny.study(measures=MEASURES, threats=THREATS, sensitivity=4, sampling={"halvings": 2})
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +98,7 @@ def test_displaced_are_the_images_that_were_attacked(tables, bench, study):
 def test_shares_of_a_displacement_add_up_beside_their_baselines(tables):
     shares = tables["geometry"].filter(pl.col("measure").str.contains("^displacement_(own|toward|outside)"))
     assert shares.height
-    for kind in ("", "_held_out", "_random"):
+    for kind in ("", "_held_out", "_random", "_layer"):
         parts = [f"displacement_{part}{kind}" for part in ("own", "toward", "outside")]
         sums = (
             shares.filter(pl.col("measure").is_in(parts))
@@ -105,7 +108,102 @@ def test_shares_of_a_displacement_add_up_beside_their_baselines(tables):
         assert sums["value"].to_list() == pytest.approx([1.0] * sums.height)
 
 
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    """A study of one network that asks for all that its sample can show."""
+    raw = tiny.raw(measures=["participation_ratio", "two_nn", "centre_distance", "linear_margin"], layers=["flatten"])
+    raw["models"] = raw["models"][:1]
+    raw["data"]["geometry"] = {"images_per_class": 40}
+    raw["sampling"] = {"halvings": 2, "null": 9, "curve": 2, "reliability": 3, "extrapolate": 2}
+    study, store = parse(raw), Store(tmp_path_factory.mktemp("asked") / "run")
+    assert run_units(study, store, progress=QUIET).failed == {}
+    return study, store, collect(store, store.plan()[0])
+
+
+def points_of(study, store):
+    draws = draw_images(study, store)
+    bench = Bench(study, store, draws, plan_units(study, draws)[1], torch.device("cpu"))
+    return activations(bench.network("random"), draws["geometry"].images, layers=["flatten"], batch_size=16)
+
+
+def test_every_value_stands_beside_what_chance_gives(asked):
+    study, store, tables = asked
+    values = pl.concat([tables["geometry"].select("null", "null_p"), tables["pairs"].select("null", "null_p")])
+    assert values.null_count().row(0) == (0, 0)
+    assert values["null_p"].is_between(2 / 10, 1).all()
+    chance = gaussian_null("two_nn", points_of(study, store)[1], draws=9, generator=generator(0, "null", 4, "two_nn"))
+    found = tables["geometry"].filter((pl.col("measure") == "two_nn") & (pl.col("class_index") == 4))
+    assert found["null"].to_list() == pytest.approx([chance.mean])
+
+
+def test_a_curve_ends_in_the_value_of_all_points_and_goes_on_or_says_why_not(asked):
+    _, _, tables = asked
+    curves, geometry = tables["curves"], tables["geometry"]
+    assert set(curves["n_points"].filter(~curves["extrapolated"])) == {10, 14, 20, 28, 40}
+    identity = ["measure", "class_index"]
+    ends = curves.filter((pl.col("n_points") == 40) & ~pl.col("extrapolated"))
+    both = ends.join(geometry, on=identity, how="inner", suffix="_all")
+    joint = curves.filter(pl.col("class_index") == -1)
+    assert set(joint["measure"]) <= {"centre_distance", "linear_margin"}
+    assert not joint["extrapolated"].any()
+    assert both.height == ends.height == 2 * 3 + joint["measure"].n_unique()
+    assert both["value"].to_list() == pytest.approx(both["value_all"].to_list(), rel=1e-5)
+    further = curves.filter("extrapolated")
+    assert further["n_points"].to_list() == [80] * 6
+    refused = further.filter(pl.col("value").is_nan())
+    assert set(refused.filter(pl.col("measure") == "two_nn")["class_index"]) == {1, 4, 7}
+    assert refused["note"].str.starts_with("not extrapolated: ").all()
+
+
+def test_reliability_is_of_every_measure_with_a_value_for_each_class(asked):
+    study, store, tables = asked
+    rows = {row["measure"]: row for row in tables["reliability"].iter_rows(named=True)}
+    assert set(rows) == {"participation_ratio", "two_nn", "centre_distance", "linear_margin"}
+    expected = reliability(
+        "two_nn", points_of(study, store), n_splits=3, generator=generator(0, "reliability", "two_nn")
+    )
+    assert rows["two_nn"]["reliability"] == pytest.approx(expected.pearson.full)
+    assert rows["two_nn"]["noise"] == pytest.approx(expected.noise)
+    assert rows["two_nn"]["n_classes"] == 3
+
+
+def test_a_reliability_that_cannot_be_told_is_a_row_with_its_reason(tmp_path):
+    raw = tiny.raw(measures=["participation_ratio"], layers=["penultimate"], sampling={"reliability": 2})
+    raw["models"], raw["data"]["classes"] = raw["models"][:1], [1, 4]
+    store = Store(tmp_path / "run")
+    assert run_units(parse(raw), store, progress=QUIET).failed == {}
+    tables = collect(store, store.plan()[0])
+    (row,) = tables["reliability"].iter_rows(named=True)
+    assert math.isnan(row["reliability"])
+    assert "at least 3" in row["note"]
+    assert tables["curves"].is_empty()
+    assert tables["pairs"].is_empty()
+    assert tables["geometry"].height == 2
+
+
+def test_random_directions_of_the_layer_are_those_of_the_points_measured(tables, bench):
+    """Shares of the layer's own covariance in the subspace of class 4: what many random directions show on average."""
+    manifolds = activations(
+        bench.network("adversarial"), bench.draws["geometry"].images, layers=["flatten"], batch_size=16
+    )
+    points = torch.cat([manifold.points for manifold in manifolds]).double()
+    own = next(manifold for manifold in manifolds if manifold.label == 4).points.double()
+    axes = torch.linalg.svd(own - own.mean(0), full_matrices=False)
+    shares = axes.S.square().cumsum(0) / axes.S.square().sum()
+    inside = axes.Vh[: int((shares < 0.95).sum()) + 1]
+    deviations = points - points.mean(0)
+    directions = torch.randn(4000, len(points), dtype=torch.float64, generator=generator(3)) @ deviations
+    expected = ((directions @ inside.T).square().sum(1) / directions.square().sum(1)).mean()
+    found = tables["geometry"].filter(
+        (pl.col("model") == "adversarial")
+        & (pl.col("layer") == "flatten")
+        & (pl.col("class_index") == 4)
+        & (pl.col("measure") == "displacement_own_layer")
+    )
+    assert found["value"].to_list() == pytest.approx([float(expected)], rel=0.05)  # 1,000 directions each
+
+
 def test_another_joint_measure_computes_the_layers_alone(study, store):
-    more = tiny.study(measures=[*MEASURES, "linear_margin"], threats=THREATS, sensitivity=4, halvings=2)
+    more = tiny.study(measures=[*MEASURES, "linear_margin"], threats=THREATS, sensitivity=4, sampling={"halvings": 2})
     assert run_units(more, store, progress=QUIET).n_computed == 4  # two networks, two layers
     assert run_units(study, store, progress=QUIET).n_computed == 0

@@ -97,6 +97,9 @@ def test_training_seeds_make_one_network_each():
         ("models.1.name=random", "two models are called 'random'"),
         ("threats.1.name=pgd", "two threats are called 'pgd'"),
         ("nonsense", "expected KEY=VALUE"),
+        ("sampling.extrapolate=5", "sampling.extrapolate = 5: input should be less than or equal to 4"),
+        ("sampling.extrapolate=0.5", "sampling.extrapolate = 0.5: expected more than 1 times the points"),
+        ("sampling.null=-1", "sampling.null = -1: input should be greater than or equal to 0"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_that_helps(change, message):
@@ -172,7 +175,7 @@ CHANGES = {
     "Study.data": None,  # its fields are below
     "Study.measures": {"measures": ["pca_dimension"]},
     "Study.threats": {"threats": [{"kind": "noise", "epsilons": [0.1]}]},
-    "Study.halvings": {"halvings": 2},
+    "Study.sampling": None,  # its fields are below
     "Study.sensitivity": {"sensitivity": 3},
     "Study.associations": {"associations": {"bootstrap": 500}},
     "DrawPlan.images_per_class": {"data.geometry": {"images_per_class": 11}},
@@ -204,6 +207,12 @@ CHANGES = {
     "ThreatPlan.iterate": {"threats.0.iterate": "any"},
     "ThreatPlan.displacement": {"threats.0.displacement": True},
     "ThreatPlan.steps": {"threats.0.steps": 4},
+    "SamplingPlan.halvings": {"sampling.halvings": 2},
+    "SamplingPlan.equal_sizes": None,  # see the test of classes of unequal sizes
+    "SamplingPlan.null": {"sampling.null": 20},
+    "SamplingPlan.curve": {"sampling.curve": 3},
+    "SamplingPlan.reliability": {"sampling.reliability": 5},
+    "SamplingPlan.extrapolate": {"sampling.extrapolate": 2},
     "AssociationPlan.methods": {"associations.methods": ["pearson"]},
     "AssociationPlan.bootstrap": {"associations.bootstrap": 300},
     "AssociationPlan.permutations": {"associations.permutations": 300},
@@ -234,6 +243,48 @@ def test_keys_change_if_and_only_if_the_field_says_so(field, store, known):
     for key, value in CHANGES[field].items():
         plan._put(raw, key, value)
     assert (keys(parse(raw), store) != known) is is_keyed(field)
+
+
+def by_kind(store, raw):
+    """The keys of each kind of unit that measures."""
+    units, _ = plan_units(parse(raw), draw_images(parse(raw), store))
+    return {kind: {unit.key for unit in units if unit.kind == kind} for kind in ("geometry", "layer", "attack")}
+
+
+@pytest.mark.parametrize(
+    ("change", "measures", "changed"),
+    [
+        ({"null": 20}, ["pca_dimension", "centre_distance"], {"geometry", "layer"}),
+        ({"curve": 3}, ["pca_dimension", "centre_distance"], {"geometry", "layer"}),
+        ({"halvings": 2}, ["centre_distance"], {"layer"}),
+        ({"extrapolate": 2}, ["pca_dimension", "centre_distance"], {"geometry"}),
+        ({"reliability": 5}, ["pca_dimension"], {"layer"}),
+    ],
+)
+def test_what_is_asked_of_the_sample_enters_the_units_that_answer_it(store, change, measures, changed):
+    raw = tiny.raw(measures=measures, sensitivity=2)
+    before, after = by_kind(store, raw), by_kind(store, {**raw, "sampling": change})
+    assert {kind for kind in before if before[kind] != after[kind]} == changed
+
+
+def test_equal_sizes_touch_only_classes_with_more_images_than_the_smallest(store):
+    raw = tiny.raw(models=tiny.raw()["models"][:1], measures=["pca_dimension", "centre_distance"])
+    raw["data"]["geometry"] = {}
+    draws = draw_images(parse(raw), store)
+    sizes = {label: len(draws["geometry"].images.of_class(label)) for label in (1, 4, 7)}
+    assert sorted(sizes.values())[0] < sorted(sizes.values())[1]
+    equal = {**raw, "sampling": {"equal_sizes": True}}
+    drawn = draw_images(parse(equal), store)
+    smallest = min(sizes, key=sizes.__getitem__)
+    for label in (1, 4, 7):
+        images, fewer = (each["geometry"].images.of_class(label) for each in (draws, drawn))
+        assert len(fewer) == sizes[smallest]
+        assert set(fewer.names) <= set(images.names)
+        assert (drawn["geometry"].digests[label] == draws["geometry"].digests[label]) is (label == smallest)
+    before, after = by_kind(store, raw), by_kind(store, equal)
+    assert len(before["geometry"] & after["geometry"]) == 1
+    assert not before["layer"] & after["layer"]
+    assert before["attack"] == after["attack"]
 
 
 def test_every_field_has_its_change():

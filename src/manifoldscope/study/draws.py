@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import polars as pl
+import torch
 
 from manifoldscope.errors import DataError
-from manifoldscope.seeds import derive
+from manifoldscope.seeds import derive, generator
 from manifoldscope.study.plan import DrawPlan, Study
 from manifoldscope.study.store import Payload, Store, Unit
 from manifoldscope.tables import conform
@@ -46,6 +47,8 @@ def draw_images(study: Study, store: Store) -> dict[Role, Drawn]:
     they are, unless a network trains on all that is left. Training images are drawn only where a network learns from
     them.
 
+    Equal sizes are made last, so that they change neither what is attacked nor what networks are trained on.
+
     Raises:
         DataError: the dataset or a class does not exist, or has too few readable images.
     """
@@ -64,7 +67,28 @@ def draw_images(study: Study, store: Store) -> dict[Role, Drawn]:
             splits_of = DATASETS[study.data.source].traits["splits"] or (study.data.robustness.split,)
             plan = DrawPlan(split=splits_of[0], images_per_class=plan.images_per_class)
         draws["training"] = _one(study, store, splits, "training", plan, chosen, list(draws.values()))
+    if study.sampling.equal_sizes:
+        draws["geometry"] = _of_equal_sizes(draws["geometry"], study.seed)
     return draws
+
+
+def _of_equal_sizes(drawn: Drawn, seed: int) -> Drawn:
+    """As many images of each class as the smallest has, each class by a stream of its own; nothing is read.
+
+    The digest of a class that loses images is that of all of them, with the seed and how many are left.
+    """
+    images = drawn.images
+    sizes = {label: int((images.labels == label).sum()) for label in images.classes}
+    smallest = min(sizes.values())
+    kept, digests = [], dict(drawn.digests)
+    for label, size in sizes.items():
+        rows = (images.labels == label).nonzero().flatten()
+        if size > smallest:
+            rows = rows[torch.randperm(size, generator=generator(seed, "equal sizes", label))[:smallest]]
+            told = f"{digests[label]}\x1f{seed}\x1f{smallest}"
+            digests[label] = hashlib.sha256(told.encode()).hexdigest()
+        kept.append(rows)
+    return replace(drawn, images=images.subset(torch.cat(kept).sort().values), digests=digests)
 
 
 class _Splits:

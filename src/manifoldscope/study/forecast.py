@@ -12,14 +12,20 @@ import torch
 from torch.nn import functional as F
 
 from manifoldscope.errors import ModelError, StudyError
+from manifoldscope.geometry.subsets import size_grid
 from manifoldscope.study.bench import Bench
+from manifoldscope.study.measuring import DIRECTIONS
 from manifoldscope.study.progress import duration
+from manifoldscope.study.rows import EXTRAPOLATION_DRAWS
 from manifoldscope.study.store import Unit
 from manifoldscope.vision.activations import IN_MEMORY, n_features
 from manifoldscope.vision.network import Network, undisturbed
 
 PROBE_IMAGES = 16
 SHARE_OF_MEMORY = 0.9
+SECONDS_OF_A_CALL = 7e-4
+"""What a measure takes of however few points."""
+
 LONG_ENOUGH = 0.5
 """Seconds after which a network has been timed enough."""
 
@@ -71,9 +77,7 @@ def forecast(bench: Bench, units: Sequence[Unit]) -> Forecast:
             if unit.kind in ("geometry", "layer", "displacement"):
                 widths = [features[layer] for layer in _layers(unit)]
                 needed = _measuring_memory(unit.n_images, widths)
-                side = min(unit.n_images, max(widths))
-                halves = 1 + 2 * bench.study.halvings / 4  # each costs a quarter, or less
-                seconds[unit.key] += halves * (2e-10 * unit.n_images * side * sum(widths) + 5e-9 * side**3)
+                seconds[unit.key] += _measuring_seconds(unit, widths)
                 reduce = "data.geometry.images_per_class, or measure a smaller layer"
             elif unit.kind == "train" and unit.n_images:
                 needed = 3 * image_bytes * len(bench.draws["training"].images)  # raw, preprocessed, and stacked
@@ -92,6 +96,34 @@ def forecast(bench: Bench, units: Sequence[Unit]) -> Forecast:
 def _layers(unit: Unit) -> list[str]:
     """The layers that a unit measures."""
     return [unit.inputs["layer"]] if unit.kind == "layer" else list(unit.inputs.get("layers", []))
+
+
+def _measuring_seconds(unit: Unit, widths: Sequence[int]) -> float:
+    """Seconds to measure the points of a unit as often as is asked: in halves, nulls and draws of fewer points too."""
+    n_measures, n_classes = len(unit.inputs.get("measures", [])), len(unit.names.get("classes", [None]))
+    n_points = max(2, unit.n_images // n_classes)
+    asked = unit.inputs.get("sampling", {})
+    extrapolating = EXTRAPOLATION_DRAWS if asked.get("extrapolate") else 0
+    n_sizes = len(size_grid(n_points, smallest=8))
+    # as often as all points: two halves cost a quarter each, and the smaller sizes of a curve no more than all points
+    often = 1 + asked.get("halvings", 0) / 2
+    each = asked.get("null", 0) + asked.get("curve", 0) + 2 * extrapolating
+    calls = asked.get("null", 0) + asked.get("curve", 0) * n_sizes + extrapolating * (n_sizes + 4)
+    seconds: float = (often + each * n_measures) * _reading_seconds(unit.n_images, widths)
+    seconds += calls * n_measures * len(widths) * SECONDS_OF_A_CALL
+    if reliability := unit.inputs.get("reliability"):
+        apart = n_classes * (_reading_seconds(n_points, widths) + SECONDS_OF_A_CALL) * len(reliability["measures"])
+        together = _reading_seconds(unit.n_images, widths) * n_measures
+        seconds += (1 + reliability["splits"] / 2) * (apart + together)
+    if unit.kind == "displacement":
+        seconds += n_classes * 4e-11 * DIRECTIONS * unit.n_images * sum(widths)
+    return seconds
+
+
+def _reading_seconds(n_points: int, widths: Sequence[int]) -> float:
+    """Seconds for the spectrum or the distances of so many points in layers of these widths."""
+    side = min(n_points, max(widths))
+    return 2e-10 * n_points * side * sum(widths) + 5e-9 * side**3
 
 
 def _measuring_memory(n_points: int, widths: Sequence[int]) -> int:

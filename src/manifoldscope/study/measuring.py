@@ -8,26 +8,33 @@ from typing import Any
 import polars as pl
 import torch
 
-from manifoldscope.geometry import (
-    Cloud,
-    Clouds,
-    Estimate,
-    FeatureCorrelation,
-    JointEstimate,
-    Spectrum,
-    feature_correlation,
-)
+from manifoldscope.geometry import Cloud, FeatureCorrelation, Scaling, Spectrum, feature_correlation
 from manifoldscope.geometry.displacement import displacement_estimates
-from manifoldscope.geometry.sampling import subsampled
 from manifoldscope.geometry.separation import nearest_classes
 from manifoldscope.robustness.threat import evaluate
 from manifoldscope.seeds import derive, generator
 from manifoldscope.study.bench import Bench, Tick
+from manifoldscope.study.plan import MeasurePlan
+from manifoldscope.study.rows import (
+    Row,
+    class_rows,
+    curve_rows,
+    estimate_row,
+    extrapolation_rows,
+    joint_rows,
+    reliability_row,
+)
 from manifoldscope.study.store import Payload, Unit
-from manifoldscope.tables import TABLES, WHOLE, parameters_text
+from manifoldscope.tables import TABLES
 from manifoldscope.vision.activations import activations
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.jacobian import sensitivity
+
+NAMED = ("model", "class_index", "other_class_index", "class_name", "split", "threat", "strength")
+"""Columns that come from the plan when tables are made, so that renaming computes nothing again."""
+
+DIRECTIONS = 1000
+"""How many directions of a layer's covariance stand beside displacements, for each class."""
 
 
 def geometry(unit: Unit, bench: Bench, tick: Tick) -> Payload:
@@ -41,25 +48,26 @@ def geometry(unit: Unit, bench: Bench, tick: Tick) -> Payload:
         batch_size=bench.study.batch_size,
         folder=bench.store.folder,
     )
-    plans = [plan for plan in bench.study.measures if not plan.joint]
-    rows: list[dict[str, Any]] = []
+    sampling = bench.study.sampling
+    rows: list[Row] = []
+    curves: list[Row] = []
     spectra: dict[str, Spectrum] = {}
     correlations: dict[str, FeatureCorrelation] = {}
     for done, manifold in enumerate(manifolds):
         tick(done / len(manifolds))
-        for scaling in dict.fromkeys(plan.scaling for plan in plans):
+        for scaling, wanted in _by_scaling(bench.study.measures, joint=False).items():
             cloud = Cloud(manifold, scaling=scaling)
-            same = [plan for plan in plans if plan.scaling == scaling]
-            estimates = subsampled(
-                cloud,
-                [(plan.name, plan.settings) for plan in same],
-                n_splits=bench.study.halvings,
-                generator=generator(bench.study.seed, "halves", label),
-            )
-            rows += [_row(manifold.layer, plan.name, found) for plan, found in zip(same, estimates, strict=True)]
+            stream: dict[str, Any] = {"label": label, "seed": bench.study.seed}
+            found = class_rows(cloud, wanted, halvings=sampling.halvings, null=sampling.null, **stream)
+            rows += _of_layer(manifold.layer, found)
+            if sampling.curve:
+                curves += _of_layer(manifold.layer, curve_rows(cloud, wanted, draws=sampling.curve, **stream))
+            if sampling.extrapolate:
+                found = extrapolation_rows(cloud, wanted, factor=sampling.extrapolate, **stream)
+                curves += _of_layer(manifold.layer, found)
             spectra[f"{manifold.layer}/{scaling}"] = cloud.spectrum
         if bench.study.sensitivity:
-            found = sensitivity(
+            sensed = sensitivity(
                 network,
                 images,
                 layer=manifold.layer,
@@ -67,11 +75,11 @@ def geometry(unit: Unit, bench: Bench, tick: Tick) -> Payload:
                 seed=derive(bench.study.seed, "sensitivity", label),
                 batch_size=bench.study.batch_size,
             )[label]
-            rows.append(_row(manifold.layer, "sensitivity", found))
+            rows += _of_layer(manifold.layer, [estimate_row("sensitivity", sensed)])
         if unit.names["example"]:
             correlations[manifold.layer] = feature_correlation(manifold)
     return Payload(
-        tables={"geometry": _frame(rows, "geometry")},
+        tables={"geometry": _frame(rows, "geometry"), "curves": _frame(curves, "curves")},
         arrays={
             **{f"spectrum/{name}": spectrum.variances.numpy() for name, spectrum in spectra.items()},
             **{f"correlation/{name}": found.matrix.numpy() for name, found in correlations.items()},
@@ -88,65 +96,67 @@ def geometry(unit: Unit, bench: Bench, tick: Tick) -> Payload:
 
 
 def layer(unit: Unit, bench: Bench, tick: Tick) -> Payload:
-    """The joint measures of one layer: all classes together."""
+    """What needs all classes of one layer together: joint measures, and the reliability of every measure."""
+    study, name = bench.study, unit.inputs["layer"]
     manifolds = activations(
         bench.network(unit.names["model"]),
         bench.draws["geometry"].images,
-        layers=[unit.inputs["layer"]],
-        batch_size=bench.study.batch_size,
+        layers=[name],
+        batch_size=study.batch_size,
         folder=bench.store.folder,
     )
     tick(0.3)
-    plans = [plan for plan in bench.study.measures if plan.joint]
-    rows: list[dict[str, Any]] = []
-    pairs: list[dict[str, Any]] = []
-    for scaling in dict.fromkeys(plan.scaling for plan in plans):
-        clouds = Clouds(manifolds, scaling=scaling)
-        same = [plan for plan in plans if plan.scaling == scaling]
-        joint = subsampled(
-            clouds,
-            [(plan.name, plan.settings) for plan in same],
-            n_splits=bench.study.halvings,
-            generator=generator(bench.study.seed, "halves"),
+    sampling = study.sampling
+    found: list[Row] = []
+    curves: list[Row] = []
+    for scaling, wanted in _by_scaling(study.measures, joint=True).items():
+        common: dict[str, Any] = {"scaling": scaling, "seed": study.seed}
+        found += joint_rows(manifolds, wanted, halvings=sampling.halvings, null=sampling.null, **common)
+        if sampling.curve:
+            curves += curve_rows(manifolds, wanted, draws=sampling.curve, **common)
+    agreement: list[Row] = []
+    for done, plan in enumerate(study.measures if sampling.reliability else ()):
+        tick(0.6 + 0.4 * done / len(study.measures))
+        agreement.append(
+            reliability_row(
+                plan.name,
+                plan.settings,
+                manifolds,
+                splits=sampling.reliability,
+                scaling=plan.scaling,
+                seed=study.seed,
+            )
         )
-        for plan, found in zip(same, joint, strict=True):
-            _add(rows, pairs, unit.inputs["layer"], plan.name, found)
-    return Payload(tables={"geometry": _frame(rows, "geometry"), "pairs": _frame(pairs, "pairs")})
+    pairs = [row for row in found if row["other_place"] is not None]
+    rows = [row for row in found if row["other_place"] is None]
+    return Payload(
+        tables={
+            "geometry": _frame(_of_layer(name, rows), "geometry", "place"),
+            "pairs": _frame(_of_layer(name, pairs), "pairs", "place", "other_place"),
+            "curves": _frame(_of_layer(name, curves), "curves"),
+            "reliability": _frame(_of_layer(name, agreement), "reliability"),
+        }
+    )
 
 
-def _add(rows: list[dict[str, Any]], pairs: list[dict[str, Any]], layer: str, name: str, found: JointEstimate) -> None:
-    """The rows of a joint measure; classes are named by their place in the unit's list of them, -1 the whole layer."""
-    if found.whole is not None:
-        rows.append({**_row(layer, name, found.whole), "place": WHOLE})
-    rows += [{**_row(layer, name, estimate), "place": place} for place, estimate in enumerate(found.classes)]
-    for (first, second), estimate in found.pairs.items():
-        row = _row(layer, name, estimate)
-        pairs.append(
-            {"place": first, "other_place": second}
-            | {key: row[key] for key in ("layer", "measure", "parameters", "value", "stderr", "note")}
-        )
-
-
-def _row(layer: str, name: str, estimate: Estimate) -> dict[str, Any]:
+def _by_scaling(plans: Sequence[MeasurePlan], *, joint: bool) -> dict[Scaling, list[tuple[str, dict[str, Any]]]]:
+    """The measures of one class, or the joint ones: those of one scaling share what they read."""
+    mine = [plan for plan in plans if plan.joint is joint]
     return {
-        "layer": layer,
-        "measure": name,
-        "parameters": parameters_text(estimate.parameters),
-        "value": float(estimate.value),
-        "stderr": estimate.stderr,
-        "n_points": estimate.n_points,
-        "n_features": estimate.n_features,
-        "ceiling": estimate.ceiling,
-        "note": estimate.note,
+        scaling: [(plan.name, plan.settings) for plan in mine if plan.scaling == scaling]
+        for scaling in dict.fromkeys(plan.scaling for plan in mine)
     }
 
 
-def _frame(rows: Sequence[dict[str, Any]], table: str) -> pl.DataFrame:
-    """Rows with the types that the table has; which class a row is of is told by its place."""
-    columns = TABLES[table].columns
-    names = list(rows[0]) if rows else ["layer", "measure", "parameters", "value"]
-    schema = {name: columns.get(name, pl.Int64()) for name in names}
-    return pl.DataFrame({name: [row.get(name) for row in rows] for name in names}, schema=schema)
+def _of_layer(layer: str, rows: Sequence[Row]) -> list[Row]:
+    return [{"layer": layer, **row} for row in rows]
+
+
+def _frame(rows: Sequence[Row], table: str, *places: str) -> pl.DataFrame:
+    """Rows with the types that the table has, less what is named when tables are made; `places` tell the classes."""
+    columns = {name: dtype for name, dtype in TABLES[table].columns.items() if name not in NAMED}
+    schema = {**dict.fromkeys(places, pl.Int64()), **columns}
+    return pl.DataFrame({name: [row.get(name) for row in rows] for name in schema}, schema=schema)
 
 
 def displacement(unit: Unit, bench: Bench, tick: Tick) -> Payload:
@@ -162,7 +172,8 @@ def displacement(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     measured = activations(network, bench.draws["geometry"].images, layers=layers, batch_size=study.batch_size)
     own = {layer: measured[place * len(labels) : (place + 1) * len(labels)] for place, layer in enumerate(layers)}
     nearest = {layer: nearest_classes(own[layer]) for layer in layers}
-    rows: list[dict[str, Any]] = []
+    together = {layer: torch.cat([manifold.points for manifold in own[layer]]) for layer in layers}
+    rows: list[Row] = []
     for place, label in enumerate(labels):
         tick(place / len(labels))
         images = bench.images("robustness", label)
@@ -188,6 +199,11 @@ def displacement(unit: Unit, bench: Bench, tick: Tick) -> Payload:
                 own=own[layer][place],
                 other=own[layer][nearest[layer][place]],
                 held_out=clean,
+                layer=together[layer],
+                n_random=DIRECTIONS,
+                generator=generator(study.seed, "directions", label),
             )
-            rows += [{**_row(layer, name, estimate), "place": place} for name, estimate in found.items()]
-    return Payload(tables={"geometry": _frame(rows, "geometry")})
+            rows += [
+                {"layer": layer, "place": place, **estimate_row(name, estimate)} for name, estimate in found.items()
+            ]
+    return Payload(tables={"geometry": _frame(rows, "geometry", "place")})

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from manifoldscope.errors import ManifoldscopeError, StudyError, unknown
 from manifoldscope.geometry.estimate import MEASURES
+from manifoldscope.geometry.extrapolation import FARTHEST
 from manifoldscope.registry import Entry, Registry, describe
 from manifoldscope.robustness.threat import THREATS, Iterate, Threat, make
 from manifoldscope.training.objectives import OBJECTIVES, Objective
@@ -261,6 +262,42 @@ class ThreatPlan(OpenSection):
         return [make(self.kind, {**settings, singular: strength}) for strength in strengths]
 
 
+class SamplingPlan(Section):
+    """What so many images can show: how sure a value is, what chance gives, and whether it grows with more images."""
+
+    halvings: int = setting(
+        5, "random halves of the points, for standard errors and for what falls with fewer points", keyed=True, ge=1
+    )
+    equal_sizes: bool = setting(
+        False, "measure as many images of each class as the smallest class has, drawn anew at random", keyed=True
+    )
+    null: int = setting(
+        0,
+        "draws of what chance gives: Gaussian points for a measure of one class, shuffled labels for a joint one; "
+        "0: none, and twenty cannot show a p-value below 0.095",
+        keyed=True,
+        ge=0,
+    )
+    curve: int = setting(0, "draws at each number of points, for curves over that number; 0: none", keyed=True, ge=0)
+    reliability: int = setting(
+        0, "random halves, for whether two samples agree on the classes; 0: none", keyed=True, ge=0
+    )
+    extrapolate: float = setting(
+        0.0,
+        f"to how many times the number of points measures of one class are carried on, at most {FARTHEST}; 0: none",
+        keyed=True,
+        ge=0,
+        le=FARTHEST,
+    )
+
+    @field_validator("extrapolate")
+    @classmethod
+    def _beyond(cls, factor: float) -> float:
+        if 0 < factor <= 1:
+            raise ValueError(f"expected more than 1 times the points, as 2.0, or 0 for none; got {factor:g}")
+        return factor
+
+
 class AssociationPlan(Section):
     """How measures and accuracies are related across classes, and across networks where there are enough."""
 
@@ -287,9 +324,7 @@ class Study(Section):
         keyed=True,
         min_length=1,
     )
-    halvings: int = setting(
-        5, "random halves of the points, for standard errors and for what falls with fewer points", keyed=True, ge=1
-    )
+    sampling: SamplingPlan = setting(SamplingPlan(), "what so many images can show", keyed=True)
     sensitivity: int = setting(
         0,
         "random projections for the sensitivity of each class, the norm of a layer's Jacobian; 0: none",

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
 from manifoldscope.errors import GeometryError, StudyError
-from manifoldscope.geometry import (
-    MEASURES,
-    ClassManifold,
-    Cloud,
-    Clouds,
-    Estimate,
-    Scaling,
-    curve,
-    equal_sizes,
-    gaussian_null,
-    measure,
-    reliability,
-    shuffled_labels,
-    subsampled,
-)
+from manifoldscope.geometry import MEASURES, ClassManifold, Cloud, Scaling, equal_sizes
 from manifoldscope.seeds import generator
-from manifoldscope.tables import parameters_text
-
-Wanted = Sequence[tuple[str, Mapping[str, Any]]]
-"""Measures with their parameters."""
+from manifoldscope.study.rows import (
+    Row,
+    Wanted,
+    class_rows,
+    curve_rows,
+    extrapolation_rows,
+    joint_rows,
+    reliability_row,
+)
+from manifoldscope.tables import WHOLE
 
 
 def measured(
@@ -37,7 +29,6 @@ def measured(
     scaling: Scaling = "none",
     halvings: int = 5,
     null: int = 0,
-    equal: bool = False,
     seed: int = 0,
 ) -> pl.DataFrame:
     """Every measure of every class, a row each; of joint measures a row also for the whole and for each pair.
@@ -45,9 +36,9 @@ def measured(
     Args:
         manifolds: the classes; one, or more for joint measures.
         wanted: the measures, with their parameters.
+        scaling: as for `measure`.
         halvings: random halves for standard errors and for what falls with fewer points; none for 0.
         null: draws of a Gaussian null of the same size (of shuffled labels for a joint measure); none for 0.
-        equal: measure as many points of each class as the smallest has.
         seed: of every random draw.
 
     Returns:
@@ -55,65 +46,26 @@ def measured(
         ceiling, null (mean of the null), null_p (two-sided, by rank), n_points, n_features, note.
 
     Raises:
-        GeometryError: points that cannot be measured, named by their label; a joint measure of one class.
+        GeometryError: points that cannot be measured, named by their label.
+        StudyError: a joint measure of one class.
     """
-    if equal:
-        manifolds = equal_sizes(manifolds, generator=generator(seed, "equal sizes"))
-    single = [item for item in wanted if MEASURES[item[0]].traits["reads"] != "clouds"]
-    joint = [item for item in wanted if item not in single]
-    rows: list[dict[str, Any]] = []
-    for manifold in manifolds:
+    single, joint = _apart(wanted)
+    rows: list[Row] = []
+    for manifold in manifolds if single else ():
         try:
             cloud = Cloud(manifold, scaling=scaling)
-            drawing = generator(seed, "halves", manifold.label)
-            found = (
-                subsampled(cloud, single, n_splits=halvings, generator=drawing)
-                if halvings
-                else [measure(name, cloud, **settings) for name, settings in single]
-            )
+            found = class_rows(cloud, single, label=manifold.label, halvings=halvings, null=null, seed=seed)
         except GeometryError as error:
-            raise GeometryError(f"label {manifold.name or manifold.label}: {error}") from None
-        for (name, settings), estimate in zip(single, found, strict=True):
-            row = {"label": _label(manifold), "other": None, **_row(name, estimate)}
-            if null:
-                drawing = generator(seed, "null", manifold.label, name)
-                expected = gaussian_null(name, cloud, draws=null, generator=drawing, **settings)
-                row |= {"null": expected.mean, "null_p": expected.p_value}
-            rows.append(row)
+            raise GeometryError(f"label {_label(manifold)}: {error}") from None
+        rows += [{"label": _label(manifold), "other": None, **row} for row in found]
     if joint:
-        rows += _joint_rows(manifolds, joint, scaling=scaling, halvings=halvings, null=null, seed=seed)
+        _require_classes(manifolds, joint)
+        names = {WHOLE: None, None: None} | {place: _label(manifold) for place, manifold in enumerate(manifolds)}
+        found = joint_rows(manifolds, joint, scaling=scaling, halvings=halvings, null=null, seed=seed)
+        for row in found:
+            place, other = row.pop("place"), row.pop("other_place")
+            rows.append({"label": names[place], "other": names[other], **row})
     return _frame(rows)
-
-
-def _joint_rows(
-    manifolds: Sequence[ClassManifold], wanted: Wanted, *, scaling: Scaling, halvings: int, null: int, seed: int
-) -> Iterator[dict[str, Any]]:
-    if len(manifolds) < 2:
-        raise StudyError(f"{wanted[0][0]} compares classes; give their labels, or a file of several manifolds")
-    clouds = Clouds(manifolds, scaling=scaling)
-    found = (
-        subsampled(clouds, wanted, n_splits=halvings, generator=generator(seed, "halves"))
-        if halvings
-        else [measure(name, clouds, **settings) for name, settings in wanted]
-    )
-    labels = [_label(manifold) for manifold in manifolds]
-    for (name, settings), joint in zip(wanted, found, strict=True):
-        expected = (
-            shuffled_labels(
-                name, manifolds, draws=null, generator=generator(seed, "null", name), scaling=scaling, **settings
-            )
-            if null
-            else None
-        )
-        if joint.whole is not None:
-            chance = expected.whole if expected else None
-            yield {"label": None, "other": None, **_row(name, joint.whole), **_beside(chance)}
-        for place, estimate in enumerate(joint.classes):
-            chance = expected.classes[place] if expected else None
-            yield {"label": labels[place], "other": None, **_row(name, estimate), **_beside(chance)}
-        for (first, second), estimate in joint.pairs.items():
-            chance = expected.pairs[first, second] if expected else None
-            yield {"label": labels[first], "other": labels[second], **_row(name, estimate), **_beside(chance)}
 
 
 def curves(
@@ -122,82 +74,80 @@ def curves(
     """Each measure against the number of points: of each class, and of joint measures of the whole.
 
     Returns:
-        label, measure, parameters, n_points, value (mean over draws), spread, ceiling, note.
+        label (None for the whole), measure, parameters, n_points, value (mean over draws), spread, ceiling, note.
+
+    Raises:
+        StudyError: a joint measure of one class.
     """
-    rows: list[dict[str, Any]] = []
-    for name, settings in wanted:
-        joint = MEASURES[name].traits["reads"] == "clouds"
-        for label, points in [(None, manifolds)] if joint else [(_label(m), m) for m in manifolds]:
-            drawing = generator(seed, "curve", name, str(label))
-            found = curve(name, points, draws=draws, generator=drawing, scaling=scaling, **settings)
-            rows += [
-                {
-                    "label": label,
-                    "measure": name,
-                    "parameters": parameters_text(found.parameters),
-                    "n_points": size,
-                    "value": found.mean[at],
-                    "spread": found.spread[at],
-                    "ceiling": found.ceiling[at],
-                    "note": found.note,
-                }
-                for at, size in enumerate(found.sizes)
-            ]
-    return _frame(rows)
+    single, joint = _apart(wanted)
+    common: dict[str, Any] = {"draws": draws, "scaling": scaling, "seed": seed}
+    rows: list[Row] = []
+    for manifold in manifolds if single else ():
+        found = curve_rows(manifold, single, label=manifold.label, **common)
+        rows += [{"label": _label(manifold), **row} for row in found]
+    if joint:
+        _require_classes(manifolds, joint)
+        rows += [{"label": None, **row} for row in curve_rows(manifolds, joint, **common)]
+    return _frame(rows).drop("extrapolated")
+
+
+def extrapolations(
+    manifolds: Sequence[ClassManifold], wanted: Wanted, *, factor: float, scaling: Scaling = "none", seed: int = 0
+) -> pl.DataFrame:
+    """What each measure would show of `factor` times the points of each class, or NaN and the reason in the note.
+
+    Returns:
+        label, measure, parameters, n_points (extrapolated to), value, stderr, note.
+
+    Raises:
+        StudyError: a joint measure.
+    """
+    single, joint = _apart(wanted)
+    if joint:
+        raise StudyError(f"{joint[0][0]} compares classes; only measures of one class are extrapolated")
+    rows: list[Row] = []
+    for manifold in manifolds:
+        found = extrapolation_rows(manifold, single, label=manifold.label, factor=factor, scaling=scaling, seed=seed)
+        rows += [{"label": _label(manifold), **row} for row in found]
+    return _frame(rows).rename({"spread": "stderr"}).drop("ceiling", "extrapolated")
 
 
 def reliabilities(
     manifolds: Sequence[ClassManifold], wanted: Wanted, *, scaling: Scaling = "none", splits: int = 10, seed: int = 0
 ) -> pl.DataFrame:
-    """How well two samples of the points agree on the classes, a row a measure that has a value for each class.
+    """How well two samples of the points agree on the classes, a row a measure; NaN where the note says why.
 
     Returns:
         measure, parameters, reliability (Pearson, at full length), low, high, of_ranks (Spearman), spread, noise,
         n_classes, note.
     """
-    rows: list[dict[str, Any]] = []
-    for name, settings in wanted:
-        drawing = generator(seed, "reliability", name)
-        found = reliability(name, manifolds, n_splits=splits, generator=drawing, scaling=scaling, **settings)
-        rows.append(
-            {
-                "measure": name,
-                "parameters": parameters_text(found.parameters),
-                "reliability": found.pearson.full,
-                "low": found.pearson.low,
-                "high": found.pearson.high,
-                "of_ranks": found.spearman.full,
-                "spread": found.spread,
-                "noise": found.noise,
-                "n_classes": found.n_classes,
-                "note": found.note,
-            }
-        )
-    return _frame(rows)
+    return _frame(
+        [
+            reliability_row(name, settings, manifolds, splits=splits, scaling=scaling, seed=seed)
+            for name, settings in wanted
+        ]
+    )
+
+
+def equally_many(manifolds: Sequence[ClassManifold], *, seed: int = 0) -> list[ClassManifold]:
+    """As many points of each class, drawn at random without replacement, as the smallest class has."""
+    return equal_sizes(manifolds, generator=generator(seed, "equal sizes"))
+
+
+def _apart(wanted: Wanted) -> tuple[Wanted, Wanted]:
+    """Measures of one class, and joint ones."""
+    joint = [item for item in wanted if MEASURES[item[0]].traits["reads"] == "clouds"]
+    return [item for item in wanted if item not in joint], joint
+
+
+def _require_classes(manifolds: Sequence[ClassManifold], joint: Wanted) -> None:
+    if len(manifolds) < 2:
+        raise StudyError(f"{joint[0][0]} compares classes; give their labels, or a file of several manifolds")
 
 
 def _label(manifold: ClassManifold) -> str:
     return manifold.name or str(manifold.label)
 
 
-def _beside(chance: Any) -> dict[str, Any]:
-    return {} if chance is None else {"null": chance.mean, "null_p": chance.p_value}
-
-
-def _row(name: str, estimate: Estimate) -> dict[str, Any]:
-    return {
-        "measure": name,
-        "parameters": parameters_text(estimate.parameters),
-        "value": estimate.value,
-        "stderr": estimate.stderr,
-        "ceiling": None if estimate.ceiling is None else float(estimate.ceiling),
-        "null": None,
-        "null_p": None,
-        "n_points": estimate.n_points,
-        "n_features": estimate.n_features,
-        "note": estimate.note,
-    }
-
-
-def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+def _frame(rows: Sequence[Row]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), infer_schema_length=None)

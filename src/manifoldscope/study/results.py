@@ -38,6 +38,21 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
         for unit in done
         if unit.kind == "layer"
     ]
+    curves = [
+        _named(
+            store.table(unit, "curves"), **{name: unit.names[name] for name in ("model", "class_index", "class_name")}
+        )
+        for unit in done
+        if unit.kind == "geometry"
+    ]
+    curves += [
+        _named(store.table(unit, "curves"), model=unit.names["model"], class_index=WHOLE, class_name="")
+        for unit in done
+        if unit.kind == "layer"
+    ]
+    reliability = [
+        _named(store.table(unit, "reliability"), model=unit.names["model"]) for unit in done if unit.kind == "layer"
+    ]
     attacks = [unit for unit in done if unit.kind == "attack"]
     verdicts = [
         _named(store.table(unit, "verdicts"), **{name: unit.names[name] for name in ("model", "threat", "split")})
@@ -48,6 +63,8 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
         "models": conform("models", pl.concat(models) if models else []),
         "geometry": conform("geometry", pl.concat(geometry, how="diagonal_relaxed") if geometry else []),
         "pairs": conform("pairs", pl.concat(pairs) if pairs else []),
+        "curves": conform("curves", pl.concat(curves, how="vertical_relaxed") if curves else []),
+        "reliability": conform("reliability", pl.concat(reliability) if reliability else []),
         "robustness": conform("robustness", []),
         "verdicts": conform("verdicts", []),
         "checks": conform("checks", pl.concat(checks) if checks else []),

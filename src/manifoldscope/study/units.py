@@ -3,7 +3,7 @@
     train      a checkpoint of one network                                   (needs nothing)
     inspect    one network on clean images: accuracy, checks, and the gate   (needs its checkpoint)
     geometry   one network and one class: every layer, measures of a class   (after inspect)
-    layer      one network and one layer: measures of all classes together   (after inspect)
+    layer      one network and one layer: what needs all classes together    (after inspect)
     attack     one network, one class, one threat at one strength            (after inspect)
     displacement  one network, one threat at one strength: where attacked images move   (after inspect)
 
@@ -28,7 +28,7 @@ from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.sources import code_digest
 from manifoldscope.vision.weights import file_digest
 
-VERSIONS = {"train": 1, "inspect": 1, "geometry": 2, "layer": 1, "attack": 1, "displacement": 1}
+VERSIONS = {"train": 1, "inspect": 1, "geometry": 3, "layer": 2, "attack": 1, "displacement": 2}
 """Raise a number when the code of that kind of unit comes to give another answer."""
 
 EXAMPLE_CLASSES = 4
@@ -173,7 +173,8 @@ def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: Planne
     classes = robustness.images.classes
     examples = set(classes[:EXAMPLE_CLASSES])
     layers = network.plan.layers or study.layers
-    for label in classes if study.sensitivity or _measures(study, joint=False) else ():
+    single, joint = _measures(study, joint=False), _measures(study, joint=True)
+    for label in classes if study.sensitivity or single else ():
         units.append(
             Unit(
                 "geometry",
@@ -182,8 +183,8 @@ def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: Planne
                     "network": network.identity,
                     "images": geometry.digests[label],
                     "layers": layers,
-                    "measures": _measures(study, joint=False),
-                    "halvings": study.halvings,
+                    "measures": single,
+                    "sampling": _sampling(study, "halvings", "null", "curve", "extrapolate") if single else {},
                     "sensitivity": study.sensitivity,
                     "seed": study.seed,
                     "batch_size": study.batch_size,
@@ -195,7 +196,8 @@ def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: Planne
                 passes=(1.0, float(study.sensitivity * len(layers))),
             )
         )
-    if any(measure.joint for measure in study.measures):
+    splits = study.sampling.reliability
+    if joint or splits:
         units += [
             Unit(
                 "layer",
@@ -204,8 +206,9 @@ def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: Planne
                     "network": network.identity,
                     "images": [geometry.digests[label] for label in classes],
                     "layer": layer,
-                    "measures": _measures(study, joint=True),
-                    "halvings": study.halvings,
+                    "measures": joint,
+                    "sampling": _sampling(study, "halvings", "null", "curve") if joint else {},
+                    "reliability": {"splits": splits, "measures": single} if splits else None,
                     "seed": study.seed,
                     "batch_size": study.batch_size,
                 },
@@ -297,6 +300,11 @@ def _measures(study: Study, *, joint: bool) -> list[dict[str, Any]]:
         for measure in study.measures
         if measure.joint is joint
     ]
+
+
+def _sampling(study: Study, *names: str) -> dict[str, Any]:
+    """Some settings of `[sampling]`, as they enter a key."""
+    return {name: getattr(study.sampling, name) for name in names}
 
 
 def _layer_names(network: PlannedNetwork, drawn: Drawn, classes: Sequence[int]) -> dict[str, Any]:

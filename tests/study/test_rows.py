@@ -1,0 +1,68 @@
+"""Rows of measured points: the same for a class alone and among others, and never NaN without a reason."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from manifoldscope.geometry import ClassManifold, Estimate, Null
+from manifoldscope.seeds import generator
+from manifoldscope.study.recordings import curves, measured
+from manifoldscope.study.rows import class_rows, curve_rows, estimate_row, joint_rows, reliability_row
+from manifoldscope.tables import TABLES
+
+WANTED = [("participation_ratio", {}), ("two_nn", {})]
+
+
+def classes(*sizes: int) -> list[ClassManifold]:
+    drawing = generator(0, "classes")
+    return [
+        ClassManifold(torch.randn(size, 12, generator=drawing), label=10 + place) for place, size in enumerate(sizes)
+    ]
+
+
+def test_a_class_has_the_same_rows_alone_and_among_others():
+    manifolds = classes(20, 30, 25)
+    together = measured(manifolds, WANTED, halvings=2, null=5, seed=3).filter(label="11").drop("label", "other")
+    alone = class_rows(manifolds[1], WANTED, label=11, halvings=2, null=5, seed=3)
+    assert together.to_dicts() == alone
+    curve = curves(manifolds, WANTED, draws=2, seed=3).filter(label="11").drop("label")
+    assert curve["value"].to_list() == [
+        row["value"] for row in curve_rows(manifolds[1], WANTED, label=11, draws=2, seed=3)
+    ]
+
+
+def test_rows_have_the_columns_of_their_tables():
+    manifolds = classes(20, 20, 20)
+    made = {
+        "geometry": class_rows(manifolds[0], WANTED, label=10, halvings=1, seed=0),
+        "pairs": [
+            row for row in joint_rows(manifolds, [("centre_distance", {})], halvings=1, seed=0) if row["other_place"]
+        ],
+        "curves": curve_rows(manifolds, [("centre_distance", {})], draws=1, seed=0),
+        "reliability": [reliability_row("two_nn", {}, manifolds, splits=1, seed=0)],
+    }
+    named = {"model", "layer", "class_index", "other_class_index", "class_name", "threat", "strength", "split"}
+    for table, rows in made.items():
+        assert rows
+        assert set(TABLES[table].columns) - named <= set(rows[0])
+
+
+def test_what_gives_no_value_gives_its_reason():
+    few = classes(3, 3, 3)
+    unreliable = reliability_row("participation_ratio", {}, few, splits=2, seed=0)
+    assert math.isnan(unreliable["reliability"])
+    assert "expected at least 4" in unreliable["note"]
+    (row,) = curve_rows(few, [("pca_dimension", {"fraction": 0.9})], draws=2, seed=0)
+    assert math.isnan(row["value"])
+    assert row["parameters"] == "fraction=0.9"
+    assert "says nothing of several classes as a whole" in row["note"]
+
+
+def test_a_null_without_values_says_why_beside_the_value():
+    chance = Null(2.5, (), note="9 of 9 draws have no value: all distances are 0")
+    row = estimate_row("two_nn", Estimate(2.5, n_points=20, n_features=3, note="of few points"), chance)
+    assert math.isnan(row["null"])
+    assert math.isnan(row["null_p"])
+    assert row["note"] == "of few points; null: 9 of 9 draws have no value: all distances are 0"
