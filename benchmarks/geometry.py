@@ -211,7 +211,7 @@ def draw(costs: dict[str, dict[str, list[list[float]]]], floor: dict[str, float]
         "features": "features (500 or 2,000 points)",
         "classes": "classes of 50 points",
     }
-    chart, panels = plt.subplots(1, 3, figsize=(11, 3.8), layout="constrained")
+    chart, panels = plt.subplots(1, 3, figsize=(11, 4.4), layout="constrained")
     colours = ("#0072b2", "#d55e00")
     for axes, (by, curves) in zip(panels, costs.items(), strict=True):
         for colour, (name, curve) in zip(colours, curves.items(), strict=True):
@@ -222,7 +222,7 @@ def draw(costs: dict[str, dict[str, list[list[float]]]], floor: dict[str, float]
         axes.set_xticks(at, [f"{x:,}" for x in at], minor=False)
         axes.minorticks_off()
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7, frameon=False)
+        axes.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     chart.suptitle(
         "What measuring costs; dotted: the least multiplications, at the machine's rate in float64", fontsize=10
     )

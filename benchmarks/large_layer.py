@@ -1,6 +1,8 @@
 """The memory that a layer too large to hold takes: ResNet-50's first convolution, 802,816 features, 500 images.
 
-    python benchmarks/large_layer.py [--layer conv1] [--images 500] [--folder DIR]
+    python benchmarks/large_layer.py [--network resnet50] [--layer conv1] [--images 500] [--folder DIR]
+
+VGG-16's 25,088 features: --network vgg16 --layer avgpool.
 
 The weights are random and so are the images: neither changes the cost. The points (1.5 GiB in float32) lie in a
 nameless file of the folder; what stands in memory at once is a batch of images, a block of features and the inner
@@ -17,7 +19,7 @@ import time
 from pathlib import Path
 
 import torch
-from torchvision.models import resnet50
+from torchvision.models import get_model
 
 from manifoldscope.geometry import Cloud, measure
 from manifoldscope.vision.activations import activations
@@ -33,12 +35,14 @@ def peak() -> float:
 def main() -> None:
     """Measure the layer and print seconds and memory."""
     parser = argparse.ArgumentParser(description="The memory that a layer too large to hold takes.")
+    parser.add_argument("--network", default="resnet50", help="one of torchvision")
     parser.add_argument("--layer", default="conv1")
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     options = parser.parse_args()
     torch.manual_seed(0)
-    network = Network(resnet50(), name="resnet50", preprocessing=Preprocessing(resize=224, crop=224))
+    preprocessing = Preprocessing(resize=224, crop=224)
+    network = Network(get_model(options.network), name=options.network, preprocessing=preprocessing)
     generator = torch.Generator().manual_seed(0)
     images = ImageSet.of(torch.rand(options.images, 3, 64, 64, generator=generator), [0] * options.images)
     print(f"network and images: {peak():.2f} GiB at most")
