@@ -10,7 +10,7 @@ import polars as pl
 from manifoldscope.robustness.checks import verdict_checks
 from manifoldscope.robustness.threat import robustness_of
 from manifoldscope.study.store import Store, Unit
-from manifoldscope.tables import WHOLE, conform
+from manifoldscope.tables import TABLES, WHOLE, conform
 
 JOINT = ("layer", "displacement")
 """The kinds of units whose rows are of several classes."""
@@ -87,7 +87,7 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
             for row in verdict_checks(rows, kinds)
         ]
         tables["checks"] = conform("checks", pl.concat([tables["checks"], conform("checks", judged)]))
-    return tables
+    return {name: conform(name, tables.get(name, [])) for name in TABLES if name != "associations"}
 
 
 def _model(table: pl.DataFrame, unit: Unit) -> pl.DataFrame:
