@@ -71,7 +71,7 @@ def of_kind(kind: str, tables: dict[str, pl.DataFrame]) -> Finding:
     return finding
 
 
-@pytest.mark.parametrize("module", ["association", "answer", "diagnosis"])
+@pytest.mark.parametrize("module", ["association", "answer", "confusion", "diagnosis"])
 def test_the_examples_in_the_docstrings_run(module: str) -> None:
     result = doctest.testmod(importlib.import_module(f"manifoldscope.evidence.{module}"))
     assert result.attempted
@@ -248,6 +248,21 @@ def test_uncertainty_is_quoted_and_doubts_follow_the_evidence() -> None:
         value=pl.when(pl.col("class_index") < 10).then(45.0).otherwise("value")
     )
     assert any("10 of 30 values are near the most" in doubt for doubt in of_kind("association", tables).doubts)
+
+
+def test_an_association_with_an_unreliable_measure_is_called_attenuated() -> None:
+    def doubts(reliability: float | None, **other: Any) -> list[str]:
+        known = {"model": "net", "layer": "penultimate", "measure": "pca_dimension", "parameters": "fraction=0.95"}
+        rows = [known | {"reliability": reliability} | other]
+        found = of_kind("association", study(row("pearson", -0.6, 0.001), reliability=rows)).doubts
+        return [doubt for doubt in found if "attenuated" in doubt]
+
+    (doubt,) = doubts(0.36)
+    assert "the reliability of the dimension is below 0.7 for net at penultimate (0.36)" in doubt
+    assert "at worst to about 0.60 of its size" in doubt
+    assert "hardly anything" in doubts(-0.2)[0]
+    for known in (doubts(0.9), doubts(None), doubts(float("nan")), doubts(0.2, layer="other")):
+        assert not known
 
 
 def test_doubts_are_said_once_however_many_pairs_there_are() -> None:

@@ -10,18 +10,23 @@ from manifoldscope.evidence.association import (
     holm,
     replicates,
 )
+from manifoldscope.evidence.confusion import FEWEST_CLASSES, PairAssociation, falls, mantel
 from manifoldscope.evidence.diagnosis import Finding, diagnose, smallest_detectable
 
 __all__ = [
+    "FEWEST_CLASSES",
     "FEWEST_NETWORKS",
     "Association",
     "Finding",
+    "PairAssociation",
     "associate",
     "associate_frame",
     "association_table",
     "diagnose",
+    "falls",
     "guessing",
     "holm",
+    "mantel",
     "replicates",
     "smallest_detectable",
 ]

@@ -27,6 +27,9 @@ FEW_CLASSES = 20
 MOST_SPELLED_OUT = 6
 """With more pairs of network and layer than this, the text gives their range instead of each."""
 
+RELIABLE = 0.7
+"""With a reliability across classes below this, an association is said to be attenuated."""
+
 _NEAR_CEILING = 0.9
 _MAIN_MEASURE = "pca_dimension"
 
@@ -351,6 +354,7 @@ def _association_doubts(
             f"{of_sample} of {len(used)} values are near the most that so many points can show or fall with half of "
             "them: they describe the sample."
         )
+    doubts += _attenuation(asked, tables["reliability"])
     images = accuracies.filter(pl.col("model").is_in([pair.model for pair in asked]))["n_images"].min()
     if images is not None and any(pair.partial for pair in asked):
         doubts.append(
@@ -363,6 +367,31 @@ def _association_doubts(
         doubts.append("No threat of this study is an attack: surviving it is not adversarial robustness.")
     doubts.append("An association across classes is not a cause: what differs between classes may move both.")
     return tuple(doubts)
+
+
+def _attenuation(asked: Sequence[_Pair], reliability: pl.DataFrame) -> list[str]:
+    """That a correlation is attenuated where another sample of the images would say something else of the classes.
+
+    A correlation with what is measured is, on average, that with the value without noise times the root of the
+    reliability (Spearman 1904).
+    """
+    named = {(row["model"], row["layer"], row["measure"], row["parameters"] or ""): row for row in _rows(reliability)}
+    low: list[tuple[str, float]] = []
+    for pair in asked:
+        row = named.get((pair.model, pair.layer, pair.plain["measure"], pair.plain["parameters"] or ""))
+        if row is not None and row["reliability"] is not None and row["reliability"] < RELIABLE:
+            low.append((str(pair), row["reliability"]))
+    if not low:
+        return []
+    low.sort(key=lambda found: found[1])
+    measure, worst = said(asked[0].plain["measure"]), low[0][1]
+    each = _some([f"{pair} ({value:.2f})" for pair, value in low])
+    weaker = f"about {math.sqrt(worst):.2f} of" if worst > 0 else "hardly anything of"
+    return [
+        f"Across classes the reliability of the {measure} is below {RELIABLE:g} for {each}: another sample of images "
+        f"would order the classes otherwise. An association with it is attenuated, at worst to {weaker} its size "
+        "without that noise."
+    ]
 
 
 def _why_none(row: Mapping[str, Any], tables: Mapping[str, pl.DataFrame], accuracies: pl.DataFrame) -> str:

@@ -1,0 +1,135 @@
+"""Confusion: into which class attacked images fall, and whether that goes with how two classes lie.
+
+Pairs of classes are not independent, since each class is in many of them. So nothing is tested pair by pair: Mantel's
+test permutes the classes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy.stats import rankdata
+
+from manifoldscope.errors import StudyError
+from manifoldscope.seeds import numpy_generator
+
+FEWEST_CLASSES = 5
+"""With fewer classes than this there are too few orders of them for a test."""
+
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class PairAssociation:
+    """How a value of two classes goes with the share of falls from the one into the other.
+
+    Attributes:
+        coefficient: Spearman's rho over ordered pairs, a description; NaN where one of the two does not vary.
+        p_value: of Mantel's test, two-sided; NaN where there is none.
+        n_pairs: ordered pairs used.
+        n_classes: classes that they are of.
+    """
+
+    coefficient: float
+    p_value: float
+    n_pairs: int
+    n_classes: int
+
+
+def falls(verdicts: pl.DataFrame) -> pl.DataFrame:
+    """Into which class the images of a class fall: those classified correctly when clean, and not at the end.
+
+    Args:
+        verdicts: the table.
+
+    Returns:
+        A row a network, threat, strength and ordered pair of classes into which at least one image fell: `model`,
+        `threat`, `parameters`, `strength`, `class_index`, `other_class_index`, `n_into` (images that fell from the one
+        into the other), `n_falls` (into any class) and `share`, of the two.
+
+    Example:
+        >>> rows = {"label": [0, 0, 0, 1], "clean_prediction": [0, 0, 0, 2], "last_prediction": [1, 1, 2, 0]}
+        >>> same = {"model": "net", "threat": "pgd", "parameters": "", "strength": 0.1}
+        >>> verdicts = pl.DataFrame(rows).with_columns(**{key: pl.lit(value) for key, value in same.items()})
+        >>> falls(verdicts).select("class_index", "other_class_index", "n_into", "n_falls").rows()
+        [(0, 1, 2, 3), (0, 2, 1, 3)]
+    """
+    keys = ("model", "threat", "parameters", "strength", "label")
+    fallen = verdicts.filter(
+        (pl.col("clean_prediction") == pl.col("label")) & (pl.col("last_prediction") != pl.col("label"))
+    )
+    return (
+        fallen.group_by(*keys, "last_prediction")
+        .agg(pl.len().cast(pl.Int64).alias("n_into"))
+        .with_columns(pl.col("n_into").sum().over(keys).alias("n_falls"))
+        .with_columns((pl.col("n_into") / pl.col("n_falls")).alias("share"))
+        .rename({"label": "class_index", "last_prediction": "other_class_index"})
+        .sort("model", "threat", "parameters", "strength", "class_index", "other_class_index")
+    )
+
+
+def mantel(shares: npt.ArrayLike, values: npt.ArrayLike, *, permutations: int = 999, seed: int = 0) -> PairAssociation:
+    """Spearman's rho over ordered pairs of classes, with a p-value by permutation of the classes.
+
+    Rows and columns of `values` are permuted together, so that what makes pairs of one class alike is kept. The p-value
+    is (b + 1) / (B + 1), where b of B permutations give at least this |rho|. There is none below five classes, nor
+    where a pair has no value. Ranks of `values` are over all its pairs, those of `shares` over the rows that have any.
+
+    Args:
+        shares: (n_classes, n_classes); row i holds the shares of the falls of class i. A row of NaN had none. The
+            diagonal is not read.
+        values: (n_classes, n_classes), symmetric. The diagonal is not read.
+        permutations: of the classes; 0 for no p-value.
+        seed: of the permutations.
+
+    Raises:
+        StudyError: matrices that are not square and of one size.
+
+    References:
+        Mantel, "The detection of disease clustering and a generalized regression approach" (1967).
+
+    Example:
+        >>> places = np.arange(8.0)
+        >>> distances = np.abs(places[:, None] - places)
+        >>> found = mantel(1 / (1 + distances), distances)
+        >>> round(found.coefficient, 6), found.p_value < 0.01, found.n_pairs
+        (-1.0, True, 56)
+    """
+    shares, values = np.asarray(shares, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    n_classes = len(values)
+    if shares.shape != (n_classes, n_classes) or values.shape != shares.shape:
+        raise StudyError(
+            f"shares {shares.shape} and values {values.shape}; expected two square matrices over the same classes"
+        )
+    pairs = ~np.eye(n_classes, dtype=bool)
+    known = pairs & np.isfinite(values)
+    used = known & np.isfinite(shares)
+    n_pairs = int(used.sum())
+    ranks = np.zeros_like(values)
+    ranks[known] = rankdata(values[known])
+    if n_pairs < 3 or np.ptp(shares[used]) == 0 or np.ptp(ranks[used]) == 0:
+        return PairAssociation(math.nan, math.nan, n_pairs, n_classes)
+    wanted = _unit(rankdata(shares[used]))
+    coefficient = float(_unit(ranks[used]) @ wanted)
+    p_value = math.nan
+    if permutations and n_classes >= FEWEST_CLASSES and known.sum() == pairs.sum():
+        random = numpy_generator(seed, "classes", n_classes)
+        as_strong = 0
+        for _ in range(permutations):
+            order = random.permutation(n_classes)
+            moved = ranks[np.ix_(order, order)][used]
+            # Equality up to rounding counts: the observed order is itself one of the permutations.
+            as_strong += bool(np.ptp(moved)) and abs(float(_unit(moved) @ wanted)) >= abs(coefficient) - _ROUNDING
+        p_value = (as_strong + 1) / (permutations + 1)
+    return PairAssociation(coefficient, p_value, n_pairs, n_classes)
+
+
+def _unit(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The values less their mean, at length 1, so that a scalar product of two is their correlation."""
+    centred = values - values.mean()
+    unit: npt.NDArray[np.float64] = centred / np.linalg.norm(centred)
+    return unit
