@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from manifoldscope.report import CorrelationPicture, ExamplePicture, Pictures, SpectrumPicture, write
 from manifoldscope.seeds import numpy_generator
-from manifoldscope.tables import conform
+from manifoldscope.tables import WHOLE, conform
 
 MODELS = ("random", "natural", "adversarial")
 LAYERS = {"flatten": 256, "penultimate": 64}
@@ -150,6 +151,117 @@ def study_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) -> d
             [{"image": "digits/test/0417.png", "class_name": names[0], "reason": "truncated: 211 of 780 bytes"}],
         ),
     }
+
+
+def sampled_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) -> dict[str, pl.DataFrame]:
+    """The tables of the study, with all that a study has where it asks for it.
+
+    That is pairs of classes, images that fell into near classes, displacements, curves, reliabilities and nulls.
+    """
+    random = numpy_generator(0, "sampled tables")
+    names = names or tuple(str(label) for label in range(n_classes))
+    tables = study_tables(n_classes, names)
+    pairs, verdicts, moved, curves, reliability = [], [], [], [], []
+    for model in MODELS:
+        for layer, n_features in LAYERS.items():
+            places = random.normal(size=(n_classes, 3))
+            places[: n_classes // 2] += 2.5
+            apart = np.linalg.norm(places[:, None] - places, axis=2)
+            unit = places / np.linalg.norm(places, axis=1, keepdims=True)
+            where = {"model": model, "layer": layer}
+            for measure, parameters, values in (
+                ("centre_distance", "unit=feature corrected=false", apart),
+                ("centre_correlation", "", unit @ unit.T),
+            ):
+                pairs += [
+                    {
+                        **where, "class_index": i, "other_class_index": j, "measure": measure,
+                        "parameters": parameters, "value": float(values[i, j]), "stderr": 0.1,
+                        "null": 0.5, "null_p": 0.02,
+                    }
+                    for i, j in itertools.combinations(range(n_classes), 2)
+                ]  # fmt: skip
+            moved += _moved(where, n_features, names, random)
+            curves += _curves(where, names, random)
+            reliability += [
+                {
+                    **where, "measure": measure, "parameters": parameters, "reliability": value, "low": value - 0.2,
+                    "high": min(1.0, value + 0.1), "of_ranks": value, "spread": 3.0, "noise": 1.0,
+                    "n_classes": n_classes,
+                }
+                for measure, parameters, value in (
+                    ("pca_dimension", "fraction=0.95", float(random.uniform(0.2, 0.9))),
+                    ("participation_ratio", "", float(random.uniform(0.6, 0.95))),
+                )
+            ]  # fmt: skip
+        near = np.exp(-2 * apart) * (1 - np.eye(n_classes))
+        for strength, label in itertools.product(STRENGTHS[1:], range(n_classes)):
+            fallen = random.binomial(N_IMAGES, 1 - _survival(model, strength))
+            into = random.choice(n_classes, size=fallen, p=near[label] / near[label].sum())
+            verdicts += [
+                {
+                    "model": model, "threat": "pgd", "parameters": "", "strength": strength,
+                    "image": f"{label}/{image}", "label": label, "clean_prediction": label,
+                    "last_prediction": int(last), "survived_last": bool(last == label),
+                    "survived_any": bool(last == label),
+                }
+                for image, last in enumerate([*into, *[label] * (N_IMAGES - fallen)])
+            ]  # fmt: skip
+    return tables | {
+        "geometry": conform("geometry", pl.concat([tables["geometry"], conform("geometry", moved)])).with_columns(
+            pl.lit(40.0).alias("null"), pl.lit(0.01).alias("null_p")
+        ),
+        "pairs": conform("pairs", pairs),
+        "verdicts": conform("verdicts", verdicts),
+        "curves": conform("curves", curves),
+        "reliability": conform("reliability", reliability),
+    }
+
+
+def _moved(
+    where: dict[str, str], n_features: int, names: tuple[str, ...], random: np.random.Generator
+) -> list[dict[str, Any]]:
+    rows = []
+    for strength, (label, name) in itertools.product(STRENGTHS[1:], enumerate(names)):
+        own, toward = random.uniform(0.5, 0.9), random.uniform(0.01, 0.08)
+        values = {
+            "displacement": 30 * strength,
+            "displacement_relative": 4 * strength * random.uniform(0.7, 1.3),
+            "displacement_cosine": 0.4,
+            "displacement_own": own,
+            "displacement_toward": toward,
+            "displacement_outside": 1 - own - toward,
+            "displacement_own_held_out": 0.9,
+            "displacement_toward_held_out": 0.01,
+            "displacement_outside_held_out": 0.09,
+            "displacement_own_random": 20 / n_features,
+            "displacement_toward_random": 1 / n_features,
+            "displacement_outside_random": 1 - 21 / n_features,
+        }
+        rows += [
+            {
+                **where, "class_index": label, "class_name": name, "measure": measure, "threat": "pgd",
+                "parameters": "", "strength": strength, "value": value, "stderr": 0.02, "n_points": N_IMAGES,
+                "n_features": n_features,
+            }
+            for measure, value in values.items()
+        ]  # fmt: skip
+    return rows
+
+
+def _curves(where: dict[str, str], names: tuple[str, ...], random: np.random.Generator) -> list[dict[str, Any]]:
+    """Participation ratios that level off at values of their own; the last size is extrapolated."""
+    sizes = (20, 40, N_POINTS, 4 * N_POINTS)
+    limits = [*random.uniform(8, 20, size=len(names)), 14.0]
+    return [
+        {
+            **where, "class_index": label, "class_name": name, "measure": "participation_ratio", "parameters": "",
+            "n_points": size, "value": 1 / (1 / limit + 1 / size), "spread": 0.2, "ceiling": size - 1.0,
+            "extrapolated": size > N_POINTS,
+        }
+        for label, name, limit in zip([*range(len(names)), WHOLE], [*names, ""], limits, strict=True)
+        for size in sizes[: 4 if label % 2 == 0 else 3]
+    ]  # fmt: skip
 
 
 def study_pictures(n_classes: int = 10, names: tuple[str, ...] | None = None) -> Pictures:

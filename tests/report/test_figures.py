@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import CEILING, MODELS, STRENGTHS, study_pictures, study_tables
+from conftest import CEILING, MODELS, N_POINTS, STRENGTHS, sampled_tables, study_pictures, study_tables
 from manifoldscope.errors import ManifoldscopeError
+from manifoldscope.evidence import mantel
 from manifoldscope.report import (
     Chart,
     CorrelationPicture,
@@ -21,17 +22,24 @@ from manifoldscope.report import (
     SpectrumPicture,
     accuracy_by_strength,
     attacked_examples,
+    class_pairs,
     dimension_against_accuracy,
     dimension_against_accuracy_by_strength,
     dimension_beside_accuracy,
     dimension_histograms,
+    displacement_by_class,
+    displacement_table,
     feature_correlations,
     network_comparison,
+    pairs_beside_falls,
+    reliability_by_measure,
+    telling_displacement,
     telling_strengths,
+    value_by_points,
     variance_spectra,
     words,
 )
-from manifoldscope.report.behind import association, mean_accuracy, wilson, with_attack
+from manifoldscope.report.behind import association, mean_accuracy, square, wilson, with_attack
 from manifoldscope.report.figures import MOST_TOOLTIPS
 from manifoldscope.tables import conform
 
@@ -197,6 +205,174 @@ def test_no_rows_and_no_numbers_give_a_figure_that_says_so(
         assert any("no " in text.get_text() for text in chart.flat[0].texts)
 
 
+@pytest.fixture(scope="module")
+def sampled() -> dict[str, pl.DataFrame]:
+    return sampled_tables()
+
+
+def beside_falls(tables: dict[str, pl.DataFrame], measure: str = "centre_correlation") -> pl.DataFrame:
+    parameters = "" if measure == "centre_correlation" else "unit=feature corrected=false"
+    return pairs_beside_falls(
+        *(tables[name] for name in ("pairs", "verdicts", "robustness")),
+        layer="flatten",
+        measure=measure,
+        parameters=parameters,
+    )
+
+
+def moved(tables: dict[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    every = displacement_table(tables["geometry"], layer="flatten", threat="pgd")
+    return telling_displacement(every, tables["robustness"], threat="pgd", iterate="last"), every
+
+
+def test_each_ordered_pair_has_its_value_and_the_falls_of_its_network_at_one_strength(
+    sampled: dict[str, pl.DataFrame],
+) -> None:
+    table = beside_falls(sampled)
+    assert table.height == 3 * 10 * 9
+    panel = table.filter(pl.col("model") == "natural")
+    (strength,) = panel["strength"].unique()
+    fallen = sampled["verdicts"].filter(
+        (pl.col("model") == "natural")
+        & (pl.col("strength") == strength)
+        & (pl.col("clean_prediction") == pl.col("label"))
+        & (pl.col("last_prediction") != pl.col("label"))
+    )
+    assert panel["n_into"].sum() == fallen.height > 0
+    assert panel.group_by("class_index").agg(pl.col("share").sum())["share"].to_list() == pytest.approx([1.0] * 10)
+    _, values = square(panel, "value")
+    assert np.array_equal(values, values.T, equal_nan=True)
+
+
+def test_a_matrix_shows_each_pair_at_its_names_and_near_classes_together(sampled: dict[str, pl.DataFrame]) -> None:
+    table = beside_falls(sampled, "centre_distance").filter(pl.col("model") == "natural")
+    values = {
+        (row["class_name"], row["other_class_name"]): float(row["class_name"] < "5") + (row["other_class_name"] < "5")
+        for row in table.iter_rows(named=True)
+    }
+    two_groups = table.with_columns(
+        pl.Series("value", [1.0 if value == 1 else 0.1 for value in values.values()], dtype=pl.Float64)
+    )
+    chart = class_pairs(two_groups, measure="centre_distance")
+    names = [text.get_text() for text in chart.flat[0].get_xticklabels()]
+    assert names == [text.get_text() for text in chart.flat[0].get_yticklabels()]
+    assert len({name < "5" for name in names[:5]}) == len({name < "5" for name in names[5:]}) == 1
+    assert sorted(names) == [str(label) for label in range(10)]
+    drawn = np.ma.filled(chart.flat[0].images[0].get_array(), np.nan)
+    for i, j in ((0, 1), (0, 9), (7, 2)):
+        assert drawn[i, j] == (1.0 if (names[i] < "5") != (names[j] < "5") else 0.1)
+    assert np.isnan(np.diag(drawn)).all()
+
+
+def test_falls_stand_at_value_and_share_with_their_coefficient_unless_the_network_guesses(
+    sampled: dict[str, pl.DataFrame],
+) -> None:
+    table = beside_falls(sampled).filter(pl.col("model") != "random")
+    panel = table.filter(pl.col("model") == "natural")
+    found = mantel(*(square(panel, column)[1] for column in ("share", "value")), permutations=99)
+    chart = class_pairs(table, {"natural": found}, measure="centre_correlation", models=MODELS)
+    falls_of = [row[1] for row in chart.panels]
+    (points,) = (each for each in falls_of[0].collections if each.get_gid())
+    assert np.asarray(points.get_offsets()).tolist() == panel.select("value", "share").to_numpy().tolist()
+    texts = [[text.get_text() for text in axes.texts] for axes in falls_of]
+    assert f"Spearman ρ = {words.coefficient(found.coefficient)}, 90 pairs (Mantel p = {found.p_value:.2g})" in texts[0]
+    assert "no ρ: the network guesses when clean" in texts[1]
+    assert found.coefficient > 0.2
+
+
+def test_pairs_without_verdicts_are_a_matrix_alone(sampled: dict[str, pl.DataFrame]) -> None:
+    table = pairs_beside_falls(
+        sampled["pairs"],
+        conform("verdicts", []),
+        conform("robustness", []),
+        layer="flatten",
+        measure="centre_correlation",
+    )
+    chart = class_pairs(table, measure="centre_correlation")
+    assert [len(row) for row in chart.panels] == [1, 1, 1]
+    assert "class 3" in table["class_name"].to_list()
+
+
+def test_displacements_stand_beside_their_controls_and_the_table_keeps_every_strength(
+    sampled: dict[str, pl.DataFrame],
+) -> None:
+    chosen, every = moved(sampled)
+    assert every.height == 3 * 10 * (len(STRENGTHS) - 1)
+    assert chosen.height == 3 * 10
+    assert chosen.group_by("model").agg(pl.col("strength").n_unique())["strength"].to_list() == [1, 1, 1]
+    chart = displacement_by_class(chosen, every, models=MODELS)
+    assert [len(row) for row in chart.panels] == [4, 4, 4]
+    panel = chosen.filter(pl.col("model") == "random").sort("own", descending=True)
+    for axes, part in zip(chart.panels[0], ("own", "toward", "outside"), strict=False):
+        heights = [sorted(np.asarray(each.get_offsets())[:, 1]) for each in axes.collections if len(each.get_offsets())]
+        for wanted in (part, f"{part}_held_out", f"{part}_random"):
+            assert sorted(panel[wanted]) in heights
+    labels = [text.get_text() for text in chart.legends[0].get_texts()]
+    assert labels[-2:] == ["clean images, held out", "random direction"]
+    one = chosen.filter(pl.col("model") == "natural")
+    assert len(displacement_by_class(one, one).flat) == 3
+
+
+def test_displacements_without_accuracies_are_taken_at_the_largest_strength(sampled: dict[str, pl.DataFrame]) -> None:
+    every = displacement_table(sampled["geometry"], layer="flatten", threat="pgd")
+    nothing = conform("robustness", [])
+    assert telling_displacement(every, nothing, threat="pgd", iterate="last")["strength"].unique().to_list() == [0.3]
+
+
+def test_curves_have_a_line_a_class_and_open_marks_where_they_are_extrapolated(
+    sampled: dict[str, pl.DataFrame],
+) -> None:
+    chart = value_by_points(sampled["curves"], measure="participation_ratio", models=MODELS)
+    assert [len(row) for row in chart.panels] == [2, 2, 2]
+    axes = chart.panels[0][0]
+    measured, _ = (each for each in axes.collections if hasattr(each, "get_segments"))
+    assert len(measured.get_segments()) == 10
+    assert all(max(line[:, 0]) == N_POINTS for line in measured.get_segments())
+    (open_marks,) = (
+        each
+        for each in axes.collections
+        if len(each.get_offsets()) == 5 and each.get_facecolor()[0].tolist() == [1.0] * 4
+    )
+    assert set(np.asarray(open_marks.get_offsets())[:, 0]) == {4 * N_POINTS}
+    assert any("ceiling 79 ↑" in text.get_text() for text in axes.texts)
+    labels = [text.get_text() for text in chart.legends[0].get_texts()]
+    assert labels == ["a class", "all classes of the layer", "ceiling", "extrapolated"]
+
+
+def test_reliabilities_are_marks_with_intervals_and_one_without_a_value_is_left_out(
+    sampled: dict[str, pl.DataFrame],
+) -> None:
+    chart = reliability_by_measure(sampled["reliability"], models=MODELS)
+    assert n_titles(chart) == 2 * 3 * 2
+    nothing = pl.when(pl.col("model") == "natural").then(float("nan")).otherwise("reliability")
+    left = reliability_by_measure(sampled["reliability"].with_columns(nothing.alias("reliability")))
+    assert n_titles(left) == 2 * 2 * 2
+
+
+@pytest.mark.parametrize("n_classes", [2, 31, 100])
+def test_pairs_displacements_and_curves_of_any_number_of_classes_are_drawn(n_classes: int) -> None:
+    tables = sampled_tables(n_classes, tuple(f"class number {label}" for label in range(n_classes)))
+    for chart in (
+        class_pairs(beside_falls(tables), measure="centre_correlation"),
+        displacement_by_class(*moved(tables)),
+        value_by_points(tables["curves"], measure="participation_ratio"),
+    ):
+        assert len(chart.svg()) < 2_500_000
+    named = class_pairs(beside_falls(tables), measure="centre_correlation").flat[0].get_xticklabels()
+    assert len(named) == (n_classes if n_classes <= 30 else 0)
+
+
+def test_figures_of_samples_without_rows_say_so() -> None:
+    nothing = {name: conform(name, []) for name in ("pairs", "verdicts", "robustness", "geometry")}
+    for chart in (
+        class_pairs(beside_falls(nothing), measure="centre_correlation"),
+        displacement_by_class(*moved(nothing)),
+        value_by_points(conform("curves", []), measure="pca_dimension"),
+        reliability_by_measure(conform("reliability", [])),
+    ):
+        assert any("no " in text.get_text() for text in chart.flat[0].texts)
+
+
 def test_pictures_that_are_missing_or_degenerate_are_drawn() -> None:
     flat = SpectrumPicture("a", "l", 0, "zero", np.zeros(5), 6, 8)
     lone = SpectrumPicture("a", "l", 1, "one", np.array([2.0]), 2, 8)
@@ -289,6 +465,13 @@ def test_strengths_read_as_people_write_them(value: float, text: str) -> None:
         ("pca_dimension", "fraction=0.9 scaling=standardise", "PCA dimension (90% of variance, standardised features)"),
         ("participation_ratio", "", "Participation ratio"),
         ("my_measure", "k=3", "my measure (k=3)"),
+        ("capacity", "directions=300 margin=0 common=true seed=0", "Capacity"),
+        (
+            "centre_distance",
+            "unit=radius corrected=true",
+            "Distance between centres (in radii, corrected for sampling)",
+        ),
+        ("effective_alignment", "of=centres and axes draws=200", "Effective alignment (of centres and axes)"),
     ],
 )
 def test_measures_read_as_words(name: str, parameters: str, text: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from conftest import FINDINGS, arguments, study_pictures, study_tables
+from conftest import FINDINGS, arguments, sampled_tables, study_pictures, study_tables
 from manifoldscope.errors import StoreError
 from manifoldscope.evidence import Finding, diagnose
 from manifoldscope.report import Pictures, write
@@ -154,6 +154,33 @@ def test_empty_tables_give_a_page_that_says_what_is_missing(tmp_path: Path) -> N
     ):
         assert sentence in page.text
     assert page.tags.count("svg") == 0
+
+
+def test_what_a_study_did_not_ask_for_is_not_missed(page: Page) -> None:
+    for absent in ("figures-pairs", "figures-displacement", "figures-curves", "figures-reliability", "table-curves"):
+        assert absent not in page.ids
+    assert "null_p" not in page.text
+    assert "Mantel" not in page.text
+
+
+def test_pairs_displacements_curves_and_reliabilities_are_shown_where_there_are_any(tmp_path: Path) -> None:
+    everything = sampled_tables(5)
+    tables = small(everything) | {
+        name: everything[name].filter((pl.col("model") == "natural") & (pl.col("layer") == "flatten"))
+        for name in ("geometry", "pairs", "curves", "reliability")
+    }
+    findings = diagnose(tables)
+    page = Page(write(tmp_path, **arguments(tables=tables, pictures=Pictures(), findings=findings)))
+    for present in ("figures-pairs", "figures-displacement", "figures-curves", "figures-reliability", "table-curves"):
+        assert present in page.ids
+    assert "pairs that share a class are not independent" in page.text
+    assert "A share says nothing alone" in page.text
+    assert "null_p" in page.text
+    assert "Mantel" in page.text
+    names = {path.name.split("--")[0] for path in (tmp_path / "figures").glob("*.svg")}
+    assert {"class-pairs", "displacement", "value-by-points", "reliability.svg"} <= names
+    write(tmp_path, **arguments(tables={}, pictures=Pictures()))
+    assert not list((tmp_path / "figures").iterdir())
 
 
 @pytest.mark.parametrize("left_out", ["geometry", "robustness", "associations", "models"])

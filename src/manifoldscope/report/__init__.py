@@ -1,16 +1,27 @@
 """Tables and evidence in, pages and figures out."""
 
 from manifoldscope.report import words
-from manifoldscope.report.behind import comparison_table, dimension_beside_accuracy, telling_strengths
+from manifoldscope.report.behind import (
+    comparison_table,
+    dimension_beside_accuracy,
+    displacement_table,
+    pairs_beside_falls,
+    telling_displacement,
+    telling_strengths,
+)
 from manifoldscope.report.chart import Chart
 from manifoldscope.report.figures import (
     accuracy_by_strength,
     attacked_examples,
+    class_pairs,
     dimension_against_accuracy,
     dimension_against_accuracy_by_strength,
     dimension_histograms,
+    displacement_by_class,
     feature_correlations,
     network_comparison,
+    reliability_by_measure,
+    value_by_points,
     variance_spectra,
 )
 from manifoldscope.report.page import write
@@ -24,14 +35,21 @@ __all__ = [
     "SpectrumPicture",
     "accuracy_by_strength",
     "attacked_examples",
+    "class_pairs",
     "comparison_table",
     "dimension_against_accuracy",
     "dimension_against_accuracy_by_strength",
     "dimension_beside_accuracy",
     "dimension_histograms",
+    "displacement_by_class",
+    "displacement_table",
     "feature_correlations",
     "network_comparison",
+    "pairs_beside_falls",
+    "reliability_by_measure",
+    "telling_displacement",
     "telling_strengths",
+    "value_by_points",
     "variance_spectra",
     "words",
     "write",

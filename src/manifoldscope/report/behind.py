@@ -9,11 +9,32 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from manifoldscope.evidence import falls
 from manifoldscope.report import words
 from manifoldscope.report.chart import plain
 from manifoldscope.report.pictures import CorrelationPicture, ExamplePicture, SpectrumPicture
 
 Reals = NDArray[np.float64]
+
+SHARES = ("own", "toward", "outside")
+"""The parts of a displacement, as the table `geometry` names them."""
+
+
+def of_measure(table: pl.DataFrame, measure: str, parameters: str) -> pl.DataFrame:
+    """The rows of one measure with its parameters."""
+    return table.filter((pl.col("measure") == measure) & (pl.col("parameters").fill_null("") == (parameters or "")))
+
+
+def measures_in(table: pl.DataFrame) -> list[tuple[str, str]]:
+    """Every (measure, parameters) that has a finite value in a table; what most readers look for comes first."""
+    found = table.filter(pl.col("value").is_finite()).select("measure", pl.col("parameters").fill_null("")).unique()
+    return sorted(found.rows(), key=lambda pair: (pair[0] not in ("pca_dimension", "centre_distance"), pair))
+
+
+def with_chance(table: pl.DataFrame) -> pl.DataFrame:
+    """The table without the columns of what chance gives, where it holds none."""
+    empty = [name for name in ("null", "null_p") if name in table.columns and table[name].is_null().all()]
+    return table.drop(empty)
 
 
 def clean_geometry(geometry: pl.DataFrame) -> pl.DataFrame:
@@ -187,6 +208,104 @@ def comparison_table(
         )
         table = table.join(column, on="model", how="left")
     return table.sort("model")
+
+
+def pairs_beside_falls(
+    pairs: pl.DataFrame,
+    verdicts: pl.DataFrame,
+    robustness: pl.DataFrame,
+    *,
+    layer: str,
+    measure: str,
+    parameters: str = "",
+    attack: str = "pgd",
+    iterate: str = "last",
+) -> pl.DataFrame:
+    """A row a model and ordered pair of classes: the value of the pair beside the falls from the one into the other.
+
+    Each network is taken at its telling strength. `share` is `n_into` over `n_falls`, the images of the class that fell
+    into any other; it is null for a class of which none fell.
+    """
+    one_way = of_measure(pairs, measure, parameters).filter(pl.col("layer") == layer)
+    other_way = one_way.rename({"class_index": "other_class_index", "other_class_index": "class_index"})
+    both = pl.concat([one_way, other_way], how="diagonal")
+    strengths = telling_strengths(class_accuracy(robustness, attack=attack, iterate=iterate))
+    chosen = strengths.select("model", "strength").unique()
+    here = with_attack(verdicts).filter(pl.col("attack") == attack).join(chosen, on=("model", "strength"), how="semi")
+    fallen = falls(here).select("model", "class_index", "other_class_index", "n_into", "n_falls")
+    names = robustness.select("class_index", "class_name").unique("class_index")
+    return (
+        both.join(chosen, on="model", how="left")
+        .join(fallen.select("model", "class_index", "n_falls").unique(), on=("model", "class_index"), how="left")
+        .join(fallen.drop("n_falls"), on=("model", "class_index", "other_class_index"), how="left")
+        .join(names, on="class_index", how="left")
+        .join(names.rename(lambda column: f"other_{column}"), on="other_class_index", how="left")
+        .with_columns(
+            pl.col("class_name").fill_null(pl.format("class {}", "class_index")),
+            pl.col("other_class_name").fill_null(pl.format("class {}", "other_class_index")),
+            pl.when(pl.col("n_falls").is_not_null()).then(pl.col("n_into").fill_null(0)).alias("n_into"),
+        )
+        .with_columns((pl.col("n_into") / pl.col("n_falls")).alias("share"))
+        .select(
+            *("model", "layer", "class_index", "class_name", "other_class_index", "other_class_name"),
+            *("value", "stderr", "null", "null_p", "strength", "n_into", "n_falls", "share", "note"),
+        )
+        .sort("model", "n_into", "class_index", "other_class_index", descending=[False, True, False, False])
+    )
+
+
+def square(pairs: pl.DataFrame, column: str) -> tuple[list[int], Reals]:
+    """A column of ordered pairs of classes as a matrix: the classes in order, and (n, n), NaN where there is none."""
+    classes = sorted({*pairs["class_index"], *pairs["other_class_index"]})
+    matrix = np.full((len(classes), len(classes)), np.nan)
+    rows, columns = (np.searchsorted(classes, pairs[name].to_numpy()) for name in ("class_index", "other_class_index"))
+    matrix[rows, columns] = reals(pairs, column)
+    return classes, matrix
+
+
+def displaced(geometry: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `geometry` that say where attacked images of a class moved."""
+    return geometry.filter(
+        (pl.col("threat").fill_null("") != "")
+        & (pl.col("class_index") >= 0)
+        & pl.col("measure").str.starts_with("displacement")
+    )
+
+
+def displacement_table(geometry: pl.DataFrame, *, layer: str, threat: str) -> pl.DataFrame:
+    """A row a model, strength and class: how far its attacked images moved, and what shares of it lie where.
+
+    The columns are the measures without `displacement_`, with `_stderr` for the standard errors of the shares;
+    `n_images` moved. Classes of which none moved are left out.
+    """
+    rows = displaced(geometry).filter((pl.col("layer") == layer) & (pl.col("threat") == threat))
+    columns = ["size", "relative", "cosine", *SHARES]
+    columns += [f"{share}_{control}" for share in SHARES for control in ("held_out", "random", "layer")]
+    of = {name: pl.col("measure") == ("displacement" if name == "size" else f"displacement_{name}") for name in columns}
+    value, stderr = (pl.col(name).fill_nan(None) for name in ("value", "stderr"))
+    table = rows.group_by("model", "strength", "class_index").agg(
+        pl.col("class_name").first(),
+        pl.col("n_points").filter(of["size"]).first().alias("n_images"),
+        *(value.filter(which).first().alias(name) for name, which in of.items()),
+        *(stderr.filter(of[name]).first().alias(f"{name}_stderr") for name in SHARES),
+    )
+    return table.filter(pl.col("own").is_not_null()).sort("model", "strength", "class_index")
+
+
+def telling_displacement(table: pl.DataFrame, robustness: pl.DataFrame, *, threat: str, iterate: str) -> pl.DataFrame:
+    """Of a table of displacements, each network's rows at its telling strength, or else at the largest there is."""
+    strengths = telling_strengths(class_accuracy(robustness, attack=threat, iterate=iterate))
+    wanted = strengths.select("model", pl.col("strength").alias("wanted")).unique()
+    return (
+        table.join(wanted, on="model", how="left")
+        .filter(
+            pl.when((pl.col("strength") == pl.col("wanted")).any().over("model"))
+            .then(pl.col("strength") == pl.col("wanted"))
+            .otherwise(pl.col("strength") == pl.col("strength").max().over("model"))
+        )
+        .drop("wanted")
+        .sort("model", "class_index")
+    )
 
 
 def spectra_table(spectra: Sequence[SpectrumPicture]) -> pl.DataFrame:

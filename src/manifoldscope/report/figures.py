@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,28 +18,38 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
 
+from manifoldscope.evidence import PairAssociation
+from manifoldscope.evidence.answer import RELIABLE
 from manifoldscope.report import words
 from manifoldscope.report.behind import (
+    SHARES,
     Reals,
     association,
     class_accuracy,
     clean_geometry,
     mean_accuracy,
+    of_measure,
     predicted,
     reaches,
     reals,
     shares,
+    square,
 )
 from manifoldscope.report.chart import COLOURS, DASHES, FAINT, GRID, INK, MARKERS, Chart, plain, styled
 from manifoldscope.report.pictures import CorrelationPicture, ExamplePicture, SpectrumPicture
-from manifoldscope.tables import conform
+from manifoldscope.tables import WHOLE, conform
 
 MOST_MODELS = 8  # in one figure, as there are colours
 MOST_STRENGTHS = 5
 MOST_LAYERS = 4
 MOST_TOOLTIPS = 3_000  # beyond these a figure's points become pixels: the file would grow past all use
 NAMED_CLASSES = 20  # up to so many classes are named in the panel itself
+NAMED_IN_MATRIX = 30  # up to so many classes are named beside a matrix
+MANY_PAIRS = 1_000  # beyond these most pairs have few of the falls
+MOST_NAMED_PAIRS = 6  # of those with the largest shares of falls
 
 
 # Small things that the figures share -------------------------------------------------------------------------------
@@ -160,13 +170,18 @@ def _value_axis(
 
 
 def _name_points(chart: Chart, axes: Axes, x: Reals, y: Reals, names: Sequence[str]) -> None:
-    """Write each name beside its point, where it covers neither a point nor another name; else leave it out."""
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    """Write each name beside its point, where it covers neither a point nor another name; else leave it out.
+
+    A point whose name is empty is not to be covered.
+    """
     width, height = (72 * inches for inches in chart.panel_size)
-    px, py = (x - left) / (right - left) * width, (y - bottom) / (top - bottom) * height
+    places = axes.transAxes.inverted().transform(axes.transData.transform(np.column_stack([x, y])))
+    px, py = places[:, 0] * width, places[:, 1] * height
     boxes = [(a - 4, b - 4, a + 4, b + 4) for a, b in zip(px, py, strict=True)]
     for index, name in enumerate(names):
-        text = plain(name, 14)
+        if not name:
+            continue
+        text = plain(name, 24)
         wide, high = 5.0 * len(text) + 1, 8.0
         for dx, dy, side in (
             (6, 0, "left"),
@@ -448,6 +463,467 @@ def _edges(values: Reals) -> Reals:
     return np.linspace(low, high, 25)
 
 
+# Between classes, under attack, and from other numbers of images ---------------------------------------------------
+
+_NEAR_IS_LARGE = ("centre_correlation", "effective_alignment")
+_SIGNED = ("centre_correlation",)
+_OPTIMAL_LEAVES = 200  # beyond so many classes the best order of the leaves takes too long
+
+
+@styled
+def class_pairs(
+    table: pl.DataFrame,
+    found: Mapping[str, PairAssociation] | None = None,
+    *,
+    measure: str,
+    parameters: str = "",
+    attack: str = "pgd",
+    models: Sequence[str] = (),
+) -> Chart:
+    """Every two classes: a matrix of their values, and the falls from one into the other against them.
+
+    A row a network. `table` is `pairs_beside_falls(...)`; `found` has Spearman's rho by the name of a network. Classes
+    are in the order of a hierarchical clustering (average linkage), so that near ones stand together.
+    """
+    names = _order(table["model"].unique().to_list(), models)[:MOST_MODELS]
+    fallen = table.filter(pl.col("share").is_finite())
+    longest = max((len(plain(name, 14)) for name in table["class_name"].unique()), default=1)
+    named = table["class_index"].n_unique() <= NAMED_IN_MATRIX
+    margin = 0.45 + (0.06 * longest if named else 0)
+    chart = Chart(
+        rows=max(1, len(names)),
+        columns=1 if fallen.is_empty() else 2,
+        width=3.4,
+        height=3.4,
+        left=margin,
+        top=0.45,
+        right=1.0 if fallen.is_empty() else 0.2,
+        bottom=margin,
+        across=1.65,
+        down=margin + 0.65,
+    )
+    if not names:
+        _empty(chart.flat[0], "no pair of classes has been measured")
+        return chart
+    label = words.measure(measure, parameters)
+    for row, name in zip(chart.panels, names, strict=True):
+        panel = table.filter(pl.col("model") == name)
+        _pair_matrix(chart, row[0], panel, measure, label)
+        _heading(row[0], plain(name, 40))
+        if len(row) > 1:
+            here = panel.filter(pl.col("share").is_finite())
+            _falls_panel(chart, row[1], here, (found or {}).get(name), _look(name, models or names), label, attack)
+    return chart
+
+
+def _pair_matrix(chart: Chart, axes: Axes, panel: pl.DataFrame, measure: str, label: str) -> None:
+    classes, values = square(panel, "value")
+    order = _clustered(values, near_is_large=measure in _NEAR_IS_LARGE)
+    reach = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
+    low, high = (-reach, reach) if measure in _SIGNED else (None, None)
+    axes.set_facecolor("#d5d8db")  # a class beside itself, and a pair without a value
+    image = axes.imshow(
+        values[np.ix_(order, order)],
+        cmap="RdBu_r" if measure in _SIGNED else "cividis_r" if measure in _NEAR_IS_LARGE else "cividis",
+        vmin=low,
+        vmax=high,
+        interpolation="none" if len(classes) <= _OPTIMAL_LEAVES else "antialiased",
+    )
+    axes.grid(visible=False)
+    axes.spines[["top", "right"]].set_visible(True)
+    if len(classes) <= NAMED_IN_MATRIX:
+        called = dict(panel.select("class_index", "class_name").iter_rows())
+        texts = [plain(called[classes[place]], 14) for place in order]
+        size = 8 if len(classes) <= 20 else 6.5
+        axes.set_xticks(range(len(texts)), texts, fontsize=size, rotation=90 if max(map(len, texts)) > 2 else 0)
+        axes.set_yticks(range(len(texts)), texts, fontsize=size)
+        axes.tick_params(length=0)
+    else:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_xlabel(f"{len(classes)} classes, near ones together")
+    place, inch = axes.get_position(), 1 / chart.get_figwidth()
+    bar = chart.colorbar(image, cax=chart.add_axes((place.x1 + 0.12 * inch, place.y0, 0.12 * inch, place.height)))
+    bar.outline.set_linewidth(0.5)
+    bar.set_label(plain(label, 44))
+
+
+def _clustered(values: Reals, *, near_is_large: bool) -> list[int]:
+    """The order of the leaves of an average linkage; a pair without a value counts as an average one."""
+    if len(values) < 3 or not np.isfinite(values).any():
+        return list(range(len(values)))
+    known = np.where(np.isfinite(values), values, np.nanmean(values))
+    apart = known.max() - known if near_is_large else known - known.min()
+    np.fill_diagonal(apart, 0.0)
+    tree = linkage(squareform(apart, checks=False), "average", optimal_ordering=len(values) <= _OPTIMAL_LEAVES)
+    return [int(leaf) for leaf in leaves_list(tree)]
+
+
+def _falls_panel(
+    chart: Chart,
+    axes: Axes,
+    panel: pl.DataFrame,
+    found: PairAssociation | None,
+    look: dict[str, Any],
+    label: str,
+    attack: str,
+) -> None:
+    if panel.is_empty():
+        _empty(axes, "no image fell")
+        return
+    x, y = reals(panel, "value"), reals(panel, "share")
+    crowded = panel.height > MOST_TOOLTIPS // 4
+    points = axes.scatter(
+        x,
+        y,
+        s=24 if panel.height <= 100 else 8,
+        alpha=0.7 if panel.height <= MANY_PAIRS else 0.3,
+        linewidth=0,
+        rasterized=crowded,
+        zorder=3,
+        **look,
+    )
+    if not crowded:
+        chart.explain(
+            points,
+            [
+                f"{row['class_name']} into {row['other_class_name']}: {row['n_into']} of {row['n_falls']} falls, "
+                f"{label} {words.number(row['value'])}"
+                for row in panel.iter_rows(named=True)
+            ],
+        )
+    _falls_axis(axes, float(y.max()), many=panel.height > MANY_PAIRS)
+    axes.set_xlabel(plain(label, 60))
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    even = 1 / max(1, len({*panel["class_index"], *panel["other_class_index"]}) - 1)
+    axes.axhline(even, color=FAINT, linewidth=1, linestyle=(0, (2, 2)))
+    if panel.height >= 20:
+        edges = np.quantile(x, np.linspace(0, 1, 6))
+        fifth = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, 4)
+        for place in np.unique(fifth):
+            axes.hlines(y[fifth == place].mean(), edges[place], edges[place + 1], color=INK, linewidth=2, zorder=4)
+    shown = np.argsort(-y, kind="stable")[:200]  # names are among the highest points, and keep clear of these
+    called = [
+        f"{plain(row['class_name'], 10)} → {plain(row['other_class_name'], 10)}"
+        if rank < MOST_NAMED_PAIRS and row["share"] > even
+        else ""
+        for rank, row in enumerate(panel[shown].iter_rows(named=True))
+    ]
+    _name_points(chart, axes, x[shown], y[shown], called)
+    situation = f"falls under {words.threat(attack)} at {words.at_strength(attack, float(panel['strength'][0]))}"
+    _heading(axes, situation, _pair_association_text(found))
+
+
+def _falls_axis(axes: Axes, highest: float, *, many: bool) -> None:
+    """Shares of falls; with many pairs, of which most have few, by their square root, so that means can be read."""
+    top = min(1.04, 1.15 * highest + 0.02)
+    if many:
+        axes.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
+        axes.set_yticks([0, 0.01, 0.05, 0.1, 0.25, 0.5, 1])
+    axes.set_ylim(0 if many else -0.03, top)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:g}"))
+    axes.set_ylabel("Share of a class's falls (%)" + (", square-root scale" if many else ""))
+
+
+def _pair_association_text(found: PairAssociation | None) -> str:
+    if found is None:
+        return "no ρ: the network guesses when clean"
+    if not math.isfinite(found.coefficient):
+        return f"ρ undefined, {words.number(found.n_pairs)} pairs"
+    tested = f"Mantel p = {found.p_value:.2g}" if math.isfinite(found.p_value) else "not tested"
+    return f"Spearman ρ = {words.coefficient(found.coefficient)}, {words.number(found.n_pairs)} pairs ({tested})"
+
+
+_PARTS = {
+    "own": "within the own class",
+    "toward": "toward the nearest class",
+    "outside": "outside both",
+}
+_CONTROLS: dict[str, dict[str, Any]] = {
+    "held_out": {"marker": "o", "facecolor": "white", "edgecolor": INK, "linewidth": 0.9},
+    "layer": {"marker": "x", "color": FAINT, "linewidth": 1.1},
+    "random": {"marker": "_", "color": INK, "linewidth": 1.4},
+}
+_CONTROL_NAMES = {
+    "held_out": "clean images, held out",
+    "layer": "random, with the layer's covariance",
+    "random": "random direction",
+}
+
+
+@styled
+def displacement_by_class(
+    chosen: pl.DataFrame, every: pl.DataFrame, *, threat: str = "pgd", models: Sequence[str] = ()
+) -> Chart:
+    """Where attacked images move: a row a network; a panel a share, class by class, and the size against the strength.
+
+    `every` is `displacement_table(...)` and `chosen` its rows at one strength a network, as of `telling_displacement`.
+    The last panel is left out where there is one strength.
+    """
+    names = _order(chosen["model"].unique().to_list(), models)[:MOST_MODELS]
+    strengths = sorted(every["strength"].unique().to_list())
+    longest = max((len(plain(name, 12)) for name in chosen["class_name"].unique()), default=1)
+    named = chosen["class_index"].n_unique() <= NAMED_CLASSES
+    margin = 0.45 + (0.07 * longest if named and longest > 2 else 0.1)
+    chart = Chart(
+        rows=max(1, len(names)),
+        columns=3 + (len(strengths) > 1),
+        width=2.35 if len(strengths) > 1 else 2.8,
+        height=1.9,
+        left=0.7,
+        top=0.45,
+        bottom=margin + 0.5,
+        across=0.55,
+        down=margin + 0.65,
+    )
+    if not names:
+        _empty(chart.flat[0], "no displacement has been measured")
+        return chart
+    for row, name in zip(chart.panels, names, strict=True):
+        panel, look = chosen.filter(pl.col("model") == name), _look(name, models or names)
+        # By the share within the own class, so that the lines of a hundred classes can be followed.
+        panel = panel.sort("own", "class_index", descending=[True, False])
+        for axes, part in zip(row, SHARES, strict=False):
+            _share_panel(chart, axes, panel, part, look, named=named)
+        row[0].set_ylabel("Share of squared length (%)")
+        _heading(row[0], f"{plain(name, 20)} · {words.at_strength(threat, float(panel['strength'][0]))}", _PARTS["own"])
+        if len(row) > 3:
+            _size_panel(row[3], every.filter(pl.col("model") == name), look, strengths, threat)
+    present = [key for key in _CONTROLS if any(chosen[f"{part}_{key}"].is_not_null().any() for part in SHARES)]
+    keys: list[Any] = [
+        Line2D([], [], label=f"attacked ({plain(name, 18)})", linestyle="none", **_look(name, models or names))
+        for name in names
+    ]
+    keys += [chart.flat[0].scatter([], [], s=22, label=_CONTROL_NAMES[key], **_CONTROLS[key]) for key in present]
+    chart.legend(handles=keys, loc="lower center", ncols=min(len(keys), 5), borderaxespad=0.3)
+    return chart
+
+
+def _share_panel(
+    chart: Chart, axes: Axes, panel: pl.DataFrame, part: str, look: dict[str, Any], *, named: bool
+) -> None:
+    places, y, error = np.arange(panel.height), reals(panel, part), reals(panel, f"{part}_stderr")
+    size = 30 if panel.height <= 30 else 9
+    top = float(np.nanmax(y + np.nan_to_num(error)))
+    for control, mark in _CONTROLS.items():
+        beside = reals(panel, f"{part}_{control}")
+        if np.isfinite(beside).any():
+            axes.scatter(places, beside, s=size, zorder=2, rasterized=panel.height > 300, **mark)
+            top = max(top, float(np.nanmax(beside)))
+    many = panel.height > 30
+    axes.vlines(places, y - error, y + error, color=look["color"], linewidth=1, alpha=0.3 if many else 0.7)
+    points = axes.scatter(places, y, s=size, edgecolor="white", linewidth=0 if many else 0.4, zorder=4, **look)
+    if panel.height <= MOST_TOOLTIPS // (3 * MOST_MODELS):
+        chart.explain(
+            points,
+            [
+                f"{row['class_name']}: {row[part]:.1%} of {row['n_images']} images' displacements; "
+                f"held out {words.number(100 * (row[f'{part}_held_out'] or 0))}%, "
+                f"random {words.number(100 * (row[f'{part}_random'] or 0))}%"
+                for row in panel.iter_rows(named=True)
+            ],
+        )
+    axes.set_ylim(-0.05 * top, 1.1 * top or 1.0)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:g}"))
+    axes.set_xlim(-0.8, panel.height - 0.2)
+    axes.grid(axis="x", visible=False)
+    texts = [plain(name, 12) for name in panel["class_name"]]
+    if named:
+        axes.set_xticks(places, texts, rotation=90 if max(map(len, texts)) > 2 else 0)
+    else:
+        axes.set_xticks([])
+        axes.set_xlabel(f"{panel.height} classes, by the share within")
+    if part != SHARES[0]:
+        _heading(axes, "", _PARTS[part])
+
+
+def _size_panel(axes: Axes, panel: pl.DataFrame, look: dict[str, Any], strengths: Sequence[float], threat: str) -> None:
+    _class_lines(axes, panel, look["color"], up="relative")
+    mean = panel.group_by("strength").agg(pl.col("relative").mean()).sort("strength")
+    axes.plot(reals(mean, "strength"), reals(mean, "relative"), linewidth=1.8, markersize=5, markeredgewidth=0, **look)
+    _strength_ticks(axes, strengths)
+    axes.set_ylim(0, 1.1 * float(panel["relative"].max() or 1.0))  # type: ignore[arg-type]  # a column of numbers
+    axes.set_xlabel(words.strength_axis(threat).replace(" (", "\n("))
+    _heading(axes, "", "length, in radii of the class")
+
+
+@styled
+def value_by_points(
+    curves: pl.DataFrame,
+    *,
+    measure: str,
+    parameters: str = "",
+    models: Sequence[str] = (),
+    layers: Sequence[str] = (),
+) -> Chart:
+    """A measure against the number of points: a row a network, a column a layer, a thin line a class.
+
+    Open marks are extrapolated; thick is the layer as a whole, dashed the ceiling of so many points.
+    """
+    values = of_measure(curves, measure, parameters).filter(pl.col("value").is_finite())
+    names = _order(values["model"].unique().to_list(), models)[:MOST_MODELS]
+    shown = _order(values["layer"].unique().to_list(), layers)[:MOST_LAYERS]
+    chart = Chart(
+        rows=max(1, len(names)),
+        columns=max(1, len(shown)),
+        width=(5.2, 4.2, 3.0, 2.3)[max(1, len(shown)) - 1],
+        height=2.1,
+        left=0.85,
+        top=0.45,
+        bottom=0.8,
+        down=0.55,
+        across=0.5,
+    )
+    if not names:
+        _empty(chart.flat[0], "no curve has been drawn up")
+        return chart
+    for (row, name), (column, layer) in itertools.product(enumerate(names), enumerate(shown)):
+        axes = chart.panels[row][column]
+        panel = values.filter((pl.col("model") == name) & (pl.col("layer") == layer))
+        if panel.is_empty():
+            _empty(axes, "no curve")
+            continue
+        _curves_panel(chart, axes, panel, _look(name, models or names)["color"])
+        if row == 0:
+            _heading(axes, f"layer {plain(layer, 30)}")
+        if row == len(names) - 1:
+            axes.set_xlabel("Points a class")
+        if column == 0:
+            axes.set_ylabel(f"{plain(name, 24)}\n{plain(words.measure(measure, parameters), 34)}")
+    keys = [Line2D([], [], color=FAINT, linewidth=0.8, label="a class")]
+    if values["class_index"].min() == WHOLE:
+        keys.append(Line2D([], [], color=INK, linewidth=1.8, label="all classes of the layer"))
+    keys.append(Line2D([], [], color=INK, linewidth=1, linestyle=(0, (4, 2)), label="ceiling"))
+    if values["extrapolated"].any():
+        look: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "markeredgecolor": FAINT}
+        keys.append(Line2D([], [], linestyle="none", label="extrapolated", markersize=4.5, **look))
+    chart.legend(handles=keys, loc="lower center", ncols=len(keys), handlelength=2.2, borderaxespad=0.3)
+    return chart
+
+
+def _curves_panel(chart: Chart, axes: Axes, panel: pl.DataFrame, colour: str) -> None:
+    measured = panel.filter(pl.col("extrapolated").not_().fill_null(True))
+    further = panel.filter(pl.col("extrapolated"))
+    sizes = sorted(panel["n_points"].unique().to_list())
+    if sizes[-1] > 4 * sizes[0]:
+        axes.set_xscale("log")
+    classes, whole = measured.filter(pl.col("class_index") != WHOLE), measured.filter(pl.col("class_index") == WHOLE)
+    _class_lines(axes, classes, colour, across="n_points", up="value")
+    axes.autoscale_view()
+    axes.plot(reals(whole, "n_points"), reals(whole, "value"), color=INK, linewidth=1.8, zorder=4)
+    many = classes["class_index"].n_unique() > 30
+    if further.height:
+        last = measured.sort("n_points").unique("class_index", keep="last")
+        joined = pl.concat(
+            [last.filter(pl.col("class_index").is_in(further["class_index"].unique().to_list())), further]
+        )
+        lines = [
+            part.sort("n_points").select("n_points", "value").to_numpy() for part in joined.partition_by("class_index")
+        ]
+        axes.add_collection(LineCollection(lines, colors=colour, alpha=0.4, linewidths=0.7, linestyles="dotted"))
+        axes.scatter(
+            reals(further, "n_points"),
+            reals(further, "value"),
+            s=8 if many else 20,
+            facecolor="white",
+            edgecolor=colour,
+            linewidth=0.8,
+            zorder=3,
+        )
+    ends = classes.sort("n_points").unique("class_index", keep="last", maintain_order=True)
+    if 0 < ends.height <= MOST_TOOLTIPS // (MOST_MODELS * MOST_LAYERS):
+        points = axes.scatter(
+            reals(ends, "n_points"), reals(ends, "value"), s=6 if many else 12, color=colour, linewidth=0
+        )
+        chart.explain(
+            points,
+            [
+                f"{row['class_name']}: {words.number(row['value'])} from {row['n_points']} points"
+                for row in ends.iter_rows(named=True)
+            ],
+        )
+    ticks = _pick(sizes, 6)
+    axes.set_xticks(ticks, [words.number(size) for size in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+    _ceiling_line(axes, panel)
+
+
+def _ceiling_line(axes: Axes, panel: pl.DataFrame) -> None:
+    """Limits that hold the values from 0 on, and the ceiling as far as it lies within; else a note where it is."""
+    low, high = float(reals(panel, "value").min()), float(reals(panel, "value").max())
+    axes.set_ylim(min(0.0, 1.1 * low), 1.15 * high if high > 0 else 1.0)
+    measured = panel.filter(pl.col("ceiling").is_finite() & pl.col("extrapolated").not_().fill_null(True))
+    bounds = measured.group_by("n_points").agg(pl.col("ceiling").max())
+    if bounds.is_empty():
+        return
+    bounds = bounds.sort("n_points")
+    axes.plot(reals(bounds, "n_points"), reals(bounds, "ceiling"), color=INK, linewidth=1, linestyle=(0, (4, 2)))
+    if float(reals(bounds, "ceiling")[-1]) > 1.15 * high:
+        note = f"ceiling {words.number(float(reals(bounds, 'ceiling')[-1]))} ↑"
+        axes.text(0.99, 0.98, note, transform=axes.transAxes, ha="right", va="top", fontsize=7.5, color=FAINT)
+
+
+@styled
+def reliability_by_measure(
+    reliability: pl.DataFrame, *, models: Sequence[str] = (), layers: Sequence[str] = ()
+) -> Chart:
+    """How well two samples of the images agree on the classes: a panel a layer, a line a measure, a mark a network.
+
+    The line through a mark is its 95% interval; dashed is where an association begins to be called attenuated.
+    """
+    known = reliability.filter(pl.col("reliability").is_finite())
+    names = _order(known["model"].unique().to_list(), models)[:MOST_MODELS]
+    shown = _order(known["layer"].unique().to_list(), layers)[:MOST_LAYERS]
+    measures = sorted(known.select("measure", pl.col("parameters").fill_null("")).unique().rows())
+    texts = [plain(words.measure(*each), 36) for each in measures]
+    chart = Chart(
+        columns=max(1, len(shown)),
+        width=(5.0, 3.6, 2.5, 2.0)[max(1, len(shown)) - 1],
+        height=max(1.0, len(measures) * (0.2 + 0.11 * len(names))),
+        left=0.3 + 0.068 * max(map(len, texts), default=10),
+        top=0.35,
+        bottom=0.85,
+        across=0.3,
+    )
+    if not names:
+        _empty(chart.flat[0], "no reliability has been estimated")
+        return chart
+    lowest = float(np.nanmin(reals(known, "low"), initial=0.0))
+    for column, (axes, layer) in enumerate(zip(chart.flat, shown, strict=True)):
+        for turn, name in enumerate(names):
+            rows = known.filter((pl.col("model") == name) & (pl.col("layer") == layer))
+            if rows.is_empty():
+                continue
+            look = _look(name, models or names)
+            offset = 0.6 * ((turn + 0.5) / len(names) - 0.5)
+            keys = rows.select("measure", pl.col("parameters").fill_null("")).rows()
+            y = np.array([measures.index(key) + offset for key in keys])
+            axes.hlines(y, reals(rows, "low"), reals(rows, "high"), color=look["color"], linewidth=1.1, alpha=0.7)
+            points = axes.scatter(reals(rows, "reliability"), y, s=26, linewidth=0, zorder=3, **look)
+            chart.explain(
+                points,
+                [
+                    f"{name}, {texts[measures.index(key)]}: {words.coefficient(row['reliability'])} "
+                    f"({words.coefficient(row['low'])} to {words.coefficient(row['high'])}), {row['n_classes']} classes"
+                    for key, row in zip(keys, rows.to_dicts(), strict=True)
+                ],
+            )
+        axes.axvline(RELIABLE, color=INK, linewidth=1, linestyle=(0, (4, 2)))
+        axes.set_xlim(max(-1.05, min(-0.05, lowest - 0.05)), 1.05)
+        axes.set_ylim(len(measures) - 0.5, -0.5)
+        axes.set_yticks(range(len(measures)), texts if column == 0 else [])
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("Reliability across classes")
+        _heading(axes, f"layer {plain(layer, 30)}")
+    marks = [Line2D([], [], label=plain(name, 24), linestyle="none", **_look(name, models or names)) for name in names]
+    chart.legend(handles=marks, loc="lower center", ncols=min(len(marks), 5), borderaxespad=0.3)
+    return chart
+
+
+# From pictures, and over strengths and networks ---------------------------------------------------------------------
+
+
 @styled
 def variance_spectra(
     spectra: Sequence[SpectrumPicture], *, models: Sequence[str] = (), layers: Sequence[str] = ()
@@ -684,10 +1160,12 @@ def _shown_iterate(table: pl.DataFrame, model: str) -> str:
     return "last" if "last" in table.filter(pl.col("model") == model)["iterate"].to_list() else "any"
 
 
-def _class_lines(axes: Axes, group: pl.DataFrame, colour: str) -> None:
+def _class_lines(
+    axes: Axes, group: pl.DataFrame, colour: str, *, across: str = "strength", up: str = "accuracy"
+) -> None:
     lines = [
-        np.column_stack([reals(part.sort("strength"), "strength"), reals(part.sort("strength"), "accuracy")])
-        for part in group.partition_by("class_index", maintain_order=True)
+        np.column_stack([reals(part, across), reals(part, up)])
+        for part in group.sort(across).partition_by("class_index", maintain_order=True)
     ]
     alpha = 0.45 if len(lines) <= 20 else max(0.06, 9 / len(lines))
     axes.add_collection(LineCollection(lines, colors=colour, alpha=alpha, linewidths=0.7, rasterized=len(lines) > 100))
@@ -706,13 +1184,13 @@ def _strength_ticks(axes: Axes, strengths: Sequence[float]) -> None:
         axes.set_xlim(min(strengths) - 0.05 * span, max(strengths) + 0.05 * span)
 
 
-@styled
 def _by_class(examples: Sequence[ExamplePicture]) -> list[ExamplePicture]:
     """Class by class, and within a class by threat and rising strength."""
     classes = list(dict.fromkeys(picture.class_name for picture in examples))
     return sorted(examples, key=lambda one: (classes.index(one.class_name), one.threat, one.strength))
 
 
+@styled
 def attacked_examples(examples: Sequence[ExamplePicture], *, models: Sequence[str] = (), most: int = 12) -> Chart:
     """Triples of original, magnified perturbation (the factor stated) and adversarial image, with predictions."""
     order = _order([picture.model for picture in examples], models)

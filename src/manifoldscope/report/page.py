@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from manifoldscope.evidence.diagnosis import Finding
 
 ROWS_SHOWN = 200
+WHERE_ASKED_FOR = ("curves", "reliability")  # tables that are not missed in a study without them
 CSV_BYTES = 60_000  # a larger table is not carried in the page: its Parquet file is beside it
 
 
@@ -102,11 +103,15 @@ def write(
 _PREFIXES = (
     "accuracy-by-strength--",
     "attacked-examples.",
+    "class-pairs--",
     "comparison--",
     "dimension-against-accuracy--",
     "dimension-against-accuracy-by-strength--",
+    "displacement--",
     "feature-correlations.",
     "histograms--",
+    "reliability.",
+    "value-by-points--",
     "variance-spectra.",
 )
 
@@ -182,7 +187,11 @@ def _render(
         checks=_view("checks", checks, "one check of one network's evaluation"),
         set_aside=_view("set_aside", contents.tables["set_aside"], TABLES["set_aside"].row),
         failed=list(failed),
-        tables=[_view(name, contents.tables[name], schema.row) for name, schema in TABLES.items()],
+        tables=[
+            _view(name, behind.with_chance(contents.tables[name]), schema.row)
+            for name, schema in TABLES.items()
+            if name not in WHERE_ASKED_FOR or contents.tables[name].height
+        ],
         rerun=rerun,
         study_text=study_text,
         versions={key: str(value) for key, value in versions.items()},

@@ -9,7 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from manifoldscope.evidence import guessing
+from manifoldscope.evidence import PairAssociation, guessing, mantel
+from manifoldscope.evidence.answer import RELIABLE
 from manifoldscope.report import behind, figures, words
 from manifoldscope.report.chart import Chart
 from manifoldscope.report.pictures import Pictures
@@ -17,6 +18,7 @@ from manifoldscope.tables import TABLES, conform
 
 MOST_MEASURES = 4
 MOST_ATTACKS = 3
+MANTEL_PERMUTATIONS = 999
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,11 @@ def galleries(contents: Contents) -> Iterator[Gallery]:
         ),
         ("accuracy", "How does accuracy fall with the strength of the attack?", _accuracy, f"{no_robustness}."),
         ("comparison", "How do the networks compare?", _comparison, f"{no_geometry}."),
+        ("pairs", "Are classes that lie near each other the ones that are confused?", _pairs, ""),
+        ("displacement", "Where do attacked images move?", _displacement, ""),
         ("histograms", "How do dimensions spread over the classes?", _histograms, f"{no_geometry}."),
+        ("curves", "How do the values depend on the number of images?", _curves, ""),
+        ("reliability", "Would other images say the same of the classes?", _reliability, ""),
         ("spectra", "How is the variance of a class shared out?", _spectra, "no spectra were kept."),
         (
             "correlations",
@@ -119,6 +125,8 @@ def galleries(contents: Contents) -> Iterator[Gallery]:
     ]
     for name, title, plates, missing in kinds:
         made = sorted(plates(contents), key=lambda plate: plate.more)
+        if not made and not missing:  # a study that did not ask for it misses nothing
+            continue
         yield Gallery(f"figures-{name}", title, made, "" if made else f"Not drawn: {missing}")
 
 
@@ -272,20 +280,182 @@ def _histograms(contents: Contents) -> Iterator[Plate]:
                 models=contents.models,
                 layers=contents.layers,
             ),
-            table=table.select(
-                "model",
-                "layer",
-                "class_index",
-                "class_name",
-                "value",
-                "stderr",
-                "n_points",
-                "n_features",
-                "ceiling",
-                "note",
+            table=behind.with_chance(
+                table.select(
+                    *("model", "layer", "class_index", "class_name", "value", "stderr"),
+                    *("n_points", "n_features", "ceiling", "null", "null_p", "note"),
+                )
             ),
             more=rank > 0,
         )
+
+
+def _pairs(contents: Contents) -> Iterator[Plate]:
+    pairs, verdicts, robustness = (contents.tables[name] for name in ("pairs", "verdicts", "robustness"))
+    attack = contents.attacks[0] if contents.attacks else "pgd"
+    captioned = False
+    for measure, parameters in behind.measures_in(pairs)[:MOST_MEASURES]:
+        for layer in _layers(contents, pairs):
+            table = behind.pairs_beside_falls(
+                pairs,
+                verdicts,
+                robustness,
+                layer=layer,
+                measure=measure,
+                parameters=parameters,
+                attack=attack,
+                iterate=contents.iterate(attack),
+            )
+            if table.is_empty():
+                continue
+            label = words.measure(measure, parameters)
+            yield Plate(
+                name=words.slug("class-pairs", measure, parameters, layer),
+                title=f"{label} of every two classes, layer {layer}",
+                caption=_pairs_caption(contents, table, words.noun(label), attack)
+                if not captioned
+                else f"As the first of these figures, for {words.noun(label)} in layer {layer}.",
+                chart=figures.class_pairs(
+                    table,
+                    _beside_falls(contents, table),
+                    measure=measure,
+                    parameters=parameters,
+                    attack=attack,
+                    models=contents.models,
+                ),
+                table=behind.with_chance(table),
+                more=captioned,
+            )
+            captioned = True
+
+
+def _pairs_caption(contents: Contents, table: pl.DataFrame, noun: str, attack: str) -> str:
+    measured = number_range(behind.clean_geometry(contents.tables["geometry"])["n_points"])
+    fallen = table.filter(pl.col("share").is_finite())
+    text = (
+        f"Left, the {noun} of every two classes, from {measured} clean images a class: dark is near or, between red "
+        "and blue, darker is farther from 0; grey is a class beside itself, or a pair without a value. Each network "
+        "has its own scale, and its own order of the classes, by a hierarchical clustering (average linkage), so that "
+        "near ones stand together: the order is no result."
+    )
+    if fallen.is_empty():
+        return text
+    images = number_range(fallen["n_falls"])
+    return (
+        f"{text} Right, each point is an ordered pair of classes: across, its value; upwards, of the images of the one "
+        f"class that were classified correctly when clean and fell under {words.threat(attack)}, the share that fell "
+        f"into the other ({images} falls a class: shares of few are coarse). The dotted line is where falls "
+        "would be spread evenly over the other classes; black bars are the mean shares of a fifth of the pairs each. "
+        "ρ describes these pairs and no more, since pairs that share a class are not independent; the p of Mantel's "
+        "test therefore permutes whole classes, and is adjusted for no number of figures. Neither shows that images "
+        "fall because classes are near: what makes classes alike may do both. The strength is that at which the "
+        "accuracies of the classes differ most."
+    )
+
+
+def _beside_falls(contents: Contents, table: pl.DataFrame) -> dict[str, PairAssociation]:
+    """Of each network that does not guess, how the values of pairs go with falls."""
+    guessers = guessing(contents.tables["models"])
+    found = {}
+    for panel in table.filter(pl.col("share").is_finite().any().over("model")).partition_by("model"):
+        model = str(panel["model"][0])
+        if model not in guessers:
+            shares, values = (behind.square(panel, column)[1] for column in ("share", "value"))
+            found[model] = mantel(shares, values, permutations=MANTEL_PERMUTATIONS)
+    return found
+
+
+def _layers(contents: Contents, table: pl.DataFrame) -> list[str]:
+    """The layers of a table in the order of the study, as many as are drawn."""
+    return _as_listed(set(table["layer"]), contents.layers)[: figures.MOST_LAYERS]
+
+
+def _displacement(contents: Contents) -> Iterator[Plate]:
+    geometry, robustness = contents.tables["geometry"], contents.tables["robustness"]
+    rows = behind.displaced(geometry)
+    captioned = False
+    for threat in _as_listed(set(rows["threat"]), contents.attacks)[:MOST_ATTACKS]:
+        for layer in _layers(contents, rows):
+            every = behind.displacement_table(geometry, layer=layer, threat=threat)
+            if every.is_empty():
+                continue
+            iterate = contents.iterate(threat)
+            chosen = behind.telling_displacement(every, robustness, threat=threat, iterate=iterate)
+            yield Plate(
+                name=words.slug("displacement", layer, threat),
+                title=f"Displacement under {words.threat(threat)}, layer {layer}",
+                caption=_displacement_caption(chosen, threat)
+                if not captioned
+                else f"As the first of these figures, in layer {layer} under {words.threat(threat)}.",
+                chart=figures.displacement_by_class(chosen, every, threat=threat, models=contents.models),
+                table=every,
+                more=captioned,
+            )
+            captioned = True
+
+
+def _displacement_caption(chosen: pl.DataFrame, threat: str) -> str:
+    return (
+        f"Each filled mark is a class: the displacements of its {number_range(chosen['n_images'])} images that were "
+        f"classified correctly when clean and attacked by {words.threat(threat)}, with standard errors. The squared "
+        "length of a displacement is split in three parts that add up to 100%: along the principal axes of the class's "
+        "own clean images; along what the direction to the nearest class centre adds to these; and the rest. A share "
+        "says nothing alone, so beside it stands that of the deviations of clean held-out images from their centre "
+        "(open), and that of a direction at random (dash) and, where it was asked for, at random with the covariance "
+        "of the layer (cross): an attack that leaves the manifold lies further outside than the open marks. Classes "
+        "are in the order of the first panel, the strength is that at which their accuracies differ most. In the last "
+        "panel lengths are in units of the class's radius, thin lines are classes, and the thick line is their mean. "
+        "Not shown: what the displacement does to the output, and single images."
+    )
+
+
+def _curves(contents: Contents) -> Iterator[Plate]:
+    curves = contents.tables["curves"]
+    for rank, (measure, parameters) in enumerate(behind.measures_in(curves)[:MOST_MEASURES]):
+        table = behind.of_measure(curves, measure, parameters)
+        label = words.measure(measure, parameters)
+        yield Plate(
+            name=words.slug("value-by-points", measure, parameters),
+            title=f"{label} against the number of images",
+            caption=(
+                f"The {words.noun(label)} of each class (a thin line) when {number_range(table['n_points'])} of its "
+                "images are measured, as a mean over draws; a thick line is a measure of all classes together. Dashed "
+                "is the ceiling, the largest value that so many points can give. A line that still rises where it ends "
+                "says that the value belongs to the number of images; one that runs along the ceiling says nothing of "
+                "the class. Open marks, where there are any, are extrapolated by a law that the points themselves "
+                "follow; where they follow none there is no mark, and the table says why. Not shown: the spread "
+                "between draws, which is in the table and says nothing of other images, since all draws share theirs."
+            )
+            if not rank
+            else f"As the first of these figures, for {words.noun(label)}.",
+            chart=figures.value_by_points(
+                curves, measure=measure, parameters=parameters, models=contents.models, layers=contents.layers
+            ),
+            table=table,
+            more=rank > 0,
+        )
+
+
+def _reliability(contents: Contents) -> Iterator[Plate]:
+    table = contents.tables["reliability"]
+    if table.is_empty():
+        return
+    n = number_range(table["n_classes"])
+    yield Plate(
+        name="reliability",
+        title="Reliability of the measures across classes",
+        caption=(
+            f"How well the values of {n} classes would correlate with those from other images of the same classes, as "
+            "many as were measured here: two halves of the images are compared, and the correlation is corrected for "
+            "their size (Spearman and Brown). Lines are 95% intervals over classes; a mark that is missing has its "
+            f"reason in the table. Left of the dashed line, at {RELIABLE:g}, noise hides much of what differs between "
+            "classes, and an association with the measure is attenuated: on average it is what it would be without "
+            "that noise, times the root of the reliability. Not shown: whether the values are right. A measure that "
+            "is wrong by as much for every class is as reliable as a true one."
+        ),
+        chart=figures.reliability_by_measure(table, models=contents.models, layers=contents.layers),
+        table=table,
+    )
 
 
 def _spectra(contents: Contents) -> Iterator[Plate]:

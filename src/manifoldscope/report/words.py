@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from manifoldscope.tables import parameters_text
+
 _MEASURES = {
     "pca_dimension": "PCA dimension",
     "participation_ratio": "Participation ratio",
@@ -15,7 +17,31 @@ _MEASURES = {
     "mle": "Maximum likelihood dimension",
     "gride": "GRIDE dimension",
     "local_pca": "Local PCA dimension",
+    "stable_rank": "Stable rank",
+    "decay_exponent": "Decay exponent",
+    "capacity": "Capacity",
+    "radius": "Radius",
+    "manifold_dimension": "Manifold dimension",
+    "effective_capacity": "Effective capacity",
+    "effective_radius": "Effective radius",
+    "effective_dimension": "Effective dimension",
+    "effective_alignment": "Effective alignment",
+    "centre_distance": "Distance between centres",
+    "centre_correlation": "Correlation of centres",
+    "linear_margin": "Linear margin",
+    "within_between_ratio": "Ratio of variance within to between",
 }
+_DETAILS = {
+    "scaling=none": "",
+    "scaling=standardise": "standardised features",
+    "unit=feature": "",
+    "unit=radius": "in radii",
+    "corrected=false": "",
+    "corrected=true": "corrected for sampling",
+    "margin=0": "",
+    "common=true": "",
+}
+_DRAWS = ("draws", "directions", "seed")  # how a number was computed, and not which
 _THREATS = {"pgd": "PGD", "fgsm": "FGSM", "apgd": "APGD", "autoattack": "AutoAttack"}
 _ITERATES = {"last": "last iterate", "any": "any iterate"}
 _SMALL_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -49,12 +75,15 @@ def measure(name: str, parameters: str | None) -> str:
     """A measure in words: `pca_dimension` with `fraction=0.95` is "PCA dimension (95% of variance)"."""
     words = _MEASURES.get(name, name.replace("_", " "))
     details = []
-    for part in (parameters or "").split():
+    for part in re.split(r"\s+(?=\w+=)", (parameters or "").strip()):
         key, _, value = part.partition("=")
         if key == "fraction" and re.fullmatch(r"0?\.\d+|1(\.0*)?", value):
             details.append(f"{float(value) * 100:g}% of variance")
-        elif part != "scaling=none":
-            details.append("standardised features" if part == "scaling=standardise" else part)
+        elif key == "of":
+            details.append(f"of {value}")
+        elif key not in _DRAWS:
+            details.append(_DETAILS.get(part, part))
+    details = list(filter(None, details))
     return f"{words} ({', '.join(details)})" if details else words
 
 
@@ -199,7 +228,7 @@ def _measure(item: Any) -> str:
     rest = {key: value for key, value in item.items() if key not in ("name", "measure", "kind") and value is not None}
     inner = rest.pop("parameters", {})
     rest |= inner if isinstance(inner, Mapping) else {}
-    return measure(name, " ".join(f"{key}={value}" for key, value in rest.items()))
+    return measure(name, parameters_text(rest))
 
 
 def _threat(item: Any) -> str:
