@@ -250,16 +250,30 @@ def test_uncertainty_is_quoted_and_doubts_follow_the_evidence() -> None:
     assert any("10 of 30 values are near the most" in doubt for doubt in of_kind("association", tables).doubts)
 
 
+def test_ceilings_are_those_of_clean_classes_and_measures_without_one_are_named_once() -> None:
+    tables = study()
+    attacked = tables["geometry"].with_columns(threat=pl.lit("pgd"), measure=pl.lit("displacement_own"))
+    free = tables["geometry"].with_columns(
+        measure=pl.lit("capacity"), parameters=pl.lit(""), ceiling=pl.lit(None, dtype=pl.Float64)
+    )
+    tables["geometry"] = pl.concat([tables["geometry"], attacked, free])
+    found = of_kind("ceiling", tables)
+    assert "displacement" not in found.text.lower()
+    assert found.text.startswith("Dimension (fraction=0.95): 0 of 30 values")
+    assert found.text.endswith("Without a ceiling, and none falls so: capacity.")
+    assert sum(row["values"] for row in found.numbers) == 60
+
+
 def test_an_association_with_an_unreliable_measure_is_called_attenuated() -> None:
     def doubts(reliability: float | None, **other: Any) -> list[str]:
         known = {"model": "net", "layer": "penultimate", "measure": "pca_dimension", "parameters": "fraction=0.95"}
-        rows = [known | {"reliability": reliability} | other]
+        rows = [known | {"reliability": reliability, "low": 0.1, "high": 0.6} | other]
         found = of_kind("association", study(row("pearson", -0.6, 0.001), reliability=rows)).doubts
         return [doubt for doubt in found if "attenuated" in doubt]
 
     (doubt,) = doubts(0.36)
-    assert "the reliability of the dimension is below 0.7 for net at penultimate (0.36)" in doubt
-    assert "at worst to about 0.60 of its size" in doubt
+    assert "below 0.7 for net at penultimate (0.36, +0.10 to +0.60)" in doubt
+    assert "at worst to about 0.60 of what it is" in doubt
     assert "hardly anything" in doubts(-0.2)[0]
     for known in (doubts(0.9), doubts(None), doubts(float("nan")), doubts(0.2, layer="other")):
         assert not known

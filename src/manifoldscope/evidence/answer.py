@@ -376,21 +376,21 @@ def _attenuation(asked: Sequence[_Pair], reliability: pl.DataFrame) -> list[str]
     reliability (Spearman 1904).
     """
     named = {(row["model"], row["layer"], row["measure"], row["parameters"] or ""): row for row in _rows(reliability)}
-    low: list[tuple[str, float]] = []
+    low = []
     for pair in asked:
         row = named.get((pair.model, pair.layer, pair.plain["measure"], pair.plain["parameters"] or ""))
         if row is not None and row["reliability"] is not None and row["reliability"] < RELIABLE:
-            low.append((str(pair), row["reliability"]))
+            interval = "" if row["low"] is None else f", {_interval(row)}"
+            low.append((row["reliability"], f"{pair} ({row['reliability']:.2f}{interval})"))
     if not low:
         return []
-    low.sort(key=lambda found: found[1])
-    measure, worst = said(asked[0].plain["measure"]), low[0][1]
-    each = _some([f"{pair} ({value:.2f})" for pair, value in low])
-    weaker = f"about {math.sqrt(worst):.2f} of" if worst > 0 else "hardly anything of"
+    low.sort()
+    measure, worst = said(asked[0].plain["measure"]), low[0][0]
+    left = f"about {math.sqrt(worst):.2f} of" if worst > 0 else "hardly anything of"
     return [
-        f"Across classes the reliability of the {measure} is below {RELIABLE:g} for {each}: another sample of images "
-        f"would order the classes otherwise. An association with it is attenuated, at worst to {weaker} its size "
-        "without that noise."
+        f"The reliability of the {measure} across classes is estimated below {RELIABLE:g} for "
+        f"{_some([text for _, text in low])}: other images would rank the classes otherwise. An association with it is "
+        f"attenuated, at worst to {left} what it is without that noise."
     ]
 
 

@@ -113,23 +113,24 @@ def mantel(shares: npt.ArrayLike, values: npt.ArrayLike, *, permutations: int = 
     ranks[known] = rankdata(values[known])
     if n_pairs < 3 or np.ptp(shares[used]) == 0 or np.ptp(ranks[used]) == 0:
         return PairAssociation(math.nan, math.nan, n_pairs, n_classes)
-    wanted = _unit(rankdata(shares[used]))
-    coefficient = float(_unit(ranks[used]) @ wanted)
+    weights, counted = np.zeros_like(values), used.astype(np.float64)
+    wanted = rankdata(shares[used])
+    weights[used] = (wanted - wanted.mean()) / wanted.std()
+    coefficient = _correlation(ranks, weights, counted)
     p_value = math.nan
     if permutations and n_classes >= FEWEST_CLASSES and known.sum() == pairs.sum():
         random = numpy_generator(seed, "classes", n_classes)
-        as_strong = 0
-        for _ in range(permutations):
-            order = random.permutation(n_classes)
-            moved = ranks[np.ix_(order, order)][used]
-            # Equality up to rounding counts: the observed order is itself one of the permutations.
-            as_strong += bool(np.ptp(moved)) and abs(float(_unit(moved) @ wanted)) >= abs(coefficient) - _ROUNDING
-        p_value = (as_strong + 1) / (permutations + 1)
+        orders = (random.permutation(n_classes) for _ in range(permutations))
+        drawn = np.array([_correlation(ranks[order][:, order], weights, counted) for order in orders])
+        # Equality up to rounding counts: the observed order is itself one of the permutations.
+        p_value = (int((np.abs(drawn) >= abs(coefficient) - _ROUNDING).sum()) + 1) / (permutations + 1)
     return PairAssociation(coefficient, p_value, n_pairs, n_classes)
 
 
-def _unit(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The values less their mean, at length 1, so that a scalar product of two is their correlation."""
-    centred = values - values.mean()
-    unit: npt.NDArray[np.float64] = centred / np.linalg.norm(centred)
-    return unit
+def _correlation(
+    ranks: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], counted: npt.NDArray[np.float64]
+) -> float:
+    """Of the ranks that are counted (1, or else 0) with weights that have mean 0 and deviation 1 over these."""
+    n, total, squares = counted.sum(), np.vdot(counted, ranks), np.vdot(counted, np.square(ranks))
+    variance = squares / n - (total / n) ** 2
+    return float(np.vdot(weights, ranks) / n / math.sqrt(variance)) if variance > _ROUNDING * squares / n else 0.0

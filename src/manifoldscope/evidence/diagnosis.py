@@ -113,7 +113,8 @@ def _checks(checks: pl.DataFrame) -> list[Finding]:
 
 
 def _ceilings(geometry: pl.DataFrame) -> list[Finding]:
-    bounded = geometry.filter((pl.col("class_index") >= 0) & pl.col("value").is_not_null())
+    clean = pl.col("threat").fill_null("") == ""
+    bounded = geometry.filter(clean & (pl.col("class_index") >= 0) & pl.col("value").is_not_null())
     if bounded.is_empty():
         return []
     counted = bounded.group_by("measure", "parameters", maintain_order=True).agg(
@@ -122,6 +123,7 @@ def _ceilings(geometry: pl.DataFrame) -> list[Finding]:
         falls_when_halved().sum().alias("falls_when_halved"),
         (near_ceiling() | falls_when_halved()).sum().alias("doubtful"),
         pl.col("n_points").min().alias("fewest_points"),
+        pl.col("ceiling").count().alias("bounded"),
     )
     doubtful, total = int(counted["doubtful"].sum()), len(bounded)
     each = [
@@ -129,8 +131,13 @@ def _ceilings(geometry: pl.DataFrame) -> list[Finding]:
         f"{row['near_ceiling']} of {row['values']} values are within 10% of their ceiling, and "
         f"{row['falls_when_halved']} fall by more than 10% with half of the points (at least {row['fewest_points']} a "
         "class)."
-        for row in counted.to_dicts()
+        for row in counted.filter((pl.col("bounded") > 0) | (pl.col("doubtful") > 0)).to_dicts()
     ]
+    unbounded = counted.filter((pl.col("bounded") == 0) & (pl.col("doubtful") == 0))["measure"].unique(
+        maintain_order=True
+    )
+    if len(unbounded):
+        each.append(f"Without a ceiling, and none falls so: {listed([said(name) for name in unbounded])}.")
     title = "No value is near its ceiling or falls with half of the points"
     if doubtful:
         title = f"{100 * doubtful / total:.3g}% of the values depend on the number of images"

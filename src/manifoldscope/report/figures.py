@@ -778,17 +778,18 @@ def value_by_points(
     if not names:
         _empty(chart.flat[0], "no curve has been drawn up")
         return chart
+    sizes = sorted(values["n_points"].unique().to_list())
     for (row, name), (column, layer) in itertools.product(enumerate(names), enumerate(shown)):
         axes = chart.panels[row][column]
         panel = values.filter((pl.col("model") == name) & (pl.col("layer") == layer))
         if panel.is_empty():
             _empty(axes, "no curve")
             continue
-        _curves_panel(chart, axes, panel, _look(name, models or names)["color"])
+        _curves_panel(chart, axes, panel, _look(name, models or names)["color"], sizes)
         if row == 0:
             _heading(axes, f"layer {plain(layer, 30)}")
         if row == len(names) - 1:
-            axes.set_xlabel("Points a class")
+            axes.set_xlabel("Points a class (logarithmic)")
         if column == 0:
             axes.set_ylabel(f"{plain(name, 24)}\n{plain(words.measure(measure, parameters), 34)}")
     keys = [Line2D([], [], color=FAINT, linewidth=0.8, label="a class")]
@@ -802,15 +803,11 @@ def value_by_points(
     return chart
 
 
-def _curves_panel(chart: Chart, axes: Axes, panel: pl.DataFrame, colour: str) -> None:
+def _curves_panel(chart: Chart, axes: Axes, panel: pl.DataFrame, colour: str, sizes: Sequence[int]) -> None:
     measured = panel.filter(pl.col("extrapolated").not_().fill_null(True))
     further = panel.filter(pl.col("extrapolated"))
-    sizes = sorted(panel["n_points"].unique().to_list())
-    if sizes[-1] > 4 * sizes[0]:
-        axes.set_xscale("log")
     classes, whole = measured.filter(pl.col("class_index") != WHOLE), measured.filter(pl.col("class_index") == WHOLE)
     _class_lines(axes, classes, colour, across="n_points", up="value")
-    axes.autoscale_view()
     axes.plot(reals(whole, "n_points"), reals(whole, "value"), color=INK, linewidth=1.8, zorder=4)
     many = classes["class_index"].n_unique() > 30
     if further.height:
@@ -843,6 +840,8 @@ def _curves_panel(chart: Chart, axes: Axes, panel: pl.DataFrame, colour: str) ->
                 for row in ends.iter_rows(named=True)
             ],
         )
+    axes.set_xscale("log")
+    axes.set_xlim(sizes[0] / 1.1, sizes[-1] * 1.1)
     ticks = _pick(sizes, 6)
     axes.set_xticks(ticks, [words.number(size) for size in ticks])
     axes.xaxis.set_minor_locator(NullLocator())

@@ -18,7 +18,7 @@ from manifoldscope.tables import TABLES, conform
 
 MOST_MEASURES = 4
 MOST_ATTACKS = 3
-MANTEL_PERMUTATIONS = 999
+MANY_CLASSES = 200  # with more than these a permutation of all pairs takes hundredths of a second
 
 
 @dataclass(frozen=True)
@@ -361,7 +361,7 @@ def _beside_falls(contents: Contents, table: pl.DataFrame) -> dict[str, PairAsso
         model = str(panel["model"][0])
         if model not in guessers:
             shares, values = (behind.square(panel, column)[1] for column in ("share", "value"))
-            found[model] = mantel(shares, values, permutations=MANTEL_PERMUTATIONS)
+            found[model] = mantel(shares, values, permutations=999 if len(values) <= MANY_CLASSES else 199)
     return found
 
 
