@@ -183,6 +183,18 @@ def test_pairs_displacements_curves_and_reliabilities_are_shown_where_there_are_
     assert not list((tmp_path / "figures").iterdir())
 
 
+def test_falls_into_classes_that_are_not_studied_are_said_to_be_missing(tmp_path: Path) -> None:
+    tables = small(sampled_tables(6))
+    pairs = sampled_tables(6)["pairs"].filter(
+        (pl.col("model") == "natural")
+        & (pl.col("layer") == "flatten")
+        & (pl.col("measure") == "centre_distance")
+        & (pl.col("other_class_index") < 5)
+    )
+    page = Page(write(tmp_path, **arguments(tables=tables | {"pairs": pairs}, pictures=Pictures())))
+    assert re.search(r"Of all falls \d+% went into classes that are not in this study", page.text)
+
+
 @pytest.mark.parametrize("left_out", ["geometry", "robustness", "associations", "models"])
 def test_one_missing_table_costs_only_its_own_figures(tmp_path: Path, left_out: str) -> None:
     tables = {name: table for name, table in small(study_tables(3)).items() if name != left_out}

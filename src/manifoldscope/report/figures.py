@@ -595,7 +595,7 @@ def _falls_panel(
     _falls_axis(axes, float(y.max()), many=panel.height > MANY_PAIRS)
     axes.set_xlabel(plain(label, 60))
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    even = 1 / max(1, len({*panel["class_index"], *panel["other_class_index"]}) - 1)
+    even = float(y.mean())
     axes.axhline(even, color=FAINT, linewidth=1, linestyle=(0, (2, 2)))
     if panel.height >= 20:
         edges = np.quantile(x, np.linspace(0, 1, 6))

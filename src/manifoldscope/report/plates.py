@@ -340,16 +340,23 @@ def _pairs_caption(contents: Contents, table: pl.DataFrame, noun: str, attack: s
     )
     if fallen.is_empty():
         return text
-    images = number_range(fallen["n_falls"])
+    images, of_class = number_range(fallen["n_falls"]), fallen.group_by("model", "class_index")
+    into = of_class.agg(pl.col("n_into").sum(), pl.col("n_falls").first()).select("n_into", "n_falls").sum().row(0)
+    elsewhere = ""
+    if into[0] < into[1]:
+        share = (into[1] - into[0]) / into[1]
+        elsewhere = (
+            f" Of all falls {share:.0%} went into classes that are not in this study; they count, and have no point."
+        )
     return (
         f"{text} Right, each point is an ordered pair of classes: across, its value; upwards, of the images of the one "
         f"class that were classified correctly when clean and fell under {words.threat(attack)}, the share that fell "
-        f"into the other ({images} falls a class: shares of few are coarse). The dotted line is where falls "
-        "would be spread evenly over the other classes; black bars are the mean shares of a fifth of the pairs each. "
-        "ρ describes these pairs and no more, since pairs that share a class are not independent; the p of Mantel's "
-        "test therefore permutes whole classes, and is adjusted for no number of figures. Neither shows that images "
-        "fall because classes are near: what makes classes alike may do both. The strength is that at which the "
-        "accuracies of the classes differ most."
+        f"into the other ({images} falls a class: shares of few are coarse).{elsewhere} The dotted line is the mean of "
+        "all pairs, where falls that are spread evenly would lie; black bars are the means of a fifth of the pairs "
+        "each. ρ describes these pairs and no more, since pairs that share a class are not independent; Mantel's test "
+        "therefore permutes whole classes, and its p is not adjusted for how many figures there are. Neither shows "
+        "that images fall because classes are near: what makes classes alike may do both. The strength is that at "
+        "which the accuracies of the classes differ most."
     )
 
 
@@ -413,12 +420,13 @@ def _curves(contents: Contents) -> Iterator[Plate]:
     curves = contents.tables["curves"]
     for rank, (measure, parameters) in enumerate(behind.measures_in(curves)[:MOST_MEASURES]):
         table = behind.of_measure(curves, measure, parameters)
+        measured = table.filter(pl.col("extrapolated").not_().fill_null(True))
         label = words.measure(measure, parameters)
         yield Plate(
             name=words.slug("value-by-points", measure, parameters),
             title=f"{label} against the number of images",
             caption=(
-                f"The {words.noun(label)} of each class (a thin line) when {number_range(table['n_points'])} of its "
+                f"The {words.noun(label)} of each class (a thin line) when {number_range(measured['n_points'])} of its "
                 "images are measured, as a mean over draws; a thick line is a measure of all classes together. Dashed "
                 "is the ceiling, the largest value that so many points can give. A line that still rises where it ends "
                 "says that the value belongs to the number of images; one that runs along the ceiling says nothing of "
