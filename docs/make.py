@@ -118,9 +118,10 @@ def known_of(entry: Entry) -> list[Known]:
     if entry.traits["reads"] == "cloud":
         return _curved()
     truths = JOINT_TRUTHS.get(entry.name, (None, None))
+    parameters = {"dichotomies": 40} if entry.name == "simulated_capacity" else None  # it takes long
     return [
-        Known("8 spheres, radius 0.5, 3 dimensions", _balls(3, 0.5), truths[0]),
-        Known("8 spheres, radius 1, 10 dimensions", _balls(10, 1.0), truths[1]),
+        Known("8 spheres, radius 0.5, 3 dimensions", _balls(3, 0.5), truths[0], parameters),
+        Known("8 spheres, radius 1, 10 dimensions", _balls(10, 1.0), truths[1], parameters),
     ]
 
 
@@ -129,6 +130,7 @@ BALLS = (ball_capacity(0.5 / SEEN, 3), ball_capacity(1.0 / SEEN, 10))
 JOINT_TRUTHS = {
     "capacity": BALLS,
     "effective_capacity": BALLS,
+    "simulated_capacity": BALLS,
     "centre_distance": (2**0.5, 2**0.5),
     "centre_correlation": (1 / 7, 1 / 7),
     "effective_alignment": (1 / 7, 1 / 7),
