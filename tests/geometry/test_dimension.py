@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -88,6 +89,13 @@ def test_fifty_points_understate_an_exponent_of_one() -> None:
         for seed in range(8)
     ]
     assert 0.65 < sum(values) / 8 < 0.73
+
+
+def test_a_law_to_compare_with_is_seen_through_a_sample_of_the_same_size() -> None:
+    found = measure("decay_exponent", gaussian(50, power_law_variances(2048, 1.0), generator=seeded(9)), law=1.0)
+    shown = float(re.search(r"of exponent 1 shows (0\.\d+), give or take", found.note)[1])
+    assert 0.65 < shown < 0.73
+    assert abs(found.value - shown) < 0.15  # four standard deviations of one sample
 
 
 def test_a_spectrum_that_is_no_power_law_has_a_low_r_squared() -> None:

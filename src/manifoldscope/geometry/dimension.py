@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.estimate import INVARIANCES, MEASURES, Estimate
+from manifoldscope.geometry.extrapolation import expected_decay_exponent
 from manifoldscope.geometry.spectrum import Spectrum
+from manifoldscope.seeds import generator
 
 
 @MEASURES.register("pca_dimension", reads="spectrum", invariant_to=INVARIANCES)
@@ -231,19 +234,23 @@ def power_law(spectrum: Spectrum, *, first: int = 1, last: int | None = None) ->
 
 
 @MEASURES.register("decay_exponent", reads="spectrum", invariant_to=INVARIANCES)
-def decay_exponent(spectrum: Spectrum, *, first: int = 1, last: int | None = None) -> Estimate:
+def decay_exponent(
+    spectrum: Spectrum, *, first: int = 1, last: int | None = None, law: float | None = None
+) -> Estimate:
     """How fast the variances fall with their rank: a in rank^-a, by least squares on logarithms.
 
     The note gives the range of ranks and R^2, since a line can be drawn through any spectrum. A sample is not its
     population: 50 points of a Gaussian with 2,048 features and exponent 1 fit as 0.65 to 0.73, 300 points as 0.85, and
-    exponent 2 fits as about 2.0 for both. `expected_decay_exponent` gives what a sample of the same size would show.
+    exponent 2 fits as about 2.0 for both. With `law`, the note says what a sample of the same size of that exponent
+    shows (see `expected_decay_exponent`).
 
     Args:
         spectrum: of the class.
         first, last: the ranks to fit, from 1; up to half of those that have variance where `last` is left out.
+        law: an exponent to compare with, such as 1.0; it costs eight random samples for each size of class.
 
     Raises:
-        GeometryError: a range that is none.
+        GeometryError: a range that is none, or a negative law.
 
     References:
         Stringer, Pachitariu, Steinmetz, Carandini and Harris, "High-dimensional geometry of population responses in
@@ -255,9 +262,10 @@ def decay_exponent(spectrum: Spectrum, *, first: int = 1, last: int | None = Non
         >>> round(estimate.value, 6), estimate.note
         (1.5, 'ranks 1 to 50, R² 1.000')
     """
-    parameters = {"first": first, "last": last}
+    parameters = {"first": first, "last": last, "law": law}
     if spectrum.total_variance == 0:
         return _estimate(spectrum, value=math.nan, ceiling=None, parameters=parameters)
+    beside = "" if law is None else f"; {_shown(law, spectrum.n_points, spectrum.n_features, first, last)}"
     try:
         found = power_law(spectrum, first=first, last=last)
     except GeometryError as error:
@@ -267,8 +275,18 @@ def decay_exponent(spectrum: Spectrum, *, first: int = 1, last: int | None = Non
         value=found.exponent,
         ceiling=None,
         parameters=parameters,
-        note=f"ranks {found.first} to {found.last}, R² {found.r_squared:.3f}",
+        note=f"ranks {found.first} to {found.last}, R² {found.r_squared:.3f}{beside}",
     )
+
+
+@lru_cache(maxsize=256)
+def _shown(law: float, n_points: int, n_features: int, first: int, last: int | None) -> str:
+    """What samples of this size of a known law show, in words; the same for all classes of one size."""
+    drawing = generator(0, "decay exponent", n_points, n_features)
+    found = expected_decay_exponent(law, n_points, n_features, first=first, last=last, generator=drawing)
+    if math.isnan(found.value):
+        return f"a sample of this size of exponent {law:g} has none: {found.note}"
+    return f"a sample of this size of exponent {law:g} shows {found.value:.3g}, give or take {found.stderr or 0:.2g}"
 
 
 def _estimate(
