@@ -135,8 +135,11 @@ def test_batches_do_not_change_the_verdicts():
     assert differ <= 1  # the order of additions may tip an image that stands on the boundary
 
 
-@pytest.mark.parametrize("entry", list(THREATS), ids=lambda entry: entry.name)
-def test_every_threat_obeys_the_interface(entry):
+BALLS = [entry for entry in THREATS if entry.target.strength_setting == "epsilon"]
+
+
+@pytest.mark.parametrize("entry", BALLS, ids=lambda entry: entry.name)
+def test_every_threat_in_a_ball_obeys_the_interface(entry):
     threat = make(entry.name, {entry.target.strength_setting: 0.1})
     assert threat.kind == entry.name
     assert threat.strength == pytest.approx(0.1)

@@ -44,6 +44,8 @@ class Threat(ABC):
     """The field that a study sweeps ("epsilon"); its plural with an s is the study file's key for a list of values."""
     iterative: ClassVar[bool]
     """Whether the threat has iterates, so that "last" and "any" can differ."""
+    ordered: ClassVar[bool] = True
+    """Whether a larger strength is meant to fell more images."""
 
     @property
     def strength(self) -> float:
