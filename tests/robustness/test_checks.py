@@ -98,6 +98,14 @@ def test_a_rising_curve_and_silent_successes_are_flagged(known):
     }
 
 
+def test_a_corruption_must_not_help_as_it_grows_unless_its_severities_are_not_ordered(known):
+    network, drawn = known
+    table = evaluate(network, drawn, [PGD(epsilon=e) for e in (0.1, 0.3)]).table
+    rising = table.with_columns(survived_last=pl.col("strength") > 0.2, survived_any=pl.lit(None, dtype=pl.Boolean))
+    assert flagged(verdict_checks(rising, {"pgd": "fog"})) == {"severity curve (pgd, last)"}
+    assert verdict_checks(rising, {"pgd": "saturate"}) == []
+
+
 def test_an_attack_weaker_than_noise_is_flagged(known):
     network, drawn = known
     table = evaluate(network, drawn, [PGD(epsilon=0.3), UniformNoise(epsilon=0.3)]).table

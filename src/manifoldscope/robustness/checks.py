@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 import torch
@@ -17,6 +17,7 @@ from scipy import stats
 from torch.nn import functional as F
 
 from manifoldscope.errors import ModelError
+from manifoldscope.robustness.threat import THREATS, Threat
 from manifoldscope.tables import near_chance
 from manifoldscope.vision.images import ImageSet, batches
 from manifoldscope.vision.network import Network, undisturbed
@@ -153,13 +154,15 @@ def verdict_checks(verdicts: pl.DataFrame, kinds: Mapping[str, str] | None = Non
         .sort(by)
     )
     rows = _epsilon_zero(summary)
+    kinds = kinds or {}
     for (threat, parameters), curve in summary.group_by(["threat", "parameters"], maintain_order=True):
         for iterate in ("last", "any"):
-            if len(curve) > 1 and not curve[iterate].null_count():
-                rows.append(_curve(curve, str(threat), str(parameters), iterate))
+            swept = _swept(kinds.get(str(threat), str(threat)))
+            if len(curve) > 1 and swept and not curve[iterate].null_count():
+                rows.append(_curve(curve, f"{swept} curve ({threat}, {iterate})", str(parameters), iterate))
         if not curve["last"].null_count() and not curve["any"].null_count():
             rows.append(_silent_success(curve, str(threat)))
-    controls = [name for name in verdicts["threat"].unique() if (kinds or {}).get(name, name) == "noise"]
+    controls = [name for name in verdicts["threat"].unique() if kinds.get(name, name) == "noise"]
     return rows + _noise_control(summary, controls)
 
 
@@ -172,13 +175,21 @@ def _epsilon_zero(summary: pl.DataFrame) -> list[Row]:
     return [check("epsilon 0", gap == 0, float(gap), "equals clean accuracy exactly")]
 
 
-def _curve(curve: pl.DataFrame, threat: str, parameters: str, iterate: str) -> Row:
+def _swept(kind: str) -> str | None:
+    """The setting of a threat that must not help if it grows, such as "epsilon"; None where it may."""
+    if kind not in THREATS.names():
+        return "epsilon"
+    threat = cast("type[Threat]", THREATS[kind].target)
+    return threat.strength_setting if threat.ordered else None
+
+
+def _curve(curve: pl.DataFrame, label: str, parameters: str, iterate: str) -> Row:
     ordered = curve.sort("strength")[iterate].to_list()
     worst = max(0, *(after - before for before, after in pairwise(ordered)))
     # Starts differ between strengths, so that a borderline image may fall at one and not at the next.
     allowed = max(1, round(0.01 * curve["n"].to_list()[0]))
     return check(
-        f"epsilon curve ({threat}, {iterate})",
+        label,
         worst <= allowed,
         float(worst),
         f"survivors rise by at most {allowed} images from one strength to the next",
