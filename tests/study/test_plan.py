@@ -61,6 +61,13 @@ def test_a_threat_has_one_instance_for_each_strength():
     assert weak.parameters == strong.parameters
 
 
+def test_a_corruption_is_swept_by_its_severities():
+    (plan,) = parse(minimal(threats=[{"kind": "fog", "severities": [1, 2, 5]}])).threats
+    assert [threat.severity for threat in plan.threats()] == [1, 2, 5]
+    with pytest.raises(StudyError, match="severity = 6; expected a whole number from 1"):
+        parse(minimal(threats=[{"kind": "fog", "severities": [1, 6]}]))
+
+
 def test_training_seeds_make_one_network_each():
     models = [{"source": "small:cnn", "name": "a", "training": {"objective": "natural", "seeds": [1, 2]}}]
     assert [(name, seed) for name, _, seed in models_of(parse(minimal(models=models)))] == [("a/1", 1), ("a/2", 2)]
