@@ -11,7 +11,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from manifoldscope.report import CorrelationPicture, ExamplePicture, Pictures, SpectrumPicture, write
+from manifoldscope.report import (
+    Chart,
+    CorrelationPicture,
+    ExamplePicture,
+    Pictures,
+    SpectrumPicture,
+    dimension_beside_accuracy,
+    displacement_table,
+    pairs_beside_falls,
+    telling_displacement,
+    write,
+)
 from manifoldscope.seeds import numpy_generator
 from manifoldscope.tables import WHOLE, conform
 
@@ -369,6 +380,45 @@ def arguments(**changes: Any) -> dict[str, Any]:
         "failed": [],
         **changes,
     }
+
+
+def beside(tables: dict[str, pl.DataFrame], layer: str = "penultimate") -> pl.DataFrame:
+    """The PCA dimension of each class beside its accuracies."""
+    return dimension_beside_accuracy(tables["geometry"], tables["robustness"], layer=layer)
+
+
+def beside_falls(tables: dict[str, pl.DataFrame], measure: str = "centre_correlation") -> pl.DataFrame:
+    """The values of each two classes beside the falls between them."""
+    parameters = "" if measure == "centre_correlation" else "unit=feature corrected=false"
+    return pairs_beside_falls(
+        *(tables[name] for name in ("pairs", "verdicts", "robustness")),
+        layer="flatten",
+        measure=measure,
+        parameters=parameters,
+    )
+
+
+def moved(tables: dict[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Displacements under attack: at one strength a network, and at each."""
+    every = displacement_table(tables["geometry"], layer="flatten", threat="pgd")
+    return telling_displacement(every, tables["robustness"], threat="pgd", iterate="last"), every
+
+
+def n_titles(chart: Chart) -> int:
+    """How many points of a figure are explained when pointed at."""
+    return chart.svg().count("<title>")
+
+
+@pytest.fixture(scope="session")
+def tables() -> dict[str, pl.DataFrame]:
+    """The tables of a study that samples nothing further."""
+    return study_tables()
+
+
+@pytest.fixture(scope="session")
+def sampled() -> dict[str, pl.DataFrame]:
+    """The tables of a study with pairs, displacements, curves and reliability."""
+    return sampled_tables()
 
 
 @pytest.fixture(scope="session")

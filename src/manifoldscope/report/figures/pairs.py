@@ -1,0 +1,200 @@
+"""Every two classes: what is measured between them, and beside it the falls from one into the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+
+from manifoldscope.evidence import PairAssociation
+from manifoldscope.report import words
+from manifoldscope.report.behind import Reals, reals, square
+from manifoldscope.report.chart import FAINT, INK, Chart, plain, styled
+from manifoldscope.report.figures.panel import (
+    MOST_MODELS,
+    MOST_TOOLTIPS,
+    heading,
+    in_order,
+    leave_empty,
+    look_of,
+    name_points,
+)
+
+NAMED_IN_MATRIX = 30  # up to so many classes are named beside a matrix
+MANY_PAIRS = 1_000  # beyond these most pairs have few of the falls
+MOST_NAMED_PAIRS = 6  # of those with the largest shares of falls
+
+_NEAR_IS_LARGE = ("centre_correlation", "effective_alignment")
+_SIGNED = ("centre_correlation",)
+_OPTIMAL_LEAVES = 200  # beyond so many classes the best order of the leaves takes too long
+
+
+@styled
+def class_pairs(
+    table: pl.DataFrame,
+    found: Mapping[str, PairAssociation] | None = None,
+    *,
+    measure: str,
+    parameters: str = "",
+    attack: str = "pgd",
+    models: Sequence[str] = (),
+) -> Chart:
+    """Every two classes: a matrix of their values, and the falls from one into the other against them.
+
+    A row a network. `table` is `pairs_beside_falls(...)`; `found` has Spearman's rho by the name of a network. Classes
+    are in the order of a hierarchical clustering (average linkage), so that near ones stand together.
+    """
+    names = in_order(table["model"].unique().to_list(), models)[:MOST_MODELS]
+    fallen = table.filter(pl.col("share").is_finite())
+    longest = max((len(plain(name, 14)) for name in table["class_name"].unique()), default=1)
+    named = table["class_index"].n_unique() <= NAMED_IN_MATRIX
+    margin = 0.45 + (0.06 * longest if named else 0)
+    chart = Chart(
+        rows=max(1, len(names)),
+        columns=1 if fallen.is_empty() else 2,
+        width=3.4,
+        height=3.4,
+        left=margin,
+        top=0.45,
+        right=1.0 if fallen.is_empty() else 0.2,
+        bottom=margin,
+        across=1.65,
+        down=margin + 0.65,
+    )
+    if not names:
+        leave_empty(chart.flat[0], "no pair of classes has been measured")
+        return chart
+    label = words.measure(measure, parameters)
+    for row, name in zip(chart.panels, names, strict=True):
+        panel = table.filter(pl.col("model") == name)
+        _pair_matrix(chart, row[0], panel, measure, label)
+        heading(row[0], plain(name, 40))
+        if len(row) > 1:
+            here = panel.filter(pl.col("share").is_finite())
+            _falls_panel(chart, row[1], here, (found or {}).get(name), look_of(name, models or names), label, attack)
+    return chart
+
+
+def _pair_matrix(chart: Chart, axes: Axes, panel: pl.DataFrame, measure: str, label: str) -> None:
+    classes, values = square(panel, "value")
+    order = _clustered(values, near_is_large=measure in _NEAR_IS_LARGE)
+    reach = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
+    low, high = (-reach, reach) if measure in _SIGNED else (None, None)
+    axes.set_facecolor("#d5d8db")  # a class beside itself, and a pair without a value
+    image = axes.imshow(
+        values[np.ix_(order, order)],
+        cmap="RdBu_r" if measure in _SIGNED else "cividis_r" if measure in _NEAR_IS_LARGE else "cividis",
+        vmin=low,
+        vmax=high,
+        interpolation="none" if len(classes) <= _OPTIMAL_LEAVES else "antialiased",
+    )
+    axes.grid(visible=False)
+    axes.spines[["top", "right"]].set_visible(True)
+    if len(classes) <= NAMED_IN_MATRIX:
+        called = dict(panel.select("class_index", "class_name").iter_rows())
+        texts = [plain(called[classes[place]], 14) for place in order]
+        size = 8 if len(classes) <= 20 else 6.5
+        axes.set_xticks(range(len(texts)), texts, fontsize=size, rotation=90 if max(map(len, texts)) > 2 else 0)
+        axes.set_yticks(range(len(texts)), texts, fontsize=size)
+        axes.tick_params(length=0)
+    else:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_xlabel(f"{len(classes)} classes, near ones together")
+    place, inch = axes.get_position(), 1 / chart.get_figwidth()
+    bar = chart.colorbar(image, cax=chart.add_axes((place.x1 + 0.12 * inch, place.y0, 0.12 * inch, place.height)))
+    bar.outline.set_linewidth(0.5)
+    bar.set_label(plain(label, 44))
+
+
+def _clustered(values: Reals, *, near_is_large: bool) -> list[int]:
+    """The order of the leaves of an average linkage; a pair without a value counts as an average one."""
+    if len(values) < 3 or not np.isfinite(values).any():
+        return list(range(len(values)))
+    known = np.where(np.isfinite(values), values, np.nanmean(values))
+    apart = known.max() - known if near_is_large else known - known.min()
+    np.fill_diagonal(apart, 0.0)
+    tree = linkage(squareform(apart, checks=False), "average", optimal_ordering=len(values) <= _OPTIMAL_LEAVES)
+    return [int(leaf) for leaf in leaves_list(tree)]
+
+
+def _falls_panel(
+    chart: Chart,
+    axes: Axes,
+    panel: pl.DataFrame,
+    found: PairAssociation | None,
+    look: dict[str, Any],
+    label: str,
+    attack: str,
+) -> None:
+    if panel.is_empty():
+        leave_empty(axes, "no image fell")
+        return
+    x, y = reals(panel, "value"), reals(panel, "share")
+    crowded = panel.height > MOST_TOOLTIPS // 4
+    points = axes.scatter(
+        x,
+        y,
+        s=24 if panel.height <= 100 else 8,
+        alpha=0.7 if panel.height <= MANY_PAIRS else 0.3,
+        linewidth=0,
+        rasterized=crowded,
+        zorder=3,
+        **look,
+    )
+    if not crowded:
+        chart.explain(
+            points,
+            [
+                f"{row['class_name']} into {row['other_class_name']}: {row['n_into']} of {row['n_falls']} falls, "
+                f"{label} {words.number(row['value'])}"
+                for row in panel.iter_rows(named=True)
+            ],
+        )
+    _falls_axis(axes, float(y.max()), many=panel.height > MANY_PAIRS)
+    axes.set_xlabel(plain(label, 60))
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    even = float(y.mean())
+    axes.axhline(even, color=FAINT, linewidth=1, linestyle=(0, (2, 2)))
+    if panel.height >= 20:
+        edges = np.quantile(x, np.linspace(0, 1, 6))
+        fifth = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, 4)
+        for place in np.unique(fifth):
+            axes.hlines(y[fifth == place].mean(), edges[place], edges[place + 1], color=INK, linewidth=2, zorder=4)
+    shown = np.argsort(-y, kind="stable")[:200]  # names are among the highest points, and keep clear of these
+    called = [
+        f"{plain(row['class_name'], 10)} → {plain(row['other_class_name'], 10)}"
+        if rank < MOST_NAMED_PAIRS and row["share"] > even
+        else ""
+        for rank, row in enumerate(panel[shown].iter_rows(named=True))
+    ]
+    name_points(chart, axes, x[shown], y[shown], called)
+    situation = f"falls under {words.threat(attack)} at {words.at_strength(attack, float(panel['strength'][0]))}"
+    heading(axes, situation, _pair_association_text(found))
+
+
+def _falls_axis(axes: Axes, highest: float, *, many: bool) -> None:
+    """Shares of falls; with many pairs, of which most have few, by their square root, so that means can be read."""
+    top = min(1.04, 1.15 * highest + 0.02)
+    if many:
+        axes.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
+        axes.set_yticks([0, 0.01, 0.05, 0.1, 0.25, 0.5, 1])
+    axes.set_ylim(0 if many else -0.03, top)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:g}"))
+    axes.set_ylabel("Share of a class's falls (%)" + (", square-root scale" if many else ""))
+
+
+def _pair_association_text(found: PairAssociation | None) -> str:
+    if found is None:
+        return "no ρ: the network guesses when clean"
+    if not math.isfinite(found.coefficient):
+        return f"ρ undefined, {words.number(found.n_pairs)} pairs"
+    tested = f"Mantel p = {found.p_value:.2g}" if math.isfinite(found.p_value) else "not tested"
+    return f"Spearman ρ = {words.coefficient(found.coefficient)}, {words.number(found.n_pairs)} pairs ({tested})"

@@ -1,0 +1,39 @@
+"""A line a class, a mark a network and measure, and none where there is no value."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from conftest import MODELS, N_POINTS, n_titles
+from manifoldscope.report import reliability_by_measure, value_by_points
+
+
+def test_curves_have_a_line_a_class_and_open_marks_where_they_are_extrapolated(
+    sampled: dict[str, pl.DataFrame],
+) -> None:
+    chart = value_by_points(sampled["curves"], measure="participation_ratio", models=MODELS)
+    assert [len(row) for row in chart.panels] == [2, 2, 2]
+    axes = chart.panels[0][0]
+    measured, _ = (each for each in axes.collections if hasattr(each, "get_segments"))
+    assert len(measured.get_segments()) == 10
+    assert all(max(line[:, 0]) == N_POINTS for line in measured.get_segments())
+    (open_marks,) = (
+        each
+        for each in axes.collections
+        if len(each.get_offsets()) == 5 and each.get_facecolor()[0].tolist() == [1.0] * 4
+    )
+    assert set(np.asarray(open_marks.get_offsets())[:, 0]) == {4 * N_POINTS}
+    assert any("ceiling 79 ↑" in text.get_text() for text in axes.texts)
+    labels = [text.get_text() for text in chart.legends[0].get_texts()]
+    assert labels == ["a class", "all classes of the layer", "ceiling", "extrapolated"]
+
+
+def test_reliabilities_are_marks_with_intervals_and_one_without_a_value_is_left_out(
+    sampled: dict[str, pl.DataFrame],
+) -> None:
+    chart = reliability_by_measure(sampled["reliability"], models=MODELS)
+    assert n_titles(chart) == 2 * 3 * 2
+    nothing = pl.when(pl.col("model") == "natural").then(float("nan")).otherwise("reliability")
+    left = reliability_by_measure(sampled["reliability"].with_columns(nothing.alias("reliability")))
+    assert n_titles(left) == 2 * 2 * 2

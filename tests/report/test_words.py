@@ -1,0 +1,35 @@
+"""Strengths and measures as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from manifoldscope.report import words
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.05, "0.05"), (0.0, "0"), (8 / 255, "8/255"), (0.0002, "0.0002"), (0.0125, "0.0125"), (3.0, "3")],
+)
+def test_strengths_read_as_people_write_them(value: float, text: str) -> None:
+    assert words.strength(value) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "text"),
+    [
+        ("pca_dimension", "fraction=0.95", "PCA dimension (95% of variance)"),
+        ("pca_dimension", "fraction=0.9 scaling=standardise", "PCA dimension (90% of variance, standardised features)"),
+        ("participation_ratio", "", "Participation ratio"),
+        ("my_measure", "k=3", "my measure (k=3)"),
+        ("capacity", "directions=300 margin=0 common=true seed=0", "Capacity"),
+        (
+            "centre_distance",
+            "unit=radius corrected=true",
+            "Distance between centres (in radii, corrected for sampling)",
+        ),
+        ("effective_alignment", "of=centres and axes draws=200", "Effective alignment (of centres and axes)"),
+    ],
+)
+def test_measures_read_as_words(name: str, parameters: str, text: str) -> None:
+    assert words.measure(name, parameters) == text
