@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal
 
 import polars as pl
 import torch
+from scipy import stats
 from torch import Tensor
 
 from manifoldscope.errors import ModelError, ThreatError
 from manifoldscope.registry import Registry
 from manifoldscope.seeds import generator as seeded
 from manifoldscope.tables import conform, parameters_text
+from manifoldscope.vision.fast import FastNetwork, faster
 from manifoldscope.vision.images import ImageSet, batches
 from manifoldscope.vision.network import Network, undisturbed
 
@@ -27,6 +29,12 @@ THREATS = Registry("threat", package="manifoldscope.robustness")
 
 Iterate = Literal["both", "any"]
 Loss = Callable[[Tensor], Tensor]
+
+_CHECKED = 50
+"""Of so many images one is also attacked with the network's own gradients, where a faster copy finds them."""
+
+_SEEN_BY_A_COPY = 8
+"""Images on which a faster copy is compared with its network."""
 
 BUDGET_TOLERANCE = 1e-6
 """How far rounding may carry a float32 pixel past its budget: 16 units in the last place of 1."""
@@ -44,6 +52,8 @@ class Threat(ABC):
     """The field that a study sweeps ("epsilon"); its plural with an s is the study file's key for a list of values."""
     iterative: ClassVar[bool]
     """Whether the threat has iterates, so that "last" and "any" can differ."""
+    nested: ClassVar[bool] = False
+    """Whether what a smaller strength allows, a larger one allows as well."""
     ordered: ClassVar[bool] = True
     """Whether a larger strength is meant to fell more images."""
 
@@ -79,13 +89,27 @@ class Target:
     leave as soon as they fall: `clean` and `labels` shrink, and `standing` shrinks a threat's own tensors alike.
     """
 
-    def __init__(self, network: Network, clean: Tensor, labels: Tensor, threat: Threat, iterate: Iterate) -> None:
+    def __init__(
+        self,
+        network: Network,
+        clean: Tensor,
+        labels: Tensor,
+        threat: Threat,
+        iterate: Iterate,
+        *,
+        search: Network | None = None,
+        attacked: Tensor | None = None,
+    ) -> None:
+        """`search` is a copy of the network that answers sooner, for gradients; `attacked` (n,) leaves images out."""
         self._network, self._threat, self._iterate = network, threat, iterate
+        self._search = network if search is None else search
         self._all_clean, self._all_labels = clean, labels
         with torch.no_grad():
             self._clean_logits = self._checked(network(clean))
         self.clean_prediction = self._clean_logits.argmax(1)
         correct = self.clean_prediction == labels
+        if attacked is not None:
+            correct &= attacked
         self.survived_any = correct.clone()
         self.survived_last = correct.clone()
         self.last_prediction = self.clean_prediction.clone()
@@ -124,6 +148,9 @@ class Target:
     def gradient(self, images: Tensor, loss: Loss) -> Tensor:
         """Gradient at `images` of the sum of `loss(logits)`; the images count as iterates and are judged.
 
+        The gradient may be that of a faster copy of the network, up to rounding. The copy is never believed: what it
+        says has fallen is shown to the network itself.
+
         Args:
             images: (n, channels, height, width), one for each image still under attack.
             loss: logits (n, n_classes) -> one value an image, (n,).
@@ -131,9 +158,9 @@ class Target:
         self._check_budget(images)
         with torch.enable_grad():
             leaf = images.detach().requires_grad_(True)
-            logits = self._network(leaf)
+            logits = self._search(leaf)
             (gradient,) = torch.autograd.grad(loss(logits).sum(), leaf)
-        self._judge(self._checked(logits.detach()))
+        self._judge(images, self._checked(logits.detach()))
         if not torch.isfinite(gradient).all():
             raise ModelError(
                 f"{self._network.name}: the gradient of {int((~torch.isfinite(gradient)).flatten(1).any(1).sum())} "
@@ -167,8 +194,21 @@ class Target:
         self.survived_last[fell] = False
         self.survived_any[fell] = False
 
-    def _judge(self, logits: Tensor) -> None:
-        self.survived_any[self._active[logits.argmax(1) != self.labels]] = False
+    def values(self, images: Tensor, loss: Loss) -> Tensor:
+        """(n,): `loss(logits)` at `images`, without a gradient; they count as iterates and are judged."""
+        self._check_budget(images)
+        with torch.no_grad():
+            logits = self._checked(self._search(images))
+        self._judge(images, logits)
+        return loss(logits)
+
+    def _judge(self, images: Tensor, logits: Tensor) -> None:
+        fell = (logits.argmax(1) != self.labels) & self.survived_any[self._active]
+        if self._search is not self._network and bool(fell.any()):
+            with torch.no_grad():
+                confirmed = self._checked(self._network(images[fell])).argmax(1) != self.labels[fell]
+            fell[fell.nonzero().flatten()] = confirmed
+        self.survived_any[self._active[fell]] = False
 
     def _check_budget(self, images: Tensor) -> None:
         if not len(images):
@@ -191,6 +231,32 @@ class Target:
         return logits
 
 
+@dataclass(frozen=True)
+class FastPath:
+    """A faster copy of the network found the gradients; a sample was attacked with the network's own as well.
+
+    Attributes:
+        means: what was done to the copy.
+        n_checked: verdicts that were reached both ways, from the same starts.
+        n_differ: those that differ.
+
+    Example:
+        >>> round(FastPath("channels last", n_checked=100, n_differ=0).at_most, 3)
+        0.03
+    """
+
+    means: str
+    n_checked: int
+    n_differ: int
+
+    @property
+    def at_most(self) -> float:
+        """The largest share of differing verdicts that the sample allows, at 95% (one-sided, Clopper and Pearson)."""
+        if self.n_differ == self.n_checked:
+            return 1.0
+        return float(stats.beta.ppf(0.95, self.n_differ + 1, self.n_checked - self.n_differ))
+
+
 @dataclass(frozen=True, eq=False)
 class Verdicts:
     """What a network said of each image, clean and under one or several threats.
@@ -198,10 +264,12 @@ class Verdicts:
     Attributes:
         table: one row for each threat, strength and image (see `manifoldscope.tables`).
         adversarial: the last iterates, one tensor (n, channels, height, width) a threat, if they were kept.
+        fast: how gradients were found sooner, and what a sample says of it; None where they were the network's own.
     """
 
     table: pl.DataFrame
     adversarial: tuple[Tensor, ...] = ()
+    fast: FastPath | None = None
 
     @property
     def clean_accuracy(self) -> float:
@@ -240,6 +308,8 @@ def evaluate(
     iterate: Iterate = "both",
     keep_images: bool = False,
     names: Mapping[Threat, str] | None = None,
+    fast: bool | FastNetwork = True,
+    reuse: bool = False,
 ) -> Verdicts:
     """Attack every image with every threat and judge the outcome image by image.
 
@@ -254,50 +324,117 @@ def evaluate(
             threat without iterates has one verdict, `survived_last`, in either case.
         keep_images: keep the last iterates (only with "both").
         names: what the table calls a threat; its kind where left out.
+        fast: search with a faster copy of the network (see `faster`), and attack a fiftieth of the images with its own
+            gradients as well. Every verdict is the network's own in either case. A copy that was made before will do.
+        reuse: an image that fell at a smaller strength of a threat has fallen at a larger one, and is not attacked
+            there; for threats whose budgets are nested, with "any". Curves are then monotone by construction.
 
     Raises:
         DataError: an image cannot be read.
         ModelError: the network gives NaN, or has fewer outputs than there are labels.
-        ThreatError: a threat broke its budget; nothing was asked for; images to keep under "any".
+        ThreatError: a threat broke its budget; nothing was asked for; images to keep under "any"; reuse without "any".
     """
     wanted = [threats] if isinstance(threats, Threat) else list(threats)
     if not wanted or not len(images):
         raise ThreatError(f"{len(wanted)} threats and {len(images)} images; expected at least one of each")
     if keep_images and iterate == "any":
         raise ThreatError("keep_images needs iterate='both': under 'any' an image leaves before its last iterate")
-    tables, kept = [], []
-    for threat in wanted:
-        rows, last = _evaluate_one(network, images, threat, seed, batch_size, iterate, keep_images)
-        tables.append(rows.with_columns(threat=pl.lit((names or {}).get(threat, threat.kind))))
-        kept.append(last)
+    if reuse and iterate != "any":
+        raise ThreatError("reuse needs iterate='any': a last iterate at a larger strength is not that at a smaller one")
+    search = _search(network, images, wanted, fast, batch_size)
+    fallen: dict[tuple[str, str], Tensor] = {}
+    found: dict[int, _Found] = {}
+    for place in sorted(range(len(wanted)), key=lambda place: wanted[place].strength):
+        threat = wanted[place]
+        one = _evaluate_one(
+            network,
+            images,
+            threat,
+            seed=seed,
+            batch_size=batch_size,
+            iterate=iterate,
+            keep=keep_images,
+            search=search,
+            fallen=fallen.get((threat.kind, threat.parameters)),
+        )
+        if reuse and threat.nested and threat.iterative:
+            fallen[threat.kind, threat.parameters] = ~torch.tensor(one.table["survived_any"].to_list())
+        name = (names or {}).get(threat, threat.kind)
+        found[place] = replace(one, table=one.table.with_columns(threat=pl.lit(name)))
+    ordered = [found[place] for place in range(len(wanted))]
     return Verdicts(
-        conform("verdicts", pl.concat(tables).with_columns(model=pl.lit(network.name))),
-        tuple(kept) if keep_images else (),
+        conform("verdicts", pl.concat([one.table for one in ordered]).with_columns(model=pl.lit(network.name))),
+        tuple(one.images for one in ordered) if keep_images else (),
+        FastPath(str(search), sum(one.n_checked for one in ordered), sum(one.n_differ for one in ordered))
+        if search.means
+        else None,
     )
 
 
+def _search(
+    network: Network, images: ImageSet, threats: Sequence[Threat], fast: bool | FastNetwork, batch_size: int
+) -> FastNetwork:
+    """What gradients are asked of."""
+    if isinstance(fast, FastNetwork):
+        return fast
+    if not fast or not any(threat.passes[1] for threat in threats):
+        return FastNetwork(network)
+    few = slice(0, min(len(images), batch_size, _SEEN_BY_A_COPY))
+    return faster(network, network.pixels(images, few).to(network.device))
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What one threat at one strength found; see `FastPath` for the numbers."""
+
+    table: pl.DataFrame
+    images: Tensor
+    n_checked: int
+    n_differ: int
+
+
 def _evaluate_one(
-    network: Network, images: ImageSet, threat: Threat, seed: int, batch_size: int, iterate: Iterate, keep: bool
-) -> tuple[pl.DataFrame, Tensor]:
+    network: Network,
+    images: ImageSet,
+    threat: Threat,
+    *,
+    seed: int,
+    batch_size: int,
+    iterate: Iterate,
+    keep: bool,
+    search: FastNetwork,
+    fallen: Tensor | None,
+) -> _Found:
     generator = seeded(seed, "threat", threat.kind)
     columns: dict[str, list[Tensor]] = {}
     kept = []
-    with undisturbed(network):
+    n_checked = n_differ = 0
+    verdict = "survived_any" if iterate == "any" and threat.iterative else "survived_last"
+    with undisturbed(network), undisturbed(search.network):
         for where in batches(len(images), batch_size):
             clean = network.pixels(images, where).to(network.device)
             labels = images.labels[where].to(network.device)
-            target = Target(network, clean, labels, threat, iterate)
-            n_classes = target.whole_clean_logits.shape[1]
-            if int(labels.max()) >= n_classes:
-                raise ModelError(
-                    f"{network.name} has {n_classes} outputs, but label {int(labels.max())} occurs; "
-                    "the network and the dataset do not fit"
-                )
+            attacked = None if fallen is None else ~fallen[where].to(network.device)
+            target = Target(network, clean, labels, threat, iterate, search=search.network, attacked=attacked)
+            _require_outputs(network, target, labels)
+            before = generator.get_state()
             threat.perturb(target, generator)
             for column in ("clean_prediction", "last_prediction", "survived_last", "survived_any"):
                 columns.setdefault(column, []).append(getattr(target, column).cpu())
             if keep:
                 kept.append(target.last_images.cpu())
+            if search.means and threat.passes[1]:
+                sample = torch.arange(len(labels), device=labels.device) % _CHECKED == 0
+                if attacked is not None:
+                    sample &= attacked
+                again = Target(network, clean, labels, threat, iterate, attacked=sample)
+                sample &= again.clean_prediction == labels
+                after = generator.get_state()
+                generator.set_state(before)
+                threat.perturb(again, generator)
+                generator.set_state(after)
+                n_checked += int(sample.sum())
+                n_differ += int((getattr(again, verdict) != getattr(target, verdict))[sample].sum())
     whole = {column: torch.cat(parts).tolist() for column, parts in columns.items()}
     if not threat.iterative:
         whole["survived_any"] = [None] * len(images)
@@ -307,7 +444,16 @@ def _evaluate_one(
         {"image": list(images.names), "label": images.labels.tolist(), **whole},
         schema_overrides={"last_prediction": pl.Int64, "survived_last": pl.Boolean, "survived_any": pl.Boolean},
     ).with_columns(parameters=pl.lit(threat.parameters), strength=pl.lit(threat.strength))
-    return frame, torch.cat(kept) if kept else torch.empty(0)
+    return _Found(frame, torch.cat(kept) if kept else torch.empty(0), n_checked, n_differ)
+
+
+def _require_outputs(network: Network, target: Target, labels: Tensor) -> None:
+    n_classes = target.whole_clean_logits.shape[1]
+    if int(labels.max()) >= n_classes:
+        raise ModelError(
+            f"{network.name} has {n_classes} outputs, but label {int(labels.max())} occurs; "
+            "the network and the dataset do not fit"
+        )
 
 
 def robustness_of(verdicts: pl.DataFrame, classes: pl.DataFrame) -> pl.DataFrame:
