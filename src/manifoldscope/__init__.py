@@ -60,7 +60,18 @@ if TYPE_CHECKING:
         spectra,
         subsampled,
     )
-    from manifoldscope.robustness import PGD, Threat, UniformNoise, Verdicts, evaluate
+    from manifoldscope.robustness import (
+        APGDCE,
+        APGDT,
+        FABT,
+        PGD,
+        AutoAttack,
+        Square,
+        Threat,
+        UniformNoise,
+        Verdicts,
+        evaluate,
+    )
     from manifoldscope.study import Study, load
     from manifoldscope.training import fit
     from manifoldscope.vision import ImageSet, Network, load_manifolds, load_points, save_manifolds
@@ -72,7 +83,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "APGDCE",
+    "APGDT",
+    "FABT",
     "PGD",
+    "AutoAttack",
     "ClassManifold",
     "Cloud",
     "Clouds",
@@ -96,6 +111,7 @@ __all__ = [
     "Result",
     "SimulatedCapacity",
     "Spectrum",
+    "Square",
     "Study",
     "Threat",
     "UniformNoise",
@@ -184,7 +200,18 @@ _ROOMS = {
         "spectra",
         "subsampled",
     ),
-    "robustness": ("PGD", "Threat", "UniformNoise", "Verdicts", "evaluate"),
+    "robustness": (
+        "APGDCE",
+        "APGDT",
+        "FABT",
+        "PGD",
+        "AutoAttack",
+        "Square",
+        "Threat",
+        "UniformNoise",
+        "Verdicts",
+        "evaluate",
+    ),
     "study": ("Study", "load"),
     "training": ("fit",),
     "vision": ("ImageSet", "Network", "load_manifolds", "load_points", "save_manifolds"),

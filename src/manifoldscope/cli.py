@@ -17,6 +17,7 @@ from manifoldscope.errors import DataError, ManifoldscopeError, StudyError
 
 OPTIONAL = {
     "foolbox": ("foolbox", "for the tests, which compare attacks: pip install 'manifoldscope[test]'"),
+    "pyautoattack": ("pyautoattack", "for AutoAttack and its four parts: pip install 'manifoldscope[attacks]'"),
     "torchattacks": ("torchattacks", "for the tests, which compare attacks: pip install --no-deps torchattacks"),
 }
 """What is not needed to run a study: the module that shows it is there, and the line that installs it."""

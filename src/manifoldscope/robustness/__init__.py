@@ -1,14 +1,20 @@
 """Threats in, verdicts out."""
 
 from manifoldscope.robustness.corruptions import Corruption
+from manifoldscope.robustness.library import APGDCE, APGDT, FABT, AutoAttack, Square
 from manifoldscope.robustness.noise import UniformNoise
 from manifoldscope.robustness.pgd import PGD
 from manifoldscope.robustness.threat import THREATS, Target, Threat, Verdicts, evaluate, make, robustness_of
 
 __all__ = [
+    "APGDCE",
+    "APGDT",
+    "FABT",
     "PGD",
     "THREATS",
+    "AutoAttack",
     "Corruption",
+    "Square",
     "Target",
     "Threat",
     "UniformNoise",

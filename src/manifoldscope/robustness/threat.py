@@ -168,6 +168,13 @@ class Target:
             )
         return gradient
 
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits (m, n_classes) of any m images, with a graph where they ask for gradients; nothing is judged.
+
+        For attacks with a loop of their own: what they find counts when it is shown through `conclude`.
+        """
+        return self._checked(self._network(images))
+
     def standing(self, images: Tensor) -> Tensor:
         """`images` without those that need no more work; `clean` and `labels` shrink with them."""
         if self._iterate == "both":
