@@ -71,6 +71,8 @@ if TYPE_CHECKING:
         UniformNoise,
         Verdicts,
         evaluate,
+        robustness_curve,
+        smallest_perturbation,
     )
     from manifoldscope.study import Study, load
     from manifoldscope.training import fit
@@ -145,11 +147,13 @@ __all__ = [
     "network",
     "power_law",
     "reliability",
+    "robustness_curve",
     "run",
     "save_manifolds",
     "sensitivity",
     "shuffled_labels",
     "simulated_capacity",
+    "smallest_perturbation",
     "spectra",
     "status",
     "subsampled",
@@ -211,6 +215,8 @@ _ROOMS = {
         "UniformNoise",
         "Verdicts",
         "evaluate",
+        "robustness_curve",
+        "smallest_perturbation",
     ),
     "study": ("Study", "load"),
     "training": ("fit",),

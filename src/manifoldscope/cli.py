@@ -16,7 +16,7 @@ from typing import Any
 from manifoldscope.errors import DataError, ManifoldscopeError, StudyError
 
 OPTIONAL = {
-    "foolbox": ("foolbox", "for the tests, which compare attacks: pip install 'manifoldscope[test]'"),
+    "foolbox": ("foolbox", "for the attacks fmn and deepfool: pip install 'manifoldscope[attacks]'"),
     "pyautoattack": ("pyautoattack", "for AutoAttack and its four parts: pip install 'manifoldscope[attacks]'"),
     "torchattacks": ("torchattacks", "for the tests, which compare attacks: pip install --no-deps torchattacks"),
 }

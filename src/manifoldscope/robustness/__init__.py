@@ -4,6 +4,7 @@ from manifoldscope.robustness.corruptions import Corruption
 from manifoldscope.robustness.library import APGDCE, APGDT, FABT, AutoAttack, Square
 from manifoldscope.robustness.noise import UniformNoise
 from manifoldscope.robustness.pgd import PGD
+from manifoldscope.robustness.smallest import robustness_curve, smallest_perturbation
 from manifoldscope.robustness.threat import THREATS, Target, Threat, Verdicts, evaluate, make, robustness_of
 
 __all__ = [
@@ -21,5 +22,7 @@ __all__ = [
     "Verdicts",
     "evaluate",
     "make",
+    "robustness_curve",
     "robustness_of",
+    "smallest_perturbation",
 ]
