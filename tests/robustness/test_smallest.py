@@ -151,6 +151,7 @@ def test_a_curve_falls_from_clean_accuracy_and_its_median_is_where_half_are_left
     )
     curve = robustness_curve(rows)
     first, second = curve.filter(pl.col("label") == 0), curve.filter(pl.col("label") == 1)
+    assert curve.schema["label"] == rows.schema["label"]  # so that the classes' names can be joined
     assert first["epsilon"].to_list() == [0.0, 0.1, 0.2]
     assert first["accuracy"].to_list() == [0.75, 0.5, 0.25]
     assert set(first["median"]) == {0.1}

@@ -173,6 +173,7 @@ def robustness_curve(table: pl.DataFrame) -> pl.DataFrame:
                 *(pl.lit(value).alias(name) for name, value in zip(_CURVE_OF, key, strict=True)),
                 *("epsilon", "n_images", "n_survived", "accuracy", "median"),
             )
+            .cast({"label": pl.Int64, "n_images": pl.Int64})
         )
     return pl.concat(curves)
 
