@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import foolbox
+import polars as pl
 import pytest
 import torch
 import torchattacks
@@ -12,8 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifoldscope.errors import ModelError, ThreatError
-from manifoldscope.robustness import PGD, UniformNoise, evaluate
-from manifoldscope.robustness.pgd import random_start, step
+from manifoldscope.robustness import FGSM, PGD, UniformNoise, evaluate
+from manifoldscope.robustness.ball import random_start
+from manifoldscope.robustness.pgd import step
+from manifoldscope.vision.fast import FastNetwork
+from manifoldscope.vision.network import Network
 from tests.robustness.networks import Wrapped, convolutional, fitted, images
 
 PER_PIXEL = 1e-6
@@ -167,3 +171,126 @@ def test_a_target_that_is_no_class_is_refused(known):
 def test_labels_beyond_the_network_are_refused():
     with pytest.raises(ModelError, match="has 2 outputs, but label 3 occurs"):
         evaluate(convolutional(2), images(), PGD(epsilon=0.1))
+
+
+# Norms, losses, momentum, and which iterate counts
+
+
+@pytest.mark.parametrize("loss", ["ce", "cw", "dlr"])
+@pytest.mark.parametrize(("norm", "epsilon"), [("linf", 0.2), ("l2", 2.0)])
+def test_every_loss_fells_images_within_either_ball(known, norm, epsilon, loss):
+    network, drawn = known
+    threat = PGD(epsilon=epsilon, norm=norm, loss=loss, steps=20)
+    attacked, verdicts = last_iterates(network, drawn, threat)
+    assert verdicts.accuracy < 0.5
+    away = (attacked - network.pixels(drawn)).flatten(1)
+    size = away.abs().amax(1) if norm == "linf" else away.norm(dim=1)
+    assert float(size.max()) <= epsilon + 1e-6
+    assert float(size.max()) > 0.9 * epsilon
+
+
+def test_the_l2_iterate_equals_torchattacks_at_a_fixed_start(known):
+    _, drawn = known
+    network = fitted(drawn, steps=25)  # a surer one has gradients whose squares underflow in theirs
+    threat = PGD(epsilon=0.5, norm="l2", step_size=0.1, steps=7, random_start=False)
+    ours, verdicts = last_iterates(network, drawn, threat)
+    assert verdicts.clean_accuracy == 1.0
+    attack = torchattacks.PGDL2(
+        Wrapped(network).eval(), eps=0.5, alpha=0.1, steps=7, random_start=False, eps_for_division=1e-30
+    )
+    torch.testing.assert_close(ours, attack(network.pixels(drawn), drawn.labels), rtol=0, atol=PER_PIXEL)
+
+
+def test_momentum_equals_torchattacks(known):
+    network, drawn = known
+    threat = PGD(epsilon=8 / 255, step_size=2 / 255, steps=7, momentum=1.0, random_start=False)
+    ours, _ = last_iterates(network, drawn, threat)
+    attack = torchattacks.MIFGSM(Wrapped(network).eval(), eps=8 / 255, alpha=2 / 255, steps=7, decay=1.0)
+    torch.testing.assert_close(ours, attack(network.pixels(drawn), drawn.labels), rtol=0, atol=PER_PIXEL)
+
+
+def test_the_best_iterate_has_no_smaller_loss_than_the_last(known):
+    network, drawn = known
+    last, best = (
+        last_iterates(network, drawn, PGD(epsilon=0.2, step_size=0.39, steps=5, keep=keep))[0]
+        for keep in ("last", "best")
+    )
+    with torch.no_grad():
+        losses = [
+            torch.nn.functional.cross_entropy(network(images), drawn.labels, reduction="none")
+            for images in (last, best)
+        ]
+    assert bool((losses[1] >= losses[0] - 1e-5).all())
+    assert bool((losses[1] > losses[0] + 1e-3).any())  # steps this long overshoot
+
+
+def test_a_start_is_uniform_in_the_l2_ball():
+    clean = torch.full((4000, 1, 1, 2), 0.5)
+    away = (random_start(clean, 0.3, torch.Generator().manual_seed(0), "l2") - clean).flatten(1).norm(dim=1)
+    assert float(away.max()) <= 0.3
+    assert float((away < 0.3 / 2**0.5).float().mean()) == pytest.approx(0.5, abs=0.03)  # half of the area
+
+
+@pytest.mark.parametrize("loss", ["cw", "dlr"])
+@pytest.mark.parametrize("target", ["random", "least_likely"])
+def test_targeted_losses_reach_their_goal(known, loss, target):
+    network, drawn = known
+    verdicts = evaluate(network, drawn, PGD(epsilon=0.3, steps=40, loss=loss, target=target))
+    assert verdicts.accuracy < 0.2
+
+
+def test_the_ratio_refuses_too_few_classes():
+    drawn = images(12, n_classes=2)
+    with pytest.raises(ThreatError, match="needs at least 3 classes"):
+        evaluate(convolutional(2), drawn, PGD(epsilon=0.1, loss="dlr"))
+
+
+def test_one_step_is_pgd_of_one_step_and_weaker_than_many(known):
+    network, drawn = known
+    one, _ = last_iterates(network, drawn, FGSM(epsilon=0.05))
+    same, _ = last_iterates(network, drawn, PGD(epsilon=0.05, steps=1, relative_step_size=1.0, random_start=False))
+    assert torch.equal(one, same)
+    many = evaluate(network, drawn, PGD(epsilon=0.05, steps=20))
+    assert many.accuracy <= evaluate(network, drawn, FGSM(epsilon=0.05, random_start=True)).accuracy
+    with pytest.raises(ThreatError, match="random_start = true"):
+        FGSM(epsilon=0.05, restarts=3)
+
+
+# The faster copy, and sweeps
+
+
+def test_a_faster_copy_changes_no_verdict_here_and_says_how_it_was_checked():
+    drawn = images(120)
+    network = fitted(drawn)
+    fast, plain = (evaluate(network, drawn, PGD(epsilon=0.105, steps=10), fast=fast) for fast in (True, False))
+    assert fast.fast.means == "batch norm folded, channels last"
+    assert (fast.fast.n_checked, fast.fast.n_differ) == (3, 0)
+    assert plain.fast is None
+    assert fast.table["survived_last"].equals(plain.table["survived_last"])
+    assert 0 < plain.accuracy < 1
+
+
+@pytest.mark.parametrize("iterate", ["both", "any"])
+def test_what_a_faster_copy_says_is_not_believed(iterate):
+    """A copy that is another network altogether finds gradients, and fells nothing by its own word."""
+    drawn = images(60)
+    network = fitted(drawn)
+    wrong = Network(convolutional(4, seed=5).module, mean=network.mean, std=network.std)
+    liar = FastNetwork(wrong, ("another network",))
+    found = evaluate(network, drawn, PGD(epsilon=1e-6, steps=3), fast=liar, iterate=iterate)
+    assert found.accuracy_any == found.clean_accuracy == 1.0
+
+
+def test_a_sweep_that_reuses_verdicts_agrees_with_separate_runs():
+    drawn = images(120)
+    network = fitted(drawn)
+    threats = [PGD(epsilon=epsilon, steps=10) for epsilon in (0.13, 0.09, 0.11)]
+    together = evaluate(network, drawn, threats, iterate="any", reuse=True)
+    apart = evaluate(network, drawn, threats, iterate="any")
+    assert together.table["strength"].unique().sort().to_list() == pytest.approx([0.09, 0.11, 0.13])
+    both = together.table.join(apart.table, on=["image", "strength"], suffix="_apart")
+    assert not both.filter(pl.col("survived_any") & ~pl.col("survived_any_apart")).height  # never weaker
+    differ = both.filter(pl.col("survived_any") != pl.col("survived_any_apart")).height
+    assert differ <= 0.02 * both.height
+    with pytest.raises(ThreatError, match="reuse needs iterate='any'"):
+        evaluate(network, drawn, threats, reuse=True)

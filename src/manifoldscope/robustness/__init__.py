@@ -1,6 +1,7 @@
 """Threats in, verdicts out."""
 
 from manifoldscope.robustness.corruptions import Corruption
+from manifoldscope.robustness.fgsm import FGSM
 from manifoldscope.robustness.library import APGDCE, APGDT, FABT, AutoAttack, Square
 from manifoldscope.robustness.noise import UniformNoise
 from manifoldscope.robustness.pgd import PGD
@@ -11,6 +12,7 @@ __all__ = [
     "APGDCE",
     "APGDT",
     "FABT",
+    "FGSM",
     "PGD",
     "THREATS",
     "AutoAttack",

@@ -9,9 +9,19 @@ import torch
 from torch import Tensor
 
 from manifoldscope.errors import ThreatError
-from manifoldscope.robustness.pgd import check_epsilon
 
 Norm = Literal["linf", "l2"]
+
+
+def check_epsilon(epsilon: float) -> None:
+    """Raise ThreatError unless epsilon is a radius in pixel units."""
+    if not (math.isfinite(epsilon) and epsilon >= 0):
+        raise ThreatError(f"epsilon = {epsilon}; expected a number from 0 to 1, in pixel units")
+    if epsilon >= 1:
+        raise ThreatError(
+            f"epsilon = {epsilon:g}; pixels are in [0, 1], so that an L-infinity epsilon of 1 or more allows any image"
+            + (f"; did you mean {epsilon:g}/255 = {epsilon / 255:.6g}?" if epsilon <= 255 else "")
+        )
 
 
 def check_radius(epsilon: float, norm: Norm) -> None:
@@ -40,20 +50,36 @@ def projected(images: Tensor, clean: Tensor, epsilon: float | Tensor, norm: Norm
         images, clean: (n, channels, height, width); clean pixels in [0, 1].
         epsilon: radius in pixel units, one for all or (n, 1, 1, 1).
     """
-    images = torch.where(images.isnan(), clean, images).clamp(0, 1)
+    images = torch.where(images.isnan(), clean, images)
     if norm == "linf":
         return torch.clamp(images, clean - epsilon, clean + epsilon).clamp_(0, 1)
     length = per_image(distance(clean, images, "l2")).to(clean)
     shrink = (epsilon / length.clamp_min(torch.finfo(clean.dtype).tiny)).clamp(max=1)
-    return clean + shrink * (images - clean)
+    return (clean + shrink * (images - clean)).clamp_(0, 1)  # which only brings a pixel nearer to its clean one
+
+
+def random_start(clean: Tensor, epsilon: float, generator: torch.Generator, norm: Norm = "linf") -> Tensor:
+    """Uniform in the ball of radius epsilon around each image, cut to [0, 1].
+
+    The numbers are drawn on the CPU, so that every device starts at the same place.
+    """
+    if norm == "linf":
+        noise = torch.rand(clean.shape, generator=generator, dtype=clean.dtype).to(clean.device)
+        return (clean + epsilon * (2 * noise - 1)).clamp_(0, 1)
+    away = direction(torch.randn(clean.shape, generator=generator, dtype=clean.dtype), norm)
+    # a share r of the volume lies within r^(1 / dimensions) of the radius
+    share = torch.rand(len(clean), generator=generator, dtype=clean.dtype) ** (1 / clean[0].numel())
+    return (clean + epsilon * (per_image(share) * away).to(clean.device)).clamp_(0, 1)
 
 
 def direction(gradient: Tensor, norm: Norm) -> Tensor:
     """The step of length 1 in this norm along which a linear function with this gradient rises most."""
     if norm == "linf":
         return gradient.sign()
-    length = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
-    return gradient / per_image(length.clamp_min(torch.finfo(gradient.dtype).tiny))
+    tiny = torch.finfo(gradient.dtype).tiny
+    # squares of the small gradients of a confident network would underflow
+    scaled = gradient / per_image(gradient.abs().flatten(1).amax(1).clamp_min(tiny))
+    return scaled / per_image(torch.linalg.vector_norm(scaled.flatten(1), dim=1).clamp_min(tiny))
 
 
 def per_image(values: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from manifoldscope.errors import ThreatError
-from manifoldscope.robustness.pgd import check_epsilon, random_start
+from manifoldscope.robustness.ball import check_epsilon, random_start
 from manifoldscope.robustness.threat import THREATS, Target, Threat
 
 

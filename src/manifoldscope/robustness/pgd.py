@@ -1,36 +1,31 @@
-"""Projected gradient descent in the L-infinity ball (Madry et al. 2018)."""
+"""Projected gradient descent in the L-infinity or the L2 ball (Madry et al. 2018)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from manifoldscope.errors import ThreatError
+from manifoldscope.robustness.ball import Norm, check_radius, direction, distance, per_image, projected, random_start
+from manifoldscope.robustness.losses import LOSSES, LossName
 from manifoldscope.robustness.threat import THREATS, Target, Threat
 
 TargetClass = int | Literal["random", "least_likely"]
 
 
-def random_start(clean: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
-    """Uniform in the L-infinity ball of radius epsilon around each image, cut to [0, 1].
-
-    The numbers are drawn on the CPU, so that every device starts at the same place.
-    """
-    noise = torch.rand(clean.shape, generator=generator, dtype=clean.dtype).to(clean.device)
-    return (clean + epsilon * (2 * noise - 1)).clamp_(0, 1)
-
-
-def step(images: Tensor, gradient: Tensor, clean: Tensor, epsilon: float, step_size: float) -> Tensor:
-    """One step of steepest ascent, projected: the iterate (not the step) is cut to the ball and to [0, 1]."""
-    moved = images + step_size * gradient.sign()
-    return torch.clamp(moved, clean - epsilon, clean + epsilon).clamp_(0, 1)
+def step(
+    images: Tensor, gradient: Tensor, clean: Tensor, epsilon: float, step_size: float, norm: Norm = "linf"
+) -> Tensor:
+    """One step of steepest ascent, projected: the iterate (not the step) is brought into the ball and into [0, 1]."""
+    moved = images + step_size * direction(gradient, norm)
+    if norm == "linf":
+        return torch.clamp(moved, clean - epsilon, clean + epsilon).clamp_(0, 1)
+    return projected(moved, clean, epsilon, norm)
 
 
 def ascend(
@@ -46,25 +41,30 @@ def ascend(
 @THREATS.register("pgd")
 @dataclass(frozen=True, kw_only=True)
 class PGD(Threat):
-    """L-infinity projected gradient descent with a uniform random start (Madry et al. 2018, section 2.1).
+    """Projected gradient descent with a uniform random start (Madry et al. 2018, section 2.1).
 
     x0 = clip(x + uniform(-epsilon, epsilon), 0, 1), then `steps` times
     x = clip(clip(x + step_size sign(grad loss), x_clean - epsilon, x_clean + epsilon), 0, 1).
+    In the L2 norm the start is uniform in that ball, the step is along the gradient, and the projection is radial.
 
     Attributes:
         epsilon: radius of the ball, in pixel units: pixels are in [0, 1], so 8/255 and not 8.
+        norm: "linf" or "l2".
         step_size: in pixel units; 2.5 epsilon / steps where left out.
         relative_step_size: the step size as a share of epsilon, instead of step_size.
         steps: number of gradient steps, at least 1.
         restarts: how often to start anew; an image survives only if it survives every restart.
         random_start: False starts at the clean image.
-        loss: "ce", cross-entropy.
+        loss: "ce", cross-entropy; "cw", the margin; "dlr", the difference of logits ratio (see `losses`).
+        momentum: what is kept of the gradients before, each of mean absolute value 1 (Dong et al. 2018); 0: nothing.
+        keep: which iterate counts as the last: the "last" one, or of all the one of the largest loss ("best"), which
+            costs a pass more.
         target: None attacks away from the label. A class index, "random" (another class, drawn once an image) or
             "least_likely" (by the clean logits) descends towards that class; images that belong to it stay where
             they are. In every case an image has survived if it is still classified as its label.
 
     Raises:
-        ThreatError: an impossible value.
+        ThreatError: an impossible value; "dlr" with fewer than 3 classes, or 4 where it is targeted.
 
     Example:
         >>> PGD(epsilon=8/255, steps=10).resolved_step_size == 2.5 * (8/255) / 10
@@ -74,18 +74,24 @@ class PGD(Threat):
     kind: ClassVar[str] = "pgd"
     strength_setting: ClassVar[str] = "epsilon"
     iterative: ClassVar[bool] = True
+    nested: ClassVar[bool] = True
 
     epsilon: float
-    loss: Literal["ce"] = "ce"
+    norm: Norm = "linf"
+    loss: LossName = "ce"
     steps: int = 20
     step_size: float | None = None
     relative_step_size: float | None = None
     restarts: int = 1
     random_start: bool = True
+    momentum: float = 0.0
+    keep: Literal["last", "best"] = "last"
     target: TargetClass | None = None
 
     def __post_init__(self) -> None:
-        check_epsilon(self.epsilon)
+        check_radius(self.epsilon, self.norm)
+        if not (math.isfinite(self.momentum) and self.momentum >= 0):
+            raise ThreatError(f"momentum = {self.momentum}; expected a share of at least 0, such as 1.0")
         if self.steps < 1:
             raise ThreatError(f"steps = {self.steps}; expected at least 1 (epsilon = 0 measures clean accuracy)")
         if self.restarts < 1:
@@ -115,34 +121,53 @@ class PGD(Threat):
         )
         start = "" if self.random_start else " random_start=false"
         target = "" if self.target is None else f" target={self.target}"
-        return f"loss={self.loss} steps={self.steps} {size} restarts={self.restarts}{start}{target}"
+        norm = "" if self.norm == "linf" else f"norm={self.norm} "
+        momentum = f" momentum={self.momentum:.6g}" if self.momentum else ""
+        keep = "" if self.keep == "last" else f" keep={self.keep}"
+        described = f"{norm}loss={self.loss} steps={self.steps} {size} restarts={self.restarts}"
+        return f"{described}{start}{momentum}{keep}{target}"
 
     @property
     def passes(self) -> tuple[int, int]:
-        return (self.restarts, self.steps * self.restarts)
+        return (self.restarts * (1 + (self.keep == "best")), self.steps * self.restarts)
 
     def perturb(self, target: Target, generator: torch.Generator) -> None:
         goals = self._goals(target, generator)
         for _ in range(self.restarts):
             # Numbers are drawn for the whole batch: no image's start depends on which others are still under attack.
-            start = random_start(target.whole, self.epsilon, generator) if self.random_start else target.whole
-            images = target.of_active(start)
-            for _ in range(self.steps):
-                if not len(images):
-                    break
-                if goals is None:
-                    gradient = target.gradient(images, partial(_cross_entropy, labels=target.labels))
-                else:
-                    towards = target.of_active(goals)
-                    gradient = -target.gradient(images, partial(_cross_entropy, labels=towards))
-                    gradient[towards == target.labels] = 0
-                images = step(images, gradient, target.clean, self.epsilon, self.resolved_step_size)
-                images = target.standing(images)
+            start = target.whole
+            if self.random_start:
+                start = random_start(target.whole, self.epsilon, generator, self.norm)
+            images = self._climb(target, target.of_active(start), goals)
             target.conclude(images)
             target.standing(images)
 
+    def _climb(self, target: Target, images: Tensor, goals: Tensor | None) -> Tensor:
+        """The iterates that count, of the images that are still under attack."""
+        velocity, best = torch.zeros_like(images), images
+        highest = images.new_full((len(images),), -torch.inf)
+        for _ in range(self.steps):
+            if not len(images):
+                return images
+            towards = None if goals is None else target.of_active(goals)
+            loss = _Loss(self.loss, target.labels, towards)
+            gradient = target.gradient(images, loss)
+            if towards is not None:
+                gradient[towards == target.labels] = 0
+            if self.keep == "best":
+                best, highest = _better(images, loss.values, best, highest)
+            if self.momentum:
+                size = gradient.abs().flatten(1).mean(1).clamp_min(torch.finfo(gradient.dtype).tiny)
+                velocity = gradient = self.momentum * velocity + gradient / per_image(size)
+            images = step(images, gradient, target.clean, self.epsilon, self.resolved_step_size, self.norm)
+            images, velocity, best, highest = target.standing(images, velocity, best, highest)
+        if self.keep == "best" and len(images):
+            loss = _Loss(self.loss, target.labels, None if goals is None else target.of_active(goals))
+            images, _ = _better(images, target.values(images, loss), best, highest)
+        return images
+
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
-        return (perturbed - clean).abs().flatten(1).amax(1) - self.epsilon
+        return distance(clean, perturbed, self.norm) - self.epsilon
 
     def _goals(self, target: Target, generator: torch.Generator) -> Tensor | None:
         if self.target is None:
@@ -159,16 +184,19 @@ class PGD(Threat):
         return torch.full_like(labels, int(self.target))
 
 
-def check_epsilon(epsilon: float) -> None:
-    """Raise ThreatError unless epsilon is a radius in pixel units."""
-    if not (math.isfinite(epsilon) and epsilon >= 0):
-        raise ThreatError(f"epsilon = {epsilon}; expected a number from 0 to 1, in pixel units")
-    if epsilon >= 1:
-        raise ThreatError(
-            f"epsilon = {epsilon:g}; pixels are in [0, 1], so that an L-infinity epsilon of 1 or more allows any image"
-            + (f"; did you mean {epsilon:g}/255 = {epsilon / 255:.6g}?" if epsilon <= 255 else "")
-        )
+class _Loss:
+    """A loss of the logits alone, which remembers its values."""
+
+    def __init__(self, name: LossName, labels: Tensor, goals: Tensor | None) -> None:
+        self._loss, self._labels, self._goals = LOSSES[name], labels, goals
+        self.values = torch.empty(0)
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        values = self._loss(logits, self._labels, self._goals)
+        self.values = values.detach()
+        return values
 
 
-def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    return F.cross_entropy(logits, labels, reduction="none")
+def _better(images: Tensor, values: Tensor, best: Tensor, highest: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each image the iterate of the larger loss, and that loss."""
+    return torch.where(per_image(values > highest), images, best), torch.maximum(values, highest)

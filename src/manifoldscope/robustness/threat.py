@@ -175,15 +175,18 @@ class Target:
         """
         return self._checked(self._network(images))
 
-    def standing(self, images: Tensor) -> Tensor:
-        """`images` without those that need no more work; `clean` and `labels` shrink with them."""
+    def standing(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """A threat's own tensors, one row an image, without the images that need no more work.
+
+        `clean` and `labels` shrink with them.
+        """
         if self._iterate == "both":
-            return images
+            return tensors
         keep = self.survived_any[self._active]
         if bool(keep.all()):
-            return images
+            return tensors
         self._active = self._active[keep]
-        return images[keep]
+        return tuple(tensor[keep] for tensor in tensors)
 
     def conclude(self, images: Tensor) -> None:
         """Judge the last iterate of a restart, by a pass of its own."""

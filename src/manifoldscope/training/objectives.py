@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from manifoldscope.errors import StudyError
 from manifoldscope.registry import Registry
-from manifoldscope.robustness.pgd import ascend, check_epsilon, random_start
+from manifoldscope.robustness.ball import check_epsilon, random_start
+from manifoldscope.robustness.pgd import ascend
 from manifoldscope.vision.network import Network
 
 OBJECTIVES = Registry("objective", package="manifoldscope.training")
