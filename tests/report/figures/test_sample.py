@@ -37,3 +37,8 @@ def test_reliabilities_are_marks_with_intervals_and_one_without_a_value_is_left_
     nothing = pl.when(pl.col("model") == "natural").then(float("nan")).otherwise("reliability")
     left = reliability_by_measure(sampled["reliability"].with_columns(nothing.alias("reliability")))
     assert n_titles(left) == 2 * 2 * 2
+
+
+def test_curves_are_drawn_in_the_same_order_each_time(sampled: dict[str, pl.DataFrame]) -> None:
+    first, *others = (value_by_points(sampled["curves"], measure="participation_ratio").svg() for _ in range(4))
+    assert others == [first] * 3

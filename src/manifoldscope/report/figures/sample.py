@@ -94,7 +94,7 @@ def _curves_panel(chart: Chart, axes: Axes, panel: pl.DataFrame, colour: str, si
     axes.plot(reals(whole, "n_points"), reals(whole, "value"), color=INK, linewidth=1.8, zorder=4)
     many = classes["class_index"].n_unique() > 30
     if further.height:
-        last = measured.sort("n_points").unique("class_index", keep="last")
+        last = measured.sort("n_points").unique("class_index", keep="last", maintain_order=True)
         joined = pl.concat(
             [last.filter(pl.col("class_index").is_in(further["class_index"].unique().to_list())), further]
         )
