@@ -240,6 +240,15 @@ def test_measure_refuses_numbers_in_words_of_the_command_line(option, value, mes
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("option", "least"), [("--equal", 2), ("--reliability", 3)])
+def test_what_compares_classes_asks_for_their_labels(option, least, tmp_path, capsys):
+    np.save(tmp_path / "points.npy", np.eye(12))
+    assert main(["measure", str(tmp_path / "points.npy"), option]) == 2
+    message = capsys.readouterr().err
+    assert f"{option} compares classes: it needs {least} at least" in message
+    assert "has 1; give --labels LABELS.npy" in message
+
+
 def test_associate_gives_the_published_correlations(shared_data, capsys):
     table = shared_data / "thesis" / "resnet50_100_classes.csv"
     command = [

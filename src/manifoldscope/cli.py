@@ -89,8 +89,14 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--size", type=int, default=None, help="with layers: side of the input image")
 
     measure = command("measure", _measure, "measure any matrix of points: activations, or recordings of neurons")
-    measure.add_argument("points", metavar="POINTS", help=".npy, .npz or .safetensors, one row a point")
-    measure.add_argument("--labels", metavar="LABELS.npy", help="one whole number a point: measure each class apart")
+    measure.add_argument(
+        "points",
+        metavar="POINTS",
+        help=".npy, one row a point; .npz with `points`, and `labels` if you like; or .safetensors",
+    )
+    measure.add_argument(
+        "--labels", metavar="LABELS.npy", help="one whole number or text a point: measure each class apart"
+    )
     measure.add_argument(
         "--measure",
         dest="names",
@@ -106,13 +112,18 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="a setting of a measure: pca_dimension.fraction=0.9",
     )
-    measure.add_argument("--scaling", choices=("none", "standardise"), default="none")
+    measure.add_argument(
+        "--scaling",
+        choices=("none", "standardise"),
+        default="none",
+        help="standardise: every feature to a variance of 1",
+    )
     measure.add_argument(
         "--halvings", type=_number, default=5, metavar="N", help="random halves for standard errors (5); 0: none"
     )
     measure.add_argument("--equal", action="store_true", help="as many points of each class as the smallest has")
     measure.add_argument(
-        "--null", type=_number, default=0, metavar="N", help="draws of a null: Gaussian, or shuffled labels"
+        "--null", type=_number, default=0, metavar="N", help="draws of a null, such as 40: Gaussian, or shuffled labels"
     )
     instead = measure.add_mutually_exclusive_group()
     instead.add_argument("--curve", action="store_true", help="print each measure against the number of points instead")
@@ -125,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     instead.add_argument(
         "--reliability", action="store_true", help="print split-half reliabilities across classes instead"
     )
-    measure.add_argument("--seed", type=int, default=0)
+    measure.add_argument("--seed", type=int, default=0, help="of every random draw (0)")
     measure.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
     associate = command("associate", _associate, "relate two columns of any table, with intervals and p-values")
@@ -295,6 +306,7 @@ def _measure(options: argparse.Namespace) -> int:
     ):
         raise StudyError(f"--null stands beside values, which --{instead[0]} does not print; leave out one of them")
     manifolds = load_points(Path(options.points), Path(options.labels) if options.labels else None)
+    _require_classes(options, len(manifolds))
     names = options.names or [entry.name for entry in MEASURES if entry.traits["reads"] != "clouds"]
     settings: dict[str, dict[str, Any]] = {name: {} for name in names}
     for change in options.changes:
@@ -317,6 +329,15 @@ def _measure(options: argparse.Namespace) -> int:
         found = measured(manifolds, wanted, halvings=options.halvings, null=options.null, **common)
     _print_table(found, as_json=options.json)
     return 0
+
+
+def _require_classes(options: argparse.Namespace, n_classes: int) -> None:
+    for name, least in (("equal", 2), ("reliability", 3)):
+        if getattr(options, name) and n_classes < least:
+            raise StudyError(
+                f"--{name} compares classes: it needs {least} at least, and {options.points} has {n_classes}; "
+                "give --labels LABELS.npy, one label a point"
+            )
 
 
 def _associate(options: argparse.Namespace) -> int:
