@@ -52,10 +52,11 @@ def as_matrix(points: Points | ClassManifold) -> Tensor:
 
 def require_finite(matrix: Tensor) -> None:
     """Raise GeometryError for points that hold NaN or infinity."""
-    if not _finite_sum(matrix) and (bad := _n_bad(matrix)):
+    if not _finite_sum(matrix) and (bad := _bad_rows(matrix)):
         raise GeometryError(
-            f"{bad} of {len(matrix)} points hold NaN or infinity; a network that gives them cannot be measured "
-            "(look for overflow in half precision, or weights that diverged)"
+            f"{len(bad)} of {len(matrix)} points hold NaN or infinity (the first is row {bad[0]}) and cannot be "
+            "measured; leave such rows out or, if a network gave them, look for overflow in half precision and for "
+            "weights that diverged"
         )
 
 
@@ -67,9 +68,11 @@ def _finite_sum(tensor: Tensor) -> bool:
         return bool(np.isfinite(tensor.numpy().sum()))
 
 
-def _n_bad(tensor: Tensor) -> int:
-    """How many points hold NaN or infinity; looked at piece by piece, since points may lie in a file."""
-    return sum(int((~torch.isfinite(rows)).any(dim=1).sum()) for rows in torch.split(tensor, 256))
+def _bad_rows(tensor: Tensor) -> list[int]:
+    """Which points hold NaN or infinity; looked at piece by piece, since points may lie in a file."""
+    bad = [(~torch.isfinite(rows)).any(dim=1).cpu() for rows in torch.split(tensor, 256)]
+    rows: list[int] = torch.cat(bad).nonzero().flatten().tolist()
+    return rows
 
 
 @dataclass(frozen=True, eq=False)

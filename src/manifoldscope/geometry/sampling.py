@@ -148,6 +148,8 @@ def subsampled(
         (2.61, 0.22)
     """
     require_at_least_one("n_splits", n_splits)
+    if isinstance(measures, str):
+        raise GeometryError(f"measures = {measures!r}; expected a list of names, such as [{measures!r}]")
     wanted = [(item, {}) if isinstance(item, str) else (item[0], dict(item[1])) for item in measures]
     subject = as_subject(points, [name for name, _ in wanted], scaling)
     found: list[Any] = list(estimates or [measure(name, subject, **settings) for name, settings in wanted])

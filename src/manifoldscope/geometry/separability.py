@@ -91,7 +91,7 @@ def simulated_capacity(
 
     most = points.shape[1]
     if share(most) < 0.5:
-        raise _NotSeparableError(
+        raise NotSeparableError(
             f"of random dichotomies of the {len(sizes)} manifolds {share(most):.0%} are separable with all {most} "
             "features; expected at least half: fewer points, or manifolds farther apart, have a capacity"
         )
@@ -146,13 +146,13 @@ def capacity_by_simulation(clouds: Clouds, *, dichotomies: int = 100, seed: int 
     parameters = {"dichotomies": dichotomies, "seed": seed}
     try:
         found = simulated_capacity(clouds, dichotomies=dichotomies, seed=seed)
-    except _NotSeparableError as error:
+    except NotSeparableError as error:
         return JointEstimate(whole=estimate_of(clouds, value=math.nan, parameters=parameters, note=str(error)))
     stderr = (found.high - found.low) / 4
     return JointEstimate(whole=estimate_of(clouds, value=found.capacity, stderr=stderr, parameters=parameters))
 
 
-class _NotSeparableError(GeometryError):
+class NotSeparableError(GeometryError):
     """Not even all features separate half of the dichotomies."""
 
 
