@@ -37,24 +37,31 @@ def resident() -> int:
     return 1024 * int(next(line for line in STATUS.read_text().splitlines() if line.startswith("VmRSS")).split()[1])
 
 
+def watched(work: Callable[[], Any], every: float = 0.002) -> tuple[Any, int]:
+    """What the work gives, and the most bytes that the process held meanwhile; looking costs a little time."""
+    highest, done = resident(), threading.Event()
+
+    def watch() -> None:
+        nonlocal highest
+        while not done.wait(every):
+            highest = max(highest, resident())
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    found = work()
+    done.set()
+    watcher.join()
+    return found, highest
+
+
 def report(prepare: Callable[[], Any], work: Callable[[Any], Any]) -> None:
     """Prepare the input, do the work, and print a line of JSON: memory of the first time, median seconds of the others.
 
     Memory and time are not taken together, since looking takes time. Short work is repeated for a second.
     """
     given = prepare()
-    before, highest, done = resident(), 0, threading.Event()
-
-    def watch() -> None:
-        nonlocal highest
-        while not done.wait(0.002):
-            highest = max(highest, resident())
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    work(given)
-    done.set()
-    watcher.join()
+    before = resident()
+    _, highest = watched(lambda: work(given))
     times: list[float] = []
     while not times or (sum(times) < 1 and len(times) < 20):
         began = time.perf_counter()

@@ -6,6 +6,7 @@ shown: it checks the budget and remembers which images were misclassified. Succe
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -30,8 +31,11 @@ THREATS = Registry("threat", package="manifoldscope.robustness")
 Iterate = Literal["both", "any"]
 Loss = Callable[[Tensor], Tensor]
 
-_CHECKED = 50
-"""Of so many images one is also attacked with the network's own gradients, where a faster copy finds them."""
+_CHECKED = 25
+"""In every other batch, of so many images one is also attacked with the network's own gradients.
+
+Two batches with few images each would cost twice as much as one with as many: small batches are slow.
+"""
 
 _SEEN_BY_A_COPY = 8
 """Images on which a faster copy is compared with its network."""
@@ -114,7 +118,20 @@ class Target:
         self.survived_last = correct.clone()
         self.last_prediction = self.clean_prediction.clone()
         self.last_images = clean.clone()
-        self._active = correct.nonzero().flatten()
+        self._shrinks = iterate == "any" and threat.iterative
+        self._active = self._filled(correct) if self._shrinks else correct.nonzero().flatten()
+
+    def _filled(self, wanted: Tensor) -> Tensor:
+        """The places (of a mask) that are wanted, and others to make their number one of a few.
+
+        Convolutions are prepared anew for each size of batch, which costs as much as some steps of the attack; so a
+        batch that shrinks has only the sizes n, n / 2, n / 4, ... Those that fill it are attacked in vain.
+        """
+        n_wanted = int(wanted.sum())
+        if not n_wanted:
+            return wanted.nonzero().flatten()
+        size = _bucket(n_wanted, len(self._all_clean))
+        return wanted.to(torch.int8).argsort(descending=True, stable=True)[:size].sort().values
 
     @property
     def clean(self) -> Tensor:
@@ -183,10 +200,11 @@ class Target:
         if self._iterate == "both":
             return tensors
         keep = self.survived_any[self._active]
-        if bool(keep.all()):
+        places = self._filled(keep) if self._shrinks else keep.nonzero().flatten()
+        if len(places) == len(keep):
             return tensors
-        self._active = self._active[keep]
-        return tuple(tensor[keep] for tensor in tensors)
+        self._active = self._active[places]
+        return tuple(tensor[places] for tensor in tensors)
 
     def conclude(self, images: Tensor) -> None:
         """Judge the last iterate of a restart, by a pass of its own."""
@@ -215,9 +233,11 @@ class Target:
     def _judge(self, images: Tensor, logits: Tensor) -> None:
         fell = (logits.argmax(1) != self.labels) & self.survived_any[self._active]
         if self._search is not self._network and bool(fell.any()):
+            at = fell.nonzero().flatten()
+            padded = torch.cat([at, at[:1].expand(_bucket(len(at), len(self._all_clean)) - len(at))])
             with torch.no_grad():
-                confirmed = self._checked(self._network(images[fell])).argmax(1) != self.labels[fell]
-            fell[fell.nonzero().flatten()] = confirmed
+                predictions = self._checked(self._network(images[padded])).argmax(1)
+            fell[at] = predictions[: len(at)] != self.labels[at]
         self.survived_any[self._active[fell]] = False
 
     def _check_budget(self, images: Tensor) -> None:
@@ -239,6 +259,14 @@ class Target:
                 "no verdict can be given"
             )
         return logits
+
+
+def _bucket(n: int, most: int) -> int:
+    """The smallest of most, most / 2, most / 4, ... (rounded up) that is at least n, for n from 1 to most."""
+    size = most
+    while (half := math.ceil(size / 2)) >= n and half < size:
+        size = half
+    return size
 
 
 @dataclass(frozen=True)
@@ -421,7 +449,7 @@ def _evaluate_one(
     n_checked = n_differ = 0
     verdict = "survived_any" if iterate == "any" and threat.iterative else "survived_last"
     with undisturbed(network), undisturbed(search.network):
-        for where in batches(len(images), batch_size):
+        for turn, where in enumerate(batches(len(images), batch_size)):
             clean = network.pixels(images, where).to(network.device)
             labels = images.labels[where].to(network.device)
             attacked = None if fallen is None else ~fallen[where].to(network.device)
@@ -433,7 +461,7 @@ def _evaluate_one(
                 columns.setdefault(column, []).append(getattr(target, column).cpu())
             if keep:
                 kept.append(target.last_images.cpu())
-            if search.means and threat.passes[1]:
+            if search.means and threat.passes[1] and turn % 2 == 0:
                 sample = torch.arange(len(labels), device=labels.device) % _CHECKED == 0
                 if attacked is not None:
                     sample &= attacked

@@ -1,0 +1,155 @@
+"""What an attack costs, beside the libraries that people use: pairs of runs in turn, ratios in one table.
+
+    python benchmarks/attacks.py [--quick] [--json FILE] [--rounds N] [--only TEXT]
+
+Real networks and photographs (MANIFOLDSCOPE_DATA; ../shared/data where left out). Each run is a process of its own;
+time is from images to verdicts, ours with all its checks. The libraries need to be importable here: torchattacks and
+Foolbox are, once `make test` has installed; ART is left out where it is not. Run it on an otherwise idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import math
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from geometry import measured
+
+CIFAR = [f"{k / 255:.7f}" for k in (4, 8)]
+FIVE = [f"{k / 255:.7f}" for k in (1, 2, 4, 6, 8)]
+LIBRARIES = ("torchattacks", "foolbox", "art")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison: what is done, by whom, and what is expected of the ratio."""
+
+    work: str
+    ours: Sequence[Any]
+    theirs: Sequence[Sequence[Any]]  # the fastest counts
+    at_least: float
+
+
+def rows(quick: bool) -> list[Row]:
+    """The comparisons; fewer steps in a quick run."""
+    steps, few = (5, 2) if quick else (20, 5)
+    known = [name for name in LIBRARIES if importlib.util.find_spec(name)]
+
+    def libraries(network: str, n_steps: int, batch: int, epsilons: Sequence[str]) -> list[list[Any]]:
+        return [[name, network, "last", n_steps, batch, *epsilons] for name in known]
+
+    found = [
+        Row(
+            f"every step, last iterate: ResNet-20 at 32 x 32, {steps} steps",
+            ["ours", "resnet20", "last", steps, 100, CIFAR[1]],
+            libraries("resnet20", steps, 100, CIFAR[1:]),
+            1.6,
+        ),
+        Row(
+            f"every step, last iterate: ResNet-50 at 224 x 224, {few} steps",
+            ["ours", "resnet50", "last", few, 16, CIFAR[0]],
+            libraries("resnet50", few, 16, CIFAR[:1]),
+            1.6,
+        ),
+    ]
+    for epsilon, name in zip(CIFAR, ("4/255", "8/255"), strict=True):
+        own = ["ours", "resnet20", "any", steps, 100, epsilon]
+        found += [
+            Row(f"any iterate, standard ResNet-20, {name}", own, libraries("resnet20", steps, 100, [epsilon]), 6),
+            Row("the same, beside a loop that shrinks", own, [["loop", *own[1:]]], 1.6),
+        ]
+    robust = ["ours", "robust", "any", steps, 100, CIFAR[0]]
+    found += [
+        Row("any iterate, robust network, 4/255", robust, libraries("robust", steps, 100, CIFAR[:1]), 1.6),
+        Row("the same, beside a loop that shrinks", robust, [["loop", *robust[1:]]], 1.6),
+        Row(
+            "five epsilons, verdicts reused, robust network",
+            ["ours_sweep", "robust", "any", steps, 100, *FIVE],
+            [["ours", "robust", "any", steps, 100, *FIVE]],
+            2.5,
+        ),
+        Row(
+            "five epsilons, verdicts reused, ResNet-20",
+            ["ours_sweep", "resnet20", "any", steps, 100, *FIVE],
+            [["ours", "resnet20", "any", steps, 100, *FIVE]],
+            2.5,
+        ),
+    ]
+    return found
+
+
+def compared(row: Row, rounds: int) -> dict[str, Any]:
+    """Ours and each of theirs in turn; the fastest of theirs counts."""
+    taken: dict[str, list[dict[str, Any]]] = {}
+    for _ in range(rounds):
+        for call in [row.ours, *row.theirs]:
+            taken.setdefault(call[0], []).append(measured(sys.executable, "attacks_work.py", call))
+    ours = taken.pop(row.ours[0])
+    fastest = min(taken, key=lambda name: statistics.median(run["seconds"] for run in taken[name]))
+    pairs = list(zip(ours, taken[fastest], strict=True))
+    mine, other = ([stands for each in run["answer"] for stands in each] for run in pairs[0])
+    return {
+        **asdict(row),
+        "beside": fastest,
+        "seconds": statistics.median(run["seconds"] for run in ours),
+        "their_seconds": {name: statistics.median(run["seconds"] for run in runs) for name, runs in taken.items()},
+        "ratio": statistics.median(theirs["seconds"] / own["seconds"] for own, theirs in pairs),
+        "mebibytes": statistics.median(run["bytes"] for run in ours) / 2**20,
+        "least_mebibytes": min(statistics.median(run["bytes"] for run in runs) for runs in taken.values()) / 2**20,
+        "verdicts": len(mine),
+        "stand": sum(mine),
+        "their_stand": sum(other),
+        "only_ours_stand": sum(a and not b for a, b in zip(mine, other, strict=True)),
+        "only_theirs_stand": sum(b and not a for a, b in zip(mine, other, strict=True)),
+    }
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description="What an attack costs, beside the libraries that people use.")
+    parser.add_argument("--quick", action="store_true", help="fewer steps and once")
+    parser.add_argument("--rounds", type=int, default=None, help="runs of each in turn (3; 1 with --quick)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only the rows that name it, such as 'robust'")
+    options = parser.parse_args()
+    rounds = options.rounds or (1 if options.quick else 3)
+    widths = "{:<60} {:<13} {:>8} {:>8} {:>7} {:>6} {:>6} {:>6}  {}"
+    print(widths.format("work", "beside", "ours", "theirs", "ratio", "aim", "MiB", "least", "verdicts"))
+    results = []
+    for row in rows(options.quick):
+        if options.only not in row.work or not row.theirs:
+            continue
+        found = compared(row, rounds)
+        results.append(found)
+        verdicts = (
+            f"{found['stand']} and {found['their_stand']} of {found['verdicts']} stand; "
+            f"{found['only_ours_stand']} only here, {found['only_theirs_stand']} only there"
+        )
+        theirs = found["their_seconds"][found["beside"]]
+        print(
+            widths.format(
+                row.work,
+                found["beside"],
+                f"{found['seconds']:.2f}s",
+                f"{theirs:.2f}s",
+                f"{found['ratio']:.2f}x",
+                "" if options.quick or math.isnan(row.at_least) else f"{row.at_least:g}x",
+                f"{found['mebibytes']:.0f}",
+                f"{found['least_mebibytes']:.0f}",
+                verdicts,
+            ),
+            flush=True,
+        )
+    if options.json:
+        options.json.write_text(json.dumps({"rounds": rounds, "rows": results}, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
