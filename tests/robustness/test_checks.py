@@ -11,7 +11,16 @@ from torch import nn
 
 from manifoldscope.errors import ModelError
 from manifoldscope.robustness import PGD, UniformNoise, evaluate
-from manifoldscope.robustness.checks import chance, network_checks, verdict_checks
+from manifoldscope.robustness.checks import (
+    chance,
+    fast_path_check,
+    feasibility,
+    feasibility_check,
+    network_checks,
+    training_check,
+    verdict_checks,
+)
+from manifoldscope.robustness.threat import FastPath
 from tests.robustness.networks import fitted, images
 
 
@@ -145,3 +154,70 @@ def test_the_noise_control_is_known_by_its_kind_and_not_by_its_name(known):
     table = evaluate(network, drawn, [PGD(epsilon=0.3), noise], names={noise: "control"}).table
     checks = {row["check"] for row in verdict_checks(table, {"control": "noise", "pgd": "pgd"})}
     assert "random noise (pgd at 0.3)" in checks
+
+
+def made(**survived):
+    """Verdicts on four images of two classes at epsilon 0.6: for each threat, which of them survive."""
+    rows = [
+        {
+            "threat": threat.replace("_", " "),
+            "parameters": "steps=1" if threat == "one_step" else "steps=10",
+            "strength": 0.6,
+            "image": str(image),
+            "label": image % 2,
+            "clean_prediction": image % 2,
+            "survived_last": bool(stands),
+            "survived_any": None,
+        }
+        for threat, verdicts in survived.items()
+        for image, stands in enumerate(verdicts)
+    ]
+    return pl.DataFrame(rows, schema_overrides={"survived_any": pl.Boolean})
+
+
+def test_many_steps_that_find_less_than_one_step_are_flagged():
+    table = made(pgd=[1, 1, 0, 0], one_step=[1, 0, 0, 0])
+    assert flagged(verdict_checks(table)) == {"iterative beats single-step (pgd and one step at 0.6)"}
+    assert flagged(verdict_checks(made(pgd=[1, 0, 0, 0], one_step=[1, 1, 1, 0]))) == set()
+
+
+def test_more_than_chance_at_an_epsilon_that_allows_any_image_is_flagged_if_there_are_many_steps():
+    assert flagged(verdict_checks(made(pgd=[1, 1, 1, 0]))) == {"large epsilon (pgd at 0.6)"}
+    assert flagged(verdict_checks(made(one_step=[1, 1, 1, 1]))) == set()
+    assert verdict_checks(made(pgd=[1, 1, 1, 0]).with_columns(strength=pl.lit(0.3))) == []
+    assert verdict_checks(made(noise=[1, 1, 1, 1])) == []
+
+
+def test_the_worst_case_is_taken_image_by_image():
+    row = next(row for row in verdict_checks(made(a=[1, 1, 0, 0], b=[0, 1, 1, 0])) if "aggregation" in row["check"])
+    assert row["value"] == 1 / 4
+    assert row["note"] == "1 of 4 images survive all 2 attacks; 2 survive a, the strongest one alone"
+
+
+def test_kept_images_are_held_to_their_ball_and_to_numbers():
+    clean = torch.full((3, 1, 2, 2), 0.5)
+    threat = PGD(epsilon=0.1)
+    sound = feasibility(clean, clean + 0.1, threat)
+    assert feasibility_check("pgd", [sound])["passed"]
+    too_far = feasibility(clean, clean + 0.1 + 1 / 510, threat)  # as after rounding to 8 bits
+    assert not feasibility_check("pgd", [sound, too_far])["passed"]
+    broken = clean.clone()
+    broken[1, 0, 0, 0] = float("nan")
+    row = feasibility_check("pgd", [sound, feasibility(clean, broken, threat)])
+    assert not row["passed"]
+    assert row["note"] == "6 images, as they are stored; 1 hold NaN or infinity"
+
+
+def test_a_faster_copy_is_judged_by_all_its_samples():
+    parts = [FastPath("channels last", 20, 0), FastPath("channels last", 20, 1)]
+    row = fast_path_check("pgd", parts)
+    assert (row["passed"], row["value"]) == (False, 1 / 40)
+    assert "1 of 40 verdicts differ, so that at most 11.3% of all do" in row["note"]
+    assert fast_path_check("pgd", [*parts, FastPath("channels last", 60, 0)])["passed"]
+    assert fast_path_check("pgd", [FastPath("channels last", 0, 0)])["passed"] is None
+
+
+def test_a_training_that_ends_at_the_loss_of_guessing_is_flagged():
+    assert training_check([2.31, 1.2], 10)["passed"]
+    assert not training_check([2.5, 2.30], 10)["passed"]
+    assert training_check([0.9, 0.3], 2)["passed"]

@@ -6,7 +6,9 @@ attack failure". A failed check does not stop anything: it is shown beside the r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
@@ -14,10 +16,11 @@ from typing import Any, cast
 import polars as pl
 import torch
 from scipy import stats
+from torch import Tensor
 from torch.nn import functional as F
 
 from manifoldscope.errors import ModelError
-from manifoldscope.robustness.threat import THREATS, Threat
+from manifoldscope.robustness.threat import BUDGET_TOLERANCE, THREATS, FastPath, Threat
 from manifoldscope.tables import near_chance
 from manifoldscope.vision.images import ImageSet, batches
 from manifoldscope.vision.network import Network, undisturbed
@@ -30,10 +33,16 @@ SILENT_SUCCESS = 0.05
 """Share of images that may be misclassified at some iterate and not at the last."""
 CHANCE_P_VALUE = 0.01
 """How rarely a network that is right half of the time may do as badly as one that is said to guess."""
+LARGE_EPSILON = 0.5
+"""From this L-infinity radius on, every image can be made the same grey one."""
+FAST_PATH_DIFFERS = 0.02
+"""Share of verdicts that may differ between a faster copy's gradients and the network's own."""
+UNTRAINED_LOSS = 0.95
+"""A training loss that ends above this share of ln(classes) is no better than guessing."""
 
 
-def check(name: str, passed: bool, value: float | None, expected: str, note: str = "") -> Row:
-    """One row of the table `checks`, but for the model's name."""
+def check(name: str, passed: bool | None, value: float | None, expected: str, note: str = "") -> Row:
+    """One row of the table `checks`, but for the model's name; `passed` is None where nothing can be said."""
     return {"check": name, "passed": passed, "value": value, "expected": expected, "note": note}
 
 
@@ -62,7 +71,8 @@ def network_checks(network: Network, images: ImageSet, *, batch_size: int = 128)
         leaf = pixels.detach().requires_grad_(True)
         logits = network(leaf)
         (gradient,) = torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), leaf)
-    changed = [name for name, value in network.module.state_dict().items() if not torch.equal(value, before[name])]
+        # `undisturbed` puts buffers back when it ends: look before.
+        changed = [name for name, value in network.module.state_dict().items() if not torch.equal(value, before[name])]
     low, high = float(pixels.min()), float(pixels.max())
     scale = max(float(first.abs().max()), torch.finfo(first.dtype).tiny)
     difference = float((first - second).abs().max()) / scale
@@ -128,7 +138,10 @@ def chance(n_correct: int, n_images: int, n_classes: int) -> Chance:
 
 
 def verdict_checks(verdicts: pl.DataFrame, kinds: Mapping[str, str] | None = None) -> list[Row]:
-    """What can be seen in the verdicts of one network: epsilon 0, the curve, silent successes, the noise control.
+    """What can be seen in the verdicts of one network: whether its attacks agree with each other and with noise.
+
+    Epsilon 0, the curve over strengths, a large epsilon, silent successes, the noise control, iterative against
+    single-step attacks, and the worst case over several attacks.
 
     Only images that every threat and strength has judged are counted, so that an unfinished run compares like with
     like.
@@ -163,7 +176,10 @@ def verdict_checks(verdicts: pl.DataFrame, kinds: Mapping[str, str] | None = Non
         if not curve["last"].null_count() and not curve["any"].null_count():
             rows.append(_silent_success(curve, str(threat)))
     controls = [name for name in verdicts["threat"].unique() if kinds.get(name, name) == "noise"]
-    return rows + _noise_control(summary, controls)
+    attacks = [attack for attack in map(_attack, summary.iter_rows(named=True), _kinds_of(summary, kinds)) if attack]
+    rows += _noise_control(summary, controls)
+    rows += _large_epsilon(attacks, max(verdicts.unique("image")["label"].value_counts()["count"].to_list()))
+    return rows + _single_step(attacks) + _aggregation(verdicts, attacks)
 
 
 def _epsilon_zero(summary: pl.DataFrame) -> list[Row]:
@@ -224,3 +240,177 @@ def _noise_control(summary: pl.DataFrame, controls: list[str]) -> list[Row]:
         )
         for row in both.iter_rows(named=True)
     ]
+
+
+@dataclass(frozen=True)
+class _Attack:
+    """One attack at one epsilon, as its rows in the table `verdicts` tell it.
+
+    Attributes:
+        steps: gradient steps; None where its parameters name none.
+    """
+
+    threat: str
+    parameters: str
+    norm: str
+    epsilon: float
+    steps: int | None
+    n_images: int
+    n_survived: int
+
+
+def _kinds_of(summary: pl.DataFrame, kinds: Mapping[str, str]) -> list[str]:
+    return [kinds.get(name, name) for name in summary["threat"]]
+
+
+def _attack(row: Mapping[str, Any], kind: str) -> _Attack | None:
+    """An attack in a ball of positive radius; None for noise, corruptions and epsilon 0."""
+    if kind == "noise" or _swept(kind) != "epsilon" or row["strength"] == 0:
+        return None
+    norm = re.search(r"\bnorm=(\w+)", row["parameters"])
+    steps = re.search(r"\bsteps=(\d+)", row["parameters"])
+    return _Attack(
+        row["threat"],
+        row["parameters"],
+        norm.group(1) if norm else "linf",
+        row["strength"],
+        1 if kind == "fgsm" else int(steps.group(1)) if steps else None,
+        row["n"],
+        row["any"] if row["last"] is None else row["last"],
+    )
+
+
+def _large_epsilon(attacks: Sequence[_Attack], largest_class: int) -> list[Row]:
+    """The largest epsilon of each sweep, if it is so large that no attack can be excused."""
+    largest: dict[str, _Attack] = {}
+    for attack in attacks:
+        if attack.norm == "linf" and attack.epsilon >= LARGE_EPSILON and attack.steps != 1:
+            largest[attack.threat] = max(attack, largest.get(attack.threat, attack), key=lambda one: one.epsilon)
+    return [
+        check(
+            f"large epsilon ({attack.threat} at {attack.epsilon:g})",
+            attack.n_survived <= largest_class,
+            attack.n_survived / attack.n_images,
+            f"at most chance, {largest_class} of {attack.n_images} images: all can be made the same grey one",
+            f"{attack.n_survived} survive",
+        )
+        for attack in largest.values()
+    ]
+
+
+def _single_step(attacks: Sequence[_Attack]) -> list[Row]:
+    """Many steps must fell at least as many images as one step in the same ball."""
+    return [
+        check(
+            f"iterative beats single-step ({many.threat} and {one.threat} at {many.epsilon:g})",
+            many.n_survived <= one.n_survived,
+            float(many.n_survived - one.n_survived),
+            "many steps fell at least as many images as one step in the same ball",
+            f"{many.n_survived} of {many.n_images} survive {many.steps} steps, and {one.n_survived} survive one",
+        )
+        for one in attacks
+        for many in attacks
+        if one.steps == 1
+        and many.steps is not None
+        and many.steps > 1
+        and (one.norm, one.epsilon) == (many.norm, many.epsilon)
+        and "target=" not in many.parameters
+    ]
+
+
+def _aggregation(verdicts: pl.DataFrame, attacks: Sequence[_Attack]) -> list[Row]:
+    """The worst case image by image over all attacks in one ball, beside the smallest of their accuracies."""
+    balls: dict[tuple[str, float], list[_Attack]] = {}
+    for attack in attacks:
+        balls.setdefault((attack.norm, attack.epsilon), []).append(attack)
+    rows = []
+    for (norm, epsilon), together in balls.items():
+        if len(together) < 2:
+            continue
+        within = verdicts.join(
+            pl.DataFrame([{"threat": one.threat, "parameters": one.parameters} for one in together]),
+            on=["threat", "parameters"],
+            how="semi",
+        ).filter(pl.col("strength") == epsilon)
+        survived = within.group_by("image").agg(pl.coalesce("survived_last", "survived_any").all().alias("all"))["all"]
+        worst = int(survived.sum())
+        best = min(together, key=lambda one: one.n_survived)
+        rows.append(
+            check(
+                f"aggregation ({norm} at {epsilon:g})",
+                worst <= best.n_survived,
+                worst / best.n_images,
+                "the accuracy to report is that of images that survive every attack, not the smallest of the means",
+                f"{worst} of {best.n_images} images survive all {len(together)} attacks; {best.n_survived} survive "
+                f"{best.threat}, the strongest one alone",
+            )
+        )
+    return rows
+
+
+def feasibility(clean: Tensor, adversarial: Tensor, threat: Threat) -> dict[str, Any]:
+    """Whether adversarial images that are kept obey their threat, as JSON values; see `feasibility_check`.
+
+    Args:
+        clean, adversarial: (n, channels, height, width), as they are stored: pixels in [0, 1].
+
+    Returns:
+        n_images, how many of them are not finite (`n_not_finite`), and by how much the others exceed the budget or
+        [0, 1] (`excess`, in the budget's unit; 0 where none does).
+    """
+    finite = torch.isfinite(adversarial).flatten(1).all(1)
+    kept, origin = adversarial[finite], clean[finite]
+    excess = 0.0
+    if len(kept):
+        outside = float(torch.maximum(-kept.amin(), kept.amax() - 1))
+        excess = max(0.0, outside, float(threat.excess(origin, kept).max()))
+    return {"n_images": len(finite), "n_not_finite": int((~finite).sum()), "excess": excess}
+
+
+def feasibility_check(threat: str, found: Sequence[Mapping[str, Any]]) -> Row:
+    """The row on the adversarial images of one threat that are kept, from what `feasibility` found in parts."""
+    n_images = sum(part["n_images"] for part in found)
+    broken = sum(part["n_not_finite"] for part in found)
+    excess = max((part["excess"] for part in found), default=0.0)
+    return check(
+        f"feasibility ({threat})",
+        broken == 0 and excess <= BUDGET_TOLERANCE,
+        excess,
+        f"images that are kept exceed their budget and [0, 1] by at most {BUDGET_TOLERANCE:g}, and none has NaN",
+        f"{n_images} images, as they are stored" + f"; {broken} hold NaN or infinity" * (broken > 0),
+    )
+
+
+def fast_path_check(threat: str, found: Sequence[FastPath]) -> Row:
+    """The row on what a faster copy of the network made of the verdicts under one threat, from its parts."""
+    whole = FastPath(
+        " or ".join(sorted({part.means for part in found})),
+        sum(part.n_checked for part in found),
+        sum(part.n_differ for part in found),
+    )
+    share = whole.n_differ / whole.n_checked if whole.n_checked else None
+    return check(
+        f"fast path ({threat})",
+        None if share is None else share <= FAST_PATH_DIFFERS,
+        share,
+        f"at most {FAST_PATH_DIFFERS:.0%} of the verdicts differ from those found with the network's own gradients",
+        f"gradients of a copy ({whole.means}); {whole.n_differ} of {whole.n_checked} verdicts differ, so that at most "
+        f"{whole.at_most:.1%} of all do (one-sided 95% bound)",
+    )
+
+
+def training_check(losses: Sequence[float], n_classes: int) -> Row:
+    """The row on the training of a network: it failed if its loss is stuck where guessing is, at ln(classes).
+
+    Args:
+        losses: mean training loss of each epoch, at least one.
+        n_classes: classes of the training images, at least 2.
+    """
+    guessing = math.log(n_classes)
+    return check(
+        "training loss",
+        losses[-1] <= UNTRAINED_LOSS * guessing,
+        losses[-1],
+        f"ends below {UNTRAINED_LOSS:.0%} of ln({n_classes}) = {guessing:.3g}, the loss of guessing",
+        f"{losses[0]:.3g} in the first epoch and {losses[-1]:.3g} in the last of {len(losses)}",
+    )

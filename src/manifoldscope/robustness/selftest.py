@@ -1,0 +1,263 @@
+"""Would a better attack have found more? The dear checks of an evaluation: other attacks on a sample of its images.
+
+Each asks of one PGD whether its verdicts would change: with logits of another scale, with more steps, with a margin
+loss, with more restarts, or without any gradient (Carlini et al. 2019; Pintor et al. 2022). What falls is counted image
+by image among those that survived, on any iterate. A difference of two accuracies would hide what falls one way only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from scipy import stats
+from torch import Tensor, nn
+
+from manifoldscope.errors import ManifoldscopeError, ThreatError
+from manifoldscope.robustness.checks import Row, check
+from manifoldscope.robustness.library import Square, library_version
+from manifoldscope.robustness.pgd import PGD
+from manifoldscope.robustness.threat import Loss, Target, Threat, evaluate, make
+from manifoldscope.seeds import derive, generator
+from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.network import Network
+
+SAMPLE = 200
+"""Images on which a network's attack is checked, at most."""
+SCALES = (3.0, 0.1)
+"""By what logits are multiplied: a softmax that saturates has no gradient in float32, and at another scale it has."""
+MORE_BY_SCALE = 0.01
+MORE_BY_STEPS = 0.01
+MORE_BY_SEARCH = 0.02
+MORE_WITHOUT_GRADIENT = 0.01
+"""Shares of the images that may fall beside those that the attack felled."""
+RESTARTS = 5
+QUERIES = 1000
+"""Forward passes of the search without gradients, of each image that survived."""
+
+N_ATTACKS = 1 + len(SCALES) + 2 + 1 + RESTARTS
+"""What the checks cost, in runs of the attack that is checked, beside those queries."""
+
+
+def attack_checks(
+    network: Network, images: ImageSet, threat: PGD, *, seed: int = 0, n_images: int = SAMPLE, batch_size: int = 128
+) -> list[Row]:
+    """What stronger attacks find on images that survived an attack: rows of `checks`, without the model's name.
+
+    It costs about 11 times the attack itself, and 1000 forward passes of each survivor where the library is installed
+    that searches without gradients.
+
+    Args:
+        network: found again as it was.
+        images: labelled images; a random sample of at most `n_images` is used.
+        threat: the attack whose verdicts are in question, with an epsilon above 0.
+        seed: of the sample and of the random starts.
+        batch_size: images at a time; changes the answer by rounding only.
+
+    Raises:
+        ModelError: the network gives NaN, or has fewer outputs than there are labels.
+        ThreatError: epsilon is 0, at which no attack finds anything.
+    """
+    if threat.epsilon == 0:
+        raise ThreatError("epsilon = 0; expected one above 0: at 0 no attack can find more than another")
+    chosen = torch.randperm(len(images), generator=generator(seed, "selftest"))[:n_images].sort().values
+    sample = images.subset(chosen)
+
+    def survived(attack: Threat, *, on: ImageSet = sample, of: Network = network, start: int = seed) -> Tensor:
+        return _survived(of, on, attack, seed=start, batch_size=batch_size)
+
+    first = survived(threat)
+    name = f"{threat.kind} at {threat.epsilon:g}"
+    standing = sample.subset(first)
+    rows = [_rescaled(network, first, threat, survived, name), _convergence(first, threat, survived, name)]
+    if not len(standing):
+        return rows
+    margin = _with_margin_loss(threat)
+    rows.append(
+        _not_run("second loss", name, "this attack has no margin loss")
+        if margin is None
+        else _search(
+            "second loss",
+            name,
+            survived(margin, on=standing),
+            len(sample),
+            "a margin loss (Carlini and Wagner) in place of the cross-entropy",
+        )
+    )
+    again = replace(threat, restarts=RESTARTS * threat.restarts)
+    found = survived(again, on=standing, start=derive(seed, "restarts"))
+    rows.append(_search("restarts", name, found, len(sample), f"{again.restarts} other random starts"))
+    return [*rows, _gradient_free(standing, threat, survived, name)]
+
+
+def installed_library() -> str | None:
+    """The version of the library that searches without gradients; None where it is not installed."""
+    try:
+        return library_version()
+    except ThreatError:
+        return None
+
+
+def share_interval(n_hits: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """The two-sided Clopper-Pearson interval of a share, from `n_hits` of `n`; n at least 1.
+
+    Example:
+        >>> [round(end, 3) for end in share_interval(3, 100)]
+        [0.006, 0.085]
+    """
+    interval = stats.binomtest(n_hits, n).proportion_ci(confidence, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def _survived(network: Network, images: ImageSet, attack: Threat, *, seed: int, batch_size: int) -> Tensor:
+    """(n,) which images are classified correctly when clean and at every iterate."""
+    found = evaluate(network, images, attack, seed=seed, batch_size=batch_size, iterate="any", fast=False).table
+    column = "survived_any" if attack.iterative else "survived_last"
+    by_name = dict(zip(found["image"], found[column], strict=True))
+    return torch.tensor([by_name[name] for name in images.names], dtype=torch.bool)
+
+
+class _Rescaled(nn.Module):
+    """A network whose logits are multiplied by a number: the same predictions, another gradient in float32."""
+
+    def __init__(self, inner: nn.Module, scale: float) -> None:
+        super().__init__()
+        self.inner, self.scale = inner, scale
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        logits: Tensor = self.scale * self.inner(pixels)
+        return logits
+
+
+def _rescaled(network: Network, first: Tensor, threat: PGD, survived: Callable[..., Tensor], name: str) -> Row:
+    counts = []
+    for scale in SCALES:
+        scaled = replace(network, module=_Rescaled(network.module, scale))
+        counts.append(int((first & ~survived(threat, of=scaled)).sum()))
+    allowed = _allowed(MORE_BY_SCALE, len(first))
+    each = " and ".join(f"{count} at x {scale:g}" for scale, count in zip(SCALES, counts, strict=True))
+    return check(
+        f"rescaled logits ({name})",
+        max(counts) <= allowed,
+        max(counts) / len(first),
+        f"the attack fells at most {allowed} more of the images when it sees the logits at another scale",
+        f"of {int(first.sum())} survivors among {len(first)} images fall: {each}",
+    )
+
+
+def _convergence(first: Tensor, threat: PGD, survived: Callable[..., Tensor], name: str) -> Row:
+    traced = _Traced(epsilon=threat.epsilon, inner=replace(threat, steps=2 * threat.steps), standing=[])
+    n_more = int((first & ~survived(traced)).sum())
+    low, high = share_interval(n_more, len(first))
+    curve = traced.accuracy_by_step(len(first))[: 2 * threat.steps + 1]
+    shown = {0, *(2**power for power in range(len(curve).bit_length())), threat.steps, len(curve) - 1}
+    by_step = ", ".join(f"{step}: {curve[step]:.3f}" for step in sorted(shown) if step < len(curve))
+    return check(
+        f"convergence ({name})",
+        n_more / len(first) <= MORE_BY_STEPS or low <= MORE_BY_STEPS,
+        n_more / len(first),
+        f"twice the steps fell at most {MORE_BY_STEPS:.0%} more of the images, or their 95% interval reaches that low",
+        f"{n_more} of {len(first)} more fall ({low:.1%} to {high:.1%}); accuracy by step: {by_step}",
+    )
+
+
+def _search(what: str, name: str, stands: Tensor, n_images: int, means: str) -> Row:
+    """A row on what another search found among the survivors, `stands` (n,) being which of them it left."""
+    n_more, allowed = int((~stands).sum()), _allowed(MORE_BY_SEARCH, n_images)
+    return check(
+        f"{what} ({name})",
+        n_more <= allowed,
+        n_more / n_images,
+        f"fells at most {allowed} more of {n_images} images",
+        f"{means}: {n_more} of {len(stands)} survivors fall",
+    )
+
+
+def _gradient_free(standing: ImageSet, threat: PGD, survived: Callable[..., Tensor], name: str) -> Row:
+    try:
+        square = Square(epsilon=threat.epsilon, queries=QUERIES, rescale_schedule=True)
+    except ThreatError as error:
+        return _not_run("gradient-free", name, str(error))
+    stands = survived(square, on=standing)
+    n_more = int((~stands).sum())
+    low, high = share_interval(n_more, len(stands))
+    return check(
+        f"gradient-free ({name})",
+        low <= MORE_WITHOUT_GRADIENT,
+        n_more / len(stands),
+        f"the 95% interval of survivors that fall to a search without gradients reaches {MORE_WITHOUT_GRADIENT:.0%} or "
+        "less: else gradients may be masked",
+        f"Square with {QUERIES} queries fells {n_more} of {len(stands)} survivors ({low:.1%} to {high:.1%})",
+    )
+
+
+def _not_run(what: str, name: str, why: str) -> Row:
+    return check(f"{what} ({name})", None, None, "what it finds beside the attack", f"not run: {why}")
+
+
+def _allowed(share: float, n_images: int) -> int:
+    """How many images may fall; one always may, since starts differ."""
+    return max(1, round(share * n_images))
+
+
+def _with_margin_loss(threat: PGD) -> Threat | None:
+    """The same attack on the margin loss; None where it has no such loss."""
+    try:
+        return make(threat.kind, {**asdict(threat), "loss": "cw"})
+    except ManifoldscopeError:
+        return None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Traced(Threat):
+    """An attack that notes after each step how many images of the batch still stand.
+
+    Attributes:
+        inner: the attack.
+        standing: one list a batch, filled by `perturb`.
+    """
+
+    kind: ClassVar[str] = PGD.kind
+    strength_setting: ClassVar[str] = PGD.strength_setting
+    iterative: ClassVar[bool] = True
+
+    epsilon: float
+    inner: PGD
+    standing: list[list[int]]
+
+    @property
+    def parameters(self) -> str:
+        return self.inner.parameters
+
+    def perturb(self, target: Target, generator: torch.Generator) -> None:
+        counts: list[int] = []
+        self.standing.append(counts)
+        self.inner.perturb(_Watched(target, counts), generator)  # type: ignore[arg-type]  # it answers as a Target does
+        counts.append(int(target.survived_any.sum()))
+
+    def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
+        return self.inner.excess(clean, perturbed)
+
+    def accuracy_by_step(self, n_images: int) -> list[float]:
+        """Share of images that stand after 0, 1, ... steps; nothing is left to fall where a batch has ended early."""
+        longest = max(map(len, self.standing))
+        padded = [counts + counts[-1:] * (longest - len(counts)) for counts in self.standing]
+        return [sum(at) / n_images for at in zip(*padded, strict=True)]
+
+
+class _Watched:
+    """A `Target` that counts after each gradient which images still stand."""
+
+    def __init__(self, target: Target, counts: list[int]) -> None:
+        self._target, self._counts = target, counts
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+    def gradient(self, images: Tensor, loss: Loss) -> Tensor:
+        """The target's gradient."""
+        gradient = self._target.gradient(images, loss)
+        self._counts.append(int(self._target.survived_any.sum()))
+        return gradient
