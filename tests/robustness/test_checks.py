@@ -205,7 +205,7 @@ def test_kept_images_are_held_to_their_ball_and_to_numbers():
     broken[1, 0, 0, 0] = float("nan")
     row = feasibility_check("pgd", [sound, feasibility(clean, broken, threat)])
     assert not row["passed"]
-    assert row["note"] == "6 images, as they are stored; 1 hold NaN or infinity"
+    assert row["note"] == "6 images of the classes that keep examples, in float32 as stored; 1 hold NaN or infinity"
 
 
 def test_a_faster_copy_is_judged_by_all_its_samples():

@@ -184,6 +184,7 @@ CHANGES = {
     "Study.threats": {"threats": [{"kind": "noise", "epsilons": [0.1]}]},
     "Study.sampling": None,  # its fields are below
     "Study.sensitivity": {"sensitivity": 3},
+    "Study.checks": {"checks": "full"},
     "Study.associations": {"associations": {"bootstrap": 500}},
     "DrawPlan.images_per_class": {"data.geometry": {"images_per_class": 11}},
     "DrawPlan.split": None,  # the digits have one part only
@@ -274,6 +275,22 @@ def test_what_is_asked_of_the_sample_enters_the_units_that_answer_it(store, chan
     assert {kind for kind in before if before[kind] != after[kind]} == changed
 
 
+def test_full_checks_depend_on_the_attack_in_question_and_on_no_other(store):
+    pgd = {"kind": "pgd", "epsilons": [0, 0.05, 0.1, 0.2], "steps": 3}
+    noise = {"kind": "noise", "epsilons": [0.1]}
+
+    def checked(*threats):
+        study = tiny.study(checks="full", threats=list(threats))
+        units, _ = plan_units(study, draw_images(study, store))
+        return {unit.key for unit in units if unit.kind == "check"}, study.checked_threat.epsilon
+
+    known, epsilon = checked(pgd)
+    assert (len(known), epsilon) == (2, 0.1)  # one a network, at the middle of the epsilons above 0
+    assert checked(noise, {**pgd, "epsilons": [0.1]}) == (known, 0.1)
+    assert not known & checked({**pgd, "steps": 4})[0]
+    assert not known & checked({**pgd, "epsilons": [0.2]})[0]
+
+
 def test_equal_sizes_touch_only_classes_with_more_images_than_the_smallest(store):
     raw = tiny.raw(models=tiny.raw()["models"][:1], measures=["pca_dimension", "centre_distance"])
     raw["data"]["geometry"] = {}
@@ -305,6 +322,7 @@ def test_every_field_has_its_change():
         ({"measures": ["pca_dimension", "pca_dimension"]}, "the measure 'pca_dimension' is listed twice"),
         ({"models.1.training.seeds": [1, 1]}, "two models are called 'adversarial/1'"),
         ({"models.1.training.learning_rate": float("inf")}, "learning_rate"),
+        ({"checks": "full", "threats.0.epsilons": [0]}, "the study has none; add one"),
         ({"threats.0.epsilons": [float("nan")]}, "expected a number from 0 to 1"),
         ({"threats.0.displacement": True, "threats.0.iterate": "any"}, "expected iterate = 'both'"),
     ],

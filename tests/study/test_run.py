@@ -66,6 +66,28 @@ def test_the_tables_hold_every_combination(finished):
     assert set(found["checks"]["check"]) >= {"state", "determinism", "epsilon 0", "above chance"}
 
 
+def test_an_evaluation_checks_itself_from_what_its_units_noted(finished):
+    checks = tables(finished[0])["checks"]
+    of = {model: set(rows["check"]) for (model,), rows in checks.group_by("model")}
+    assert {"feasibility (pgd)", "fast path (pgd)", "training loss"} <= of["adversarial"]
+    assert of["adversarial"] - of["random"] == {"training loss", "above chance"}
+    kept = checks.filter(pl.col("check") == "feasibility (pgd)")
+    assert kept["passed"].all()
+    assert set(kept["note"]) == {
+        "60 images of the classes that keep examples, in float32 as stored"
+    }  # 2 strengths, 3 classes
+
+
+def test_full_checks_attack_each_network_harder(finished, tmp_path):
+    store = copy_of(finished, tmp_path)
+    assert run_units(tiny.study(checks="full"), store, progress=QUIET).failed == {}
+    added = set(tables(store)["checks"]["check"]) - set(tables(finished[0])["checks"]["check"])
+    assert added == {
+        f"{what} (pgd at 0.1)"
+        for what in ("rescaled logits", "convergence", "second loss", "restarts", "gradient-free")
+    }
+
+
 def test_the_three_draws_share_no_image(finished):
     store, _ = finished
     draws = [unit for unit in store.plan()[0] if unit.kind == "draw"]
@@ -90,6 +112,7 @@ def test_a_manifest_traces_a_number_to_its_settings(finished):
     [
         ({"measures": ["pca_dimension"]}, {"geometry"}),
         ({"threats": [{"kind": "pgd", "epsilons": [0, 0.1, 0.2], "steps": 3}]}, {"attack"}),
+        ({"checks": "full"}, {"check"}),
         ({"associations": {"bootstrap": 200, "permutations": 100}}, set()),
         ({"name": "renamed", "question": "why?"}, set()),
     ],

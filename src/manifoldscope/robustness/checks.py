@@ -377,7 +377,8 @@ def feasibility_check(threat: str, found: Sequence[Mapping[str, Any]]) -> Row:
         broken == 0 and excess <= BUDGET_TOLERANCE,
         excess,
         f"images that are kept exceed their budget and [0, 1] by at most {BUDGET_TOLERANCE:g}, and none has NaN",
-        f"{n_images} images, as they are stored" + f"; {broken} hold NaN or infinity" * (broken > 0),
+        f"{n_images} images of the classes that keep examples, in float32 as stored"
+        + f"; {broken} hold NaN or infinity" * (broken > 0),
     )
 
 

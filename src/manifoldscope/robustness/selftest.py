@@ -2,7 +2,7 @@
 
 Each asks of one PGD whether its verdicts would change: with logits of another scale, with more steps, with a margin
 loss, with more restarts, or without any gradient (Carlini et al. 2019; Pintor et al. 2022). What falls is counted image
-by image among those that survived, on any iterate. A difference of two accuracies would hide what falls one way only.
+by image among those that survived at every iterate. A difference of two accuracies would hide what falls one way only.
 """
 
 from __future__ import annotations
@@ -142,8 +142,8 @@ def _rescaled(network: Network, first: Tensor, threat: PGD, survived: Callable[.
         f"rescaled logits ({name})",
         max(counts) <= allowed,
         max(counts) / len(first),
-        f"the attack fells at most {allowed} more of the images when it sees the logits at another scale",
-        f"of {int(first.sum())} survivors among {len(first)} images fall: {each}",
+        f"fells at most {allowed} more of {len(first)} images when it sees the logits at another scale",
+        f"of {int(first.sum())} survivors fall {each}",
     )
 
 
@@ -185,10 +185,10 @@ def _gradient_free(standing: ImageSet, threat: PGD, survived: Callable[..., Tens
     low, high = share_interval(n_more, len(stands))
     return check(
         f"gradient-free ({name})",
-        low <= MORE_WITHOUT_GRADIENT,
+        n_more <= 1 or low <= MORE_WITHOUT_GRADIENT,
         n_more / len(stands),
-        f"the 95% interval of survivors that fall to a search without gradients reaches {MORE_WITHOUT_GRADIENT:.0%} or "
-        "less: else gradients may be masked",
+        f"fells one survivor at most, or a share whose 95% interval reaches {MORE_WITHOUT_GRADIENT:.0%}; else "
+        "gradients may be masked",
         f"Square with {QUERIES} queries fells {n_more} of {len(stands)} survivors ({low:.1%} to {high:.1%})",
     )
 

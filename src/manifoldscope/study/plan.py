@@ -15,6 +15,7 @@ from manifoldscope.errors import ManifoldscopeError, StudyError, unknown
 from manifoldscope.geometry.estimate import MEASURES
 from manifoldscope.geometry.extrapolation import FARTHEST
 from manifoldscope.registry import Entry, Registry, describe
+from manifoldscope.robustness.pgd import PGD
 from manifoldscope.robustness.threat import THREATS, Iterate, Threat, make
 from manifoldscope.training.objectives import OBJECTIVES, Objective
 from manifoldscope.vision.datasets import DATASETS
@@ -332,6 +333,11 @@ class Study(Section):
         ge=0,
     )
     threats: list[ThreatPlan] = setting(..., "what is done to the images", keyed=True, min_length=1)
+    checks: Literal["cheap", "full"] = setting(
+        "cheap",
+        "whether an evaluation checks itself by what it found, or by stronger attacks on a sample of the images too",
+        keyed=True,
+    )
     associations: AssociationPlan = setting(AssociationPlan(), "how the two are related", keyed=False)
 
     @model_validator(mode="after")
@@ -343,6 +349,11 @@ class Study(Section):
         for place, measure in enumerate(self.measures):
             if measure in self.measures[:place]:
                 raise ValueError(f"the measure {measure.name!r} is listed twice with the same settings")
+        if self.checks == "full" and self.checked_threat is None:
+            raise ValueError(
+                "checks = 'full' compares stronger attacks with a threat of kind 'pgd' at an epsilon above 0, and the "
+                "study has none; add one, or give checks = 'cheap'"
+            )
         same = self.data.geometry.images_per_class
         if self.data.same_images and self.data.geometry != self.data.robustness:
             raise ValueError(
@@ -350,6 +361,18 @@ class Study(Section):
                 f"({self.data.robustness.images_per_class}) differ; give them the same split and images_per_class"
             )
         return self
+
+    @property
+    def checked_threat(self) -> PGD | None:
+        """What full checks ask more of: the first PGD of the study, at the middle one of its epsilons above 0.
+
+        At the largest, little survives that another attack could fell; at the smallest, little falls to any.
+        """
+        for plan in self.threats:
+            found = [threat for threat in plan.threats() if isinstance(threat, PGD) and threat.epsilon > 0]
+            if found:
+                return sorted(found, key=lambda threat: threat.epsilon)[(len(found) - 1) // 2]
+        return None
 
     def text(self) -> str:
         """The resolved study as TOML; loading it gives the same study."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
-from manifoldscope.robustness.checks import verdict_checks
-from manifoldscope.robustness.threat import robustness_of
+from manifoldscope.robustness.checks import Row, fast_path_check, feasibility_check, training_check, verdict_checks
+from manifoldscope.robustness.threat import FastPath, robustness_of
 from manifoldscope.study.store import Store, Unit
 from manifoldscope.tables import TABLES, WHOLE, conform
 
 JOINT = ("layer", "displacement")
 """The kinds of units whose rows are of several classes."""
+
+CHECKING = ("inspect", "check")
+"""The kinds of units that hold rows of `checks`."""
 
 
 def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
@@ -23,7 +27,8 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
     """
     done = [unit for unit in units if store.done(unit)]
     models = [_model(store.table(unit, "models"), unit) for unit in done if unit.kind == "inspect"]
-    checks = [_named(store.table(unit, "checks"), model=unit.names["model"]) for unit in done if unit.kind == "inspect"]
+    checks = [_named(store.table(unit, "checks"), model=unit.names["model"]) for unit in done if unit.kind in CHECKING]
+    checks += [conform("checks", _training_checks(store, done)), conform("checks", _attack_checks(store, done))]
     geometry = [
         _named(
             store.table(unit, "geometry"),
@@ -67,7 +72,7 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
         "reliability": conform("reliability", pl.concat(reliability) if reliability else []),
         "robustness": conform("robustness", []),
         "verdicts": conform("verdicts", []),
-        "checks": conform("checks", pl.concat(checks) if checks else []),
+        "checks": conform("checks", pl.concat([conform("checks", table) for table in checks])),
         "set_aside": conform("set_aside", pl.concat(set_aside).unique() if set_aside else []),
     }
     if verdicts:
@@ -88,6 +93,36 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
         ]
         tables["checks"] = conform("checks", pl.concat([tables["checks"], conform("checks", judged)]))
     return {name: conform(name, tables.get(name, [])) for name in TABLES if name != "associations"}
+
+
+def _training_checks(store: Store, done: Sequence[Unit]) -> list[Row]:
+    """A row for each network that was trained here, from the losses that its training kept."""
+    rows = []
+    for unit in done:
+        facts = _facts(store, unit) if unit.kind == "train" else {}
+        if facts.get("history") and facts.get("n_classes", 1) > 1:
+            losses = [epoch["loss"] for epoch in facts["history"]]
+            rows.append({"model": unit.names["model"], **training_check(losses, facts["n_classes"])})
+    return rows
+
+
+def _attack_checks(store: Store, done: Sequence[Unit]) -> list[Row]:
+    """Rows for each network and threat, from what its attacks noted class by class and strength by strength."""
+    kept: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    fast: dict[tuple[str, str], list[FastPath]] = {}
+    for unit in done:
+        if unit.kind == "attack":
+            of, facts = (unit.names["model"], unit.names["threat"]), _facts(store, unit)
+            if "feasibility" in facts:
+                kept.setdefault(of, []).append(facts["feasibility"])
+            if "fast" in facts:
+                fast.setdefault(of, []).append(FastPath(**facts["fast"]))
+    rows = [{"model": model, **feasibility_check(threat, parts)} for (model, threat), parts in kept.items()]
+    return rows + [{"model": model, **fast_path_check(threat, parts)} for (model, threat), parts in fast.items()]
+
+
+def _facts(store: Store, unit: Unit) -> dict[str, Any]:
+    return dict((store.manifest(unit) or {}).get("facts", {}))
 
 
 def _model(table: pl.DataFrame, unit: Unit) -> pl.DataFrame:

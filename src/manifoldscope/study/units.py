@@ -5,6 +5,7 @@
     geometry   one network and one class: every layer, measures of a class   (after inspect)
     layer      one network and one layer: what needs all classes together    (after inspect)
     attack     one network, one class, one threat at one strength            (after inspect)
+    check      one network: stronger attacks on a sample, where asked for     (after inspect)
     displacement  one network, one threat at one strength: where attacked images move   (after inspect)
 
 A class is the grain: a killed run loses one class of one attack, and a class more costs that class alone.
@@ -19,6 +20,7 @@ from typing import Any
 
 from manifoldscope.errors import DataError
 from manifoldscope.geometry.estimate import MEASURES
+from manifoldscope.robustness.selftest import N_ATTACKS, QUERIES, SAMPLE, installed_library
 from manifoldscope.robustness.threat import THREATS, Threat
 from manifoldscope.seeds import derive
 from manifoldscope.study.draws import Drawn, Role
@@ -28,7 +30,7 @@ from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.sources import code_digest
 from manifoldscope.vision.weights import file_digest
 
-VERSIONS = {"train": 1, "inspect": 1, "geometry": 3, "layer": 2, "attack": 1, "displacement": 2}
+VERSIONS = {"train": 1, "inspect": 2, "geometry": 3, "layer": 2, "attack": 1, "displacement": 2, "check": 1}
 """Raise a number when the code of that kind of unit comes to give another answer."""
 
 EXAMPLE_CLASSES = 4
@@ -169,7 +171,7 @@ def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: Planne
         n_images=len(robustness.images),
         passes=(3.0, 1.0),  # accuracy, and the checks of (at most) one batch
     )
-    units = [inspect]
+    units = [inspect, *_check_units(study, robustness, network, inspect)]
     classes = robustness.images.classes
     examples = set(classes[:EXAMPLE_CLASSES])
     layers = network.plan.layers or study.layers
@@ -253,6 +255,37 @@ def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: Planne
             if threat_plan.displacement:
                 units.append(_displacement_unit(study, draws, network, threat_plan, threat, inspect, layers))
     return units
+
+
+def _check_units(study: Study, drawn: Drawn, network: PlannedNetwork, inspect: Unit) -> list[Unit]:
+    """The unit that attacks a sample harder, where the study asks for full checks."""
+    threat = study.checked_threat
+    if study.checks != "full" or threat is None:
+        return []
+    square = THREATS["square"]
+    return [
+        Unit(
+            "check",
+            {
+                "version": VERSIONS["check"],
+                "network": network.identity,
+                "images": drawn.digest,
+                "n_images": SAMPLE,
+                "threat": threat.kind,
+                "threat_version": THREATS[threat.kind].traits.get("version", 1),
+                "parameters": threat.parameters,
+                "strength": threat.strength,
+                "gradient_free": [installed_library(), square.traits.get("version", 1)],
+                "seed": study.seed,
+                "batch_size": study.batch_size,
+            },
+            needs=inspect.needs,
+            after=(inspect.key,),
+            names={"model": network.name},
+            n_images=min(SAMPLE, len(drawn.images)),
+            passes=(float(N_ATTACKS + QUERIES), float(N_ATTACKS * threat.passes[1])),
+        )
+    ]
 
 
 def _displacement_unit(

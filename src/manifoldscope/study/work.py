@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 
 from manifoldscope.errors import ModelError
-from manifoldscope.robustness.checks import chance, check, network_checks
+from manifoldscope.robustness.checks import chance, check, feasibility, network_checks
+from manifoldscope.robustness.selftest import attack_checks
 from manifoldscope.robustness.threat import Verdicts, evaluate
 from manifoldscope.seeds import derive
 from manifoldscope.study.bench import Bench, Tick
@@ -29,8 +30,10 @@ def train(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     assert training is not None
     network = bench.untrained(name, seed=unit.inputs["initialisation"])
     history = []
+    facts: dict[str, Any] = {}
     objective = training.made()
     if objective.passes:
+        facts["n_classes"] = len(bench.draws["training"].images.classes)
         history = fit(
             network,
             bench.draws["training"].images,
@@ -41,7 +44,7 @@ def train(unit: Unit, bench: Bench, tick: Tick) -> Payload:
             seed=unit.inputs["seed"],
             on_progress=tick,
         )
-    return Payload(tensors=state(network), facts={"history": [asdict(epoch) for epoch in history]})
+    return Payload(tensors=state(network), facts={**facts, "history": [asdict(epoch) for epoch in history]})
 
 
 def inspect(unit: Unit, bench: Bench, tick: Tick) -> Payload:
@@ -84,16 +87,20 @@ def inspect(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     return Payload(
         tables={
             "models": pl.DataFrame([model]),
-            "checks": pl.DataFrame(
-                checks,
-                schema={
-                    "check": pl.String,
-                    "passed": pl.Boolean,
-                    "value": pl.Float64,
-                    "expected": pl.String,
-                    "note": pl.String,
-                },
-            ),
+            "checks": _rows(checks),
+        },
+    )
+
+
+def _rows(checks: list[dict[str, Any]]) -> pl.DataFrame:
+    return pl.DataFrame(
+        checks,
+        schema={
+            "check": pl.String,
+            "passed": pl.Boolean,
+            "value": pl.Float64,
+            "expected": pl.String,
+            "note": pl.String,
         },
     )
 
@@ -109,6 +116,21 @@ def _provenance(planned: PlannedNetwork, network: Network) -> dict[str, Any]:
         "seed": planned.seed,
         "checkpoint": planned.checkpoint,
     }
+
+
+def check_attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
+    """What stronger attacks find on a sample of the images, as checks of the study's own."""
+    threat = bench.study.checked_threat
+    assert threat is not None
+    rows = attack_checks(
+        bench.network(unit.names["model"]),
+        bench.draws["robustness"].images,
+        threat,
+        seed=derive(bench.study.seed, "check"),
+        n_images=unit.inputs["n_images"],
+        batch_size=bench.study.batch_size,
+    )
+    return Payload(tables={"checks": _rows(rows)})
 
 
 def attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
@@ -129,7 +151,10 @@ def attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
         keep_images=keep,
     )
     payload = Payload(tables={"verdicts": verdicts.table.drop("model", "threat")})
+    if verdicts.fast is not None:
+        payload.facts["fast"] = asdict(verdicts.fast)
     if keep:
+        payload.facts["feasibility"] = feasibility(network.pixels(images), verdicts.adversarial[0], threat)
         _keep_example(payload, network, images, verdicts)
     return payload
 
@@ -166,4 +191,5 @@ WORK: Mapping[str, Callable[[Unit, Bench, Tick], Payload]] = {
     "layer": layer,
     "displacement": displacement,
     "attack": attack,
+    "check": check_attack,
 }
