@@ -201,11 +201,15 @@ def test_kept_images_are_held_to_their_ball_and_to_numbers():
     assert feasibility_check("pgd", [sound])["passed"]
     too_far = feasibility(clean, clean + 0.1 + 1 / 510, threat)  # as after rounding to 8 bits
     assert not feasibility_check("pgd", [sound, too_far])["passed"]
+    levels = torch.full((3, 1, 2, 2), 128, dtype=torch.uint8)
+    in_levels = feasibility(levels / 255, levels + 8, PGD(epsilon=8 / 255))
+    assert feasibility_check("pgd", [in_levels])["passed"]
+    assert not feasibility_check("pgd", [feasibility(levels / 255, levels + 9, PGD(epsilon=8 / 255))])["passed"]
     broken = clean.clone()
     broken[1, 0, 0, 0] = float("nan")
     row = feasibility_check("pgd", [sound, feasibility(clean, broken, threat)])
     assert not row["passed"]
-    assert row["note"] == "6 images of the classes that keep examples, in float32 as stored; 1 hold NaN or infinity"
+    assert row["note"] == "6 images of the classes that keep examples, stored as float32; 1 hold NaN or infinity"
 
 
 def test_a_faster_copy_is_judged_by_all_its_samples():

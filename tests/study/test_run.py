@@ -74,7 +74,7 @@ def test_an_evaluation_checks_itself_from_what_its_units_noted(finished):
     kept = checks.filter(pl.col("check") == "feasibility (pgd)")
     assert kept["passed"].all()
     assert set(kept["note"]) == {
-        "60 images of the classes that keep examples, in float32 as stored"
+        "60 images of the classes that keep examples, stored as float32"
     }  # 2 strengths, 3 classes
 
 

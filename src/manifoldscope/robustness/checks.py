@@ -352,24 +352,29 @@ def feasibility(clean: Tensor, adversarial: Tensor, threat: Threat) -> dict[str,
     """Whether adversarial images that are kept obey their threat, as JSON values; see `feasibility_check`.
 
     Args:
-        clean, adversarial: (n, channels, height, width), as they are stored: pixels in [0, 1].
+        clean: (n, channels, height, width), pixels in [0, 1].
+        adversarial: the same shape, as it is stored: floating point in [0, 1], or uint8 in 0..255.
 
     Returns:
-        n_images, how many of them are not finite (`n_not_finite`), and by how much the others exceed the budget or
-        [0, 1] (`excess`, in the budget's unit; 0 where none does).
+        How pixels are `stored` (the type), n_images, how many of them are not finite (`n_not_finite`), and by how much
+        the others exceed the budget or [0, 1] (`excess`, in the budget's unit; 0 where none does).
     """
+    stored = str(adversarial.dtype).removeprefix("torch.")
+    if adversarial.dtype == torch.uint8:
+        adversarial = adversarial.to(clean) / 255
     finite = torch.isfinite(adversarial).flatten(1).all(1)
     kept, origin = adversarial[finite], clean[finite]
     excess = 0.0
     if len(kept):
         outside = float(torch.maximum(-kept.amin(), kept.amax() - 1))
         excess = max(0.0, outside, float(threat.excess(origin, kept).max()))
-    return {"n_images": len(finite), "n_not_finite": int((~finite).sum()), "excess": excess}
+    return {"stored": stored, "n_images": len(finite), "n_not_finite": int((~finite).sum()), "excess": excess}
 
 
 def feasibility_check(threat: str, found: Sequence[Mapping[str, Any]]) -> Row:
     """The row on the adversarial images of one threat that are kept, from what `feasibility` found in parts."""
     n_images = sum(part["n_images"] for part in found)
+    stored = " or ".join(sorted({part["stored"] for part in found}))
     broken = sum(part["n_not_finite"] for part in found)
     excess = max((part["excess"] for part in found), default=0.0)
     return check(
@@ -377,7 +382,7 @@ def feasibility_check(threat: str, found: Sequence[Mapping[str, Any]]) -> Row:
         broken == 0 and excess <= BUDGET_TOLERANCE,
         excess,
         f"images that are kept exceed their budget and [0, 1] by at most {BUDGET_TOLERANCE:g}, and none has NaN",
-        f"{n_images} images of the classes that keep examples, in float32 as stored"
+        f"{n_images} images of the classes that keep examples, stored as {stored}"
         + f"; {broken} hold NaN or infinity" * (broken > 0),
     )
 
