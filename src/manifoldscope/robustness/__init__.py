@@ -2,6 +2,7 @@
 
 from manifoldscope.robustness.corruptions import Corruption
 from manifoldscope.robustness.fgsm import FGSM
+from manifoldscope.robustness.geometric import Rotation, Translation
 from manifoldscope.robustness.library import APGDCE, APGDT, FABT, AutoAttack, Square
 from manifoldscope.robustness.noise import UniformNoise
 from manifoldscope.robustness.pgd import PGD
@@ -17,9 +18,11 @@ __all__ = [
     "THREATS",
     "AutoAttack",
     "Corruption",
+    "Rotation",
     "Square",
     "Target",
     "Threat",
+    "Translation",
     "UniformNoise",
     "Verdicts",
     "evaluate",

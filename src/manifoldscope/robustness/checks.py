@@ -176,8 +176,9 @@ def verdict_checks(verdicts: pl.DataFrame, kinds: Mapping[str, str] | None = Non
         if not curve["last"].null_count() and not curve["any"].null_count():
             rows.append(_silent_success(curve, str(threat)))
     controls = [name for name in verdicts["threat"].unique() if kinds.get(name, name) == "noise"]
+    balls = [name for name in verdicts["threat"].unique() if _swept(kinds.get(name, name)) == "epsilon"]
     attacks = [attack for attack in map(_attack, summary.iter_rows(named=True), _kinds_of(summary, kinds)) if attack]
-    rows += _noise_control(summary, controls)
+    rows += _noise_control(summary.filter(pl.col("threat").is_in(balls)), controls)
     rows += _large_epsilon(attacks, max(verdicts.unique("image")["label"].value_counts()["count"].to_list()))
     return rows + _single_step(attacks) + _aggregation(verdicts, attacks)
 

@@ -250,8 +250,10 @@ class ThreatPlan(OpenSection):
 
     @staticmethod
     def strengths_key(entry: Entry) -> str:
-        """The key for the list of strengths: "epsilons", "severities", ..."""
+        """The key for the list of strengths: "epsilons", "severities", "degrees", ..."""
         singular = _strength_setting(entry)
+        if singular.endswith("s"):
+            return singular
         return f"{singular[:-1]}ies" if singular.endswith("y") else f"{singular}s"
 
     def threats(self) -> list[Threat]:
