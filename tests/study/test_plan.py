@@ -214,6 +214,7 @@ CHANGES = {
     "ThreatPlan.name": {"threats.0.name": "other"},
     "ThreatPlan.iterate": {"threats.0.iterate": "any"},
     "ThreatPlan.displacement": {"threats.0.displacement": True},
+    "ThreatPlan.keep": {"threats.0.keep": "uint8"},
     "ThreatPlan.steps": {"threats.0.steps": 4},
     "SamplingPlan.halvings": {"sampling.halvings": 2},
     "SamplingPlan.equal_sizes": None,  # see the test of classes of unequal sizes

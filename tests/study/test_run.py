@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import torch
 from PIL import Image
 
 from manifoldscope.errors import DataError, ModelError, StoreError, StudyError
+from manifoldscope.robustness import load_kept
 from manifoldscope.study import Store, run_units
 from manifoldscope.study.forecast import available_memory
 from manifoldscope.study.progress import Progress
@@ -353,3 +355,25 @@ def test_a_draw_that_leaves_nothing_says_which_draw_and_what_to_reduce(photograp
     data = {"source": "folder", "root": str(photographs), "robustness": {"images_per_class": 8}}
     with pytest.raises(DataError, match=r"data\.geometry: class 'cats' .* reduce images_per_class of another draw"):
         run_units(of_photographs(photographs, data=data), Store(tmp_path / "run"), progress=QUIET)
+
+
+def test_attacked_images_are_kept_with_their_unit_and_judged_as_its_table_says(finished, tmp_path):
+    store = copy_of(finished, tmp_path)
+    changed = tiny.study(threats=[{"kind": "pgd", "epsilons": [0.1], "steps": 3, "keep": "uint8"}])
+    outcome = run_units(changed, store, progress=QUIET)
+    assert outcome.failed == {}
+    attacks = [unit for unit in outcome.units if unit.kind == "attack"]
+    assert outcome.n_computed == len(attacks) == 6
+    for unit in attacks:
+        kept, verdicts = load_kept(store.images(unit)), store.table(unit, "verdicts")
+        assert kept.tensors["images"].dtype == torch.uint8
+        said = dict(zip(verdicts["image"], verdicts["last_prediction"], strict=True))
+        names = json.loads(kept.metadata["names"])
+        differ = sum(said[name] != now for name, now in zip(names, kept.tensors["predictions"].tolist(), strict=True))
+        assert store.manifest(unit)["facts"]["kept"] == {"as": "uint8", "n_changed": kept.n_changed}
+        assert kept.n_changed <= differ
+
+
+def test_images_that_stop_early_are_not_kept():
+    with pytest.raises(StudyError, match="expected iterate = 'both'"):
+        tiny.study(threats=[{"kind": "pgd", "epsilons": [0.1], "keep": "float", "iterate": "any"}])

@@ -3,6 +3,7 @@
 from manifoldscope.robustness.corruptions import Corruption
 from manifoldscope.robustness.fgsm import FGSM
 from manifoldscope.robustness.geometric import Rotation, Translation
+from manifoldscope.robustness.kept import Kept, keep, load_kept, rejudge
 from manifoldscope.robustness.library import APGDCE, APGDT, FABT, AutoAttack, Square
 from manifoldscope.robustness.noise import UniformNoise
 from manifoldscope.robustness.pgd import PGD
@@ -18,6 +19,7 @@ __all__ = [
     "THREATS",
     "AutoAttack",
     "Corruption",
+    "Kept",
     "Rotation",
     "Square",
     "Target",
@@ -26,7 +28,10 @@ __all__ = [
     "UniformNoise",
     "Verdicts",
     "evaluate",
+    "keep",
+    "load_kept",
     "make",
+    "rejudge",
     "robustness_curve",
     "robustness_of",
     "smallest_perturbation",

@@ -15,6 +15,7 @@ from manifoldscope.errors import ManifoldscopeError, StudyError, unknown
 from manifoldscope.geometry.estimate import MEASURES
 from manifoldscope.geometry.extrapolation import FARTHEST
 from manifoldscope.registry import Entry, Registry, describe
+from manifoldscope.robustness.kept import Form
 from manifoldscope.robustness.pgd import PGD
 from manifoldscope.robustness.threat import THREATS, Iterate, Threat, make
 from manifoldscope.training.objectives import OBJECTIVES, Objective
@@ -211,6 +212,9 @@ class ThreatPlan(OpenSection):
     displacement: bool = setting(
         False, "measure how far the attacked images' activations move, and in which directions", keyed=True
     )
+    keep: Literal["no"] | Form = setting(
+        "no", "keep the attacked images: as they are (float), or rounded to 8 bits and judged again (uint8)", keyed=True
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -243,6 +247,11 @@ class ThreatPlan(OpenSection):
             raise ValueError(
                 f"threat {self.name!r} has displacement = true and iterate = 'any'; an image that stops at its first "
                 "success has moved less than one that takes every step: expected iterate = 'both'"
+            )
+        if self.keep != "no" and self.iterate == "any":
+            raise ValueError(
+                f"threat {self.name!r} has keep = {self.keep!r} and iterate = 'any'; images that leave at their first "
+                "success have no last iterate to keep: expected iterate = 'both'"
             )
         own.update({k: v for k, v in checked.items() if k != singular and v is not None})
         own[plural] = [float(value) for value in values]

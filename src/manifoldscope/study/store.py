@@ -32,6 +32,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from manifoldscope.errors import StoreError
+from manifoldscope.robustness.kept import Kept
 
 Array = npt.NDArray[Any]
 
@@ -82,11 +83,12 @@ class Unit:
 
 @dataclass
 class Payload:
-    """What a unit found: tables, arrays, and a few facts for its manifest."""
+    """What a unit found: tables, arrays, attacked images, and a few facts for its manifest."""
 
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
     arrays: dict[str, Array] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
+    images: Kept | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -153,6 +155,8 @@ class Store:
                     safetensors.numpy.save_file(whole, attempt / "arrays.safetensors")
                 if payload.tensors:
                     safetensors.torch.save_file(payload.tensors, attempt / "checkpoint.safetensors")
+                if payload.images is not None:
+                    payload.images.save(attempt / "images.safetensors")
                 manifest = {
                     "kind": unit.kind,
                     "key": unit.key,
@@ -186,6 +190,11 @@ class Store:
         """The arrays of a finished unit; none where it kept none."""
         path = self._home(unit) / "arrays.safetensors"
         return dict(safetensors.numpy.load_file(path)) if path.exists() else {}
+
+    def images(self, unit: Unit) -> Path | None:
+        """The file with the attacked images of a finished unit, for `rejudge`; None where it kept none."""
+        path = self._home(unit) / "images.safetensors"
+        return path if path.exists() else None
 
     def checkpoint(self, key: str) -> Path:
         """The file with the weights that a training unit stored."""

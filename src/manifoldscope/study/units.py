@@ -239,6 +239,7 @@ def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: Planne
                             "iterate": threat_plan.iterate,
                             "seed": study.seed,
                             "batch_size": study.batch_size,
+                            **({} if threat_plan.keep == "no" else {"keep": threat_plan.keep}),
                         },
                         needs=needs,
                         after=(inspect.key,),

@@ -11,6 +11,7 @@ import polars as pl
 
 from manifoldscope.errors import ModelError
 from manifoldscope.robustness.checks import chance, check, feasibility, network_checks
+from manifoldscope.robustness.kept import gathered
 from manifoldscope.robustness.selftest import attack_checks
 from manifoldscope.robustness.threat import Verdicts, evaluate
 from manifoldscope.seeds import derive
@@ -134,13 +135,16 @@ def check_attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
 
 
 def attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
-    """Verdicts on the images of one class under one threat at one strength; for some classes, an example image."""
+    """Verdicts on the images of one class under one threat at one strength.
+
+    The attacked images stand beside them where they are kept, and for some classes an example.
+    """
     label = unit.names["class_index"]
     plan = next(plan for plan in bench.study.threats if plan.name == unit.names["threat"])
     threat = next(threat for threat in plan.threats() if threat.strength == unit.inputs["strength"])
     images = bench.images("robustness", label)
     network = bench.network(unit.names["model"])
-    keep = bool(unit.names["example"]) and plan.iterate == "both"
+    example = bool(unit.names["example"]) and plan.iterate == "both"
     verdicts = evaluate(
         network,
         images,
@@ -148,13 +152,17 @@ def attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
         seed=derive(bench.study.seed, "attack", label),
         batch_size=bench.study.batch_size,
         iterate=plan.iterate,
-        keep_images=keep,
+        keep_images=example or plan.keep != "no",
     )
     payload = Payload(tables={"verdicts": verdicts.table.drop("model", "threat")})
     if verdicts.fast is not None:
         payload.facts["fast"] = asdict(verdicts.fast)
-    if keep:
+    if verdicts.adversarial:
         payload.facts["feasibility"] = feasibility(network.pixels(images), verdicts.adversarial[0], threat)
+    if plan.keep != "no":
+        payload.images = gathered(network, images, threat, verdicts, as_=plan.keep, batch_size=bench.study.batch_size)
+        payload.facts["kept"] = {"as": plan.keep, "n_changed": payload.images.n_changed}
+    if example:
         _keep_example(payload, network, images, verdicts)
     return payload
 

@@ -1,0 +1,82 @@
+"""Kept images: the same verdicts from the disk, and 8-bit images that stay in their ball."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from manifoldscope.errors import DataError, ThreatError
+from manifoldscope.robustness import PGD, evaluate, keep, rejudge
+from manifoldscope.robustness.kept import load_kept, rounded
+from manifoldscope.vision.images import ImageSet
+from tests.robustness.networks import fitted, images
+
+
+def on_levels(n=24):
+    drawn = images(n)
+    return ImageSet.of((drawn.raw.pixels * 255).round().to(torch.uint8), drawn.labels)
+
+
+@pytest.mark.parametrize("as_", ["float", "uint8"])
+def test_a_file_gives_the_images_and_the_verdicts_at_keeping(tmp_path, as_):
+    drawn, threat = on_levels(), PGD(epsilon=25 / 255, steps=4)
+    network = fitted(drawn)
+    found = evaluate(network, drawn, threat, keep_images=True)
+    kept = keep(network, drawn, threat, found, tmp_path / "kept.safetensors", as_=as_)
+    again = rejudge(network, tmp_path / "kept.safetensors")
+    torch.testing.assert_close(again.adversarial[0], kept.pixels, atol=0, rtol=0)
+    assert dict(zip(again.table["image"], again.table["last_prediction"], strict=True)) == dict(
+        zip(drawn.names, kept.tensors["predictions"].tolist(), strict=True)
+    )
+    differ = int((again.table["survived_last"] != found.table["survived_last"]).sum())
+    assert differ == kept.n_changed
+    assert load_kept(tmp_path / "kept.safetensors").metadata == kept.metadata
+    assert again.table.select("threat", "parameters", "strength").row(0) == ("pgd", threat.parameters, threat.strength)
+    assert found.accuracy < found.clean_accuracy
+    if as_ == "float":
+        assert differ == 0
+        assert torch.equal(kept.pixels, found.adversarial[0])
+
+
+def test_verdicts_that_rounding_changes_are_counted(tmp_path):
+    drawn = on_levels()
+    network, threat = fitted(drawn), PGD(epsilon=0.9 / 255, steps=1)
+    found = evaluate(network, drawn, threat, keep_images=True)
+    pretended = found.table.with_columns(survived_last=False)
+    wrong = type(found)(pretended, found.adversarial)
+    kept = keep(network, drawn, threat, wrong, tmp_path / "kept.safetensors", as_="uint8")
+    assert torch.equal(kept.tensors["images"], drawn.raw.pixels)  # below a level, nothing is left of the attack
+    assert kept.n_changed == round(found.clean_accuracy * len(drawn)) > 0
+
+
+@given(epsilon=st.sampled_from([0.5, 1, 2.5, 8]), seed=st.integers(0, 99))
+def test_rounding_keeps_the_ball_around_8_bit_images_and_loses_less_than_a_level(epsilon, seed):
+    generator = torch.Generator().manual_seed(seed)
+    levels = torch.randint(0, 256, (2, 3, 5, 5), generator=generator)
+    clean = levels.to(torch.uint8).float() / 255
+    moved = clean + epsilon / 255 * (2 * torch.rand(clean.shape, generator=generator) - 1)
+    moved[0] = clean[0] + epsilon / 255  # the corner, where a float32 falls short of its level
+    moved.clamp_(0, 1)
+    whole = rounded(moved, clean).float() / 255
+    assert float((whole - clean).abs().max()) <= epsilon / 255 + 1e-6
+    assert float((whole - moved).abs().max()) < 1.001 / 255
+    if epsilon == int(epsilon):
+        torch.testing.assert_close(whole[0], moved[0], atol=1e-6, rtol=0)
+
+
+def test_what_cannot_be_kept_is_refused(tmp_path):
+    drawn, threat = images(8), PGD(epsilon=0.1 / 255, steps=1)
+    network = fitted(drawn)
+    found = evaluate(network, drawn, threat, keep_images=True)
+    with pytest.raises(ThreatError, match="between the 256 levels"):
+        keep(network, drawn, threat, found, tmp_path / "kept", as_="uint8")
+    with pytest.raises(ThreatError, match="evaluate one at a time"):
+        keep(network, drawn, threat, evaluate(network, drawn, threat), tmp_path / "kept")
+    save_file({"weights": torch.ones(2)}, tmp_path / "other")
+    with pytest.raises(DataError, match="expected a file that keep"):
+        rejudge(network, tmp_path / "other")
+    with pytest.raises(DataError, match="cannot be read as kept images"):
+        rejudge(network, tmp_path / "nowhere")
