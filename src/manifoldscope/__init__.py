@@ -77,6 +77,7 @@ if TYPE_CHECKING:
         rejudge,
         robustness_curve,
         smallest_perturbation,
+        transfer,
     )
     from manifoldscope.study import Study, load
     from manifoldscope.training import fit
@@ -165,6 +166,7 @@ __all__ = [
     "spectra",
     "status",
     "subsampled",
+    "transfer",
 ]
 
 _ROOMS = {
@@ -229,6 +231,7 @@ _ROOMS = {
         "rejudge",
         "robustness_curve",
         "smallest_perturbation",
+        "transfer",
     ),
     "study": ("Study", "load"),
     "training": ("fit",),

@@ -154,6 +154,20 @@ TABLES: dict[str, Schema] = {
         },
         identity=("model", "threat", "parameters", "strength", "image"),
     ),
+    "transfer": Schema(
+        row="images made on one network by a threat at a strength, and judged on one (last iterates)",
+        columns={
+            "made_on": _TEXT,
+            "judged_on": _TEXT,
+            "threat": _TEXT,
+            "parameters": _TEXT,
+            "strength": _REAL,
+            "n_images": _WHOLE,
+            "n_clean_correct": _WHOLE,
+            "n_fell": _WHOLE,
+        },
+        identity=("made_on", "judged_on", "threat", "parameters", "strength"),
+    ),
     "associations": Schema(
         row="an association between a measure and accuracy across classes (model '*': across networks)",
         columns={

@@ -215,6 +215,7 @@ CHANGES = {
     "ThreatPlan.iterate": {"threats.0.iterate": "any"},
     "ThreatPlan.displacement": {"threats.0.displacement": True},
     "ThreatPlan.keep": {"threats.0.keep": "uint8"},
+    "ThreatPlan.transfer": {"threats.0.transfer": True},
     "ThreatPlan.steps": {"threats.0.steps": 4},
     "SamplingPlan.halvings": {"sampling.halvings": 2},
     "SamplingPlan.equal_sizes": None,  # see the test of classes of unequal sizes

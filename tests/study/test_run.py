@@ -377,3 +377,24 @@ def test_attacked_images_are_kept_with_their_unit_and_judged_as_its_table_says(f
 def test_images_that_stop_early_are_not_kept():
     with pytest.raises(StudyError, match="expected iterate = 'both'"):
         tiny.study(threats=[{"kind": "pgd", "epsilons": [0.1], "keep": "float", "iterate": "any"}])
+
+
+def test_transfer_between_networks_agrees_with_their_attacks(finished, tmp_path):
+    store = copy_of(finished, tmp_path)
+    threats = [{"kind": "pgd", "epsilons": [0, 0.1], "steps": 3, "transfer": True}]
+    outcome = run_units(tiny.study(threats=threats), store, progress=QUIET)
+    assert outcome.failed == {}
+    assert outcome.n_computed == 2 * 2  # networks, strengths: the attacks themselves are there
+    found = tables(store)
+    assert len(found["transfer"]) == 2 * 2 * 2
+    own = found["transfer"].filter(pl.col("made_on") == pl.col("judged_on"))
+    attacks = (
+        found["robustness"]
+        .filter(iterate="last")
+        .group_by("model", "strength")
+        .agg(pl.col("n_images").sum(), pl.col("n_clean_correct").sum(), pl.col("n_survived").sum())
+    )
+    both = own.join(attacks, left_on=["made_on", "strength"], right_on=["model", "strength"])
+    assert len(both) == 4
+    assert (both["n_clean_correct"] == both["n_clean_correct_right"]).all()
+    assert (both["n_clean_correct"] - both["n_fell"] == both["n_survived"]).all()

@@ -9,6 +9,7 @@ from manifoldscope.robustness.noise import UniformNoise
 from manifoldscope.robustness.pgd import PGD
 from manifoldscope.robustness.smallest import robustness_curve, smallest_perturbation
 from manifoldscope.robustness.threat import THREATS, Target, Threat, Verdicts, evaluate, make, robustness_of
+from manifoldscope.robustness.transfer import transfer
 
 __all__ = [
     "APGDCE",
@@ -35,4 +36,5 @@ __all__ = [
     "robustness_curve",
     "robustness_of",
     "smallest_perturbation",
+    "transfer",
 ]

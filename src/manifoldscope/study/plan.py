@@ -216,6 +216,10 @@ class ThreatPlan(OpenSection):
         "no", "keep the attacked images: as they are (float), or rounded to 8 bits and judged again (uint8)", keyed=True
     )
 
+    transfer: bool = setting(
+        False, "show what was made on each network to every other network of the study", keyed=True
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _named(cls, raw: Any) -> Any:
@@ -252,6 +256,11 @@ class ThreatPlan(OpenSection):
             raise ValueError(
                 f"threat {self.name!r} has keep = {self.keep!r} and iterate = 'any'; images that leave at their first "
                 "success have no last iterate to keep: expected iterate = 'both'"
+            )
+        if self.transfer and self.iterate == "any":
+            raise ValueError(
+                f"threat {self.name!r} has transfer = true and iterate = 'any'; what is shown to other networks are "
+                "last iterates: expected iterate = 'both'"
             )
         own.update({k: v for k, v in checked.items() if k != singular and v is not None})
         own[plural] = [float(value) for value in values]

@@ -63,6 +63,7 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
         _named(store.table(unit, "verdicts"), **{name: unit.names[name] for name in ("model", "threat", "split")})
         for unit in attacks
     ]
+    transfers = [_judged_by(store.table(unit, "transfer"), unit) for unit in done if unit.kind == "transfer"]
     set_aside = [store.table(unit, "set_aside") for unit in done if unit.kind == "draw"]
     tables = {
         "models": conform("models", pl.concat(models) if models else []),
@@ -73,6 +74,7 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
         "robustness": conform("robustness", []),
         "verdicts": conform("verdicts", []),
         "checks": conform("checks", pl.concat([conform("checks", table) for table in checks])),
+        "transfer": conform("transfer", pl.concat(transfers) if transfers else []),
         "set_aside": conform("set_aside", pl.concat(set_aside).unique() if set_aside else []),
     }
     if verdicts:
@@ -131,6 +133,19 @@ def _model(table: pl.DataFrame, unit: Unit) -> pl.DataFrame:
     if "replicate_of" in unit.names:
         known["replicate_of"] = unit.names["replicate_of"]
     return _named(table, model=unit.names["model"], provenance=json.dumps(known, sort_keys=True))
+
+
+def _judged_by(table: pl.DataFrame, unit: Unit) -> pl.DataFrame:
+    """Rows of several networks, under today's names: a unit knows them by their place in its list."""
+    judges = dict(enumerate(unit.names["judges"]))
+    named = table.with_columns(judged_on=pl.col("place").replace_strict(judges, return_dtype=pl.String)).drop("place")
+    return _named(
+        named,
+        made_on=unit.names["model"],
+        threat=unit.names["threat"],
+        parameters=unit.inputs["parameters"],
+        strength=unit.inputs["strength"],
+    )
 
 
 def _of_places(table: pl.DataFrame, unit: Unit) -> pl.DataFrame:

@@ -7,6 +7,7 @@
     attack     one network, one class, one threat at one strength            (after inspect)
     check      one network: stronger attacks on a sample, where asked for     (after inspect)
     displacement  one network, one threat at one strength: where attacked images move   (after inspect)
+    transfer   one network, one threat at one strength: its images judged by every network   (after all inspect)
 
 A class is the grain: a killed run loses one class of one attack, and a class more costs that class alone.
 """
@@ -30,7 +31,16 @@ from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.sources import code_digest
 from manifoldscope.vision.weights import file_digest
 
-VERSIONS = {"train": 1, "inspect": 2, "geometry": 3, "layer": 2, "attack": 1, "displacement": 2, "check": 1}
+VERSIONS = {
+    "train": 1,
+    "inspect": 2,
+    "geometry": 3,
+    "layer": 2,
+    "attack": 2,
+    "displacement": 3,
+    "check": 1,
+    "transfer": 1,
+}
 """Raise a number when the code of that kind of unit comes to give another answer."""
 
 EXAMPLE_CLASSES = 4
@@ -81,6 +91,14 @@ def plan_units(study: Study, draws: Mapping[Role, Drawn]) -> tuple[list[Unit], d
         if train is not None:
             units.append(train)
         units += _units_of_network(study, draws, network)
+    inspects = tuple(unit.key for unit in units if unit.kind == "inspect")
+    units += [
+        _transfer_unit(study, draws, maker, list(networks.values()), threat_plan, threat, inspects)
+        for threat_plan in study.threats
+        if threat_plan.transfer
+        for threat in threat_plan.threats()
+        for maker in networks.values()
+    ]
     return units, networks
 
 
@@ -324,6 +342,44 @@ def _displacement_unit(
         },
         n_images=len(robustness.images),
         passes=(3.0 + threat.passes[0], float(threat.passes[1])),  # clean and attacked once more, and those measured
+    )
+
+
+def _transfer_unit(
+    study: Study,
+    draws: Mapping[Role, Drawn],
+    maker: PlannedNetwork,
+    judges: Sequence[PlannedNetwork],
+    threat_plan: ThreatPlan,
+    threat: Threat,
+    inspects: tuple[str, ...],
+) -> Unit:
+    robustness = draws["robustness"]
+    checkpoints = dict.fromkeys(network.checkpoint for network in (maker, *judges))
+    return Unit(
+        "transfer",
+        {
+            "version": VERSIONS["transfer"],
+            "network": [maker.identity, maker.checkpoint],
+            "judges": [[judge.identity, judge.checkpoint] for judge in judges],
+            "images": [robustness.digests[label] for label in robustness.images.classes],
+            "threat": threat.kind,
+            "threat_version": THREATS[threat.kind].traits.get("version", 1),
+            "parameters": threat.parameters,
+            "strength": threat.strength,
+            "seed": study.seed,
+            "batch_size": study.batch_size,
+        },
+        needs=tuple(key for key in checkpoints if key is not None),
+        after=inspects,
+        names={
+            "model": maker.name,
+            "judges": [judge.name for judge in judges],
+            "threat": threat_plan.name,
+            "strength": threat.strength,
+        },
+        n_images=len(robustness.images),
+        passes=(1.0 + threat.passes[0] + 2 * (len(judges) + 1), float(threat.passes[1])),
     )
 
 

@@ -8,15 +8,18 @@ from dataclasses import asdict
 from typing import Any
 
 import polars as pl
+import torch
 
 from manifoldscope.errors import ModelError
 from manifoldscope.robustness.checks import chance, check, feasibility, network_checks
 from manifoldscope.robustness.kept import gathered
 from manifoldscope.robustness.selftest import attack_checks
-from manifoldscope.robustness.threat import Verdicts, evaluate
+from manifoldscope.robustness.threat import Threat, Verdicts, evaluate
+from manifoldscope.robustness.transfer import counts, judged
 from manifoldscope.seeds import derive
 from manifoldscope.study.bench import Bench, Tick
 from manifoldscope.study.measuring import displacement, geometry, layer
+from manifoldscope.study.plan import ThreatPlan
 from manifoldscope.study.store import Payload, Unit
 from manifoldscope.study.units import PlannedNetwork
 from manifoldscope.training.fit import fit, state
@@ -140,8 +143,7 @@ def attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     The attacked images stand beside them where they are kept, and for some classes an example.
     """
     label = unit.names["class_index"]
-    plan = next(plan for plan in bench.study.threats if plan.name == unit.names["threat"])
-    threat = next(threat for threat in plan.threats() if threat.strength == unit.inputs["strength"])
+    plan, threat = _threat(unit, bench)
     images = bench.images("robustness", label)
     network = bench.network(unit.names["model"])
     example = bool(unit.names["example"]) and plan.iterate == "both"
@@ -165,6 +167,44 @@ def attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     if example:
         _keep_example(payload, network, images, verdicts)
     return payload
+
+
+def transfer(unit: Unit, bench: Bench, tick: Tick) -> Payload:
+    """The images that the attack units of one network make, judged by every network.
+
+    Raises:
+        ThreatError: two networks bring the images to other pixels.
+    """
+    _, threat = _threat(unit, bench)
+    batch_size = bench.study.batch_size
+    drawn = bench.draws["robustness"].images
+    images = drawn.subset(drawn.labels.argsort(stable=True))  # class by class, as they are attacked
+    maker = bench.network(unit.names["model"])
+    attacked = torch.cat(
+        [
+            evaluate(
+                maker,
+                bench.images("robustness", label),
+                threat,
+                seed=derive(bench.study.seed, "attack", label),
+                batch_size=batch_size,
+                keep_images=True,
+            ).adversarial[0]
+            for label in drawn.classes
+        ]
+    )
+    own = judged(maker, maker, images, attacked, batch_size=batch_size)
+    rows = [
+        {"place": place, **counts(own, judged(bench.network(name), maker, images, attacked, batch_size=batch_size))}
+        for place, name in enumerate(unit.names["judges"])
+    ]
+    return Payload(tables={"transfer": pl.DataFrame(rows)})
+
+
+def _threat(unit: Unit, bench: Bench) -> tuple[ThreatPlan, Threat]:
+    """The threat of a unit, as the study plans it and at the unit's strength."""
+    plan = next(plan for plan in bench.study.threats if plan.name == unit.names["threat"])
+    return plan, next(threat for threat in plan.threats() if threat.strength == unit.inputs["strength"])
 
 
 def _keep_example(payload: Payload, network: Network, images: ImageSet, verdicts: Verdicts) -> None:
@@ -200,4 +240,5 @@ WORK: Mapping[str, Callable[[Unit, Bench, Tick], Payload]] = {
     "displacement": displacement,
     "attack": attack,
     "check": check_attack,
+    "transfer": transfer,
 }
