@@ -2,6 +2,7 @@
 
 from manifoldscope.robustness.corruptions import Corruption
 from manifoldscope.robustness.fgsm import FGSM
+from manifoldscope.robustness.foreign import accuracy_by_class, detection
 from manifoldscope.robustness.geometric import Rotation, Translation
 from manifoldscope.robustness.kept import Kept, keep, load_kept, rejudge
 from manifoldscope.robustness.library import APGDCE, APGDT, FABT, AutoAttack, Square
@@ -28,6 +29,8 @@ __all__ = [
     "Translation",
     "UniformNoise",
     "Verdicts",
+    "accuracy_by_class",
+    "detection",
     "evaluate",
     "keep",
     "load_kept",

@@ -1,0 +1,78 @@
+"""Foreign images: the area under the curve is the known one, and each distance sees what it should."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from manifoldscope.errors import DataError
+from manifoldscope.robustness.foreign import ClassDistances, accuracy_by_class, auroc, detection
+from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.network import logits
+from tests.robustness.networks import fitted, images
+
+SCORES = st.lists(st.integers(0, 5), min_size=2, max_size=20)
+
+
+@given(known=SCORES, foreign=SCORES)
+def test_auroc_is_that_of_scikit_learn_with_ties(known, foreign):
+    found = auroc(torch.tensor(known), torch.tensor(foreign))
+    expected = roc_auc_score([0] * len(known) + [1] * len(foreign), known + foreign)
+    assert found.value == pytest.approx(expected, abs=1e-12)
+    assert 0 <= found.low <= found.value + 1e-12
+    assert found.value - 1e-12 <= found.high <= 1
+
+
+def test_the_interval_holds_the_truth_about_as_often_as_it_says():
+    generator = torch.Generator().manual_seed(0)
+    truth = float(torch.distributions.Normal(0.0, 1.0).cdf(torch.tensor(0.5**0.5)))  # means one deviation apart
+    draws = [auroc(*torch.randn(2, 60, generator=generator) + torch.tensor([[0.0], [1.0]])) for _ in range(300)]
+    held = sum(found.low <= truth <= found.high for found in draws) / len(draws)
+    assert 0.90 <= held <= 0.985  # 95%, and three standard errors of 300 draws
+
+
+def test_each_distance_is_that_of_a_flat_class():
+    generator = torch.Generator().manual_seed(0)
+    flat = torch.randn(4000, 3, generator=generator) * torch.tensor([4.0, 2.0, 1e-4])
+    classes = ClassDistances.of([flat, flat + torch.tensor([100.0, 0, 0])], shrinkage=1e-6, explained_variance=0.999)
+    points = torch.tensor([[8.0, 0.0, 0.0], [0.0, 0.0, 1.0], [100.0, 3.0, 4.0]])
+    near = {"atol": 0.2, "rtol": 0.05}  # centres and covariance of 4,000 points
+    torch.testing.assert_close(classes.nearest_centre(points).float(), torch.tensor([8.0, 1.0, 5.0]), **near)
+    torch.testing.assert_close(classes.residual(points).float(), torch.tensor([0.0, 1.0, 4.0]), **near)
+    assert classes.mahalanobis(points)[0].item() == pytest.approx(2, abs=0.1)
+    assert classes.mahalanobis(points)[1] > 100
+
+
+def test_foreign_images_far_from_every_class_are_noticed_and_known_ones_are_a_coin_toss():
+    every = images(80)
+    train, known = every.subset(range(40)), every.subset(range(40, 80))
+    network = fitted(train)
+    foreign = ImageSet.of(torch.zeros(20, 3, 8, 8), [0] * 20, source="black")
+    table = detection(network, train, known, foreign, "penultimate")
+    assert table["score"].to_list() == ["max_softmax", "nearest_centre", "mahalanobis", "residual"]
+    assert table.filter(score="nearest_centre")["auroc"].item() == 1
+    assert table.select("n_known", "n_foreign").unique().row(0) == (40, 20)
+    halves = detection(network, train, known.subset(range(20)), known.subset(range(20, 40)), "penultimate")
+    assert halves["auroc"].is_between(0.2, 0.8).all()
+
+
+def test_accuracy_is_counted_class_by_class():
+    drawn = images()
+    network = fitted(drawn, steps=0)
+    table = accuracy_by_class(network, drawn)
+    right = logits(network, drawn).argmax(1) == drawn.labels
+    assert table["n_correct"].to_list() == [int(right[drawn.labels == label].sum()) for label in drawn.classes]
+    assert table["n_images"].to_list() == [6] * 4
+
+
+def test_what_cannot_be_compared_is_refused():
+    drawn = images()
+    with pytest.raises(DataError, match="expected none"):
+        detection(fitted(drawn, steps=0), drawn, drawn, drawn, "penultimate")
+    with pytest.raises(DataError, match="expected at least 2"):
+        auroc(torch.tensor([1.0]), torch.tensor([1.0, 2.0]))
+    with pytest.raises(DataError, match="fewer than 2 images"):
+        ClassDistances.of([torch.rand(1, 4)])
