@@ -72,8 +72,8 @@ def auroc(known: Tensor, foreign: Tensor) -> AUROC:
         DataError: fewer than two scores of either, or scores that are not finite.
 
     Example:
-        >>> auroc(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([2.0, 3.0])).value
-        0.9166666666666666
+        >>> round(auroc(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([2.0, 3.0])).value, 4)
+        0.9167
     """
     for what, scores in (("known", known), ("foreign", foreign)):
         if len(scores) < 2 or not bool(torch.isfinite(scores).all()):
