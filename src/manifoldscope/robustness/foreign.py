@@ -63,7 +63,7 @@ class AUROC:
 
 
 def auroc(known: Tensor, foreign: Tensor) -> AUROC:
-    """Area under the receiver operating characteristic, by ranks (DeLong et al. 1988, equations 3 to 6).
+    """Area under the receiver operating characteristic, by ranks (DeLong et al. 1988).
 
     Args:
         known, foreign: (n,) and (m,) scores, higher where an image looks more foreign.
@@ -142,7 +142,7 @@ class ClassDistances:
         return torch.cdist(points.double(), self.centres).amin(1)
 
     def mahalanobis(self, points: Tensor) -> Tensor:
-        """(n,) Mahalanobis distance to the nearest class centre (Lee et al. 2018, equation 2; here its root)."""
+        """(n,) Mahalanobis distance to the nearest class centre (Lee et al. 2018, whose score is its square)."""
         root = self.precision_root.T
         return torch.cdist(points.double() @ root, self.centres @ root).amin(1)
 

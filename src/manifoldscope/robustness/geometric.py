@@ -117,7 +117,7 @@ class Movement(Threat):
 @THREATS.register("rotation")
 @dataclass(frozen=True, kw_only=True)
 class Rotation(Movement):
-    """Turned by at most so many degrees, either way (Engstrom et al. 2019, section 4: 30 degrees, 31 angles).
+    """Turned by at most so many degrees, either way (Engstrom et al. 2019: 30 degrees, 31 angles).
 
     Attributes:
         degrees: the largest angle, 0 to 180.
@@ -153,7 +153,7 @@ class Rotation(Movement):
 @THREATS.register("translation")
 @dataclass(frozen=True, kw_only=True)
 class Translation(Movement):
-    """Moved by at most a share of each side (Engstrom et al. 2019, section 4: 3 of 32 pixels, a grid of 5 x 5).
+    """Moved by at most a share of each side (Engstrom et al. 2019: 3 of 32 pixels, a grid of 5 x 5).
 
     Attributes:
         shift: the largest movement along either axis, as a share of that side, from 0 to below 1: 3/32 and not 3.
