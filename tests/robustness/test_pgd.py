@@ -212,8 +212,8 @@ def test_momentum_equals_torchattacks(known):
 def test_the_best_iterate_has_no_smaller_loss_than_the_last(known):
     network, drawn = known
     last, best = (
-        last_iterates(network, drawn, PGD(epsilon=0.2, step_size=0.39, steps=5, keep=keep))[0]
-        for keep in ("last", "best")
+        last_iterates(network, drawn, PGD(epsilon=0.2, step_size=0.39, steps=5, returns=returns))[0]
+        for returns in ("last", "best")
     )
     with torch.no_grad():
         losses = [

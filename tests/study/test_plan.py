@@ -10,9 +10,11 @@ import pytest
 from pydantic import BaseModel
 
 from manifoldscope.errors import StudyError
+from manifoldscope.registry import Entry
+from manifoldscope.robustness.threat import THREATS
 from manifoldscope.study import Store, plan
 from manifoldscope.study.draws import draw_images
-from manifoldscope.study.plan import Study, load, models_of, parse, preset_names, preset_text
+from manifoldscope.study.plan import Study, ThreatPlan, load, models_of, parse, preset_names, preset_text
 from manifoldscope.study.units import plan_units
 from tests.study import tiny
 
@@ -335,3 +337,8 @@ def test_what_would_be_counted_twice_or_not_at_all_is_refused(changes, message):
         plan._put(raw, key, value)
     with pytest.raises(StudyError, match=re.escape(message)):
         parse(raw)
+
+
+@pytest.mark.parametrize("entry", list(THREATS), ids=lambda entry: entry.name)
+def test_no_setting_of_a_threat_is_named_as_one_of_the_study_file(entry: Entry) -> None:
+    assert not set(entry.settings.model_fields) & set(ThreatPlan.model_fields)

@@ -57,8 +57,8 @@ class PGD(Threat):
         random_start: False starts at the clean image.
         loss: "ce", cross-entropy; "cw", the margin; "dlr", the difference of logits ratio (see `losses`).
         momentum: what is kept of the gradients before, each of mean absolute value 1 (Dong et al. 2018); 0: nothing.
-        keep: which iterate counts as the last: the "last" one, or of all the one of the largest loss ("best"), which
-            costs a pass more.
+        returns: which iterate counts as the last: the "last" one, or of all the one of the largest loss ("best"),
+            which costs a pass more.
         target: None attacks away from the label. A class index, "random" (another class, drawn once an image) or
             "least_likely" (by the clean logits) descends towards that class; images that belong to it stay where
             they are. In every case an image has survived if it is still classified as its label.
@@ -85,7 +85,7 @@ class PGD(Threat):
     restarts: int = 1
     random_start: bool = True
     momentum: float = 0.0
-    keep: Literal["last", "best"] = "last"
+    returns: Literal["last", "best"] = "last"
     target: TargetClass | None = None
 
     def __post_init__(self) -> None:
@@ -123,13 +123,13 @@ class PGD(Threat):
         target = "" if self.target is None else f" target={self.target}"
         norm = "" if self.norm == "linf" else f"norm={self.norm} "
         momentum = f" momentum={self.momentum:.6g}" if self.momentum else ""
-        keep = "" if self.keep == "last" else f" keep={self.keep}"
+        returns = "" if self.returns == "last" else f" returns={self.returns}"
         described = f"{norm}loss={self.loss} steps={self.steps} {size} restarts={self.restarts}"
-        return f"{described}{start}{momentum}{keep}{target}"
+        return f"{described}{start}{momentum}{returns}{target}"
 
     @property
     def passes(self) -> tuple[int, int]:
-        return (self.restarts * (1 + (self.keep == "best")), self.steps * self.restarts)
+        return (self.restarts * (1 + (self.returns == "best")), self.steps * self.restarts)
 
     def perturb(self, target: Target, generator: torch.Generator) -> None:
         goals = self._goals(target, generator)
@@ -154,14 +154,14 @@ class PGD(Threat):
             gradient = target.gradient(images, loss)
             if towards is not None:
                 gradient[towards == target.labels] = 0
-            if self.keep == "best":
+            if self.returns == "best":
                 best, highest = _better(images, loss.values, best, highest)
             if self.momentum:
                 size = gradient.abs().flatten(1).mean(1).clamp_min(torch.finfo(gradient.dtype).tiny)
                 velocity = gradient = self.momentum * velocity + gradient / per_image(size)
             images = step(images, gradient, target.clean, self.epsilon, self.resolved_step_size, self.norm)
             images, velocity, best, highest = target.standing(images, velocity, best, highest)
-        if self.keep == "best" and len(images):
+        if self.returns == "best" and len(images):
             loss = _Loss(self.loss, target.labels, None if goals is None else target.of_active(goals))
             images, _ = _better(images, target.values(images, loss), best, highest)
         return images
