@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         APGDCE,
         APGDT,
         FABT,
+        FGSM,
         PGD,
         AutoAttack,
         Rotation,
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from manifoldscope.vision import ImageSet, Network, load_manifolds, load_points, save_manifolds
     from manifoldscope.vision.activations import activations
     from manifoldscope.vision.datasets import images
+    from manifoldscope.vision.fast import FastNetwork, faster
     from manifoldscope.vision.jacobian import JacobianNorms, jacobian_norms, sensitivity
     from manifoldscope.vision.sources import network
 
@@ -95,6 +97,7 @@ __all__ = [
     "APGDCE",
     "APGDT",
     "FABT",
+    "FGSM",
     "PGD",
     "AutoAttack",
     "ClassManifold",
@@ -105,6 +108,7 @@ __all__ = [
     "Displacement",
     "EffectiveGeometry",
     "Estimate",
+    "FastNetwork",
     "Gram",
     "ImageSet",
     "JacobianNorms",
@@ -143,6 +147,7 @@ __all__ = [
     "evaluate",
     "expected_decay_exponent",
     "extrapolate",
+    "faster",
     "feature_correlation",
     "fit",
     "gaussian_null",
@@ -222,6 +227,7 @@ _ROOMS = {
         "APGDCE",
         "APGDT",
         "FABT",
+        "FGSM",
         "PGD",
         "AutoAttack",
         "Rotation",
@@ -244,6 +250,7 @@ _ROOMS = {
     "vision": ("ImageSet", "Network", "load_manifolds", "load_points", "save_manifolds"),
     "vision.activations": ("activations",),
     "vision.datasets": ("images",),
+    "vision.fast": ("FastNetwork", "faster"),
     "vision.jacobian": ("JacobianNorms", "jacobian_norms", "sensitivity"),
     "vision.sources": ("network",),
 }
