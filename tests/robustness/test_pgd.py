@@ -17,6 +17,7 @@ from manifoldscope.robustness import FGSM, PGD, UniformNoise, evaluate
 from manifoldscope.robustness.ball import random_start
 from manifoldscope.robustness.pgd import step
 from manifoldscope.vision.fast import FastNetwork
+from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
 from tests.robustness.networks import Wrapped, convolutional, fitted, images
 
@@ -294,3 +295,16 @@ def test_a_sweep_that_reuses_verdicts_agrees_with_separate_runs():
     assert differ <= 0.02 * both.height
     with pytest.raises(ThreatError, match="reuse needs iterate='any'"):
         evaluate(network, drawn, threats, reuse=True)
+
+
+def test_images_that_fill_a_shrinking_batch_keep_their_verdicts():
+    drawn = images(60)
+    network = fitted(drawn)
+    every_third = torch.arange(60) % 3 == 0
+    wrong = ImageSet.of(network.pixels(drawn), torch.where(every_third, (drawn.labels + 1) % 4, drawn.labels))
+    threat = PGD(epsilon=0.11, steps=8)
+    any_alone = evaluate(network, wrong, threat, iterate="any", fast=False)
+    both = evaluate(network, wrong, threat, fast=False)
+    assert any_alone.clean_accuracy == pytest.approx(2 / 3)
+    assert any_alone.table["survived_any"].equals(both.table["survived_any"])
+    assert 0 < any_alone.accuracy_any < 2 / 3

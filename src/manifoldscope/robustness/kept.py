@@ -155,7 +155,8 @@ def load_kept(path: str | os.PathLike[str]) -> Kept:
     """What `keep` wrote. Raises DataError for a file that is missing, or that something else wrote."""
     try:
         with safe_open(Path(path), framework="pt") as file:
-            kept = Kept({name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {})  # noqa: SIM118
+            names = list(file.keys())  # the open file is no dict, and cannot be iterated itself
+            kept = Kept({name: file.get_tensor(name) for name in names}, file.metadata() or {})
     except (OSError, SafetensorError) as error:
         raise DataError(f"{os.fspath(path)!r} cannot be read as kept images: {error}") from error
     wanted = {"images", "labels", "clean_predictions", "predictions", "names", "threat", "parameters", "strength"}

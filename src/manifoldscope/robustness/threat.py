@@ -90,7 +90,8 @@ class Target:
     """The images under attack, as a threat sees them, and the judge of what it does to them.
 
     Only images that were classified correctly when clean are attacked. When nothing but "any" is asked for, images
-    leave as soon as they fall: `clean` and `labels` shrink, and `standing` shrinks a threat's own tensors alike.
+    leave as they fall: `clean` and `labels` shrink, and `standing` shrinks a threat's own tensors alike. Batches that
+    shrink have only a few sizes, and are filled with images whose verdict is known and stays as it is.
     """
 
     def __init__(
