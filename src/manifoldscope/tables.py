@@ -138,7 +138,7 @@ TABLES: dict[str, Schema] = {
         identity=("model", "threat", "parameters", "strength", "iterate", "class_index"),
     ),
     "verdicts": Schema(
-        row="one image under a threat at a strength",
+        row="one image under a threat at a strength (a prediction is -1 where the network gave NaN or infinity)",
         columns={
             "model": _TEXT,
             "threat": _TEXT,

@@ -20,7 +20,7 @@ from manifoldscope.robustness.checks import (
     training_check,
     verdict_checks,
 )
-from manifoldscope.robustness.threat import FastPath
+from manifoldscope.robustness.verdicts import FastPath
 from tests.robustness.networks import fitted, images
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from manifoldscope.errors import DataError, ModelError, StudyError, ThreatError
 from manifoldscope.robustness import PGD, THREATS, Threat, UniformNoise, evaluate, make, robustness_of
 from manifoldscope.tables import TABLES
+from manifoldscope.vision.images import ImageSet
 from tests.robustness.networks import convolutional, fitted, images
 
 
@@ -27,7 +28,7 @@ class Replaying(Threat):
     middle: float = 0.0
     last: float = 0.0
 
-    def perturb(self, target, generator):
+    def perturb(self, target):
         target.gradient(torch.full_like(target.clean, self.middle), lambda logits: logits.sum(1))
         target.conclude(torch.full_like(target.clean, self.last))
 
@@ -48,8 +49,6 @@ def bright_network():
 
 
 def dark_images(n=3):
-    from manifoldscope.vision.images import ImageSet
-
     return ImageSet.of(torch.full((n, 1, 4, 4), 0.1), [0] * n, class_names=["dark", "bright"])
 
 
@@ -91,16 +90,94 @@ def test_the_network_is_left_as_it_was():
     assert all(torch.equal(value, before[name]) for name, value in network.module.state_dict().items())
 
 
-def test_nan_logits_are_an_error_and_not_a_verdict():
-    class Broken(nn.Module):
-        def forward(self, pixels):
-            out = pixels.flatten(1)[:, :2].clone()
-            out[0] = float("nan")
-            return out
+class NaNAbove(nn.Module):
+    """As `Brightness`, but NaN for images that are brighter than `limit`."""
 
-    network = replace(bright_network(), module=Broken(), name="broken")
-    with pytest.raises(ModelError, match="broken gave NaN or infinite logits for 1 of 3 images"):
-        evaluate(network, dark_images(), PGD(epsilon=0.1))
+    def __init__(self, limit):
+        super().__init__()
+        self.limit = limit
+
+    def forward(self, pixels):
+        mean = pixels.flatten(1).mean(1, keepdim=True)
+        logits = torch.cat([0.5 - mean, mean - 0.5], dim=1)
+        return torch.where(mean > self.limit, torch.full_like(logits, torch.nan), logits)
+
+
+def of_brightness(*values):
+    return ImageSet.of(torch.stack([torch.full((1, 4, 4), value) for value in values]), [0] * len(values))
+
+
+@pytest.mark.parametrize("iterate", ["both", "any"])
+def test_images_without_a_class_cost_no_verdict_of_another(iterate):
+    network = replace(bright_network(), module=NaNAbove(0.3), name="broken")
+    threat = PGD(epsilon=0.15, steps=5)
+    found = evaluate(network, of_brightness(0.05, 0.25, 0.35), threat, iterate=iterate, fast=False)
+    assert found.table["clean_prediction"].to_list() == [0, 0, -1]
+    assert found.table["survived_any"].to_list() == [True, False, False]  # the second is brought to where NaN is
+    assert found.failures.n_without_class == 2
+    if iterate == "both":
+        assert found.table["last_prediction"].to_list() == [0, -1, -1]
+
+
+def test_a_gradient_that_is_nan_leaves_its_image_and_no_other_where_it_is():
+    class Rooted(nn.Module):
+        def forward(self, pixels):
+            mean = pixels.flatten(1).mean(1)
+            root = (mean * (mean > 0.2)).sqrt()  # its derivative at 0 is infinite, and times 0 NaN
+            return torch.stack([0.3 - mean + 0 * root, mean - 0.3], dim=1)
+
+    network = replace(bright_network(), module=Rooted(), name="rooted")
+    found = evaluate(network, of_brightness(0.1, 0.25), PGD(epsilon=0.1, steps=5, random_start=False), fast=False)
+    assert found.table["survived_last"].to_list() == [True, False]
+    assert found.failures.n_without_gradient == 1
+
+
+def test_a_network_that_gives_nothing_but_nan_is_an_error():
+    with pytest.raises(ModelError, match="broken gave NaN or infinite logits for all 3 images"):
+        evaluate(replace(bright_network(), module=NaNAbove(0.0), name="broken"), dark_images(), PGD(epsilon=0.1))
+
+
+@pytest.mark.parametrize("iterate", ["both", "any"])
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_a_batch_that_does_not_fit_is_halved_and_no_verdict_is_lost(error, iterate):
+    drawn = images(24)
+    network = fitted(drawn)
+    threat = PGD(epsilon=0.06, steps=4)
+    whole = evaluate(network, drawn, threat, iterate=iterate, fast=False)
+
+    def refuse(module, given):
+        if len(given[0]) > 5:
+            raise error
+
+    hook = network.module.register_forward_pre_hook(refuse)
+    with pytest.warns(UserWarning, match="did not fit into memory: it goes on with"):
+        halved = evaluate(network, drawn, threat, iterate=iterate, fast=False)
+    hook.remove()
+    assert halved.failures.batch_size == 4
+    assert halved.table["survived_any"].equals(whole.table["survived_any"])
+
+
+def test_a_single_image_that_does_not_fit_is_an_error():
+    def refuse(module, given):
+        raise MemoryError
+
+    network = bright_network()
+    network.module.register_forward_pre_hook(refuse)
+    with (
+        pytest.warns(match="goes on with"),
+        pytest.raises(ModelError, match="one image at a time does not fit into memory"),
+    ):
+        evaluate(network, dark_images(), PGD(epsilon=0.1), fast=False)
+
+
+def test_an_image_starts_where_its_name_says_in_whatever_company():
+    drawn = images(24)
+    network = fitted(drawn)
+    threat = PGD(epsilon=0.06, steps=2)
+    whole = evaluate(network, drawn, threat, keep_images=True, fast=False).adversarial[0]
+    some = torch.tensor([3, 17, 20])
+    alone = evaluate(network, drawn.subset(some), threat, keep_images=True, fast=False).adversarial[0]
+    assert (alone - whole[some]).abs().max() < 1e-6
 
 
 def test_several_threats_give_one_answer_the_worst_case_of_each_image():

@@ -1,6 +1,7 @@
 """Threats in, verdicts out."""
 
 from manifoldscope.robustness.corruptions import Corruption
+from manifoldscope.robustness.evaluation import evaluate
 from manifoldscope.robustness.fgsm import FGSM
 from manifoldscope.robustness.foreign import accuracy_by_class, detection
 from manifoldscope.robustness.geometric import Rotation, Translation
@@ -9,8 +10,10 @@ from manifoldscope.robustness.library import APGDCE, APGDT, FABT, AutoAttack, Sq
 from manifoldscope.robustness.noise import UniformNoise
 from manifoldscope.robustness.pgd import PGD
 from manifoldscope.robustness.smallest import robustness_curve, smallest_perturbation
-from manifoldscope.robustness.threat import THREATS, Target, Threat, Verdicts, evaluate, make, robustness_of
+from manifoldscope.robustness.target import Target
+from manifoldscope.robustness.threat import THREATS, Threat, make
 from manifoldscope.robustness.transfer import transfer
+from manifoldscope.robustness.verdicts import Verdicts, robustness_of
 
 __all__ = [
     "APGDCE",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -58,18 +59,37 @@ def projected(images: Tensor, clean: Tensor, epsilon: float | Tensor, norm: Norm
     return (clean + shrink * (images - clean)).clamp_(0, 1)  # which only brings a pixel nearer to its clean one
 
 
-def random_start(clean: Tensor, epsilon: float, generator: torch.Generator, norm: Norm = "linf") -> Tensor:
+Generators = torch.Generator | Sequence[torch.Generator]
+"""One stream of random numbers for all images, or one for each."""
+
+
+def random_start(clean: Tensor, epsilon: float, generators: Generators, norm: Norm = "linf") -> Tensor:
     """Uniform in the ball of radius epsilon around each image, cut to [0, 1].
 
     The numbers are drawn on the CPU, so that every device starts at the same place.
     """
     if norm == "linf":
-        noise = torch.rand(clean.shape, generator=generator, dtype=clean.dtype).to(clean.device)
-        return (clean + epsilon * (2 * noise - 1)).clamp_(0, 1)
-    away = direction(torch.randn(clean.shape, generator=generator, dtype=clean.dtype), norm)
+        noise = drawn(torch.rand, clean.shape, generators).to(clean.device)
+        return noise.mul_(2).sub_(1).mul_(epsilon).add_(clean).clamp_(0, 1)
+    away = direction(drawn(torch.randn, clean.shape, generators), norm)
     # a share r of the volume lies within r^(1 / dimensions) of the radius
-    share = torch.rand(len(clean), generator=generator, dtype=clean.dtype) ** (1 / clean[0].numel())
+    share = drawn(torch.rand, clean.shape[:1], generators) ** (1 / clean[0].numel())
     return (clean + epsilon * (per_image(share) * away).to(clean.device)).clamp_(0, 1)
+
+
+def drawn(draw: Callable[..., Tensor], shape: Sequence[int], generators: Generators) -> Tensor:
+    """Random float32 numbers of this shape, on the CPU; each of its rows from a stream of its own, where there are n.
+
+    Args:
+        draw: torch.rand or torch.randn.
+        shape: (n, ...).
+    """
+    if isinstance(generators, torch.Generator):
+        return draw(shape, generator=generators)
+    numbers = torch.empty(*shape)
+    for row, generator in zip(numbers, generators, strict=True):
+        draw(shape[1:], generator=generator, out=row)
+    return numbers
 
 
 def direction(gradient: Tensor, norm: Norm) -> Tensor:

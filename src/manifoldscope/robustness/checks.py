@@ -20,7 +20,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manifoldscope.errors import ModelError
-from manifoldscope.robustness.threat import BUDGET_TOLERANCE, THREATS, FastPath, Threat
+from manifoldscope.robustness.target import BUDGET_TOLERANCE
+from manifoldscope.robustness.threat import THREATS, Threat
+from manifoldscope.robustness.verdicts import Failures, FastPath
 from manifoldscope.tables import near_chance
 from manifoldscope.vision.images import ImageSet, batches
 from manifoldscope.vision.network import Network, undisturbed
@@ -62,10 +64,11 @@ def network_checks(network: Network, images: ImageSet, *, batch_size: int = 128)
     with undisturbed(network):
         with torch.no_grad():
             first, second = network(pixels), network(pixels)
-        if first.ndim != 2 or not torch.isfinite(first).all():
+        finite = torch.isfinite(first).flatten(1).all(1)
+        if first.ndim != 2 or not bool(finite.any()):
             raise ModelError(
                 f"{network.name} gives outputs of shape {tuple(first.shape)}"
-                + ("" if torch.isfinite(first).all() else " that hold NaN or infinity")
+                + " that hold NaN or infinity" * (not bool(finite.any()))
                 + "; expected finite logits of shape (n, n_classes)"
             )
         leaf = pixels.detach().requires_grad_(True)
@@ -74,6 +77,7 @@ def network_checks(network: Network, images: ImageSet, *, batch_size: int = 128)
         # `undisturbed` puts buffers back when it ends: look before.
         changed = [name for name, value in network.module.state_dict().items() if not torch.equal(value, before[name])]
     low, high = float(pixels.min()), float(pixels.max())
+    first, second, gradient = first[finite], second[finite], gradient[finite]
     scale = max(float(first.abs().max()), torch.finfo(first.dtype).tiny)
     difference = float((first - second).abs().max()) / scale
     normalised = bool((first >= 0).all()) and bool(torch.allclose(first.sum(1), torch.ones(len(first)).to(first)))
@@ -82,6 +86,14 @@ def network_checks(network: Network, images: ImageSet, *, batch_size: int = 128)
     return [
         check("input contract", low >= 0 and high <= 1, high, "pixels in [0, 1]", f"seen: [{low:.3g}, {high:.3g}]"),
         check("state", not changed, float(len(changed)), "no parameter or buffer changes", ", ".join(changed[:3])),
+        check(
+            "finite outputs",
+            bool(finite.all()),
+            float((~finite).float().mean()),
+            "no NaN or infinity among the logits",
+            f"{int((~finite).sum())} of {len(finite)} images have no class; they count as misclassified"
+            * (not bool(finite.all())),
+        ),
         check(
             "logits",
             not normalised,
@@ -403,6 +415,22 @@ def fast_path_check(threat: str, found: Sequence[FastPath]) -> Row:
         f"at most {FAST_PATH_DIFFERS:.0%} of the verdicts differ from those found with the network's own gradients",
         f"gradients of a copy ({whole.means}); {whole.n_differ} of {whole.n_checked} verdicts differ, so that at most "
         f"{whole.at_most:.1%} of all do (one-sided 95% bound)",
+    )
+
+
+def failures_check(threat: str, found: Sequence[Failures]) -> Row:
+    """The row on what went wrong under one threat and did not stop it, from its parts; at least one part."""
+    no_class, no_gradient = (
+        sum(getattr(part, f"n_without_{what}") for part in found) for what in ("class", "gradient")
+    )
+    sizes = [part.batch_size for part in found if part.batch_size is not None]
+    return check(
+        f"finite outputs ({threat})",
+        no_class + no_gradient == 0,
+        float(no_class + no_gradient),
+        "no image for which the network gives NaN or infinity, as logits or as a gradient",
+        f"{no_class} images without a class count as misclassified; {no_gradient} had steps without a gradient"
+        + (f"; memory ran out, and batches went down to {min(sizes)} images" if sizes else ""),
     )
 
 

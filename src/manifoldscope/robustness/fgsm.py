@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from manifoldscope.errors import ThreatError
 from manifoldscope.robustness.ball import Norm, check_radius, distance
 from manifoldscope.robustness.losses import LossName
 from manifoldscope.robustness.pgd import PGD
-from manifoldscope.robustness.threat import THREATS, Target, Threat
+from manifoldscope.robustness.target import Target
+from manifoldscope.robustness.threat import THREATS, Threat
 
 _FROM_RANDOM = 1.25
 """The step from a random start, as a share of epsilon (Wong, Rice & Kolter 2020)."""
@@ -55,7 +55,7 @@ class FGSM(Threat):
     def passes(self) -> tuple[int, int]:
         return (self.restarts, self.restarts)
 
-    def perturb(self, target: Target, generator: torch.Generator) -> None:
+    def perturb(self, target: Target) -> None:
         PGD(
             epsilon=self.epsilon,
             norm=self.norm,
@@ -64,7 +64,7 @@ class FGSM(Threat):
             relative_step_size=_FROM_RANDOM if self.random_start else 1.0,
             random_start=self.random_start,
             restarts=self.restarts,
-        ).perturb(target, generator)
+        ).perturb(target)
 
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
         return distance(clean, perturbed, self.norm) - self.epsilon

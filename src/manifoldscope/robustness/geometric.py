@@ -16,7 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manifoldscope.errors import ThreatError
-from manifoldscope.robustness.threat import THREATS, Target, Threat
+from manifoldscope.robustness.ball import drawn
+from manifoldscope.robustness.target import Target
+from manifoldscope.robustness.threat import THREATS, Threat
 
 Choice = Literal["grid", "random"]
 
@@ -100,14 +102,14 @@ class Movement(Threat):
     def moved(self, images: Tensor, poses: Tensor) -> Tensor:
         """The images in poses (n, n_parameters), in units of the strength."""
 
-    def perturb(self, target: Target, generator: torch.Generator) -> None:
+    def perturb(self, target: Target) -> None:
         for pose in self.grid() if self.choice == "grid" else [None] * self.candidates:
-            # Drawn for the whole batch: no image's pose depends on which others are still standing.
-            shape = (len(target.whole), self.n_parameters)
-            poses = 2 * torch.rand(shape, generator=generator) - 1 if pose is None else pose.expand(shape)
-            images = self.moved(target.clean, target.of_active(poses.to(target.whole)))
-            target.conclude(images)
-            target.standing(images)
+            if not len(target.clean):
+                return
+            shape = (len(target.clean), self.n_parameters)
+            poses = 2 * drawn(torch.rand, shape, target.generators) - 1 if pose is None else pose.expand(shape)
+            target.conclude(self.moved(target.clean, poses.to(target.clean)))
+            target.standing()
 
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
         flat = perturbed.flatten(1)

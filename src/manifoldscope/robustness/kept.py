@@ -19,10 +19,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from manifoldscope.errors import DataError, ThreatError
-from manifoldscope.robustness.threat import BUDGET_TOLERANCE, Threat, Verdicts
+from manifoldscope.robustness.target import BUDGET_TOLERANCE
+from manifoldscope.robustness.threat import Threat
+from manifoldscope.robustness.verdicts import Verdicts
 from manifoldscope.tables import conform
 from manifoldscope.vision.images import ImageSet, batches
-from manifoldscope.vision.network import Network, logits
+from manifoldscope.vision.network import Network, logits, predicted
 
 Form = Literal["float", "uint8"]
 
@@ -216,4 +218,4 @@ def _pixels(images: Tensor) -> Tensor:
 def _predictions(network: Network, images: Tensor, batch_size: int) -> Tensor:
     """(n,) int64: the classes given to images that are past the network's preprocessing."""
     unlabelled = ImageSet.of(images, torch.zeros(len(images), dtype=torch.int64))
-    return logits(network, unlabelled, batch_size=batch_size).argmax(1)
+    return predicted(logits(network, unlabelled, batch_size=batch_size))

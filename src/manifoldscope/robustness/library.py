@@ -30,7 +30,9 @@ from torch import Tensor
 
 from manifoldscope.errors import ThreatError
 from manifoldscope.robustness.ball import Norm, check_radius, distance, projected
-from manifoldscope.robustness.threat import THREATS, Target, Threat
+from manifoldscope.robustness.target import Target
+from manifoldscope.robustness.threat import THREATS, Threat
+from manifoldscope.vision.images import batches
 from manifoldscope.vision.network import seeded
 
 Run = Callable[[int, Tensor, Tensor], Tensor]
@@ -73,17 +75,17 @@ class LibraryThreat(Threat, ABC):
     def runs(self, target: Target) -> list[Run]:
         """The runs in their order. Raises ThreatError where the network or the images do not fit the attack."""
 
-    def perturb(self, target: Target, generator: torch.Generator) -> None:
-        for run in self.runs(target):
-            seed = int(torch.randint(2**62, (), generator=generator))  # drawn even where nothing stands
-            images, labels = target.clean, target.labels
-            stand = target.of_active(target.survived_last)
-            if self.epsilon == 0 or not bool(stand.any()):
-                continue
-            proposed = run(seed, images[stand], labels[stand]).detach()
-            images[stand] = projected(proposed, images[stand], self.epsilon, self.norm)
+    def perturb(self, target: Target) -> None:
+        for run in self.runs(target) if self.epsilon else []:
+            if not len(target.clean):
+                return
+            images = target.clean.clone()
+            for where in batches(len(images), target.batch_size):
+                seed = int(torch.randint(2**62, (), generator=target.generators[where.start]))
+                proposed = run(seed, target.clean[where], target.labels[where]).detach()
+                images[where] = projected(proposed, target.clean[where], self.epsilon, self.norm)
             target.conclude(images)
-            target.standing(images)
+            target.standing()
 
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
         return distance(clean, perturbed, self.norm) - self.epsilon
@@ -98,7 +100,7 @@ class LibraryThreat(Threat, ABC):
             partial(_logits, target),
             eps=self.epsilon,
             norm={"linf": "Linf", "l2": "L2"}[self.norm],
-            device=target.whole.device,
+            device=target.clean.device,
             **settings,
         )
 
@@ -245,7 +247,7 @@ class Square(LibraryThreat):
         return (self.restarts * (self.queries + 2), 0)
 
     def runs(self, target: Target) -> list[Run]:
-        height, width = target.whole.shape[-2:]
+        height, width = target.clean.shape[-2:]
         if self.norm == "l2" and (height < 5 or height != width):
             raise ThreatError(
                 f"{self.kind} tiles the image for the norm l2, and the images are {height} x {width}; expected as many "
@@ -351,7 +353,7 @@ def _square(attack: Any, seed: int, images: Tensor, labels: Tensor) -> Tensor:
 
 
 def _n_classes(target: Target) -> int:
-    return target.whole_clean_logits.shape[1]
+    return target.clean_logits.shape[1]
 
 
 def _ranks(targets: int, n_classes: int, restarts: int) -> list[int]:

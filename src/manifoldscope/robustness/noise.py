@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from manifoldscope.errors import ThreatError
 from manifoldscope.robustness.ball import check_epsilon, random_start
-from manifoldscope.robustness.threat import THREATS, Target, Threat
+from manifoldscope.robustness.target import Target
+from manifoldscope.robustness.threat import THREATS, Threat
 
 
 @THREATS.register("noise")
@@ -42,11 +42,10 @@ class UniformNoise(Threat):
     def passes(self) -> tuple[int, int]:
         return (self.draws, 0)
 
-    def perturb(self, target: Target, generator: torch.Generator) -> None:
+    def perturb(self, target: Target) -> None:
         for _ in range(self.draws):
-            images = target.of_active(random_start(target.whole, self.epsilon, generator))
-            target.conclude(images)
-            target.standing(images)
+            target.conclude(random_start(target.clean, self.epsilon, target.generators))
+            target.standing()
 
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
         return (perturbed - clean).abs().flatten(1).amax(1) - self.epsilon

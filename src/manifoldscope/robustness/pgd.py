@@ -13,7 +13,8 @@ from torch import Tensor
 from manifoldscope.errors import ThreatError
 from manifoldscope.robustness.ball import Norm, check_radius, direction, distance, per_image, projected, random_start
 from manifoldscope.robustness.losses import LOSSES, LossName
-from manifoldscope.robustness.threat import THREATS, Target, Threat
+from manifoldscope.robustness.target import Target
+from manifoldscope.robustness.threat import THREATS, Threat
 
 TargetClass = int | Literal["random", "least_likely"]
 
@@ -131,70 +132,60 @@ class PGD(Threat):
     def passes(self) -> tuple[int, int]:
         return (self.restarts * (1 + (self.returns == "best")), self.steps * self.restarts)
 
-    def perturb(self, target: Target, generator: torch.Generator) -> None:
-        goals = self._goals(target, generator)
+    def perturb(self, target: Target) -> None:
+        goals = self._goals(target)
         for _ in range(self.restarts):
-            # Numbers are drawn for the whole batch: no image's start depends on which others are still under attack.
-            start = target.whole
+            start = target.clean
             if self.random_start:
-                start = random_start(target.whole, self.epsilon, generator, self.norm)
-            images = self._climb(target, target.of_active(start), goals)
+                start = random_start(target.clean, self.epsilon, target.generators, self.norm)
+            images, goals = self._climb(target, start, goals)
             target.conclude(images)
-            target.standing(images)
+            (goals,) = target.standing(goals)
 
-    def _climb(self, target: Target, images: Tensor, goals: Tensor | None) -> Tensor:
-        """The iterates that count, of the images that are still under attack."""
-        velocity, best = torch.zeros_like(images), images
-        highest = images.new_full((len(images),), -torch.inf)
+    def _climb(self, target: Target, images: Tensor, goals: Tensor) -> tuple[Tensor, Tensor]:
+        """The iterates that count, of the images that are still under attack, and their goals."""
+        loss, n = LOSSES[self.loss], len(images)
+        # Where there is no momentum, or the last iterate counts, these are (n, 0): they shrink with the others.
+        velocity = torch.zeros_like(images) if self.momentum else images.new_empty(n, 0)
+        best = images if self.returns == "best" else images.new_empty(n, 0)
+        highest = images.new_full((n,), -torch.inf)
         for _ in range(self.steps):
             if not len(images):
-                return images
-            towards = None if goals is None else target.of_active(goals)
-            loss = _Loss(self.loss, target.labels, towards)
-            gradient = target.gradient(images, loss)
+                return images, goals
+            towards = None if self.target is None else goals
+            gradient, values = target.gradient(images, loss, target.labels, towards)
             if towards is not None:
                 gradient[towards == target.labels] = 0
             if self.returns == "best":
-                best, highest = _better(images, loss.values, best, highest)
+                best, highest = _better(images, values, best, highest)
             if self.momentum:
                 size = gradient.abs().flatten(1).mean(1).clamp_min(torch.finfo(gradient.dtype).tiny)
                 velocity = gradient = self.momentum * velocity + gradient / per_image(size)
             images = step(images, gradient, target.clean, self.epsilon, self.resolved_step_size, self.norm)
-            images, velocity, best, highest = target.standing(images, velocity, best, highest)
+            images, goals, velocity, best, highest = target.standing(images, goals, velocity, best, highest)
         if self.returns == "best" and len(images):
-            loss = _Loss(self.loss, target.labels, None if goals is None else target.of_active(goals))
-            images, _ = _better(images, target.values(images, loss), best, highest)
-        return images
+            values = target.values(images, loss, target.labels, None if self.target is None else goals)
+            images, _ = _better(images, values, best, highest)
+        return images, goals
 
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
         return distance(clean, perturbed, self.norm) - self.epsilon
 
-    def _goals(self, target: Target, generator: torch.Generator) -> Tensor | None:
+    def _goals(self, target: Target) -> Tensor:
+        """(n,) the classes to descend to; the labels where there is no such class."""
+        labels = target.labels
         if self.target is None:
-            return None
-        logits, labels = target.whole_clean_logits, target.whole_labels
+            return labels
+        logits = target.clean_logits
         n_classes = logits.shape[1]
         if self.target == "least_likely":
             return logits.argmin(1)
         if self.target == "random":
-            offset = torch.randint(1, n_classes, labels.shape, generator=generator).to(labels.device)
-            return (labels + offset) % n_classes
+            offsets = [int(torch.randint(1, n_classes, (), generator=each)) for each in target.generators]
+            return (labels + labels.new_tensor(offsets)) % n_classes
         if not 0 <= int(self.target) < n_classes:
             raise ThreatError(f"target = {self.target}; the network has classes 0 to {n_classes - 1}")
         return torch.full_like(labels, int(self.target))
-
-
-class _Loss:
-    """A loss of the logits alone, which remembers its values."""
-
-    def __init__(self, name: LossName, labels: Tensor, goals: Tensor | None) -> None:
-        self._loss, self._labels, self._goals = LOSSES[name], labels, goals
-        self.values = torch.empty(0)
-
-    def __call__(self, logits: Tensor) -> Tensor:
-        values = self._loss(logits, self._labels, self._goals)
-        self.values = values.detach()
-        return values
 
 
 def _better(images: Tensor, values: Tensor, best: Tensor, highest: Tensor) -> tuple[Tensor, Tensor]:

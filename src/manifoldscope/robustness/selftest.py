@@ -17,9 +17,11 @@ from torch import Tensor, nn
 
 from manifoldscope.errors import ManifoldscopeError, ThreatError
 from manifoldscope.robustness.checks import Row, check
+from manifoldscope.robustness.evaluation import evaluate
 from manifoldscope.robustness.library import Square, library_version
 from manifoldscope.robustness.pgd import PGD
-from manifoldscope.robustness.threat import Loss, Target, Threat, evaluate, make
+from manifoldscope.robustness.target import Loss, Target
+from manifoldscope.robustness.threat import Threat, make
 from manifoldscope.seeds import derive, generator
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
@@ -231,10 +233,10 @@ class _Traced(Threat):
     def parameters(self) -> str:
         return self.inner.parameters
 
-    def perturb(self, target: Target, generator: torch.Generator) -> None:
+    def perturb(self, target: Target) -> None:
         counts: list[int] = []
         self.standing.append(counts)
-        self.inner.perturb(_Watched(target, counts), generator)  # type: ignore[arg-type]  # it answers as a Target does
+        self.inner.perturb(_Watched(target, counts))  # type: ignore[arg-type]  # it answers as a Target does
         counts.append(int(target.survived_any.sum()))
 
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
@@ -256,8 +258,8 @@ class _Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._target, name)
 
-    def gradient(self, images: Tensor, loss: Loss) -> Tensor:
+    def gradient(self, images: Tensor, loss: Loss, *beside: Tensor | None) -> tuple[Tensor, Tensor]:
         """The target's gradient."""
-        gradient = self._target.gradient(images, loss)
+        found = self._target.gradient(images, loss, *beside)
         self._counts.append(int(self._target.survived_any.sum()))
-        return gradient
+        return found

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from manifoldscope.errors import ThreatError
-from manifoldscope.robustness.threat import Threat, evaluate
+from manifoldscope.robustness.evaluation import evaluate
+from manifoldscope.robustness.threat import Threat
 from manifoldscope.tables import conform
 from manifoldscope.vision.images import ImageSet, batches
-from manifoldscope.vision.network import Network, undisturbed
+from manifoldscope.vision.network import Network, predicted, undisturbed
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,7 @@ def judged(judge: Network, maker: Network, images: ImageSet, attacked: Tensor, *
             clean, labels = judge.pixels(images, where), images.labels[where]
             _require_same_pixels(judge, maker, clean, images, where)
             for pixels, found in ((clean, correct), (attacked[where], standing)):
-                found.append(judge(pixels.to(judge.device)).argmax(1).cpu() == labels)
+                found.append(predicted(judge(pixels.to(judge.device))).cpu() == labels)
     return Judged(torch.cat(correct), torch.cat(standing))
 
 

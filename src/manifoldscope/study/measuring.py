@@ -11,7 +11,7 @@ import torch
 from manifoldscope.geometry import Cloud, FeatureCorrelation, Scaling, Spectrum, feature_correlation
 from manifoldscope.geometry.displacement import displacement_estimates
 from manifoldscope.geometry.separation import nearest_classes
-from manifoldscope.robustness.threat import evaluate
+from manifoldscope.robustness.evaluation import evaluate
 from manifoldscope.seeds import derive, generator
 from manifoldscope.study.bench import Bench, Tick
 from manifoldscope.study.plan import MeasurePlan

@@ -17,7 +17,8 @@ from manifoldscope.geometry.extrapolation import FARTHEST
 from manifoldscope.registry import Entry, Registry, describe
 from manifoldscope.robustness.kept import Form
 from manifoldscope.robustness.pgd import PGD
-from manifoldscope.robustness.threat import THREATS, Iterate, Threat, make
+from manifoldscope.robustness.target import Iterate
+from manifoldscope.robustness.threat import THREATS, Threat, make
 from manifoldscope.training.objectives import OBJECTIVES, Objective
 from manifoldscope.vision.datasets import DATASETS
 from manifoldscope.vision.sources import SOURCES

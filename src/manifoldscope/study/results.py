@@ -8,8 +8,15 @@ from typing import Any
 
 import polars as pl
 
-from manifoldscope.robustness.checks import Row, fast_path_check, feasibility_check, training_check, verdict_checks
-from manifoldscope.robustness.threat import FastPath, robustness_of
+from manifoldscope.robustness.checks import (
+    Row,
+    failures_check,
+    fast_path_check,
+    feasibility_check,
+    training_check,
+    verdict_checks,
+)
+from manifoldscope.robustness.verdicts import Failures, FastPath, robustness_of
 from manifoldscope.study.store import Store, Unit
 from manifoldscope.tables import TABLES, WHOLE, conform
 
@@ -112,6 +119,7 @@ def _attack_checks(store: Store, done: Sequence[Unit]) -> list[Row]:
     """Rows for each network and threat, from what its attacks noted class by class and strength by strength."""
     kept: dict[tuple[str, str], list[dict[str, Any]]] = {}
     fast: dict[tuple[str, str], list[FastPath]] = {}
+    failures: dict[tuple[str, str], list[Failures]] = {}
     for unit in done:
         if unit.kind == "attack":
             of, facts = (unit.names["model"], unit.names["threat"]), _facts(store, unit)
@@ -119,8 +127,11 @@ def _attack_checks(store: Store, done: Sequence[Unit]) -> list[Row]:
                 kept.setdefault(of, []).append(facts["feasibility"])
             if "fast" in facts:
                 fast.setdefault(of, []).append(FastPath(**facts["fast"]))
+            if "failures" in facts:
+                failures.setdefault(of, []).append(Failures(**facts["failures"]))
     rows = [{"model": model, **feasibility_check(threat, parts)} for (model, threat), parts in kept.items()]
-    return rows + [{"model": model, **fast_path_check(threat, parts)} for (model, threat), parts in fast.items()]
+    rows += [{"model": model, **fast_path_check(threat, parts)} for (model, threat), parts in fast.items()]
+    return rows + [{"model": model, **failures_check(threat, parts)} for (model, threat), parts in failures.items()]
 
 
 def _facts(store: Store, unit: Unit) -> dict[str, Any]:

@@ -33,13 +33,13 @@ from manifoldscope.vision.weights import file_digest
 
 VERSIONS = {
     "train": 1,
-    "inspect": 2,
+    "inspect": 3,
     "geometry": 3,
     "layer": 2,
-    "attack": 2,
-    "displacement": 3,
-    "check": 1,
-    "transfer": 1,
+    "attack": 3,
+    "displacement": 4,
+    "check": 2,
+    "transfer": 2,
 }
 """Raise a number when the code of that kind of unit comes to give another answer."""
 

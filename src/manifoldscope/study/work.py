@@ -12,10 +12,12 @@ import torch
 
 from manifoldscope.errors import ModelError
 from manifoldscope.robustness.checks import chance, check, feasibility, network_checks
+from manifoldscope.robustness.evaluation import evaluate
 from manifoldscope.robustness.kept import gathered
 from manifoldscope.robustness.selftest import attack_checks
-from manifoldscope.robustness.threat import Threat, Verdicts, evaluate
+from manifoldscope.robustness.threat import Threat
 from manifoldscope.robustness.transfer import counts, judged
+from manifoldscope.robustness.verdicts import Failures, Verdicts
 from manifoldscope.seeds import derive
 from manifoldscope.study.bench import Bench, Tick
 from manifoldscope.study.measuring import displacement, geometry, layer
@@ -24,7 +26,7 @@ from manifoldscope.study.store import Payload, Unit
 from manifoldscope.study.units import PlannedNetwork
 from manifoldscope.training.fit import fit, state
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network, logits
+from manifoldscope.vision.network import Network, logits, predicted
 
 
 def train(unit: Unit, bench: Bench, tick: Tick) -> Payload:
@@ -68,7 +70,7 @@ def inspect(unit: Unit, bench: Bench, tick: Tick) -> Payload:
             "the network and the dataset do not fit"
         )
     checks = network_checks(network, images, batch_size=bench.study.batch_size)
-    n_correct = int((outputs.argmax(1) == images.labels).sum())
+    n_correct = int((predicted(outputs) == images.labels).sum())
     training = planned.plan.training
     learned = training is not None and training.made().passes > 0
     n_known = len(bench.draws["training"].images.classes) if learned else n_classes
@@ -159,6 +161,8 @@ def attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     payload = Payload(tables={"verdicts": verdicts.table.drop("model", "threat")})
     if verdicts.fast is not None:
         payload.facts["fast"] = asdict(verdicts.fast)
+    if verdicts.failures != Failures():
+        payload.facts["failures"] = asdict(verdicts.failures)
     if verdicts.adversarial:
         payload.facts["feasibility"] = feasibility(network.pixels(images), verdicts.adversarial[0], threat)
     if plan.keep != "no":
@@ -228,7 +232,7 @@ def _keep_example(payload: Payload, network: Network, images: ImageSet, verdicts
         "clean_prediction": row["clean_prediction"],
         "last_prediction": row["last_prediction"],
         "clean_name": names[row["clean_prediction"]] if row["clean_prediction"] < len(names) else "",
-        "last_name": names[row["last_prediction"]] if row["last_prediction"] < len(names) else "",
+        "last_name": names[row["last_prediction"]] if 0 <= row["last_prediction"] < len(names) else "",
     }
 
 

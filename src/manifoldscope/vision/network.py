@@ -205,6 +205,11 @@ def seeded(seed: int, *names: str | int) -> Iterator[None]:
         torch.default_generator.set_state(before)
 
 
+def predicted(logits: Tensor) -> Tensor:
+    """The class (n,) int64 of each row of logits (n, n_classes); -1 where a row holds NaN or infinity."""
+    return torch.where(torch.isfinite(logits).all(1), logits.argmax(1), -1)
+
+
 def logits(network: Network, images: ImageSet, *, batch_size: int = 128) -> Tensor:
     """Logits (n, n_classes) of an image set, float32 on the CPU, in evaluation mode."""
     with undisturbed(network), torch.inference_mode():

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from manifoldscope.errors import ThreatError
-from manifoldscope.robustness.threat import THREATS, Target, Threat
+from manifoldscope.robustness.target import Target
+from manifoldscope.robustness.threat import THREATS, Threat
 
 Value = TypeVar("Value")
 Generators = Sequence[torch.Generator]
@@ -86,9 +87,9 @@ class Corruption(Threat):
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         return self.corrupt(images, generators).clamp(0, 1)
 
-    def perturb(self, target: Target, generator: torch.Generator) -> None:
-        seeds = torch.randint(2**63 - 1, (len(target.whole),), generator=generator).to(target.whole.device)
-        target.conclude(self.apply(target.clean, target.of_active(seeds).tolist()))
+    def perturb(self, target: Target) -> None:
+        seeds = [int(torch.randint(2**63 - 1, (), generator=each)) for each in target.generators]
+        target.conclude(self.apply(target.clean, seeds))
 
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
         flat = perturbed.flatten(1)

@@ -1,0 +1,275 @@
+"""The one runner: it attacks a network with threats and judges the outcome image by image.
+
+Images are attacked some hundreds at a time, and the network sees them in batches. So each pass is of a full batch,
+although images that are misclassified when clean are not attacked and those that fall may leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from manifoldscope.errors import ModelError, ThreatError
+from manifoldscope.robustness.target import Iterate, Rules, Target
+from manifoldscope.robustness.threat import Threat
+from manifoldscope.robustness.verdicts import Failures, FastPath, Verdicts
+from manifoldscope.seeds import generator
+from manifoldscope.tables import conform
+from manifoldscope.vision.batching import BatchSize
+from manifoldscope.vision.fast import FastNetwork, faster
+from manifoldscope.vision.images import ImageSet, batches
+from manifoldscope.vision.network import Network, predicted, undisturbed
+
+CHECKED = 50
+"""One of so many attacked images is attacked with the network's own gradients as well, where a copy gives them."""
+
+TOGETHER = 4
+POOL_BYTES = 8 * 2**20
+"""So many batches are attacked together, or more as long as their clean pixels take no more than these bytes."""
+
+_SEEN_BY_A_COPY = 8
+"""Images on which a faster copy is compared with its network."""
+
+
+def evaluate(
+    network: Network,
+    images: ImageSet,
+    threats: Threat | Sequence[Threat],
+    *,
+    seed: int = 0,
+    batch_size: int = 128,
+    iterate: Iterate = "both",
+    keep_images: bool = False,
+    names: Mapping[Threat, str] | None = None,
+    fast: bool | FastNetwork = True,
+    reuse: bool = False,
+    fallen: Tensor | None = None,
+) -> Verdicts:
+    """Attack every image with every threat and judge the outcome image by image.
+
+    Where the network gives NaN or infinity for an image, it has given no class: that image counts as misclassified, and
+    `Verdicts.failures` says how many there were. Where it gives them as a gradient, that step stays where it is.
+
+    Args:
+        network: found again as it was: mode, flags, gradients and buffers.
+        images: labelled images; the network's own preprocessing brings them to pixels in [0, 1].
+        threats: one threat or several.
+        seed: the same seed gives an image of the same name the same random start, for every network, in whatever
+            company, and (scaled) for every strength.
+        batch_size: images at a time, or fewer where memory runs out; changes the answer by rounding only. Attacks of a
+            library draw for a whole batch, and so find other images with another batch.
+        iterate: "both" judges the last iterate and any iterate, without stopping early, so that the last one is that
+            of the full number of steps. "any" leaves the last out and drops images as they fall, which is cheaper. A
+            threat without iterates has one verdict, `survived_last`, in either case.
+        keep_images: keep the last iterates (only with "both").
+        names: what the table calls a threat; its kind where left out.
+        fast: search with a faster copy of the network (see `faster`), and attack a fiftieth of the images with its own
+            gradients as well. Every verdict is the network's own in either case. A copy that was made before will do.
+        reuse: an image that fell at a smaller strength of a threat has fallen at a larger one, and is not attacked
+            there; for threats whose budgets are nested, with "any". Curves are then monotone by construction.
+        fallen: (n,) images that are known to have fallen at a smaller strength, and are not attacked; with "any".
+
+    Raises:
+        DataError: an image cannot be read.
+        ModelError: the network gives NaN for every image, has fewer outputs than there are labels, or takes more
+            memory than there is for a single image.
+        ThreatError: a threat broke its budget; nothing was asked for; images to keep under "any"; reuse without "any".
+    """
+    wanted = [threats] if isinstance(threats, Threat) else list(threats)
+    if not wanted or not len(images):
+        raise ThreatError(f"{len(wanted)} threats and {len(images)} images; expected at least one of each")
+    if keep_images and iterate == "any":
+        raise ThreatError("keep_images needs iterate='both': under 'any' an image leaves before its last iterate")
+    if (reuse or fallen is not None) and iterate != "any":
+        raise ThreatError("reuse needs iterate='any': a last iterate at a larger strength is not that at a smaller one")
+    batch = BatchSize(batch_size)
+    search = _search(network, images, wanted, fast)
+    known = torch.zeros(len(images), dtype=torch.bool) if fallen is None else fallen.cpu()
+    fell: dict[tuple[str, str], Tensor] = {}
+    found: dict[int, _Found] = {}
+    with undisturbed(network), undisturbed(search.network):
+        work = _Evaluation(network, images, _clean(network, images, batch), search, batch, seed)
+        for place in sorted(range(len(wanted)), key=lambda place: wanted[place].strength):
+            threat = wanted[place]
+            kind = (threat.kind, threat.parameters)
+            found[place] = work.attack(threat, iterate, keep_images, fell.get(kind, known))
+            if reuse and threat.nested and threat.iterative:
+                fell[kind] = known | ~found[place].survived_any
+    ordered = [found[place] for place in range(len(wanted))]
+    tables = [
+        work.table(threat, one, iterate, (names or {}).get(threat, threat.kind))
+        for threat, one in zip(wanted, ordered, strict=True)
+    ]
+    return Verdicts(
+        conform("verdicts", pl.concat(tables)),
+        tuple(one.images for one in ordered) if keep_images else (),
+        FastPath(str(search), sum(one.n_checked for one in ordered), sum(one.n_differ for one in ordered))
+        if search.means
+        else None,
+        Failures(
+            work.clean.n_without_class + sum(one.n_without_class for one in ordered),
+            sum(one.n_without_gradient for one in ordered),
+            batch.fits if batch.fits < batch.wanted else None,
+        ),
+    )
+
+
+def _search(network: Network, images: ImageSet, threats: Sequence[Threat], fast: bool | FastNetwork) -> FastNetwork:
+    """What gradients are asked of."""
+    if isinstance(fast, FastNetwork):
+        return fast
+    if not fast or not any(threat.passes[1] for threat in threats):
+        return FastNetwork(network)
+    return faster(network, network.pixels(images, slice(0, _SEEN_BY_A_COPY)).to(network.device))
+
+
+@dataclass(frozen=True, eq=False)
+class _Clean:
+    """What the network says of the clean images.
+
+    Attributes:
+        logits, predictions: (n, n_classes) and (n,), on the CPU.
+        image_bytes: of the pixels of one image.
+    """
+
+    logits: Tensor
+    predictions: Tensor
+    image_bytes: int
+
+    @property
+    def n_without_class(self) -> int:
+        return int((self.predictions < 0).sum())
+
+
+def _clean(network: Network, images: ImageSet, batch: BatchSize) -> _Clean:
+    parts: list[Tensor] = []
+    sizes = []
+
+    def ask(where: slice) -> None:
+        pixels = network.pixels(images, where)
+        with torch.no_grad():
+            parts.append(network(pixels.to(network.device)).cpu())
+        sizes.append(pixels[0].nbytes)
+
+    batch.over(len(images), ask)
+    logits = torch.cat(parts)
+    predictions = predicted(logits)
+    if bool((predictions < 0).all()):
+        raise ModelError(
+            f"{network.name} gave NaN or infinite logits for all {len(images)} images; no verdict can be given"
+        )
+    n_classes, largest = logits.shape[1], int(images.labels.max())
+    if largest >= n_classes:
+        raise ModelError(
+            f"{network.name} has {n_classes} outputs, but label {largest} occurs; "
+            "the network and the dataset do not fit"
+        )
+    return _Clean(logits, predictions, max(sizes))
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What one threat at one strength found: verdicts (n,), the last iterates, and how it went (see `Verdicts`)."""
+
+    survived_any: Tensor
+    survived_last: Tensor
+    last_prediction: Tensor
+    images: Tensor
+    n_checked: int
+    n_differ: int
+    n_without_class: int
+    n_without_gradient: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Evaluation:
+    """What the attacks of one evaluation share."""
+
+    network: Network
+    images: ImageSet
+    clean: _Clean
+    search: FastNetwork
+    batch: BatchSize
+    seed: int
+
+    def attack(self, threat: Threat, iterate: Iterate, keep: bool, fallen: Tensor) -> _Found:
+        """One threat at one strength, on the images that the network knows when clean and that have not fallen."""
+        correct = self.clean.predictions == self.images.labels
+        chosen = (correct & ~fallen).nonzero().flatten()
+        found = self._judged(threat, iterate, keep, chosen, self.search.network)
+        if not self.search.means or not threat.passes[1]:
+            return found
+        sample = chosen[::CHECKED]
+        again = self._judged(threat, iterate, False, sample, self.network)
+        verdict = "survived_any" if iterate == "any" and threat.iterative else "survived_last"
+        differ = getattr(found, verdict)[sample] != getattr(again, verdict)[sample]
+        return replace(found, n_checked=len(sample), n_differ=int(differ.sum()))
+
+    def table(self, threat: Threat, found: _Found, iterate: Iterate, name: str) -> pl.DataFrame:
+        """The rows of one threat at one strength."""
+        nothing = [None] * len(self.images)
+        no_last, no_any = threat.iterative and iterate == "any", not threat.iterative
+        return pl.DataFrame(
+            {
+                "image": list(self.images.names),
+                "label": self.images.labels.tolist(),
+                "clean_prediction": self.clean.predictions.tolist(),
+                "last_prediction": nothing if no_last else found.last_prediction.tolist(),
+                "survived_last": nothing if no_last else found.survived_last.tolist(),
+                "survived_any": nothing if no_any else found.survived_any.tolist(),
+            },
+            schema_overrides={"last_prediction": pl.Int64, "survived_last": pl.Boolean, "survived_any": pl.Boolean},
+        ).with_columns(
+            model=pl.lit(self.network.name),
+            threat=pl.lit(name),
+            parameters=pl.lit(threat.parameters),
+            strength=pl.lit(threat.strength),
+        )
+
+    def _judged(self, threat: Threat, iterate: Iterate, keep: bool, chosen: Tensor, search: Network) -> _Found:
+        n = len(self.images)
+        survived_any, survived_last = torch.zeros(n, dtype=torch.bool), torch.zeros(n, dtype=torch.bool)
+        last_prediction = self.clean.predictions.clone()
+        images = self.network.pixels(self.images) if keep else torch.empty(0)
+        n_without_class = n_without_gradient = 0
+        rules = Rules(
+            f"{threat.kind} ({threat.strength_setting} {threat.strength:g})",
+            threat.excess,
+            threat.iterative,
+            iterate,
+            keep,
+        )
+        for places in self._pools(chosen):
+            target = self._target(places, rules, threat.kind, search)
+            threat.perturb(target)
+            target.settle()
+            survived_any[places], survived_last[places] = target.survived_any.cpu(), target.survived_last.cpu()
+            last_prediction[places] = target.last_prediction.cpu()
+            if keep:
+                images[places] = target.last_images.cpu()
+            n_without_class += int(target.without_class.sum())
+            n_without_gradient += int(target.without_gradient.sum())
+        return _Found(survived_any, survived_last, last_prediction, images, 0, 0, n_without_class, n_without_gradient)
+
+    def _target(self, places: Tensor, rules: Rules, kind: str, search: Network) -> Target:
+        some, device = self.images.subset(places), self.network.device
+        return Target(
+            self.network,
+            self.network.pixels(some).to(device),
+            some.labels.to(device),
+            self.clean.logits[places].to(device),
+            rules,
+            generators=[generator(self.seed, "threat", kind, name) for name in some.names],
+            batch=self.batch,
+            search=search,
+        )
+
+    def _pools(self, chosen: Tensor) -> Iterator[Tensor]:
+        """The places of the images that are attacked together: whole batches, and what is left."""
+        n_batches = max(TOGETHER, POOL_BYTES // (self.clean.image_bytes * self.batch.fits))
+        for where in batches(len(chosen), n_batches * self.batch.fits):
+            yield chosen[where]

@@ -1,0 +1,128 @@
+"""Verdicts: what a network said of each image, clean and under threats; and the same counted class by class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+from scipy import stats
+from torch import Tensor
+
+from manifoldscope.errors import ThreatError
+from manifoldscope.tables import conform
+
+
+@dataclass(frozen=True)
+class FastPath:
+    """A faster copy of the network found the gradients; a sample was attacked with the network's own as well.
+
+    Attributes:
+        means: what was done to the copy.
+        n_checked: verdicts that were reached both ways, from the same starts.
+        n_differ: those that differ.
+
+    Example:
+        >>> round(FastPath("channels last", n_checked=100, n_differ=0).at_most, 3)
+        0.03
+    """
+
+    means: str
+    n_checked: int
+    n_differ: int
+
+    @property
+    def at_most(self) -> float:
+        """The largest share of differing verdicts that the sample allows, at 95% (one-sided, Clopper and Pearson)."""
+        if self.n_differ == self.n_checked:
+            return 1.0
+        return float(stats.beta.ppf(0.95, self.n_differ + 1, self.n_checked - self.n_differ))
+
+
+@dataclass(frozen=True)
+class Failures:
+    """What went wrong and did not stop an evaluation.
+
+    Attributes:
+        n_without_class: images, clean or under a threat, for which the network gave NaN or infinite logits.
+        n_without_gradient: images for which it gave them as a gradient, which counted as zero.
+        batch_size: how many images fitted into memory at a time; None where it was as many as asked for.
+    """
+
+    n_without_class: int = 0
+    n_without_gradient: int = 0
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """What a network said of each image, clean and under one or several threats.
+
+    Attributes:
+        table: one row for each threat, strength and image (see `manifoldscope.tables`).
+        adversarial: the last iterates, one tensor (n, channels, height, width) a threat, if they were kept.
+        fast: how gradients were found sooner, and what a sample says of it; None where they were the network's own.
+        failures: what went wrong on the way.
+    """
+
+    table: pl.DataFrame
+    adversarial: tuple[Tensor, ...] = ()
+    fast: FastPath | None = None
+    failures: Failures = Failures()
+
+    @property
+    def clean_accuracy(self) -> float:
+        """Share of images that are classified correctly when clean."""
+        clean = self.table.group_by("image").agg((pl.col("clean_prediction") == pl.col("label")).all())
+        return _share(clean["clean_prediction"])
+
+    @property
+    def accuracy(self) -> float:
+        """Share of images whose last iterate is classified correctly: under every threat, if there are several."""
+        if self.table["survived_last"].null_count():
+            raise ThreatError("only the verdict 'any' was asked for: see accuracy_any, or evaluate with iterate='both'")
+        return _share(self.table.group_by("image").agg(pl.col("survived_last").all())["survived_last"])
+
+    @property
+    def accuracy_any(self) -> float:
+        """Share of images with no misclassified iterate: under every threat, if there are several.
+
+        A threat without iterates has only its last image to show, and that counts.
+        """
+        survived = pl.coalesce("survived_any", "survived_last").all()
+        return _share(self.table.group_by("image").agg(survived.alias("survived"))["survived"])
+
+
+def _share(truths: pl.Series) -> float:
+    return float(truths.sum()) / len(truths) if len(truths) else float("nan")
+
+
+def robustness_of(verdicts: pl.DataFrame, classes: pl.DataFrame) -> pl.DataFrame:
+    """Verdicts counted class by class: the table `robustness`.
+
+    Args:
+        verdicts: the table `verdicts`, with a column `split` beside it.
+        classes: columns `label` and `class_name`.
+    """
+    correct = pl.col("clean_prediction") == pl.col("label")
+    by = ["model", "threat", "parameters", "strength", "label", "split"]
+    counted = []
+    for iterate in ("last", "any"):
+        survived = pl.col(f"survived_{iterate}")
+        counted.append(
+            verdicts.filter(survived.is_not_null())
+            .group_by(by)
+            .agg(
+                n_images=pl.len().cast(pl.Int64),
+                n_clean_correct=correct.sum().cast(pl.Int64),
+                n_survived=survived.sum().cast(pl.Int64),
+            )
+            .with_columns(iterate=pl.lit(iterate))
+        )
+    table = pl.concat(counted).join(classes, on="label", how="left").rename({"label": "class_index"})
+    return conform(
+        "robustness",
+        table.with_columns(
+            clean_accuracy=pl.col("n_clean_correct") / pl.col("n_images"),
+            accuracy=pl.col("n_survived") / pl.col("n_images"),
+        ),
+    )

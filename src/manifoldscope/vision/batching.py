@@ -1,0 +1,83 @@
+"""How many images a network is given at a time: as many as were asked for, or as fit into memory."""
+
+from __future__ import annotations
+
+import gc
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from manifoldscope.errors import ModelError
+
+
+@dataclass
+class BatchSize:
+    """The number of images of one pass. It is halved, for good, where a pass runs out of memory.
+
+    Attributes:
+        wanted: what was asked for, at least 1.
+        fits: what passes have now.
+    """
+
+    wanted: int
+    fits: int = 0
+
+    def __post_init__(self) -> None:
+        if self.wanted < 1:
+            raise ModelError(f"batch_size = {self.wanted}; expected at least 1 image at a time")
+        self.fits = self.wanted
+
+    def over(self, n: int, work: Callable[[slice], None]) -> None:
+        """Do `work` on consecutive slices that cover 0..n. One that runs out of memory is done again in halves.
+
+        Raises:
+            ModelError: one image alone does not fit into memory.
+        """
+        start = 0
+        while start < n:
+            where = slice(start, min(start + self.fits, n))
+            if _fits(work, where):
+                start = where.stop
+            else:
+                self._halve()
+
+    def _halve(self) -> None:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if self.fits == 1:
+            raise ModelError("one image at a time does not fit into memory; use a machine or a device with more of it")
+        self.fits = math.ceil(self.fits / 2)
+        warnings.warn(f"a batch did not fit into memory: it goes on with {self.fits} images at a time", stacklevel=4)
+
+
+def _fits(work: Callable[[slice], None], where: slice) -> bool:
+    """Do the work; False where memory runs out. What it held is free when this returns."""
+    try:
+        work(where)
+    except (torch.OutOfMemoryError, MemoryError):
+        return False
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" in str(error):  # what torch raises where the memory of the machine runs out
+            return False
+        raise
+    return True
+
+
+def bucket(n: int, most: int) -> int:
+    """The smallest of most, most / 2, most / 4, ... (rounded up) that is at least n, for n from 1 to most.
+
+    Convolutions are prepared anew for each size of batch, which costs as much as some steps of an attack: batches that
+    shrink should have few sizes.
+
+    Example:
+        >>> [bucket(n, 100) for n in (100, 51, 50, 20, 1)]
+        [100, 100, 50, 25, 1]
+    """
+    size = most
+    while (half := math.ceil(size / 2)) >= n and half < size:
+        size = half
+    return size
