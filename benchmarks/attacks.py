@@ -3,8 +3,8 @@
     python benchmarks/attacks.py [--quick] [--json FILE] [--rounds N] [--only TEXT]
 
 Real networks and photographs (MANIFOLDSCOPE_DATA; ../shared/data where left out). Each run is a process of its own;
-time is from images to verdicts, ours with all its checks. The libraries need to be importable here: torchattacks and
-Foolbox are, once `make test` has installed; ART is left out where it is not. Run it on an otherwise idle machine.
+time is from images to verdicts, ours with all its checks. The libraries live in an environment of their own, which sees
+the project's torch; everything runs there (see peers.py). Run it on an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from geometry import measured
+from peers import run_with_peers
 
 CIFAR = [f"{k / 255:.7f}" for k in (4, 8)]
 FIVE = [f"{k / 255:.7f}" for k in (1, 2, 4, 6, 8)]
@@ -119,6 +120,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
     parser.add_argument("--only", default="", metavar="TEXT", help="only the rows that name it, such as 'robust'")
     options = parser.parse_args()
+    run_with_peers("attacks")
     rounds = options.rounds or (1 if options.quick else 3)
     widths = "{:<60} {:<13} {:>8} {:>8} {:>7} {:>6} {:>6} {:>6}  {}"
     print(widths.format("work", "beside", "ours", "theirs", "ratio", "aim", "MiB", "least", "verdicts"))

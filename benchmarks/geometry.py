@@ -6,8 +6,7 @@
 Each piece of work runs in a process of its own on the same seeded points, ours and the peer's in turn. Seconds exclude
 start-up, making the points, and a first time; memory is what the work took beyond the points. The ratio is the median
 over the rounds. With --figure, the cost by points, features and classes is measured as well, and drawn. The peers live
-in an environment of their own (.venv-peers, made on the first call from benchmarks/requirements.txt). Run it on an
-otherwise idle machine.
+in an environment of their own (see peers.py). Run it on an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -26,8 +25,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from peers import python_with_peers
+
 HERE = Path(__file__).parent
-PEERS = HERE.parent / ".venv-peers"
 
 
 @dataclass(frozen=True)
@@ -77,17 +77,6 @@ def rows(quick: bool) -> list[Row]:
     return [replace(row, at_least=math.nan) for row in found if row.at_least > 1] if quick else found
 
 
-def peers() -> Path:
-    """The Python of the peers' environment, made where it is missing."""
-    python = PEERS / "bin" / "python"
-    if not python.exists():
-        print("making the peers' environment (some minutes, once)", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
-        pip = [str(python), "-m", "pip", "-q", "--disable-pip-version-check", "install"]
-        subprocess.run([*pip, "-r", str(HERE / "requirements.txt")], check=True)
-    return python
-
-
 def measured(python: str | Path, script: str, call: Sequence[Any]) -> dict[str, Any]:
     """Seconds, bytes and answer of one call in a process of its own."""
     command = [str(python), str(HERE / script), *map(str, call)]
@@ -101,7 +90,10 @@ def measured(python: str | Path, script: str, call: Sequence[Any]) -> dict[str, 
 def compared(row: Row, rounds: int, rate: float) -> dict[str, Any]:
     """Ours and theirs in turn; `rate` is that of the machine's float64 products, in GFLOP/s."""
     pairs = [
-        (measured(sys.executable, "geometry_ours.py", row.ours), measured(peers(), "geometry_peers.py", row.theirs))
+        (
+            measured(sys.executable, "geometry_ours.py", row.ours),
+            measured(python_with_peers("geometry"), "geometry_peers.py", row.theirs),
+        )
         for _ in range(rounds)
     ]
     return {
@@ -134,7 +126,7 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="TEXT", help="only the rows that name it, such as TwoNN")
     options = parser.parse_args()
     rounds = options.rounds or (1 if options.quick else 5)
-    peers()
+    python_with_peers("geometry")
     began = time.perf_counter()
     floor = measured(sys.executable, "geometry_ours.py", ["matrix_products"])["answer"]
     machine = f"{platform.machine()}, {os.cpu_count()} cores; matrix products: " + ", ".join(
