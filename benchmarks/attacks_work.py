@@ -28,38 +28,12 @@ from manifoldscope.vision.datasets import images as dataset
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network, Preprocessing
 from manifoldscope.vision.sources import network as source
+from real_networks import robust_cifar
 
 SHARED = Path(os.environ.get("MANIFOLDSCOPE_DATA", "../shared/data"))
 WEIGHTS = SHARED.parent / "weights"
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 PHOTOGRAPHS, IMAGES = 32, 1000
-
-
-class RobustBlock(nn.Module):
-    """Two convolutions and a projected shortcut."""
-
-    def __init__(self, n_in: int, stride: int) -> None:
-        super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(n_in, 32, 3, stride, 1), nn.Conv2d(32, 32, 3, 1, 1)
-        self.shortcut = nn.Sequential(nn.Conv2d(n_in, 32, 1, stride)) if stride > 1 else nn.Sequential()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.conv2(F.relu(self.conv1(x))) + self.shortcut(x))
-
-
-class Robust(nn.Module):
-    """The small adversarially trained residual network of the shared weights."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 16, 3, 2, 1)
-        self.layer1 = nn.Sequential(RobustBlock(16, 2), RobustBlock(32, 1))
-        self.layer2 = nn.Sequential(RobustBlock(32, 2), RobustBlock(32, 1))
-        self.linear1, self.linear2 = nn.Linear(512, 100), nn.Linear(100, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.layer2(self.layer1(F.relu(self.conv1(x))))
-        return self.linear2(F.relu(self.linear1(x.flatten(1))))
 
 
 def prepared(name: str) -> tuple[Network, ImageSet]:
@@ -78,10 +52,7 @@ def prepared(name: str) -> tuple[Network, ImageSet]:
     if name == "resnet20":
         weights = str(WEIGHTS / "cifar10" / "resnet20-12fca82f.th")
         return source("small:resnet20", weights=weights, channels=3, size=32, n_classes=10, **IMAGENET), drawn
-    module = Robust()
-    state = torch.load(WEIGHTS / "cifar10" / "resnet4b-robust.pth", map_location="cpu", weights_only=True)
-    module.load_state_dict(state.get("state_dict", state))
-    return Network(module, name="robust", mean=(0.4914, 0.4822, 0.4465), std=(0.2471, 0.2435, 0.2616)), drawn
+    return robust_cifar(), drawn
 
 
 class Plain(nn.Module):
