@@ -23,7 +23,7 @@ from manifoldscope.study.run import run_units
 from manifoldscope.study.store import Store, Unit, canonical, write_text
 from manifoldscope.tables import TABLES
 
-TABLES_VERSION = 3
+TABLES_VERSION = 4
 """Raise it when tables, associations or the report come to be made in another way from the same units."""
 
 
@@ -42,7 +42,7 @@ class Result:
     n_computed: int = 0
 
     def table(self, name: str) -> pl.DataFrame:
-        """A table by name: models, geometry, pairs, robustness, verdicts, transfer, associations, checks, set_aside.
+        """A table by name, such as geometry, robustness or verdicts; `tables.TABLES` lists them.
 
         Raises:
             StoreError: the table is not there.

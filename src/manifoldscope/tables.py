@@ -168,6 +168,35 @@ TABLES: dict[str, Schema] = {
         },
         identity=("made_on", "judged_on", "threat", "parameters", "strength"),
     ),
+    "training": Schema(
+        row="an epoch of a network's training, with what attacks left after it where they were made",
+        columns={
+            "model": _TEXT,
+            "epoch": _WHOLE,
+            "loss": _REAL,
+            "learning_rate": _REAL,
+            "n_classes": _WHOLE,
+            "epsilon": _REAL,
+            "n_images": _WHOLE,
+            "n_survived_fgsm": _WHOLE,
+            "n_survived_pgd": _WHOLE,
+        },
+        identity=("model", "epoch"),
+    ),
+    "convergence": Schema(
+        row="images of a sample that stand after a step of an attack (at every iterate so far)",
+        columns={
+            "model": _TEXT,
+            "threat": _TEXT,
+            "parameters": _TEXT,
+            "strength": _REAL,
+            "n_steps": _WHOLE,
+            "step": _WHOLE,
+            "n_images": _WHOLE,
+            "n_survived": _WHOLE,
+        },
+        identity=("model", "threat", "parameters", "strength", "step"),
+    ),
     "associations": Schema(
         row="an association between a measure and accuracy across classes (model '*': across networks)",
         columns={

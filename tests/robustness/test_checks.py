@@ -12,7 +12,9 @@ from torch import nn
 from manifoldscope.errors import ModelError
 from manifoldscope.robustness import PGD, UniformNoise, evaluate
 from manifoldscope.robustness.checks import (
+    Judged,
     chance,
+    collapse_check,
     fast_path_check,
     feasibility,
     feasibility_check,
@@ -225,3 +227,18 @@ def test_a_training_that_ends_at_the_loss_of_guessing_is_flagged():
     assert training_check([2.31, 1.2], 10)["passed"]
     assert not training_check([2.5, 2.30], 10)["passed"]
     assert training_check([0.9, 0.3], 2)["passed"]
+
+
+def test_a_training_that_collapses_is_flagged_and_one_that_only_wavers_is_not():
+    def row(*survivors, n_images=200):
+        return collapse_check([Judged(epoch, n_images, *both) for epoch, both in enumerate(survivors, start=1)])
+
+    collapsed = row((90, 60), (120, 90), (190, 3))
+    assert (collapsed["passed"], collapsed["value"]) == (False, 87 / 200)
+    assert collapsed["note"] == ("epoch 2: 90 of 200 survive PGD and 120 FGSM; epoch 3, the last: 3 and 190")
+    assert row((90, 60), (120, 90), (130, 95))["passed"]  # it rises
+    assert row((120, 90), (190, 3), (130, 96))["passed"]  # what is judged is the network at the end
+    assert row((120, 90), (125, 75))["passed"]  # a fall within its interval
+    assert row((120, 90), (60, 20))["passed"]  # worse under both: the training is bad, and hides nothing
+    assert row((12, 9), (19, 5), n_images=20)["passed"]  # few images
+    assert row((190, 3))["passed"] is None

@@ -119,19 +119,31 @@ def test_masked_gradients_fall_to_a_search_without_them(known):
     pytest.importorskip("pyautoattack", reason="pip install 'manifoldscope[attacks]'")
     network, drawn = known
     masked = broken(network, RoundedInputs(network.module))
-    assert "gradient-free" in flagged(attack_checks(masked, drawn, replace(THREAT, epsilon=0.2)))
+    assert "gradient-free" in flagged(attack_checks(masked, drawn, replace(THREAT, epsilon=0.2)).rows)
 
 
 def test_a_saturated_softmax_shows_at_another_scale(known):
     network, drawn = known
-    rows = attack_checks(broken(network, Saturated(network.module, 10)), drawn, replace(THREAT, epsilon=0.2))
+    rows = attack_checks(broken(network, Saturated(network.module, 10)), drawn, replace(THREAT, epsilon=0.2)).rows
     assert "rescaled logits" in flagged(rows)
 
 
 def test_an_attack_of_too_few_steps_has_not_converged(known):
     network, drawn = known
-    rows = attack_checks(network, drawn, PGD(epsilon=0.3, steps=2, step_size=0.05, random_start=False))
+    rows = attack_checks(network, drawn, PGD(epsilon=0.3, steps=2, step_size=0.05, random_start=False)).rows
     assert "convergence" in flagged(rows)
+
+
+def test_the_curves_by_step_end_where_the_attacks_do(known):
+    network, drawn = known
+    once, twice = attack_checks(network, drawn, THREAT, batch_size=20).curves
+    assert (len(once.n_survived), len(twice.n_survived)) == (11, 21)
+    for curve, threat in ((once, THREAT), (twice, replace(THREAT, steps=20))):
+        assert curve.parameters == threat.parameters
+        assert curve.n_images == len(drawn)
+        assert list(curve.n_survived) == sorted(curve.n_survived, reverse=True)
+        found = evaluate(network, drawn, threat, iterate="any", batch_size=20, fast=False)
+        assert curve.n_survived[-1] == found.table["survived_any"].sum()
 
 
 def test_a_sound_network_raises_no_flag(known):
@@ -142,7 +154,7 @@ def test_a_sound_network_raises_no_flag(known):
     rows = [
         *network_checks(network, drawn),
         *verdict_checks(table, {"one step": "pgd"}),
-        *attack_checks(network, drawn, THREAT),
+        *attack_checks(network, drawn, THREAT).rows,
     ]
     assert flagged(rows) == set()
     ran = {row["check"].partition(" (")[0] for row in rows if row["passed"] is not None}

@@ -72,7 +72,7 @@ def test_an_evaluation_checks_itself_from_what_its_units_noted(finished):
     checks = tables(finished[0])["checks"]
     of = {model: set(rows["check"]) for (model,), rows in checks.group_by("model")}
     assert {"feasibility (pgd)", "fast path (pgd)", "training loss"} <= of["adversarial"]
-    assert of["adversarial"] - of["random"] == {"training loss", "above chance"}
+    assert of["adversarial"] - of["random"] == {"training loss", "training collapse", "above chance"}
     kept = checks.filter(pl.col("check") == "feasibility (pgd)")
     assert kept["passed"].all()
     assert set(kept["note"]) == {
@@ -88,6 +88,14 @@ def test_full_checks_attack_each_network_harder(finished, tmp_path):
         f"{what} (pgd at 0.1)"
         for what in ("rescaled logits", "convergence", "second loss", "restarts", "gradient-free")
     }
+    curves = tables(store)["convergence"]
+    ways = curves.group_by("model", "threat", "strength", "n_steps").agg(pl.col("step").sort())
+    assert sorted(ways.rows()) == [
+        (model, "pgd", 0.1, n_steps, list(range(n_steps + 1)))
+        for model in ("adversarial", "random")
+        for n_steps in (3, 6)
+    ]
+    assert set(curves["n_images"]) == {30}
 
 
 def test_the_three_draws_share_no_image(finished):
@@ -398,3 +406,23 @@ def test_transfer_between_networks_agrees_with_their_attacks(finished, tmp_path)
     assert len(both) == 4
     assert (both["n_clean_correct"] == both["n_clean_correct_right"]).all()
     assert (both["n_clean_correct"] - both["n_fell"] == both["n_survived"]).all()
+
+
+def test_the_history_of_training_is_a_table_and_an_older_one_can_still_be_read(finished, tmp_path):
+    store = copy_of(finished, tmp_path)
+    history = tables(store)["training"]
+    assert history.select("model", "epoch").rows() == [("adversarial", epoch) for epoch in range(1, 7)]
+    assert history["n_images"].to_list()[-1] == 60
+    assert history["n_survived_pgd"].to_list()[-1] is not None
+    (trained,) = (unit for unit in store.plan()[0] if unit.kind == "train" and store.manifest(unit)["facts"]["history"])
+    (path,) = store.folder.glob(f"units/train/{trained.key}/manifest.json")
+    manifest = json.loads(path.read_text())
+    old = ("epoch", "loss", "learning_rate")
+    manifest["facts"]["history"] = [{name: epoch[name] for name in old} for epoch in manifest["facts"]["history"]]
+    path.write_text(json.dumps(manifest))
+    found = tables(store)
+    assert found["training"]["loss"].to_list() == history["loss"].to_list()
+    assert found["training"]["n_survived_pgd"].null_count() == 6
+    said = set(found["checks"].filter(model="adversarial")["check"])
+    assert "training loss" in said
+    assert "training collapse" not in said

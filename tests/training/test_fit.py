@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
 from manifoldscope.errors import ModelError, StudyError, ThreatError
 from manifoldscope.robustness import PGD, evaluate
 from manifoldscope.training import OBJECTIVES, fit, state
-from manifoldscope.training.fit import one_cycle
+from manifoldscope.training.fit import judged_every, one_cycle
 from manifoldscope.vision.datasets import images
 from manifoldscope.vision.network import Network, Preprocessing
 from manifoldscope.vision.small import build
+
+LOOP = sys.modules[fit.__module__]
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +116,32 @@ def test_every_objective_obeys_the_interface(entry, digits):
         loss.backward()
         assert loss.shape == ()
         assert all(parameter.grad is not None for parameter in net.module.parameters())
+
+
+def test_adversarial_training_notes_how_it_stands_one_step_and_many(digits, monkeypatch):
+    settings = {"epochs": 3, "batch_size": 50, "seed": 2}
+    judged, plain, quiet = network(), network(), network()
+    within = objective("adversarial", epsilon=0.1, steps=1)
+    monkeypatch.setattr(LOOP, "JUDGING_SHARE", 100.0)
+    history = fit(judged, digits[0], within, **settings)
+    assert [(epoch.epsilon, epoch.n_images) for epoch in history] == [(0.1, 200)] * 3
+    assert all(0 <= n <= 200 for epoch in history for n in (epoch.n_survived_pgd, epoch.n_survived_fgsm))
+    assert history[-1].n_survived_fgsm > history[0].n_survived_fgsm
+    monkeypatch.setattr(LOOP, "JUDGING_SHARE", 1e-6)
+    sparse = fit(plain, digits[0], within, **settings)
+    assert [epoch.n_images for epoch in sparse] == [0, 0, 200]
+    monkeypatch.setattr(LOOP, "_judge", lambda *args, **settings: None)
+    unjudged = fit(quiet, digits[0], within, **settings)
+    assert [epoch.loss for epoch in history] == [epoch.loss for epoch in unjudged]
+    weights = zip(state(judged).values(), state(plain).values(), state(quiet).values(), strict=True)
+    assert all(torch.equal(a, b) and torch.equal(a, c) for a, b, c in weights)
+
+
+def test_training_on_clean_images_is_not_attacked(natural):
+    assert {(epoch.epsilon, epoch.n_images, epoch.n_survived_pgd) for epoch in natural[1]} == {(None, 0, None)}
+
+
+@pytest.mark.parametrize(("n_images", "passes", "every"), [(60_000, 8.5, 1), (1_000, 8.5, 6), (1_000, 2.5, 18)])
+def test_judging_costs_a_few_per_cent_of_the_training(n_images, passes, every):
+    assert judged_every(n_images, passes, 200) == every
+    assert 0.05 * every * n_images * passes >= 200 * 11

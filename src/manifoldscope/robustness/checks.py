@@ -41,11 +41,24 @@ FAST_PATH_DIFFERS = 0.02
 """Share of verdicts that may differ between a faster copy's gradients and the network's own."""
 UNTRAINED_LOSS = 0.95
 """A training loss that ends above this share of ln(classes) is no better than guessing."""
+COLLAPSE = 0.1
+"""A fall of accuracy under PGD during training, as a share of the images, that is a clear margin."""
 
 
 def check(name: str, passed: bool | None, value: float | None, expected: str, note: str = "") -> Row:
     """One row of the table `checks`, but for the model's name; `passed` is None where nothing can be said."""
     return {"check": name, "passed": passed, "value": value, "expected": expected, "note": note}
+
+
+def share_interval(n_hits: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """The two-sided Clopper-Pearson interval of a share, from `n_hits` of `n`; n at least 1.
+
+    Example:
+        >>> [round(end, 3) for end in share_interval(3, 100)]
+        [0.006, 0.085]
+    """
+    interval = stats.binomtest(n_hits, n).proportion_ci(confidence, method="exact")
+    return float(interval.low), float(interval.high)
 
 
 def network_checks(network: Network, images: ImageSet, *, batch_size: int = 128) -> list[Row]:
@@ -448,4 +461,48 @@ def training_check(losses: Sequence[float], n_classes: int) -> Row:
         losses[-1],
         f"ends below {UNTRAINED_LOSS:.0%} of ln({n_classes}) = {guessing:.3g}, the loss of guessing",
         f"{losses[0]:.3g} in the first epoch and {losses[-1]:.3g} in the last of {len(losses)}",
+    )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How many of the same images a network classified correctly after an epoch of its training.
+
+    Attributes:
+        fgsm, pgd: of `n_images`, how many survived one step, and many.
+    """
+
+    epoch: int
+    n_images: int
+    fgsm: int
+    pgd: int
+
+
+def collapse_check(judged: Sequence[Judged]) -> Row:
+    """The row on adversarial training: it collapsed if its end withstands one step better than before, and many worse.
+
+    A network can learn to hide its gradient from an attack of few steps (catastrophic overfitting; Wong, Rice & Kolter
+    2020). The last epoch is held against the one with the best accuracy under PGD: flagged where that accuracy has
+    fallen by a tenth of the images, the 95% intervals of the two do not meet, and accuracy under FGSM has risen.
+
+    Args:
+        judged: in the order of epochs; of fewer than two nothing is said.
+    """
+    expected = (
+        f"accuracy under PGD does not end {COLLAPSE:.0%} of the images below its best epoch, beyond 95% intervals, "
+        "with accuracy under FGSM above what it was there"
+    )
+    if len(judged) < 2:
+        return check("training collapse", None, None, expected, "fewer than two epochs were judged")
+    last, best = judged[-1], max(judged, key=lambda one: one.pgd / one.n_images)
+    fall = best.pgd / best.n_images - last.pgd / last.n_images
+    beyond = share_interval(last.pgd, last.n_images)[1] < share_interval(best.pgd, best.n_images)[0]
+    rises = last.fgsm / last.n_images > best.fgsm / best.n_images
+    return check(
+        "training collapse",
+        not (fall >= COLLAPSE and beyond and rises),
+        fall,
+        expected,
+        f"epoch {best.epoch}: {best.pgd} of {best.n_images} survive PGD and {best.fgsm} FGSM; "
+        f"epoch {last.epoch}, the last: {last.pgd} and {last.fgsm}",
     )

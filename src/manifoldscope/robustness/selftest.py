@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import torch
-from scipy import stats
 from torch import Tensor, nn
 
 from manifoldscope.errors import ManifoldscopeError, ThreatError
-from manifoldscope.robustness.checks import Row, check
+from manifoldscope.robustness.checks import Row, check, share_interval
 from manifoldscope.robustness.evaluation import evaluate
 from manifoldscope.robustness.library import Square, library_version
 from manifoldscope.robustness.pgd import PGD
@@ -43,10 +42,39 @@ N_ATTACKS = 1 + len(SCALES) + 2 + 1 + RESTARTS
 """What the checks cost, in runs of the attack that is checked, beside those queries."""
 
 
+@dataclass(frozen=True)
+class StepCurve:
+    """How many images stand after each step of an attack.
+
+    Attributes:
+        parameters: the attack's, as in tables.
+        n_images: how many it was shown.
+        n_survived: after 0, 1, ... steps, how many were classified correctly when clean and at every iterate so far.
+            Of several restarts it follows the first; its last number counts the start of the second as well.
+    """
+
+    parameters: str
+    n_images: int
+    n_survived: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class AttackChecks:
+    """What stronger attacks found.
+
+    Attributes:
+        rows: of the table `checks`, without the model's name.
+        curves: the attack step by step, and with twice as many steps.
+    """
+
+    rows: list[Row]
+    curves: tuple[StepCurve, ...]
+
+
 def attack_checks(
     network: Network, images: ImageSet, threat: PGD, *, seed: int = 0, n_images: int = SAMPLE, batch_size: int = 128
-) -> list[Row]:
-    """What stronger attacks find on images that survived an attack: rows of `checks`, without the model's name.
+) -> AttackChecks:
+    """What stronger attacks find on images that survived an attack.
 
     It costs about 11 times the attack itself, and 1000 forward passes of each survivor where the library is installed
     that searches without gradients.
@@ -70,12 +98,14 @@ def attack_checks(
     def survived(attack: Threat, *, on: ImageSet = sample, of: Network = network, start: int = seed) -> Tensor:
         return _survived(of, on, attack, seed=start, batch_size=batch_size)
 
-    first = survived(threat)
+    traced, twice = (_Traced.of(attack) for attack in (threat, replace(threat, steps=2 * threat.steps)))
+    first = survived(traced)
     name = f"{threat.kind} at {threat.epsilon:g}"
     standing = sample.subset(first)
-    rows = [_rescaled(network, first, threat, survived, name), _convergence(first, threat, survived, name)]
+    rows = [_rescaled(network, first, threat, survived, name), _convergence(first, ~survived(twice), name)]
+    curves = (traced.curve(len(sample)), twice.curve(len(sample)))
     if not len(standing):
-        return rows
+        return AttackChecks(rows, curves)
     margin = _with_margin_loss(threat)
     rows.append(
         _not_run("second loss", name, "this attack has no margin loss")
@@ -91,7 +121,7 @@ def attack_checks(
     again = replace(threat, restarts=RESTARTS * threat.restarts)
     found = survived(again, on=standing, start=derive(seed, "restarts"))
     rows.append(_search("restarts", name, found, len(sample), f"{again.restarts} other random starts"))
-    return [*rows, _gradient_free(standing, threat, survived, name)]
+    return AttackChecks([*rows, _gradient_free(standing, threat, survived, name)], curves)
 
 
 def installed_library() -> str | None:
@@ -100,17 +130,6 @@ def installed_library() -> str | None:
         return library_version()
     except ThreatError:
         return None
-
-
-def share_interval(n_hits: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """The two-sided Clopper-Pearson interval of a share, from `n_hits` of `n`; n at least 1.
-
-    Example:
-        >>> [round(end, 3) for end in share_interval(3, 100)]
-        [0.006, 0.085]
-    """
-    interval = stats.binomtest(n_hits, n).proportion_ci(confidence, method="exact")
-    return float(interval.low), float(interval.high)
 
 
 def _survived(network: Network, images: ImageSet, attack: Threat, *, seed: int, batch_size: int) -> Tensor:
@@ -149,19 +168,16 @@ def _rescaled(network: Network, first: Tensor, threat: PGD, survived: Callable[.
     )
 
 
-def _convergence(first: Tensor, threat: PGD, survived: Callable[..., Tensor], name: str) -> Row:
-    traced = _Traced(epsilon=threat.epsilon, inner=replace(threat, steps=2 * threat.steps), standing=[])
-    n_more = int((first & ~survived(traced)).sum())
+def _convergence(first: Tensor, fallen: Tensor, name: str) -> Row:
+    """The row on twice the steps, `fallen` (n,) being which images fall under these."""
+    n_more = int((first & fallen).sum())
     low, high = share_interval(n_more, len(first))
-    curve = traced.accuracy_by_step(len(first))[: 2 * threat.steps + 1]
-    shown = {0, *(2**power for power in range(len(curve).bit_length())), threat.steps, len(curve) - 1}
-    by_step = ", ".join(f"{step}: {curve[step]:.3f}" for step in sorted(shown) if step < len(curve))
     return check(
         f"convergence ({name})",
         n_more / len(first) <= MORE_BY_STEPS or low <= MORE_BY_STEPS,
         n_more / len(first),
         f"twice the steps fell at most {MORE_BY_STEPS:.0%} more of the images, or their 95% interval reaches that low",
-        f"{n_more} of {len(first)} more fall ({low:.1%} to {high:.1%}); accuracy by step: {by_step}",
+        f"{n_more} of {len(first)} more fall ({low:.1%} to {high:.1%}); step by step: the table convergence",
     )
 
 
@@ -229,6 +245,10 @@ class _Traced(Threat):
     inner: PGD
     standing: list[list[int]]
 
+    @classmethod
+    def of(cls, threat: PGD) -> _Traced:
+        return cls(epsilon=threat.epsilon, inner=threat, standing=[])
+
     @property
     def parameters(self) -> str:
         return self.inner.parameters
@@ -242,11 +262,11 @@ class _Traced(Threat):
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
         return self.inner.excess(clean, perturbed)
 
-    def accuracy_by_step(self, n_images: int) -> list[float]:
-        """Share of images that stand after 0, 1, ... steps; nothing is left to fall where a batch has ended early."""
-        longest = max(map(len, self.standing))
-        padded = [counts + counts[-1:] * (longest - len(counts)) for counts in self.standing]
-        return [sum(at) / n_images for at in zip(*padded, strict=True)]
+    def curve(self, n_images: int) -> StepCurve:
+        """The sum over batches; nothing is left to fall where a batch has ended early."""
+        n_points = self.inner.steps + 1
+        padded = [(counts + counts[-1:] * n_points)[:n_points] for counts in self.standing]
+        return StepCurve(self.parameters, n_images, tuple(map(sum, zip(*padded, strict=True))))
 
 
 class _Watched:

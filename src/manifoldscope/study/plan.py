@@ -389,15 +389,23 @@ class Study(Section):
 
         At the largest, little survives that another attack could fell; at the smallest, little falls to any.
         """
-        for plan in self.threats:
-            found = [threat for threat in plan.threats() if isinstance(threat, PGD) and threat.epsilon > 0]
-            if found:
-                return sorted(found, key=lambda threat: threat.epsilon)[(len(found) - 1) // 2]
-        return None
+        found = next(filter(None, map(_attacks, self.threats)), [])
+        return found[(len(found) - 1) // 2] if found else None
+
+    @property
+    def checked_threat_name(self) -> str | None:
+        """What the study calls that threat."""
+        return next((plan.name for plan in self.threats if _attacks(plan)), None)
 
     def text(self) -> str:
         """The resolved study as TOML; loading it gives the same study."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def _attacks(plan: ThreatPlan) -> list[PGD]:
+    """Each PGD of a threat at an epsilon above 0, by epsilon."""
+    found = [threat for threat in plan.threats() if isinstance(threat, PGD) and threat.epsilon > 0]
+    return sorted(found, key=lambda threat: threat.epsilon)
 
 
 def preset_names() -> list[str]:

@@ -9,7 +9,9 @@ from typing import Any
 import polars as pl
 
 from manifoldscope.robustness.checks import (
+    Judged,
     Row,
+    collapse_check,
     failures_check,
     fast_path_check,
     feasibility_check,
@@ -35,7 +37,8 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
     done = [unit for unit in units if store.done(unit)]
     models = [_model(store.table(unit, "models"), unit) for unit in done if unit.kind == "inspect"]
     checks = [_named(store.table(unit, "checks"), model=unit.names["model"]) for unit in done if unit.kind in CHECKING]
-    checks += [conform("checks", _training_checks(store, done)), conform("checks", _attack_checks(store, done))]
+    training = _training(store, done)
+    checks += [conform("checks", _training_checks(training)), conform("checks", _attack_checks(store, done))]
     geometry = [
         _named(
             store.table(unit, "geometry"),
@@ -82,6 +85,8 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
         "verdicts": conform("verdicts", []),
         "checks": conform("checks", pl.concat([conform("checks", table) for table in checks])),
         "transfer": conform("transfer", pl.concat(transfers) if transfers else []),
+        "training": training,
+        "convergence": conform("convergence", _convergence(store, done)),
         "set_aside": conform("set_aside", pl.concat(set_aside).unique() if set_aside else []),
     }
     if verdicts:
@@ -104,15 +109,47 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
     return {name: conform(name, tables.get(name, [])) for name in TABLES if name != "associations"}
 
 
-def _training_checks(store: Store, done: Sequence[Unit]) -> list[Row]:
-    """A row for each network that was trained here, from the losses that its training kept."""
+def _training(store: Store, done: Sequence[Unit]) -> pl.DataFrame:
+    """The history of each network that was trained here; what an older one did not note is null."""
+    facts = [(unit.names["model"], _facts(store, unit)) for unit in done if unit.kind == "train"]
+    rows = [
+        {"model": model, "n_classes": found.get("n_classes"), **epoch}
+        for model, found in facts
+        for epoch in found.get("history", [])
+    ]
+    return conform("training", rows)
+
+
+def _training_checks(training: pl.DataFrame) -> list[Row]:
+    """Rows for each network that was trained here: whether its loss fell, and for adversarial training its collapse."""
     rows = []
-    for unit in done:
-        facts = _facts(store, unit) if unit.kind == "train" else {}
-        if facts.get("history") and facts.get("n_classes", 1) > 1:
-            losses = [epoch["loss"] for epoch in facts["history"]]
-            rows.append({"model": unit.names["model"], **training_check(losses, facts["n_classes"])})
+    for (model,), epochs in training.filter(pl.col("n_classes") > 1).group_by(["model"], maintain_order=True):
+        rows.append({"model": model, **training_check(epochs["loss"].to_list(), int(epochs["n_classes"][0]))})
+        judged = epochs.filter(pl.col("n_images") > 0)
+        if len(judged):
+            counts = judged.select("epoch", "n_images", fgsm="n_survived_fgsm", pgd="n_survived_pgd")
+            rows.append({"model": model, **collapse_check([Judged(**row) for row in counts.iter_rows(named=True)])})
     return rows
+
+
+def _convergence(store: Store, done: Sequence[Unit]) -> list[Row]:
+    """How many images stood after each step of the attacks that were checked."""
+    return [
+        {
+            "model": unit.names["model"],
+            "threat": unit.names["threat"],
+            "strength": unit.inputs["strength"],
+            "parameters": curve["parameters"],
+            "n_steps": len(curve["n_survived"]) - 1,
+            "step": step,
+            "n_images": curve["n_images"],
+            "n_survived": n_survived,
+        }
+        for unit in done
+        if unit.kind == "check"
+        for curve in _facts(store, unit).get("convergence", [])
+        for step, n_survived in enumerate(curve["n_survived"])
+    ]
 
 
 def _attack_checks(store: Store, done: Sequence[Unit]) -> list[Row]:

@@ -38,7 +38,7 @@ VERSIONS = {
     "layer": 2,
     "attack": 3,
     "displacement": 4,
-    "check": 2,
+    "check": 3,
     "transfer": 2,
 }
 """Raise a number when the code of that kind of unit comes to give another answer."""
@@ -300,7 +300,7 @@ def _check_units(study: Study, drawn: Drawn, network: PlannedNetwork, inspect: U
             },
             needs=inspect.needs,
             after=(inspect.key,),
-            names={"model": network.name},
+            names={"model": network.name, "threat": study.checked_threat_name, "strength": threat.strength},
             n_images=min(SAMPLE, len(drawn.images)),
             passes=(float(N_ATTACKS + QUERIES), float(N_ATTACKS * threat.passes[1])),
         )

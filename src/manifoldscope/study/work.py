@@ -128,7 +128,7 @@ def check_attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     """What stronger attacks find on a sample of the images, as checks of the study's own."""
     threat = bench.study.checked_threat
     assert threat is not None
-    rows = attack_checks(
+    found = attack_checks(
         bench.network(unit.names["model"]),
         bench.draws["robustness"].images,
         threat,
@@ -136,7 +136,9 @@ def check_attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
         n_images=unit.inputs["n_images"],
         batch_size=bench.study.batch_size,
     )
-    return Payload(tables={"checks": _rows(rows)})
+    return Payload(
+        tables={"checks": _rows(found.rows)}, facts={"convergence": [asdict(curve) for curve in found.curves]}
+    )
 
 
 def attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:

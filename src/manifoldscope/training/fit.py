@@ -4,25 +4,48 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from manifoldscope.errors import ModelError
+from manifoldscope.robustness.fgsm import FGSM
+from manifoldscope.robustness.pgd import PGD
+from manifoldscope.robustness.threat import evaluate
 from manifoldscope.seeds import derive, generator
 from manifoldscope.training.objectives import Objective
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network
+from manifoldscope.vision.network import Network, Preprocessing
+
+JUDGED = 200
+"""Training images on which adversarial training is judged as it goes, at most."""
+JUDGING_STEPS = 10
+"""Steps of the PGD that judges."""
+JUDGING_SHARE = 0.05
+"""What judging may cost, as a share of the training itself: where images are few, fewer epochs are judged."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the images showed: the mean training loss, and the learning rate at its end."""
+    """What one pass over the images showed.
+
+    Attributes:
+        loss: mean training loss.
+        learning_rate: at the end of the epoch.
+        epsilon: radius of the L-infinity ball in which the network was then attacked; None where it was not.
+        n_images: on how many of the training images.
+        n_survived_fgsm, n_survived_pgd: how many of these are classified correctly when clean and under one step, or
+            at every iterate of ten.
+    """
 
     epoch: int
     loss: float
     learning_rate: float
+    epsilon: float | None = None
+    n_images: int = 0
+    n_survived_fgsm: int | None = None
+    n_survived_pgd: int | None = None
 
 
 def fit(
@@ -39,6 +62,10 @@ def fit(
     """Train a network in place with Adam and a one-cycle learning rate; its module is left in evaluation mode.
 
     The preprocessed images are held in memory: n x channels x height x width x 4 bytes.
+
+    What trains on attacked images is judged as it goes, by FGSM and PGD at its full radius on the same 200 of them,
+    after every epoch; or, where images are few, after every second, third, ..., so that it costs at most about 5% of
+    the training, and after the last. It changes nothing that is trained.
 
     Args:
         network: the network; its parameters are changed.
@@ -65,6 +92,8 @@ def fit(
     size = min(batch_size, len(pixels))
     batches_per_epoch = len(pixels) // size
     steps = epochs * batches_per_epoch
+    judge = _judge(network, pixels, labels, objective.radius, seed=seed, batch_size=batch_size)
+    between = judged_every(batches_per_epoch * size, objective.passes, min(JUDGED, len(pixels)))
     order, noise = generator(seed, "order"), generator(seed, "objective")
     optimiser = torch.optim.Adam(network.module.parameters(), lr=learning_rate)
     history = []
@@ -92,11 +121,53 @@ def fit(
                 raise ModelError(
                     f"training of {network.name} diverged in epoch {epoch + 1} (loss {mean}); lower the learning rate"
                 )
-            history.append(Epoch(epoch + 1, mean, rate))
+            record = Epoch(epoch + 1, mean, rate)
+            due = (epoch + 1) % between == 0 or epoch + 1 == epochs
+            history.append(judge(record) if due and judge is not None else record)
     for parameter in network.module.parameters():
         parameter.grad = None
     network.module.eval()
     return history
+
+
+def judged_every(n_images: int, passes: float, n_judged: int) -> int:
+    """After how many epochs adversarial training is judged again, by what both cost in gradient passes.
+
+    Args:
+        n_images: trained on in an epoch, each at a cost of `passes`.
+        n_judged: on how many it is judged, by one step and by ten.
+
+    Example:
+        >>> judged_every(60_000, 8.5, 200), judged_every(1_000, 8.5, 200)
+        (1, 6)
+    """
+    return max(1, math.ceil(n_judged * (JUDGING_STEPS + 1) / (JUDGING_SHARE * n_images * passes)))
+
+
+def _judge(
+    network: Network, pixels: Tensor, labels: Tensor, radius: float | None, *, seed: int, batch_size: int
+) -> Callable[[Epoch], Epoch] | None:
+    """What adds to an epoch how the network then stands attacks; None where the objective attacks nothing."""
+    if not radius:
+        return None
+    chosen = torch.randperm(len(pixels), generator=generator(seed, "judged"))[:JUDGED].sort().values
+    sample = ImageSet.of(pixels[chosen], labels[chosen])
+    prepared = replace(network, preprocessing=Preprocessing(channels=pixels.shape[1]))
+
+    def judge(epoch: Epoch) -> Epoch:
+        one, many = (
+            evaluate(prepared, sample, threat, seed=seed, batch_size=batch_size, iterate="any", fast=False).table
+            for threat in (FGSM(epsilon=radius), PGD(epsilon=radius, steps=JUDGING_STEPS))
+        )
+        return replace(
+            epoch,
+            epsilon=radius,
+            n_images=len(sample),
+            n_survived_fgsm=int(one["survived_last"].sum()),
+            n_survived_pgd=int(many["survived_any"].sum()),
+        )
+
+    return judge
 
 
 def one_cycle(progress: float, *, warm_up: float = 0.2) -> float:

@@ -27,6 +27,11 @@ class Objective(Protocol):
         """Gradient passes an image costs in one epoch: what a forecast needs. 0 means that nothing is trained."""
         ...
 
+    @property
+    def radius(self) -> float | None:
+        """Epsilon of the L-infinity ball in which it attacks what it trains on; None where it attacks nothing."""
+        ...
+
     def loss(
         self, network: Network, pixels: Tensor, labels: Tensor, progress: float, generator: torch.Generator
     ) -> Tensor:
@@ -50,6 +55,10 @@ class Random:
     def passes(self) -> float:
         return 0.0
 
+    @property
+    def radius(self) -> None:
+        return None
+
     def loss(
         self, network: Network, pixels: Tensor, labels: Tensor, progress: float, generator: torch.Generator
     ) -> Tensor:
@@ -64,6 +73,10 @@ class Natural:
     @property
     def passes(self) -> float:
         return 1.5  # the gradient of the weights costs about half a gradient pass more
+
+    @property
+    def radius(self) -> None:
+        return None
 
     def loss(
         self, network: Network, pixels: Tensor, labels: Tensor, progress: float, generator: torch.Generator
@@ -101,6 +114,10 @@ class Adversarial:
     @property
     def passes(self) -> float:
         return self.steps + 1.5
+
+    @property
+    def radius(self) -> float:
+        return self.epsilon
 
     def loss(
         self, network: Network, pixels: Tensor, labels: Tensor, progress: float, generator: torch.Generator
