@@ -32,7 +32,9 @@ from torch import Tensor, nn
 
 import real_networks
 from manifoldscope.robustness import APGDCE, PGD, evaluate
-from manifoldscope.robustness.threat import Iterate, Threat, Verdicts
+from manifoldscope.robustness.target import Iterate
+from manifoldscope.robustness.threat import Threat
+from manifoldscope.robustness.verdicts import Verdicts
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
 from peers import run_with_peers

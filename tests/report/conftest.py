@@ -226,7 +226,53 @@ def sampled_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) ->
         "verdicts": conform("verdicts", verdicts),
         "curves": conform("curves", curves),
         "reliability": conform("reliability", reliability),
+        "transfer": conform("transfer", _transfer()),
+        "convergence": conform("convergence", _convergence()),
+        "training": conform("training", _training(n_classes)),
     }
+
+
+def _transfer() -> list[dict[str, Any]]:
+    """What falls on its maker falls half as often elsewhere; two networks share fewer images than one with itself."""
+    return [
+        {
+            "made_on": maker, "judged_on": judge, "threat": "pgd", "parameters": "", "strength": strength,
+            "n_images": 200, "n_clean_correct": n_correct,
+            "n_fell": int(n_correct * (1 - _survival(maker, strength)) / (1 + (maker != judge))),
+        }
+        for maker, judge, strength in itertools.product(MODELS, MODELS, STRENGTHS)
+        for n_correct in [20 if "random" in (maker, judge) else 190]
+    ]  # fmt: skip
+
+
+def _convergence() -> list[dict[str, Any]]:
+    return [
+        {
+            "model": model, "threat": "pgd", "parameters": f"steps={n_steps}", "strength": 0.1, "n_steps": n_steps,
+            "step": step, "n_images": 200, "n_survived": int(50 * place + 90 * np.exp(-step / 4)),
+        }
+        for place, model in enumerate(MODELS)
+        for n_steps in (20, 40)
+        for step in range(n_steps + 1)
+    ]  # fmt: skip
+
+
+def _training(n_classes: int) -> list[dict[str, Any]]:
+    """The losses of two networks; the adversarial one is judged each fifth epoch, and collapses after 30."""
+    rows: list[dict[str, Any]] = []
+    for model, epoch in itertools.product(MODELS[1:], range(1, 41)):
+        row = {
+            "model": model,
+            "epoch": epoch,
+            "loss": 2.3 * np.exp(-epoch / (15 if model == "natural" else 60)),
+            "n_classes": n_classes,
+            "n_images": 0,
+        }
+        if model == "adversarial" and epoch % 5 == 0:
+            pgd, fgsm = (10, 190) if epoch > 30 else (3 * epoch, 4 * epoch)
+            row |= {"epsilon": 0.1, "n_images": 200, "n_survived_pgd": pgd, "n_survived_fgsm": fgsm}
+        rows.append(row)
+    return rows
 
 
 def _moved(

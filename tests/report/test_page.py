@@ -171,6 +171,8 @@ def test_pairs_displacements_curves_and_reliabilities_are_shown_where_there_are_
     }
     findings = diagnose(tables)
     page = Page(write(tmp_path, **arguments(tables=tables, pictures=Pictures(), findings=findings)))
+    for gallery in ("transfer", "convergence", "training"):
+        assert f"figures-{gallery}" in page.ids
     for present in ("figures-pairs", "figures-displacement", "figures-curves", "figures-reliability", "table-curves"):
         assert present in page.ids
     assert "pairs that share a class are not independent" in page.text
@@ -178,7 +180,8 @@ def test_pairs_displacements_curves_and_reliabilities_are_shown_where_there_are_
     assert "null_p" in page.text
     assert "Mantel" in page.text
     names = {path.name.split("--")[0] for path in (tmp_path / "figures").glob("*.svg")}
-    assert {"class-pairs", "displacement", "value-by-points", "reliability.svg"} <= names
+    assert {"class-pairs", "displacement", "value-by-points", "reliability.svg", "transfer"} <= names
+    assert {"accuracy-by-step.svg", "training-history.svg"} <= names
     write(tmp_path, **arguments(tables={}, pictures=Pictures()))
     assert not list((tmp_path / "figures").iterdir())
 

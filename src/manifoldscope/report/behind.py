@@ -109,6 +109,43 @@ def mean_accuracy(robustness: pl.DataFrame, *, attack: str, iterate: str | None 
     return _with_interval(pooled.with_columns((pl.col("n_survived") / pl.col("n_images")).alias("accuracy"))).sort(keys)
 
 
+def transfer_table(transfer: pl.DataFrame) -> pl.DataFrame:
+    """What was made on one network and judged on another, with the share that fell and its 95% Wilson interval.
+
+    Strength 0 is left out where there are others: there nothing is made.
+    """
+    table = with_attack(transfer).filter(
+        (pl.col("strength") > 0) | (pl.col("strength").max().over("attack") == 0)  # an attack of strength 0 alone
+    )
+    low, high = wilson(reals(table, "n_fell"), reals(table, "n_clean_correct"))
+    return table.select(
+        *("attack", "strength", "made_on", "judged_on", "n_images", "n_clean_correct", "n_fell"),
+        (pl.when(pl.col("n_clean_correct") > 0).then(pl.col("n_fell") / pl.col("n_clean_correct"))).alias("share"),
+        pl.Series("share_low", low, dtype=pl.Float64).fill_nan(None),
+        pl.Series("share_high", high, dtype=pl.Float64).fill_nan(None),
+    ).sort("attack", "strength", "made_on", "judged_on")
+
+
+def convergence_table(convergence: pl.DataFrame) -> pl.DataFrame:
+    """The table `convergence` with accuracies and their 95% Wilson intervals; `doubled` is twice as many steps."""
+    table = convergence.with_columns(
+        doubled=pl.col("n_steps") > pl.col("n_steps").min().over("model"),
+        accuracy=pl.col("n_survived") / pl.col("n_images"),
+    )
+    return _with_interval(table).sort("model", "doubled", "step")
+
+
+def training_table(training: pl.DataFrame) -> pl.DataFrame:
+    """The table `training` with the 95% Wilson interval of accuracy under PGD."""
+    low, high = wilson(reals(training, "n_survived_pgd"), reals(training, "n_images"))
+    return training.with_columns(
+        fgsm_accuracy=pl.when(pl.col("n_images") > 0).then(pl.col("n_survived_fgsm") / pl.col("n_images")),
+        pgd_accuracy=pl.when(pl.col("n_images") > 0).then(pl.col("n_survived_pgd") / pl.col("n_images")),
+        pgd_low=pl.Series(low, dtype=pl.Float64).fill_nan(None),
+        pgd_high=pl.Series(high, dtype=pl.Float64).fill_nan(None),
+    ).sort("model", "epoch")
+
+
 def dimension_beside_accuracy(
     geometry: pl.DataFrame,
     robustness: pl.DataFrame,

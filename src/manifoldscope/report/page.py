@@ -16,24 +16,30 @@ import polars as pl
 from manifoldscope.errors import StoreError
 from manifoldscope.report import behind, figures, words
 from manifoldscope.report.chart import inline
-from manifoldscope.report.pictures import Pictures
-from manifoldscope.report.plates import (
+from manifoldscope.report.contents import (
     MOST_ATTACKS,
     MOST_MEASURES,
     Contents,
     Gallery,
     Plate,
-    galleries,
     gather,
     number_range,
 )
+from manifoldscope.report.pictures import Pictures
+from manifoldscope.report.plates import galleries
 from manifoldscope.tables import TABLES
 
 if TYPE_CHECKING:
     from manifoldscope.evidence.diagnosis import Finding
 
 ROWS_SHOWN = 200
-WHERE_ASKED_FOR = ("curves", "reliability")  # tables that are not missed in a study without them
+WHERE_ASKED_FOR = (
+    "curves",
+    "reliability",
+    "transfer",
+    "convergence",
+    "training",
+)  # tables that are not missed in a study without them
 CSV_BYTES = 60_000  # a larger table is not carried in the page: its Parquet file is beside it
 
 
@@ -101,6 +107,7 @@ def write(
 # Files -------------------------------------------------------------------------------------------------------------
 
 _PREFIXES = (
+    "accuracy-by-step.",
     "accuracy-by-strength--",
     "attacked-examples.",
     "class-pairs--",
@@ -111,6 +118,8 @@ _PREFIXES = (
     "feature-correlations.",
     "histograms--",
     "reliability.",
+    "training-history.",
+    "transfer--",
     "value-by-points--",
     "variance-spectra.",
 )

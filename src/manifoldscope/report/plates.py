@@ -3,94 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import polars as pl
 
 from manifoldscope.evidence import PairAssociation, guessing, mantel
 from manifoldscope.evidence.answer import RELIABLE
 from manifoldscope.report import behind, figures, words
-from manifoldscope.report.chart import Chart
-from manifoldscope.report.pictures import Pictures
-from manifoldscope.tables import TABLES, conform
+from manifoldscope.report.attack_plates import accuracy, convergence, training, transfer
+from manifoldscope.report.contents import (
+    MOST_ATTACKS,
+    MOST_MEASURES,
+    Contents,
+    Gallery,
+    Plate,
+    as_listed,
+    number_range,
+)
 
-MOST_MEASURES = 4
-MOST_ATTACKS = 3
 MANY_CLASSES = 200  # with more than these a permutation of all pairs takes hundredths of a second
-
-
-@dataclass(frozen=True)
-class Plate:
-    """One figure with its words and the table behind it; a plate for `more` waits folded."""
-
-    name: str
-    title: str
-    caption: str
-    chart: Chart
-    table: pl.DataFrame
-    more: bool = False
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """The figures that answer one question, or why there are none."""
-
-    id: str
-    title: str
-    plates: Sequence[Plate]
-    missing: str
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What every figure is made from."""
-
-    tables: Mapping[str, pl.DataFrame]
-    pictures: Pictures
-    models: Sequence[str]
-    layers: Sequence[str]
-    attacks: Sequence[str]
-    measures: Sequence[tuple[str, str]]
-
-    def iterate(self, attack: str) -> str:
-        """`last` (Algorithm 1 as written) where it was judged."""
-        rows = behind.with_attack(self.tables["robustness"]).filter(pl.col("attack") == attack)
-        return "last" if "last" in rows["iterate"].to_list() else "any"
-
-
-def gather(study: Mapping[str, Any], tables: Mapping[str, pl.DataFrame], pictures: Pictures) -> Contents:
-    every = {name: conform(name, tables.get(name, [])) for name in TABLES}
-    geometry, robustness = behind.clean_geometry(every["geometry"]), behind.with_attack(every["robustness"])
-    models = {*every["models"]["model"], *geometry["model"], *robustness["model"]}
-    models |= {p.model for group in (pictures.spectra, pictures.correlations, pictures.examples) for p in group}
-    return Contents(
-        tables=every,
-        pictures=pictures,
-        models=_as_listed(models, _names(study, "models")),
-        layers=_as_listed({*geometry["layer"], *(p.layer for p in pictures.spectra)}, _names(study, "layers")),
-        attacks=_as_listed(set(robustness["attack"]), _names(study, "threats")),
-        measures=behind.measured(every["geometry"]),
-    )
-
-
-def _names(study: Mapping[str, Any], section: str) -> list[str]:
-    items = study.get(section) or []
-    named = (item.get("name") or item.get("kind") if isinstance(item, Mapping) else item for item in items)
-    return [str(name) for name in named]
-
-
-def _as_listed(present: set[str], listed: Sequence[str]) -> list[str]:
-    """The names that are present in the order of the study file, where `name/seed` and `name ...` follow `name`."""
-
-    def place(name: str) -> int:
-        owners = (
-            index for index, known in enumerate(listed) if name == known or name.startswith((f"{known}/", f"{known} "))
-        )
-        return next(owners, len(listed))
-
-    return sorted(present, key=lambda name: (place(name), name))
 
 
 # The figures, with what is said of them ----------------------------------------------------------------------------
@@ -107,7 +38,9 @@ def galleries(contents: Contents) -> Iterator[Gallery]:
             _central,
             f"{either}, or no class has both.",
         ),
-        ("accuracy", "How does accuracy fall with the strength of the attack?", _accuracy, f"{no_robustness}."),
+        ("accuracy", "How does accuracy fall with the strength of the attack?", accuracy, f"{no_robustness}."),
+        ("transfer", "Do images made on one network deceive another?", transfer, ""),
+        ("convergence", "Would more steps of the attack find more?", convergence, ""),
         ("comparison", "How do the networks compare?", _comparison, f"{no_geometry}."),
         ("pairs", "Are classes that lie near each other the ones that are confused?", _pairs, ""),
         ("displacement", "Where do attacked images move?", _displacement, ""),
@@ -121,6 +54,7 @@ def galleries(contents: Contents) -> Iterator[Gallery]:
             _correlations,
             "no correlations were kept.",
         ),
+        ("training", "How did training go?", training, ""),
         ("examples", "What do the attacks look like?", _examples, "no attacked images were kept."),
     ]
     for name, title, plates, missing in kinds:
@@ -201,28 +135,6 @@ def _central(contents: Contents) -> Iterator[Plate]:
                 more=True,
             )
             folded_captioned = True
-
-
-def _accuracy(contents: Contents) -> Iterator[Plate]:
-    for place, attack in enumerate(contents.attacks[:MOST_ATTACKS]):
-        table = behind.mean_accuracy(contents.tables["robustness"], attack=attack)
-        if table.is_empty():
-            continue
-        threat = words.threat(attack)
-        yield Plate(
-            name=words.slug("accuracy-by-strength", attack),
-            title=f"Accuracy under {threat}",
-            caption=(
-                f"The share of all images that are classified correctly under {threat}, with its 95% Wilson interval "
-                "as a band. Solid: the last iterate, the attack as it is usually written. Dashed: no iterate on the "
-                "way was misclassified, never above the solid line; where the two part, the attack had already won "
-                "and walked on. Thin lines are single classes. An undefended network that does not come near 0 at a "
-                "large strength points to a weak attack rather than a strong network."
-            ),
-            chart=figures.accuracy_by_strength(contents.tables["robustness"], attack=attack, models=contents.models),
-            table=table,
-            more=place > 0,
-        )
 
 
 def _comparison(contents: Contents) -> Iterator[Plate]:
@@ -374,14 +286,14 @@ def _beside_falls(contents: Contents, table: pl.DataFrame) -> dict[str, PairAsso
 
 def _layers(contents: Contents, table: pl.DataFrame) -> list[str]:
     """The layers of a table in the order of the study, as many as are drawn."""
-    return _as_listed(set(table["layer"]), contents.layers)[: figures.MOST_LAYERS]
+    return as_listed(set(table["layer"]), contents.layers)[: figures.MOST_LAYERS]
 
 
 def _displacement(contents: Contents) -> Iterator[Plate]:
     geometry, robustness = contents.tables["geometry"], contents.tables["robustness"]
     rows = behind.displaced(geometry)
     captioned = False
-    for threat in _as_listed(set(rows["threat"]), contents.attacks)[:MOST_ATTACKS]:
+    for threat in as_listed(set(rows["threat"]), contents.attacks)[:MOST_ATTACKS]:
         for layer in _layers(contents, rows):
             every = behind.displacement_table(geometry, layer=layer, threat=threat)
             if every.is_empty():
@@ -514,11 +426,3 @@ def _examples(contents: Contents) -> Iterator[Plate]:
             chart=figures.attacked_examples(contents.pictures.examples, models=contents.models),
             table=behind.examples_table(contents.pictures.examples),
         )
-
-
-def number_range(values: pl.Series) -> str:
-    numbers = values.drop_nulls()
-    if numbers.is_empty():
-        return "the"
-    low, high = int(numbers.min()), int(numbers.max())  # type: ignore[arg-type]  # whole numbers
-    return words.number(low) if low == high else f"{words.number(low)} to {words.number(high)}"

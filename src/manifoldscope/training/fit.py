@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from manifoldscope.errors import ModelError
+from manifoldscope.robustness.evaluation import evaluate
 from manifoldscope.robustness.fgsm import FGSM
 from manifoldscope.robustness.pgd import PGD
-from manifoldscope.robustness.threat import evaluate
 from manifoldscope.seeds import derive, generator
 from manifoldscope.training.objectives import Objective
 from manifoldscope.vision.images import ImageSet

@@ -14,9 +14,11 @@ from manifoldscope.report import (
     CorrelationPicture,
     ExamplePicture,
     SpectrumPicture,
+    accuracy_by_step,
     accuracy_by_strength,
     attacked_examples,
     class_pairs,
+    convergence_table,
     dimension_against_accuracy,
     dimension_against_accuracy_by_strength,
     dimension_beside_accuracy,
@@ -26,6 +28,10 @@ from manifoldscope.report import (
     network_comparison,
     reliability_by_measure,
     telling_strengths,
+    training_history,
+    training_table,
+    transfer_matrix,
+    transfer_table,
     value_by_points,
     variance_spectra,
 )
@@ -119,6 +125,9 @@ def test_figures_of_samples_without_rows_say_so() -> None:
         displacement_by_class(*moved(nothing)),
         value_by_points(conform("curves", []), measure="pca_dimension"),
         reliability_by_measure(conform("reliability", [])),
+        transfer_matrix(transfer_table(conform("transfer", []))),
+        accuracy_by_step(convergence_table(conform("convergence", []))),
+        training_history(training_table(conform("training", []))),
     ):
         assert any("no " in text.get_text() for text in chart.flat[0].texts)
 

@@ -8,6 +8,7 @@ stands in the page, and its caption. A table without rows gives a figure that sa
 """
 
 from manifoldscope.report.figures.accuracy import accuracy_by_strength
+from manifoldscope.report.figures.convergence import accuracy_by_step
 from manifoldscope.report.figures.correlations import feature_correlations
 from manifoldscope.report.figures.dimension import (
     dimension_against_accuracy,
@@ -21,6 +22,8 @@ from manifoldscope.report.figures.pairs import MANY_PAIRS, MOST_NAMED_PAIRS, NAM
 from manifoldscope.report.figures.panel import MOST_LAYERS, MOST_MODELS, MOST_STRENGTHS, MOST_TOOLTIPS, NAMED_CLASSES
 from manifoldscope.report.figures.sample import reliability_by_measure, value_by_points
 from manifoldscope.report.figures.spectra import variance_spectra
+from manifoldscope.report.figures.training import training_history
+from manifoldscope.report.figures.transfer import transfer_matrix
 
 __all__ = [
     "MANY_PAIRS",
@@ -31,6 +34,7 @@ __all__ = [
     "MOST_TOOLTIPS",
     "NAMED_CLASSES",
     "NAMED_IN_MATRIX",
+    "accuracy_by_step",
     "accuracy_by_strength",
     "attacked_examples",
     "class_pairs",
@@ -41,6 +45,8 @@ __all__ = [
     "feature_correlations",
     "network_comparison",
     "reliability_by_measure",
+    "training_history",
+    "transfer_matrix",
     "value_by_points",
     "variance_spectra",
 ]

@@ -1,0 +1,76 @@
+"""Accuracy by the step of an attack: whether more steps would find more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import polars as pl
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from manifoldscope.report.behind import reals
+from manifoldscope.report.chart import FAINT, INK, Chart, plain, styled
+from manifoldscope.report.figures.panel import MOST_MODELS, heading, in_order, leave_empty, look_of, percent_axis
+
+
+@styled
+def accuracy_by_step(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Chart:
+    """Accuracy after each step of an attack, and of the same attack with twice as many: a panel a network.
+
+    `table` is `convergence_table(...)`.
+    """
+    names = in_order(table["model"].unique().to_list(), models)[:MOST_MODELS]
+    columns = min(4, max(1, len(names)))
+    chart = Chart(
+        rows=max(1, math.ceil(len(names) / columns)),
+        columns=columns,
+        width=(5.6, 4.4, 3.1, 2.35)[columns - 1],
+        height=2.2,
+        top=0.3,
+        bottom=0.85,
+        across=0.28,
+        down=0.85,
+    )
+    if not names:
+        leave_empty(chart.flat[0], "no attack was followed step by step")
+        return chart
+    for place, axes in enumerate(chart.flat):
+        if place >= len(names):
+            axes.set_axis_off()
+            continue
+        look = look_of(names[place], models or names)
+        for doubled in (True, False):
+            line = table.filter((pl.col("model") == names[place]) & (pl.col("doubled") == doubled)).sort("step")
+            if line.is_empty():
+                continue
+            x, y, low, high = (reals(line, key) for key in ("step", "accuracy", "accuracy_low", "accuracy_high"))
+            axes.fill_between(x, low, high, color=look["color"], alpha=0.1 if doubled else 0.2, linewidth=0)
+            axes.plot(
+                x,
+                y,
+                color=look["color"],
+                linestyle=(0, (4, 2)) if doubled else "-",
+                linewidth=1.2 if doubled else 1.8,
+                zorder=3 if doubled else 4,
+            )
+            points = axes.scatter(x[-1:], y[-1:], s=34, linewidth=0, zorder=5, **look)
+            n_survived, n_images = line["n_survived"][-1], line["n_images"][-1]
+            chart.explain(points, [f"after {line['step'][-1]} steps {n_survived} of {n_images} stand"])
+            if not doubled:
+                axes.axvline(x[-1], color=INK, linewidth=0.9, linestyle=(0, (2, 2)), zorder=2)
+        percent_axis(axes)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.set_xlabel("Steps")
+        heading(axes, plain(names[place], 24 if columns > 3 else 40))
+        if place % columns == 0:
+            axes.set_ylabel("Accuracy, any iterate (%)")
+        else:
+            axes.tick_params(labelleft=False)
+    keys = [
+        Line2D([], [], color=FAINT, label="the attack"),
+        Line2D([], [], color=FAINT, linestyle=(0, (4, 2)), linewidth=1.2, label="twice as many steps"),
+        Line2D([], [], color=INK, linestyle=(0, (2, 2)), linewidth=0.9, label="its number of steps"),
+    ]
+    chart.legend(handles=keys, loc="lower center", ncols=3, handlelength=2.4, borderaxespad=0.3)
+    return chart
