@@ -242,3 +242,12 @@ def test_a_training_that_collapses_is_flagged_and_one_that_only_wavers_is_not():
     assert row((120, 90), (60, 20))["passed"]  # worse under both: the training is bad, and hides nothing
     assert row((12, 9), (19, 5), n_images=20)["passed"]  # few images
     assert row((190, 3))["passed"] is None
+
+
+def test_a_curve_that_falls_by_construction_is_not_judged(known):
+    network, drawn = known
+    table = evaluate(network, drawn, [PGD(epsilon=e) for e in (0.1, 0.3)], iterate="any", reuse=True).table
+    (row,) = (row for row in verdict_checks(table, reused=["pgd"]) if row["check"] == "epsilon curve (pgd, any)")
+    assert row["passed"] is None
+    assert "proves nothing" in row["note"]
+    assert any(row["check"] == "epsilon curve (pgd, any)" and row["passed"] for row in verdict_checks(table))

@@ -243,3 +243,19 @@ def test_requests_that_cannot_be_are_refused():
         make("pdg", {})
     with pytest.raises(DataError, match="expected \\[0, 1\\]"):
         images().of(torch.rand(2, 3, 4, 4) * 255, [0, 1])
+
+
+def test_images_that_are_known_to_have_fallen_are_not_attacked():
+    drawn = images(12)
+    network = fitted(drawn)
+    fallen = torch.arange(len(drawn)) % 2 == 0
+    attack = PGD(epsilon=0)
+    table = evaluate(network, drawn, attack, iterate="any", fallen=fallen).table
+    of = dict(zip(table["image"], table["survived_any"], strict=True))
+    clean = evaluate(network, drawn, attack, iterate="any").table
+    stood = dict(zip(clean["image"], clean["survived_any"], strict=True))
+    assert of == {name: stood[name] and not gone for name, gone in zip(drawn.names, fallen.tolist(), strict=True)}
+    with pytest.raises(ThreatError, match="fallen needs iterate='any'"):
+        evaluate(network, drawn, attack, fallen=fallen)
+    with pytest.raises(ThreatError, match="one truth for each of the 12 images"):
+        evaluate(network, drawn, attack, iterate="any", fallen=fallen[1:])

@@ -215,6 +215,9 @@ CHANGES = {
     "ThreatPlan.kind": {"threats": [{"kind": "noise", "epsilons": [0, 0.1]}]},
     "ThreatPlan.name": {"threats.0.name": "other"},
     "ThreatPlan.iterate": {"threats.0.iterate": "any"},
+    "ThreatPlan.sweep": {
+        "threats": [{"kind": "pgd", "epsilons": [0, 0.1], "steps": 3, "iterate": "any", "sweep": "reuse"}]
+    },
     "ThreatPlan.displacement": {"threats.0.displacement": True},
     "ThreatPlan.keep": {"threats.0.keep": "uint8"},
     "ThreatPlan.transfer": {"threats.0.transfer": True},
@@ -295,6 +298,23 @@ def test_full_checks_depend_on_the_attack_in_question_and_on_no_other(store):
     assert not known & checked({**pgd, "epsilons": [0.2]})[0]
 
 
+def test_a_sweep_that_reuses_verdicts_needs_the_strength_below_and_shares_the_smallest(store):
+    def attacks(**changes):
+        threat = {"kind": "pgd", "epsilons": [0.2, 0.05, 0.1], "steps": 3, "iterate": "any", **changes}
+        study = tiny.study(threats=[threat], models=tiny.raw()["models"][:1])
+        units, _ = plan_units(study, draw_images(study, store))
+        assert all(set(unit.needs) <= {each.key for each in units[:place]} for place, unit in enumerate(units))
+        return {(unit.inputs["strength"], unit.names["class_index"]): unit for unit in units if unit.kind == "attack"}
+
+    alone, reused = attacks(), attacks(sweep="reuse")
+    assert alone.keys() == reused.keys()
+    for (strength, label), unit in reused.items():
+        assert (unit.key == alone[strength, label].key) is (strength == 0.05)
+    assert reused[0.2, 1].inputs["reuses"] == [0.05, 0.1]
+    assert reused[0.1, 1].key in reused[0.2, 1].needs
+    assert "reuses" not in alone[0.2, 1].inputs
+
+
 def test_equal_sizes_touch_only_classes_with_more_images_than_the_smallest(store):
     raw = tiny.raw(models=tiny.raw()["models"][:1], measures=["pca_dimension", "centre_distance"])
     raw["data"]["geometry"] = {}
@@ -329,6 +349,11 @@ def test_every_field_has_its_change():
         ({"checks": "full", "threats.0.epsilons": [0]}, "the study has none; add one"),
         ({"threats.0.epsilons": [float("nan")]}, "expected a number from 0 to 1"),
         ({"threats.0.displacement": True, "threats.0.iterate": "any"}, "expected iterate = 'both'"),
+        ({"threats.0.sweep": "reuse"}, "give iterate = 'any', or sweep = 'independent'"),
+        (
+            {"threats": [{"kind": "noise", "epsilons": [0.1], "iterate": "any", "sweep": "reuse"}]},
+            "give sweep = 'independent', or a threat of kind pgd",
+        ),
     ],
 )
 def test_what_would_be_counted_twice_or_not_at_all_is_refused(changes, message):

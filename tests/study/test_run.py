@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import subprocess
@@ -426,3 +427,26 @@ def test_the_history_of_training_is_a_table_and_an_older_one_can_still_be_read(f
     said = set(found["checks"].filter(model="adversarial")["check"])
     assert "training loss" in said
     assert "training collapse" not in said
+
+
+def test_a_sweep_that_reuses_verdicts_falls_by_construction_and_says_so(finished, tmp_path):
+    store = copy_of(finished, tmp_path)
+    threat = {"kind": "pgd", "epsilons": [0.1, 0.02, 0.2], "steps": 3, "iterate": "any"}
+    alone = tiny.study(threats=[threat])
+    assert run_units(alone, store, progress=QUIET).failed == {}
+    apart = tables(store)
+    outcome = run_units(tiny.study(threats=[{**threat, "sweep": "reuse"}]), store, progress=QUIET)
+    assert outcome.failed == {}
+    assert outcome.n_computed == 2 * 2 * 3  # networks, strengths above the smallest, classes
+    found = tables(store)
+    by = ["model", "image"]
+    sweep = found["verdicts"].sort("strength").group_by(by).agg("survived_any")["survived_any"].to_list()
+    assert all(one >= other for each in sweep for one, other in itertools.pairwise(each))
+    assert len({tuple(each) for each in sweep}) > 2  # some images fall between the strengths
+    smallest = [each["verdicts"].filter(strength=0.02) for each in (apart, found)]
+    assert smallest[0].equals(smallest[1])
+    curve = pl.col("check") == "epsilon curve (pgd, any)"
+    assert apart["checks"].filter(curve)["passed"].to_list() == [True, True]
+    rows = found["checks"].filter(curve)
+    assert rows["passed"].null_count() == 2
+    assert rows["note"].str.contains("monotone by construction, which proves nothing").all()

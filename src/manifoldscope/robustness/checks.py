@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
@@ -162,7 +162,9 @@ def chance(n_correct: int, n_images: int, n_classes: int) -> Chance:
     )
 
 
-def verdict_checks(verdicts: pl.DataFrame, kinds: Mapping[str, str] | None = None) -> list[Row]:
+def verdict_checks(
+    verdicts: pl.DataFrame, kinds: Mapping[str, str] | None = None, reused: Collection[str] = ()
+) -> list[Row]:
     """What can be seen in the verdicts of one network: whether its attacks agree with each other and with noise.
 
     Epsilon 0, the curve over strengths, a large epsilon, silent successes, the noise control, iterative against
@@ -174,6 +176,8 @@ def verdict_checks(verdicts: pl.DataFrame, kinds: Mapping[str, str] | None = Non
     Args:
         verdicts: the table `verdicts` of one network.
         kinds: the kind of each threat by the name that the table gives it; the name itself where left out.
+        reused: names of the threats under which an image that fell at one strength was not attacked at a larger one:
+            their curves fall by construction, and are not judged.
     """
     by = ["threat", "parameters", "strength"]
     settings = verdicts.select(by).n_unique()
@@ -197,7 +201,12 @@ def verdict_checks(verdicts: pl.DataFrame, kinds: Mapping[str, str] | None = Non
         for iterate in ("last", "any"):
             swept = _swept(kinds.get(str(threat), str(threat)))
             if len(curve) > 1 and swept and not curve[iterate].null_count():
-                rows.append(_curve(curve, f"{swept} curve ({threat}, {iterate})", str(parameters), iterate))
+                label = f"{swept} curve ({threat}, {iterate})"
+                rows.append(
+                    _curve_by_construction(label)
+                    if threat in reused
+                    else _curve(curve, label, str(parameters), iterate)
+                )
         if not curve["last"].null_count() and not curve["any"].null_count():
             rows.append(_silent_success(curve, str(threat)))
     controls = [name for name in verdicts["threat"].unique() if kinds.get(name, name) == "noise"]
@@ -236,6 +245,17 @@ def _curve(curve: pl.DataFrame, label: str, parameters: str, iterate: str) -> Ro
         float(worst),
         f"survivors rise by at most {allowed} images from one strength to the next",
         parameters,
+    )
+
+
+def _curve_by_construction(label: str) -> Row:
+    return check(
+        label,
+        None,
+        None,
+        "survivors of runs that are independent of each other hardly rise from one strength to the next",
+        "monotone by construction, which proves nothing: an image that fell at one strength was not attacked at a "
+        "larger one; sweep = 'independent' would tell",
     )
 
 

@@ -71,21 +71,30 @@ def evaluate(
             gradients as well. Every verdict is the network's own in either case. A copy that was made before will do.
         reuse: an image that fell at a smaller strength of a threat has fallen at a larger one, and is not attacked
             there; for threats whose budgets are nested, with "any". Curves are then monotone by construction.
-        fallen: (n,) images that are known to have fallen at a smaller strength, and are not attacked; with "any".
+        fallen: (n,) bool, images that are known to have fallen: they are not attacked, and have not survived any
+            iterate; only with "any".
 
     Raises:
         DataError: an image cannot be read.
         ModelError: the network gives NaN for every image, has fewer outputs than there are labels, or takes more
             memory than there is for a single image.
-        ThreatError: a threat broke its budget; nothing was asked for; images to keep under "any"; reuse without "any".
+        ThreatError: a threat broke its budget; nothing was asked for; images to keep under "any"; reuse or
+            fallen without "any"; fallen is not one truth an image.
     """
     wanted = [threats] if isinstance(threats, Threat) else list(threats)
     if not wanted or not len(images):
         raise ThreatError(f"{len(wanted)} threats and {len(images)} images; expected at least one of each")
     if keep_images and iterate == "any":
         raise ThreatError("keep_images needs iterate='both': under 'any' an image leaves before its last iterate")
-    if (reuse or fallen is not None) and iterate != "any":
+    if reuse and iterate != "any":
         raise ThreatError("reuse needs iterate='any': a last iterate at a larger strength is not that at a smaller one")
+    if fallen is not None and iterate != "any":
+        raise ThreatError("fallen needs iterate='any': it says nothing of a last iterate")
+    if fallen is not None and (fallen.dtype != torch.bool or fallen.shape != (len(images),)):
+        raise ThreatError(
+            f"fallen has shape {tuple(fallen.shape)} and type {fallen.dtype}; expected one truth for each of the "
+            f"{len(images)} images"
+        )
     batch = BatchSize(batch_size)
     search = _search(network, images, wanted, fast)
     known = torch.zeros(len(images), dtype=torch.bool) if fallen is None else fallen.cpu()

@@ -210,6 +210,12 @@ class ThreatPlan(OpenSection):
     iterate: Iterate = setting(
         "both", "judge the last iterate and any iterate, or 'any' alone, which stops early and is cheaper", keyed=True
     )
+    sweep: Literal["independent", "reuse"] = setting(
+        "independent",
+        "attack each image at every strength, or, with 'reuse', not at those above the one at which it fell: cheaper, "
+        "and a curve that falls by construction",
+        keyed=True,
+    )
     displacement: bool = setting(
         False, "measure how far the attacked images' activations move, and in which directions", keyed=True
     )
@@ -248,6 +254,8 @@ class ThreatPlan(OpenSection):
                 entry.target(**checked)  # the threat itself refuses what cannot be
             except ManifoldscopeError as error:
                 raise ValueError(str(error)) from None
+        if self.sweep == "reuse":
+            self._refuse_reuse(cast("type[Threat]", entry.target))
         if self.displacement and self.iterate == "any":
             raise ValueError(
                 f"threat {self.name!r} has displacement = true and iterate = 'any'; an image that stops at its first "
@@ -266,6 +274,20 @@ class ThreatPlan(OpenSection):
         own.update({k: v for k, v in checked.items() if k != singular and v is not None})
         own[plural] = [float(value) for value in values]
         return self
+
+    def _refuse_reuse(self, threat: type[Threat]) -> None:
+        if self.iterate != "any":
+            raise ValueError(
+                f"threat {self.name!r} has sweep = 'reuse' and iterate = {self.iterate!r}; what falls at one strength "
+                "says nothing of the last iterate at another: give iterate = 'any', or sweep = 'independent'"
+            )
+        if not (threat.nested and threat.iterative):
+            kinds = {entry.name: cast("type[Threat]", entry.target) for entry in THREATS}
+            able = [name for name, kind in kinds.items() if kind.nested and kind.iterative]
+            raise ValueError(
+                f"threat {self.name!r} has sweep = 'reuse', but what {self.kind} may do at one strength it need "
+                f"not do at a larger one: give sweep = 'independent', or a threat of kind {', '.join(able)}"
+            )
 
     @staticmethod
     def strengths_key(entry: Entry) -> str:

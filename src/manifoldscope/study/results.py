@@ -100,10 +100,11 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
         tables["robustness"] = robustness_of(whole, classes)
         tables["verdicts"] = conform("verdicts", whole.drop("split"))
         kinds = {unit.names["threat"]: unit.inputs["threat"] for unit in attacks}
+        reused = {unit.names["threat"] for unit in attacks if "reuses" in unit.inputs}
         judged = [
             {"model": model, **row}
             for (model,), rows in whole.group_by(["model"], maintain_order=True)
-            for row in verdict_checks(rows, kinds)
+            for row in verdict_checks(rows, kinds, reused)
         ]
         tables["checks"] = conform("checks", pl.concat([tables["checks"], conform("checks", judged)]))
     return {name: conform(name, tables.get(name, [])) for name in TABLES if name != "associations"}

@@ -200,6 +200,10 @@ class Store:
         """The file with the weights that a training unit stored."""
         return self.folder / "units" / "train" / key / "checkpoint.safetensors"
 
+    def verdicts(self, key: str) -> pl.DataFrame:
+        """The verdicts that an attack unit stored."""
+        return pl.read_parquet(self.folder / "units" / "attack" / key / "verdicts.parquet")
+
     # --- failures and locks ---------------------------------------------------------------------------------------
 
     def fail(self, unit: Unit, error: str, trace: str) -> None:

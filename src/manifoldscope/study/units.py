@@ -241,38 +241,61 @@ def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: Planne
             for layer in layers
         ]
     for threat_plan in study.threats:
-        for threat in threat_plan.threats():
-            for label in classes:
-                units.append(
-                    Unit(
-                        "attack",
-                        {
-                            "version": VERSIONS["attack"],
-                            "network": network.identity,
-                            "images": robustness.digests[label],
-                            "threat": threat.kind,
-                            "threat_version": THREATS[threat.kind].traits.get("version", 1),
-                            "parameters": threat.parameters,
-                            "strength": threat.strength,
-                            "iterate": threat_plan.iterate,
-                            "seed": study.seed,
-                            "batch_size": study.batch_size,
-                            **({} if threat_plan.keep == "no" else {"keep": threat_plan.keep}),
-                        },
-                        needs=needs,
-                        after=(inspect.key,),
-                        names={
-                            **_names(network, robustness, label),
-                            "threat": threat_plan.name,
-                            "strength": threat.strength,
-                            "example": label in examples,
-                        },
-                        n_images=int((robustness.images.labels == label).sum()),
-                        passes=(1.0 + threat.passes[0], float(threat.passes[1])),
-                    )
-                )
-            if threat_plan.displacement:
-                units.append(_displacement_unit(study, draws, network, threat_plan, threat, inspect, layers))
+        units += _attack_units(study, robustness, network, threat_plan, inspect)
+        if threat_plan.displacement:
+            units += [
+                _displacement_unit(study, draws, network, threat_plan, threat, inspect, layers)
+                for threat in threat_plan.threats()
+            ]
+    return units
+
+
+def _attack_units(
+    study: Study, drawn: Drawn, network: PlannedNetwork, threat_plan: ThreatPlan, inspect: Unit
+) -> list[Unit]:
+    """A unit for each strength and class, in an order in which they can run.
+
+    Where the sweep reuses verdicts, a unit needs that of the same class at the next smaller strength.
+    """
+    units: list[Unit] = []
+    classes = drawn.images.classes
+    threats = threat_plan.threats()
+    reuse = threat_plan.sweep == "reuse"
+    if reuse:
+        threats.sort(key=lambda threat: threat.strength)
+    weaker: dict[int, str] = {}  # the key of the unit of each class at the next smaller strength
+    for place, threat in enumerate(threats):
+        for label in classes:
+            unit = Unit(
+                "attack",
+                {
+                    "version": VERSIONS["attack"],
+                    "network": network.identity,
+                    "images": drawn.digests[label],
+                    "threat": threat.kind,
+                    "threat_version": THREATS[threat.kind].traits.get("version", 1),
+                    "parameters": threat.parameters,
+                    "strength": threat.strength,
+                    "iterate": threat_plan.iterate,
+                    "seed": study.seed,
+                    "batch_size": study.batch_size,
+                    **({} if threat_plan.keep == "no" else {"keep": threat_plan.keep}),
+                    **({"reuses": [each.strength for each in threats[:place]]} if label in weaker else {}),
+                },
+                needs=(*inspect.needs, *([weaker[label]] if label in weaker else [])),
+                after=(inspect.key,),
+                names={
+                    **_names(network, drawn, label),
+                    "threat": threat_plan.name,
+                    "strength": threat.strength,
+                    "example": label in classes[:EXAMPLE_CLASSES],
+                },
+                n_images=int((drawn.images.labels == label).sum()),
+                passes=(1.0 + threat.passes[0], float(threat.passes[1])),
+            )
+            units.append(unit)
+            if reuse:
+                weaker[label] = unit.key
     return units
 
 

@@ -151,6 +151,11 @@ def attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     images = bench.images("robustness", label)
     network = bench.network(unit.names["model"])
     example = bool(unit.names["example"]) and plan.iterate == "both"
+    fallen = None
+    if "reuses" in unit.inputs:  # the last unit that it needs judged the same images at the next smaller strength
+        before = bench.store.verdicts(unit.needs[-1])
+        survived = dict(before.select("image", "survived_any").iter_rows())
+        fallen = torch.tensor([not survived[name] for name in images.names])
     verdicts = evaluate(
         network,
         images,
@@ -159,6 +164,7 @@ def attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
         batch_size=bench.study.batch_size,
         iterate=plan.iterate,
         keep_images=example or plan.keep != "no",
+        fallen=fallen,
     )
     payload = Payload(tables={"verdicts": verdicts.table.drop("model", "threat")})
     if verdicts.fast is not None:
