@@ -282,6 +282,16 @@ def test_what_a_faster_copy_says_is_not_believed(iterate):
     assert found.accuracy_any == found.clean_accuracy == 1.0
 
 
+def test_a_copy_that_clearly_says_something_else_of_clean_images_is_dropped():
+    drawn = images(60)
+    network = fitted(drawn)
+    wrong = Network(convolutional(4, seed=5).module, mean=network.mean, std=network.std)
+    liar = FastNetwork(wrong, ("another network",), margin=2e-3)
+    found = evaluate(network, drawn, PGD(epsilon=0.1, steps=3), fast=liar)
+    assert found.fast is None
+    assert found.table.equals(evaluate(network, drawn, PGD(epsilon=0.1, steps=3), fast=False).table)
+
+
 def test_a_sweep_that_reuses_verdicts_agrees_with_separate_runs():
     drawn = images(120)
     network = fitted(drawn)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from manifoldscope.vision.fast import faster
+from manifoldscope.vision.fast import FastNetwork, faster
 from manifoldscope.vision.network import Network
 from manifoldscope.vision.sources import network as source
 
@@ -85,3 +85,11 @@ def test_a_network_that_cannot_be_copied_goes_as_it_is() -> None:
 
     found = Network(nn.Sequential(Unique(3, 4, 3), nn.Flatten(), nn.Linear(784, 4)))
     assert faster(found, pixels()).network is found
+
+
+def test_the_word_of_a_copy_is_clear_where_the_largest_logits_are_apart() -> None:
+    logits = torch.tensor([[1.0, 0.99, -10.0], [1.0, 0.9, -10.0], [torch.nan, 1.0, 0.0]])
+    found = Network(nn.Identity())
+    assert FastNetwork(found).clear(logits).all()  # no copy at all
+    assert FastNetwork(found, ("folded",), margin=2e-3).clear(logits).tolist() == [False, True, False]
+    assert not FastNetwork(found, ("folded",)).clear(logits).any()

@@ -20,7 +20,7 @@ from manifoldscope.robustness.verdicts import Failures, FastPath, Verdicts
 from manifoldscope.seeds import generator
 from manifoldscope.tables import conform
 from manifoldscope.vision.batching import BatchSize
-from manifoldscope.vision.fast import FastNetwork, faster
+from manifoldscope.vision.fast import SEEN, FastNetwork, faster
 from manifoldscope.vision.images import ImageSet, batches
 from manifoldscope.vision.network import Network, predicted, undisturbed
 
@@ -30,9 +30,6 @@ CHECKED = 50
 TOGETHER = 4
 POOL_BYTES = 8 * 2**20
 """So many batches are attacked together, or more as long as their clean pixels take no more than these bytes."""
-
-_SEEN_BY_A_COPY = 8
-"""Images on which a faster copy is compared with its network."""
 
 
 def evaluate(
@@ -67,8 +64,9 @@ def evaluate(
             threat without iterates has one verdict, `survived_last`, in either case.
         keep_images: keep the last iterates (only with "both").
         names: what the table calls a threat; its kind where left out.
-        fast: search with a faster copy of the network (see `faster`), and attack a fiftieth of the images with its own
-            gradients as well. Every verdict is the network's own in either case. A copy that was made before will do.
+        fast: ask a faster copy of the network (see `faster`), and the network itself wherever the copy's word on a
+            class is not clear. A fiftieth of the images is shown to, and attacked with, the network alone as well. A
+            copy that was made before will do.
         reuse: an image that fell at a smaller strength of a threat has fallen at a larger one, and is not attacked
             there; for threats whose budgets are nested, with "any". Curves are then monotone by construction.
         fallen: (n,) bool, images that are known to have fallen: they are not attacked, and have not survived any
@@ -101,7 +99,8 @@ def evaluate(
     fell: dict[tuple[str, str], Tensor] = {}
     found: dict[int, _Found] = {}
     with undisturbed(network), undisturbed(search.network):
-        work = _Evaluation(network, images, _clean(network, images, batch), search, batch, seed)
+        clean, search = _clean(network, images, search, batch)
+        work = _Evaluation(network, images, clean, search, batch, seed)
         for place in sorted(range(len(wanted)), key=lambda place: wanted[place].strength):
             threat = wanted[place]
             kind = (threat.kind, threat.parameters)
@@ -129,11 +128,11 @@ def evaluate(
 
 def _search(network: Network, images: ImageSet, threats: Sequence[Threat], fast: bool | FastNetwork) -> FastNetwork:
     """What gradients are asked of."""
+    if fast is False or not any(threat.passes[1] for threat in threats):
+        return FastNetwork(network)
     if isinstance(fast, FastNetwork):
         return fast
-    if not fast or not any(threat.passes[1] for threat in threats):
-        return FastNetwork(network)
-    return faster(network, network.pixels(images, slice(0, _SEEN_BY_A_COPY)).to(network.device))
+    return faster(network, network.pixels(images, slice(0, SEEN)).to(network.device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,18 +153,18 @@ class _Clean:
         return int((self.predictions < 0).sum())
 
 
-def _clean(network: Network, images: ImageSet, batch: BatchSize) -> _Clean:
-    parts: list[Tensor] = []
-    sizes = []
-
-    def ask(where: slice) -> None:
-        pixels = network.pixels(images, where)
-        with torch.no_grad():
-            parts.append(network(pixels.to(network.device)).cpu())
-        sizes.append(pixels[0].nbytes)
-
-    batch.over(len(images), ask)
-    logits = torch.cat(parts)
+def _clean(network: Network, images: ImageSet, search: FastNetwork, batch: BatchSize) -> tuple[_Clean, FastNetwork]:
+    """The clean pass, and the copy of the network; no copy where it clearly says something else of a sample."""
+    logits = _logits(search.network, images, batch)
+    clear = search.clear(logits)
+    own = ~clear
+    if search.means:
+        own[::CHECKED] = True
+    if bool(own.any()):
+        by_copy = predicted(logits[own])
+        logits[own] = _logits(network, images.subset(own), batch)
+        if bool((by_copy != predicted(logits[own]))[clear[own]].any()):
+            return _clean(network, images, FastNetwork(network), batch)
     predictions = predicted(logits)
     if bool((predictions < 0).all()):
         raise ModelError(
@@ -177,7 +176,19 @@ def _clean(network: Network, images: ImageSet, batch: BatchSize) -> _Clean:
             f"{network.name} has {n_classes} outputs, but label {largest} occurs; "
             "the network and the dataset do not fit"
         )
-    return _Clean(logits, predictions, max(sizes))
+    return _Clean(logits, predictions, network.pixels(images, slice(0, 1)).nbytes), search
+
+
+def _logits(network: Network, images: ImageSet, batch: BatchSize) -> Tensor:
+    """(n, n_classes), on the CPU."""
+    parts: list[Tensor] = []
+
+    def ask(where: slice) -> None:
+        with torch.no_grad():
+            parts.append(network(network.pixels(images, where).to(network.device)).cpu())
+
+    batch.over(len(images), ask)
+    return torch.cat(parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,11 +220,11 @@ class _Evaluation:
         """One threat at one strength, on the images that the network knows when clean and that have not fallen."""
         correct = self.clean.predictions == self.images.labels
         chosen = (correct & ~fallen).nonzero().flatten()
-        found = self._judged(threat, iterate, keep, chosen, self.search.network)
+        found = self._judged(threat, iterate, keep, chosen, self.search)
         if not self.search.means or not threat.passes[1]:
             return found
         sample = chosen[::CHECKED]
-        again = self._judged(threat, iterate, False, sample, self.network)
+        again = self._judged(threat, iterate, False, sample, FastNetwork(self.network))
         verdict = "survived_any" if iterate == "any" and threat.iterative else "survived_last"
         differ = getattr(found, verdict)[sample] != getattr(again, verdict)[sample]
         return replace(found, n_checked=len(sample), n_differ=int(differ.sum()))
@@ -239,7 +250,7 @@ class _Evaluation:
             strength=pl.lit(threat.strength),
         )
 
-    def _judged(self, threat: Threat, iterate: Iterate, keep: bool, chosen: Tensor, search: Network) -> _Found:
+    def _judged(self, threat: Threat, iterate: Iterate, keep: bool, chosen: Tensor, search: FastNetwork) -> _Found:
         n = len(self.images)
         survived_any, survived_last = torch.zeros(n, dtype=torch.bool), torch.zeros(n, dtype=torch.bool)
         last_prediction = self.clean.predictions.clone()
@@ -264,7 +275,7 @@ class _Evaluation:
             n_without_gradient += int(target.without_gradient.sum())
         return _Found(survived_any, survived_last, last_prediction, images, 0, 0, n_without_class, n_without_gradient)
 
-    def _target(self, places: Tensor, rules: Rules, kind: str, search: Network) -> Target:
+    def _target(self, places: Tensor, rules: Rules, kind: str, search: FastNetwork) -> Target:
         some, device = self.images.subset(places), self.network.device
         return Target(
             self.network,

@@ -3,6 +3,9 @@
 A threat only proposes. It asks the target for gradients and logits; the target gives the network as many images at a
 time as it shall have, watches every image that it is shown, remembers which were misclassified, and checks the budget
 of every image that a verdict rests on. Success is never taken on a threat's word.
+
+A faster copy of the network may find the gradients. Its word on a class counts where it is clear, that is by more than
+the copy may be off; otherwise the network itself is asked.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from torch import Tensor
 
 from manifoldscope.errors import ThreatError
 from manifoldscope.vision.batching import BatchSize, bucket
+from manifoldscope.vision.fast import FastNetwork
 from manifoldscope.vision.network import Network, predicted
 
 Iterate = Literal["both", "any"]
@@ -70,11 +74,11 @@ class Target:
         *,
         generators: Sequence[torch.Generator],
         batch: BatchSize,
-        search: Network | None = None,
+        search: FastNetwork | None = None,
     ) -> None:
-        """All of n images. `search` is a copy of the network that answers sooner, for gradients."""
+        """All of n images. `search` is a copy of the network that answers sooner."""
         self._network, self._rules, self._batch = network, rules, batch
-        self._search = network if search is None else search
+        self._search = FastNetwork(network) if search is None else search
         self._all_clean, self._all_labels, self._all_logits = clean, labels, clean_logits
         self._all_generators = generators
         self._active = torch.arange(len(clean), device=clean.device)
@@ -83,7 +87,7 @@ class Target:
         self.survived_last = self.survived_any.clone()
         self.last_prediction = labels.clone()
         self.last_images = clean.clone() if rules.keep else clean[:0]
-        # What a copy says has fallen, and the network has not been asked about yet.
+        # What a copy says has fallen, but not clearly, and the network has not been asked about yet.
         self._witnesses = clean[:0]
         self._doubtful = torch.zeros_like(self.survived_any)
         self.without_class = torch.zeros_like(self.survived_any)
@@ -117,8 +121,7 @@ class Target:
     def gradient(self, images: Tensor, loss: Loss, *beside: Tensor | None) -> tuple[Tensor, Tensor]:
         """Gradient at `images` of the sum of a loss; the images count as iterates and are judged.
 
-        The gradient may be that of a faster copy of the network, up to rounding. The copy is never believed: what it
-        says has fallen is shown to the network itself.
+        The gradient may be that of a faster copy of the network, up to rounding.
 
         Args:
             images: (n, channels, height, width), one for each image still under attack.
@@ -129,39 +132,40 @@ class Target:
             The gradient, zero where the network gives NaN or infinity for it, and the values (n,) of the loss.
         """
         gradient, values = torch.empty_like(images), images.new_empty(len(images))
-        predictions = torch.empty_like(self._labels)
+        predictions, clear = torch.empty_like(self._labels), torch.empty_like(self._labels, dtype=torch.bool)
 
         def ask(where: slice) -> None:
             n = where.stop - where.start
             with torch.enable_grad():
                 leaf = self._filled(images[where]).detach().requires_grad_(True)
-                logits = self._search(leaf)[:n]
+                logits = self._search.network(leaf)[:n]
                 each = loss(logits, *(None if one is None else one[where] for one in beside))
                 (found,) = torch.autograd.grad(each.sum(), leaf)
             gradient[where], values[where] = found[:n], each.detach()
-            predictions[where] = predicted(logits.detach())
+            predictions[where], clear[where] = predicted(logits.detach()), self._search.clear(logits.detach())
 
         self._batch.over(len(images), ask)
         lost = ~torch.isfinite(gradient.flatten(1).sum(1))
         if bool(lost.any()):
             self.without_gradient[self._active[lost]] = True
             gradient[lost] = 0
-        self._judge(images, predictions)
+        self._judge(images, predictions, clear)
         return gradient, values
 
     def values(self, images: Tensor, loss: Loss, *beside: Tensor | None) -> Tensor:
         """(n,): the loss at `images`, without a gradient; they count as iterates and are judged."""
-        values, predictions = images.new_empty(len(images)), torch.empty_like(self._labels)
+        values = images.new_empty(len(images))
+        predictions, clear = torch.empty_like(self._labels), torch.empty_like(self._labels, dtype=torch.bool)
 
         def ask(where: slice) -> None:
             n = where.stop - where.start
             with torch.no_grad():
-                logits = self._search(self._filled(images[where]))[:n]
+                logits = self._search.network(self._filled(images[where]))[:n]
                 values[where] = loss(logits, *(None if one is None else one[where] for one in beside))
-                predictions[where] = predicted(logits)
+            predictions[where], clear[where] = predicted(logits), self._search.clear(logits)
 
         self._batch.over(len(images), ask)
-        self._judge(images, predictions)
+        self._judge(images, predictions, clear)
         return values
 
     def logits(self, images: Tensor) -> Tensor:
@@ -185,9 +189,9 @@ class Target:
         return tuple(tensor[keep] for tensor in tensors)
 
     def conclude(self, images: Tensor) -> None:
-        """Judge the last iterates, by a pass of the network itself."""
+        """Judge the last iterates, by a pass of their own."""
         self._check_budget(images, self._clean)
-        prediction = self._predictions(images)
+        prediction = self._classes(images, self._search)
         # With several restarts, the last iterate that is kept is that of the first restart that succeeded.
         unsettled = self.survived_last[self._active]
         where = self._active[unsettled]
@@ -200,47 +204,51 @@ class Target:
         self.survived_any[fell] = False
 
     def settle(self) -> None:
-        """Show the network what a copy says has fallen, as far as it is in doubt still; the runner's last call."""
+        """Show the network what a copy said, not clearly, had fallen, and what stands still; the runner's last call."""
         places = (self._doubtful & self.survived_any).nonzero().flatten()
         self._doubtful[:] = False
         if not len(places):
             return
         images = self._witnesses[places]
-        fell = self._predictions(images) != self._all_labels[places]
+        fell = self._classes(images, FastNetwork(self._network)) != self._all_labels[places]
         self._check_budget(images[fell], self._all_clean[places[fell]])
         self.survived_any[places[fell]] = False
 
-    def _judge(self, images: Tensor, predictions: Tensor) -> None:
+    def _judge(self, images: Tensor, predictions: Tensor, clear: Tensor) -> None:
         if not self._rules.iterative:
             return
         fell = (predictions != self._labels) & self.survived_any[self._active]
+        unclear = (fell & ~clear).nonzero().flatten()
+        if len(unclear) and self._rules.iterate == "both":
+            # Most of these fall at the last iterate as well, and need no pass of their own.
+            if not len(self._witnesses):
+                self._witnesses = torch.empty_like(self._all_clean)
+            self._witnesses[self._active[unclear]] = images[unclear]
+            self._doubtful[self._active[unclear]] = True
+            fell &= clear
+        elif len(unclear):
+            predictions[unclear] = self._classes(images[unclear], FastNetwork(self._network))
+            fell[unclear] = predictions[unclear] != self._labels[unclear]
         if not bool(fell.any()):
             return
-        if self._search is not self._network:
-            if self._rules.iterate == "both":
-                # Most of these fall at the last iterate as well, and need no pass of their own.
-                if not len(self._witnesses):
-                    self._witnesses = torch.empty_like(self._all_clean)
-                self._witnesses[self._active[fell]] = images[fell]
-                self._doubtful[self._active[fell]] = True
-                return
-            at = fell.nonzero().flatten()
-            predictions[at] = self._predictions(images[at])
-            fell[at] = predictions[at] != self._labels[at]
         self.without_class[self._active[fell & (predictions < 0)]] = True
         self._check_budget(images[fell], self._clean[fell])
         self.survived_any[self._active[fell]] = False
 
-    def _predictions(self, images: Tensor) -> Tensor:
-        """(m,) classes that the network itself gives to any m images."""
+    def _classes(self, images: Tensor, by: FastNetwork) -> Tensor:
+        """(m,) the network's classes of any m images: as a copy of it says, and where that is unclear as it says."""
         found = torch.empty(len(images), dtype=torch.int64, device=images.device)
+        clear = torch.empty_like(found, dtype=torch.bool)
 
         def ask(where: slice) -> None:
             n = where.stop - where.start
             with torch.no_grad():
-                found[where] = predicted(self._network(self._filled(images[where]))[:n])
+                logits = by.network(self._filled(images[where]))[:n]
+            found[where], clear[where] = predicted(logits), by.clear(logits)
 
         self._batch.over(len(images), ask)
+        if not bool(clear.all()):
+            found[~clear] = self._classes(images[~clear], FastNetwork(self._network))
         return found
 
     def _filled(self, images: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from manifoldscope.study.draws import Drawn, Role
 from manifoldscope.study.plan import Study
 from manifoldscope.study.store import Store
 from manifoldscope.study.units import PlannedNetwork
+from manifoldscope.vision.fast import SEEN, FastNetwork, faster
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
 from manifoldscope.vision.sources import network as make_network
@@ -32,6 +33,7 @@ class Bench:
     ) -> None:
         self.study, self.store, self.draws, self.networks, self.device = study, store, draws, networks, device
         self._loaded: tuple[str, Network] | None = None
+        self._fast: tuple[Network, FastNetwork] | None = None
 
     def images(self, role: Role, label: int) -> ImageSet:
         """The images of one class in one draw."""
@@ -61,7 +63,7 @@ class Bench:
     def network(self, name: str) -> Network:
         """The network, ready to be measured and attacked."""
         if self._loaded is None or self._loaded[0] != name:
-            self._loaded = None  # free the one before
+            self._loaded = self._fast = None  # free the one before
             network = self.untrained(name)
             checkpoint = self.networks[name].checkpoint
             if checkpoint is not None:
@@ -69,3 +71,11 @@ class Bench:
                 fit_weights(network.module, load_weights(path), f"the checkpoint of {name}")
             self._loaded = (name, network)
         return self._loaded[1]
+
+    def fast(self, name: str) -> FastNetwork:
+        """The copy of the network that attacks ask, made once for all units in a row."""
+        network = self.network(name)
+        if self._fast is None or self._fast[0] is not network:
+            few = network.pixels(self.draws["robustness"].images, slice(0, SEEN)).to(self.device)
+            self._fast = (network, faster(network, few))
+        return self._fast[1]

@@ -184,6 +184,7 @@ def displacement(unit: Unit, bench: Bench, tick: Tick) -> Payload:
             seed=derive(study.seed, "attack", label),
             batch_size=study.batch_size,
             keep_images=True,
+            fast=bench.fast(network.name),
         )
         known = {row["image"]: row["clean_prediction"] == label for row in verdicts.table.iter_rows(named=True)}
         attacked = torch.tensor([known[name] for name in images.names])

@@ -164,6 +164,7 @@ def attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
         batch_size=bench.study.batch_size,
         iterate=plan.iterate,
         keep_images=example or plan.keep != "no",
+        fast=bench.fast(network.name),
         fallen=fallen,
     )
     payload = Payload(tables={"verdicts": verdicts.table.drop("model", "threat")})
@@ -201,6 +202,7 @@ def transfer(unit: Unit, bench: Bench, tick: Tick) -> Payload:
                 seed=derive(bench.study.seed, "attack", label),
                 batch_size=batch_size,
                 keep_images=True,
+                fast=bench.fast(maker.name),
             ).adversarial[0]
             for label in drawn.classes
         ]

@@ -17,6 +17,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from manifoldscope.vision.network import Network, undisturbed
 
+SEEN = 8
+"""Images that are enough to compare a copy with its network."""
+
 _SAME = 1e-3
 """Share of the largest logit by which a copy may differ: 20 times what rounding makes of a hundred layers."""
 
@@ -29,14 +32,27 @@ class FastNetwork:
         network: the copy; the network itself where nothing could be done.
         means: what was done to it: "batch norm folded", "channels last".
         difference: largest difference of a logit on the sample, as a share of the largest logit.
+        margin: how far the two largest logits must lie apart, as a share of the largest magnitude of a logit, so that
+            the class is also that of the network; None where nothing the copy says is believed.
     """
 
     network: Network
     means: tuple[str, ...] = ()
     difference: float = 0.0
+    margin: float | None = None
 
     def __str__(self) -> str:
         return ", ".join(self.means) or "as it is"
+
+    def clear(self, logits: Tensor) -> Tensor:
+        """(n,) whether the classes that these logits (n, n_classes) of the copy give are those of the network."""
+        if not self.means:
+            return torch.ones(len(logits), dtype=torch.bool, device=logits.device)
+        if self.margin is None:
+            return torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
+        largest = logits.topk(min(2, logits.shape[1]), dim=1).values
+        apart: Tensor = largest[:, 0] - largest[:, -1] > self.margin * logits.abs().amax(1)
+        return apart
 
 
 def faster(network: Network, pixels: Tensor) -> FastNetwork:
@@ -69,7 +85,7 @@ def faster(network: Network, pixels: Tensor) -> FastNetwork:
     difference = float((found - expected).abs().max()) / max(largest, torch.finfo(expected.dtype).tiny)
     if not difference <= _SAME:
         return FastNetwork(network)
-    return FastNetwork(made, ("batch norm folded",) * bool(folded) + ("channels last",), difference)
+    return FastNetwork(made, ("batch norm folded",) * bool(folded) + ("channels last",), difference, margin=2 * _SAME)
 
 
 def _fold(module: nn.Module, inputs: Tensor) -> int:
