@@ -197,6 +197,37 @@ TABLES: dict[str, Schema] = {
         },
         identity=("model", "threat", "parameters", "strength", "step"),
     ),
+    "shifted": Schema(
+        row="a class on another dataset of the same classes, beside the study's own images",
+        columns={
+            "model": _TEXT,
+            "dataset": _TEXT,
+            "class_index": _WHOLE,
+            "class_name": _TEXT,
+            "n_images": _WHOLE,
+            "n_correct": _WHOLE,
+            "accuracy": _REAL,
+            "n_clean": _WHOLE,
+            "n_clean_correct": _WHOLE,
+            "clean_accuracy": _REAL,
+        },
+        identity=("model", "dataset", "class_index"),
+    ),
+    "detection": Schema(
+        row="a score that tells foreign images from known ones (layer empty: by the output)",
+        columns={
+            "model": _TEXT,
+            "dataset": _TEXT,
+            "layer": _TEXT,
+            "score": _TEXT,
+            "auroc": _REAL,
+            "low": _REAL,
+            "high": _REAL,
+            "n_known": _WHOLE,
+            "n_foreign": _WHOLE,
+        },
+        identity=("model", "dataset", "layer", "score"),
+    ),
     "associations": Schema(
         row="an association between a measure and accuracy across classes (model '*': across networks)",
         columns={

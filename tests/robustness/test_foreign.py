@@ -76,3 +76,26 @@ def test_what_cannot_be_compared_is_refused():
         auroc(torch.tensor([1.0]), torch.tensor([1.0, 2.0]))
     with pytest.raises(DataError, match="fewer than 2 images"):
         ClassDistances.of([torch.rand(1, 4)])
+
+
+def test_in_a_layer_wider_than_the_points_distances_are_those_of_all_its_features():
+    generator = torch.Generator().manual_seed(0)
+    clouds = [torch.randn(6, 40, generator=generator) + shift for shift in (0.0, 3.0)]
+    points = torch.randn(5, 40, generator=generator).double() * 2
+    found = ClassDistances.of(clouds, shrinkage=0.2, explained_variance=0.8)
+    assert found.centres.shape == (2, 13)
+    wide = [cloud.double() for cloud in clouds]
+    centres = torch.stack([cloud.mean(0) for cloud in wide])
+    apart = torch.cat([cloud - centre for cloud, centre in zip(wide, centres, strict=True)])
+    covariance = apart.T @ apart / (12 - 2)
+    shrunk = 0.8 * covariance + 0.2 * covariance.trace() / 40 * torch.eye(40)
+    away = points[:, None] - centres
+    lengths = (away @ torch.linalg.inv(shrunk) * away).sum(2).sqrt().amin(1)
+    torch.testing.assert_close(found.nearest_centre(points), away.norm(dim=2).amin(1))
+    torch.testing.assert_close(found.mahalanobis(points), lengths)
+    nearest = away.norm(dim=2).argmin(1)
+    for point, place, residual in zip(points, nearest.tolist(), found.residual(points), strict=True):
+        _, singular, axes = torch.linalg.svd(wide[place] - centres[place], full_matrices=False)
+        n_axes = int((singular.square().cumsum(0) / singular.square().sum() < 0.8).sum()) + 1
+        rest = (point - centres[place]) - axes[:n_axes].T @ (axes[:n_axes] @ (point - centres[place]))
+        torch.testing.assert_close(residual, rest.norm())

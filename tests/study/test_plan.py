@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import tomllib
@@ -14,6 +15,7 @@ from manifoldscope.registry import Entry
 from manifoldscope.robustness.threat import THREATS
 from manifoldscope.study import Store, plan
 from manifoldscope.study.draws import draw_images
+from manifoldscope.study.foreign import draw_foreign
 from manifoldscope.study.plan import Study, ThreatPlan, load, models_of, parse, preset_names, preset_text
 from manifoldscope.study.units import plan_units
 from tests.study import tiny
@@ -21,7 +23,7 @@ from tests.study import tiny
 
 def keys(study, store):
     draws = draw_images(study, store)
-    units, _ = plan_units(study, draws)
+    units, _ = plan_units(study, draws, draw_foreign(study, store, draws))
     return {unit.key for unit in units}
 
 
@@ -186,6 +188,7 @@ CHANGES = {
     "Study.threats": {"threats": [{"kind": "noise", "epsilons": [0.1]}]},
     "Study.sampling": None,  # its fields are below
     "Study.sensitivity": {"sensitivity": 3},
+    "Study.foreign": {"foreign": tiny.FOREIGN[:1]},
     "Study.checks": {"checks": "full"},
     "Study.associations": {"associations": {"bootstrap": 500}},
     "DrawPlan.images_per_class": {"data.geometry": {"images_per_class": 11}},
@@ -228,6 +231,14 @@ CHANGES = {
     "SamplingPlan.curve": {"sampling.curve": 3},
     "SamplingPlan.reliability": {"sampling.reliability": 5},
     "SamplingPlan.extrapolate": {"sampling.extrapolate": 2},
+    "ForeignPlan.name": {"foreign.0.name": "other"},
+    "ForeignPlan.source": None,  # another dataset would need its files
+    "ForeignPlan.root": {"foreign.0.root": "elsewhere"},
+    "ForeignPlan.split": None,  # the digits have one part only
+    "ForeignPlan.same_classes": {"foreign.0.same_classes": False, "foreign.0.classes": [2]},
+    "ForeignPlan.match": None,  # of the digits the one class is the other either way: see the tests of matching
+    "ForeignPlan.classes": {"foreign.1.classes": [0, 2]},
+    "ForeignPlan.images_per_class": {"foreign.1.images_per_class": 9},
     "AssociationPlan.methods": {"associations.methods": ["pearson"]},
     "AssociationPlan.bootstrap": {"associations.bootstrap": 300},
     "AssociationPlan.permutations": {"associations.permutations": 300},
@@ -241,9 +252,9 @@ def store(tmp_path_factory):
     return made
 
 
-@pytest.fixture(scope="module")
-def known(store):
-    return keys(tiny.study(), store)
+def raw_for(field):
+    """The tiny study, with foreign datasets where the field is one of theirs."""
+    return tiny.raw(foreign=copy.deepcopy(tiny.FOREIGN)) if field.startswith("ForeignPlan.") else tiny.raw()
 
 
 def is_keyed(field):
@@ -253,8 +264,9 @@ def is_keyed(field):
 
 
 @pytest.mark.parametrize("field", [field for field, change in CHANGES.items() if change])
-def test_keys_change_if_and_only_if_the_field_says_so(field, store, known):
-    raw = tiny.raw()
+def test_keys_change_if_and_only_if_the_field_says_so(field, store):
+    raw = raw_for(field)
+    known = keys(parse(raw), store)
     for key, value in CHANGES[field].items():
         plan._put(raw, key, value)
     assert (keys(parse(raw), store) != known) is is_keyed(field)
@@ -353,6 +365,18 @@ def test_every_field_has_its_change():
         (
             {"threats": [{"kind": "noise", "epsilons": [0.1], "iterate": "any", "sweep": "reuse"}]},
             "give sweep = 'independent', or a threat of kind pgd",
+        ),
+        ({"foreign": tiny.FOREIGN[:1] * 2}, "two foreign datasets are called 'again'"),
+        ({"foreign": [{**tiny.FOREIGN[0], "classes": [1]}]}, "leave classes out"),
+        ({"foreign": [{**tiny.FOREIGN[1], "match": "index"}]}, "there is nothing to match: leave match out"),
+        ({"foreign": [{"source": "digits"}]}, "foreign.0.same_classes"),
+        (
+            {
+                "foreign": tiny.FOREIGN[1:],
+                "data.same_images": True,
+                "data.geometry": {"images_per_class": 10},
+            },
+            "computed from the very same images; expected same_images = false",
         ),
     ],
 )

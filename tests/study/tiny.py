@@ -6,6 +6,12 @@ from typing import Any
 
 from manifoldscope.study.plan import Study, parse
 
+FOREIGN: list[dict[str, Any]] = [
+    {"name": "again", "source": "digits", "same_classes": True, "images_per_class": 8},
+    {"name": "others", "source": "digits", "same_classes": False, "classes": [0, 3], "images_per_class": 8},
+]
+"""The digits that no draw has, and digits of other classes than those that the networks know."""
+
 
 def raw(**changes: Any) -> dict[str, Any]:
     study: dict[str, Any] = {

@@ -89,19 +89,45 @@ def auroc(known: Tensor, foreign: Tensor) -> AUROC:
 
 
 @dataclass(frozen=True, eq=False)
+class _Span:
+    """The affine span of some points: an origin (n_features,), and orthonormal axes (n_features, n_axes)."""
+
+    origin: Tensor
+    axes: Tensor
+
+    @classmethod
+    def of(cls, points: Sequence[Tensor]) -> _Span:
+        every = torch.cat([cloud.double() for cloud in points])
+        origin = every.mean(0)
+        return cls(origin, torch.linalg.qr((every - origin).T).Q)
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """(n, n_axes + 1): coordinates within the span, and the length of what lies outside."""
+        away = points.double() - self.origin
+        inside = away @ self.axes
+        outside = torch.linalg.vector_norm(away - inside @ self.axes.T, dim=1, keepdim=True)
+        return torch.cat([inside, outside], 1)
+
+
+@dataclass(frozen=True, eq=False)
 class ClassDistances:
     """How far points lie from the classes of one layer; scores are higher the farther away.
 
+    Where a layer has more features than there are points, distances are computed in the span of the points, with one
+    coordinate more for the length of what lies outside it: they are the same, and no matrix has the side of the layer.
+
     Attributes:
-        centres: (n_classes, n_features) means of the classes.
-        precision_root: (n_features, n_features) W, so that |W x| is the Mahalanobis length under the covariance within
-            classes, shared by all of them and shrunk towards a multiple of the identity.
-        axes: for each class, (n_features, k) orthonormal directions that hold its variance.
+        centres: (n_classes, n_coordinates) means of the classes.
+        precision_root: (n_coordinates, n_coordinates) W, so that |W x| is the Mahalanobis length under the covariance
+            within classes, shared by all of them and shrunk towards a multiple of the identity.
+        axes: for each class, (n_coordinates, k) orthonormal directions that hold its variance.
+        span: brings points to these coordinates; None where the coordinates are the features.
     """
 
     centres: Tensor
     precision_root: Tensor
     axes: tuple[Tensor, ...]
+    span: _Span | None = None
 
     @classmethod
     def of(
@@ -122,33 +148,38 @@ class ClassDistances:
                 f"shrinkage = {shrinkage}, explained_variance = {explained_variance}; expected above 0, up to 1 and "
                 "below 1"
             )
-        clouds = [cloud.double() for cloud in points]
-        if not clouds or min(map(len, clouds)) < 2:
-            raise DataError(f"the smallest of {len(clouds)} classes has fewer than 2 images; expected at least 2 each")
+        if not points or min(map(len, points)) < 2:
+            raise DataError(f"the smallest of {len(points)} classes has fewer than 2 images; expected at least 2 each")
+        n_features = points[0].shape[1]
+        span = _Span.of(points) if n_features > sum(map(len, points)) else None
+        clouds = [cloud.double() if span is None else span(cloud) for cloud in points]
         centres = torch.stack([cloud.mean(0) for cloud in clouds])
         apart = torch.cat([cloud - centre for cloud, centre in zip(clouds, centres, strict=True)])
         if not bool(apart.any()):
             raise DataError("the points of every class are all alike; distances within classes have no unit")
         covariance = apart.T @ apart / (len(apart) - len(clouds))
-        level = covariance.diagonal().mean()
+        level = covariance.trace() / n_features
         shrunk = (1 - shrinkage) * covariance + shrinkage * level * torch.eye(len(covariance), dtype=torch.float64)
         variances, directions = torch.linalg.eigh(shrunk)
         root = (directions / variances.sqrt()).T
         axes = tuple(_axes(cloud - centre, explained_variance) for cloud, centre in zip(clouds, centres, strict=True))
-        return cls(centres, root, axes)
+        return cls(centres, root, axes, span)
+
+    def _coordinates(self, points: Tensor) -> Tensor:
+        return points.double() if self.span is None else self.span(points)
 
     def nearest_centre(self, points: Tensor) -> Tensor:
         """(n,) Euclidean distance to the nearest class centre, in units of the activations."""
-        return torch.cdist(points.double(), self.centres).amin(1)
+        return torch.cdist(self._coordinates(points), self.centres).amin(1)
 
     def mahalanobis(self, points: Tensor) -> Tensor:
         """(n,) Mahalanobis distance to the nearest class centre (Lee et al. 2018, whose score is its square)."""
         root = self.precision_root.T
-        return torch.cdist(points.double() @ root, self.centres @ root).amin(1)
+        return torch.cdist(self._coordinates(points) @ root, self.centres @ root).amin(1)
 
     def residual(self, points: Tensor) -> Tensor:
         """(n,) length of what lies outside the own subspace of the class with the nearest centre."""
-        away = points.double()
+        away = self._coordinates(points)
         nearest = torch.cdist(away, self.centres).argmin(1)
         away = away - self.centres[nearest]
         for place, axes in enumerate(self.axes):

@@ -30,8 +30,10 @@ class Bench:
         draws: Mapping[Role, Drawn],
         networks: Mapping[str, PlannedNetwork],
         device: torch.device,
+        foreign: Mapping[str, Drawn] | None = None,
     ) -> None:
         self.study, self.store, self.draws, self.networks, self.device = study, store, draws, networks, device
+        self.foreign = foreign or {}
         self._loaded: tuple[str, Network] | None = None
         self._fast: tuple[Network, FastNetwork] | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -107,11 +107,40 @@ class _Splits:
     def fingerprint(self, split: str | None) -> str:
         """A text that changes when files, labels or names do."""
         if split not in self._fingerprints:
-            whole = self[split]
-            named = hashlib.sha256(whole.labels.numpy().tobytes())
-            named.update("\x1f".join([*whole.names, *map(str, sorted(whole.class_names.items()))]).encode())
-            self._fingerprints[split] = f"{whole.raw.fingerprint()}-{named.hexdigest()}"
+            self._fingerprints[split] = fingerprint(self[split])
         return self._fingerprints[split]
+
+
+def fingerprint(images: ImageSet) -> str:
+    """A text that changes when files, labels or names do; nothing is decoded."""
+    named = hashlib.sha256(images.labels.numpy().tobytes())
+    named.update("\x1f".join([*images.names, *map(str, sorted(images.class_names.items()))]).encode())
+    return f"{images.raw.fingerprint()}-{named.hexdigest()}"
+
+
+def remembered(store: Store, unit: Unit, whole: ImageSet) -> Drawn | None:
+    """What a unit has drawn from these images, if it is done."""
+    manifest = store.manifest(unit)
+    if manifest is None:
+        return None
+    position = {name: index for index, name in enumerate(whole.names)}
+    images = whole.subset([position[name] for name in store.table(unit, "images")["image"]])
+    return Drawn(images, unit, {int(label): digest for label, digest in manifest["facts"]["digests"].items()})
+
+
+def publish(store: Store, unit: Unit, drawn: Drawn, set_aside: Sequence[tuple[str, str, str]], began: float) -> None:
+    """Remember a draw; `set_aside` are images that could not be read: (name, class name, reason)."""
+    payload = Payload(
+        tables={
+            "images": pl.DataFrame({"image": list(drawn.images.names), "label": drawn.images.labels.tolist()}),
+            "set_aside": conform(
+                "set_aside",
+                [{"image": image, "class_name": name, "reason": reason} for image, name, reason in set_aside],
+            ),
+        },
+        facts={"digests": {str(label): digest for label, digest in drawn.digests.items()}},
+    )
+    store.publish(unit, payload, {"started": began, "seconds": time.time() - began})
 
 
 def _one(
@@ -135,12 +164,8 @@ def _one(
         "files": splits.fingerprint(plan.split),
     }
     unit = Unit("draw", inputs, needs=tuple(other.unit.key for other in rivals), names={"role": role})
-    manifest = store.manifest(unit)
-    if manifest is not None:
-        position = {name: index for index, name in enumerate(whole.names)}
-        names = store.table(unit, "images")["image"]
-        images = whole.subset([position[name] for name in names])
-        return Drawn(images, unit, {int(label): digest for label, digest in manifest["facts"]["digests"].items()})
+    if (known := remembered(store, unit, whole)) is not None:
+        return known
     began = time.time()
     taken = frozenset(name for other in rivals for name in other.images.names)
     try:
@@ -156,15 +181,6 @@ def _one(
         advice = "; reduce images_per_class of another draw, or set data.same_images = true" if rivals else ""
         raise DataError(f"data.{role}: {error}{advice}") from None
     digests = {label: result.images.of_class(label).digest() for label in classes}
-    payload = Payload(
-        tables={
-            "images": pl.DataFrame({"image": list(result.images.names), "label": result.images.labels.tolist()}),
-            "set_aside": conform(
-                "set_aside",
-                [{"image": image, "class_name": name, "reason": reason} for image, name, reason in result.set_aside],
-            ),
-        },
-        facts={"digests": {str(label): digest for label, digest in digests.items()}},
-    )
-    store.publish(unit, payload, {"started": began, "seconds": time.time() - began})
-    return Drawn(result.images, unit, digests)
+    drawn = Drawn(result.images, unit, digests)
+    publish(store, unit, drawn, result.set_aside, began)
+    return drawn

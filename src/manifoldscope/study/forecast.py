@@ -74,9 +74,11 @@ def forecast(bench: Bench, units: Sequence[Unit]) -> Forecast:
         for unit in mine:
             forwards, gradients = unit.passes
             seconds[unit.key] = 0.005 + unit.n_images * (forwards * forward + gradients * gradient)
-            if unit.kind in ("geometry", "layer", "displacement"):
+            if unit.kind in ("geometry", "layer", "displacement", "detection"):
                 widths = [features[layer] for layer in _layers(unit)]
                 needed = _measuring_memory(unit.n_images, widths)
+                if unit.kind == "detection":
+                    needed += 3 * 8 * unit.n_images * max(widths)  # float64: the points, centred, and as coordinates
                 seconds[unit.key] += _measuring_seconds(unit, widths)
                 reduce = "data.geometry.images_per_class, or measure a smaller layer"
             elif unit.kind == "train" and unit.n_images:
@@ -95,7 +97,7 @@ def forecast(bench: Bench, units: Sequence[Unit]) -> Forecast:
 
 def _layers(unit: Unit) -> list[str]:
     """The layers that a unit measures."""
-    return [unit.inputs["layer"]] if unit.kind == "layer" else list(unit.inputs.get("layers", []))
+    return [unit.inputs["layer"]] if "layer" in unit.inputs else list(unit.inputs.get("layers", []))
 
 
 def _measuring_seconds(unit: Unit, widths: Sequence[int]) -> float:

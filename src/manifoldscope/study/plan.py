@@ -306,6 +306,54 @@ class ThreatPlan(OpenSection):
         return [make(self.kind, {**settings, singular: strength}) for strength in strengths]
 
 
+class ForeignPlan(Section):
+    """Another dataset that is shown to the networks: of the same classes, or of none of them."""
+
+    name: str = setting("", "what tables and figures call it; its source by default", keyed=False)
+    source: str = setting(..., "a dataset by name: see `manifoldscope list datasets`", keyed=True)
+    root: str | None = setting(None, "folder or file of the dataset", keyed=False)
+    split: str | None = setting(None, "part of the dataset; the dataset's last one by default", keyed=True)
+    same_classes: bool = setting(
+        ...,
+        "true: its classes are those of the study, and accuracy is counted class by class; false: they are others, and "
+        "its images are to be told from known ones",
+        keyed=True,
+    )
+    match: Literal["name", "index"] = setting(
+        "name",
+        "where the classes are the same: whether they are matched by their names or by their indices",
+        keyed=True,
+    )
+    classes: int | list[int | str] | None = setting(
+        None,
+        "where the classes are others: a number of them to sample, or a list of indices and names; all by default",
+        keyed=True,
+    )
+    images_per_class: int | None = setting(None, "how many images of each class; all by default", keyed=True, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and not raw.get("name") and isinstance(raw.get("source"), str):
+            return {**raw, "name": raw["source"]}
+        return raw
+
+    @model_validator(mode="after")
+    def _check(self) -> ForeignPlan:
+        _entry(DATASETS, self.source)
+        if self.same_classes and self.classes is not None:
+            raise ValueError(
+                f"foreign {self.name!r} has same_classes = true and classes = {self.classes!r}; its classes are those "
+                "of the study: leave classes out"
+            )
+        if not self.same_classes and self.match != "name":
+            raise ValueError(
+                f"foreign {self.name!r} has same_classes = false and match = {self.match!r}; there is nothing to "
+                "match: leave match out"
+            )
+        return self
+
+
 class SamplingPlan(Section):
     """What so many images can show: how sure a value is, what chance gives, and whether it grows with more images."""
 
@@ -376,6 +424,7 @@ class Study(Section):
         ge=0,
     )
     threats: list[ThreatPlan] = setting(..., "what is done to the images", keyed=True, min_length=1)
+    foreign: list[ForeignPlan] = setting([], "other datasets that are shown to the networks, unattacked", keyed=True)
     checks: Literal["cheap", "full"] = setting(
         "cheap",
         "whether an evaluation checks itself by what it found, or by stronger attacks on a sample of the images too",
@@ -386,7 +435,11 @@ class Study(Section):
     @model_validator(mode="after")
     def _unique(self) -> Study:
         networks = [name for name, _, _ in models_of(self)]
-        for kind, names in (("models", networks), ("threats", [threat.name for threat in self.threats])):
+        for kind, names in (
+            ("models", networks),
+            ("threats", [threat.name for threat in self.threats]),
+            ("foreign datasets", [foreign.name for foreign in self.foreign]),
+        ):
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise ValueError(f"two {kind} are called {twice[0]!r}; give each a name (and each seed once)")
         for place, measure in enumerate(self.measures):
@@ -402,6 +455,11 @@ class Study(Section):
             raise ValueError(
                 f"data.same_images = true, but data.geometry ({same} images a class) and data.robustness "
                 f"({self.data.robustness.images_per_class}) differ; give them the same split and images_per_class"
+            )
+        if self.data.same_images and (others := [plan.name for plan in self.foreign if not plan.same_classes]):
+            raise ValueError(
+                f"data.same_images = true, and foreign {others[0]!r} has same_classes = false: known images would lie "
+                "near the classes because these were computed from the very same images; expected same_images = false"
             )
         return self
 
@@ -529,7 +587,8 @@ def json_schema() -> dict[str, Any]:
         ("ModelPlan", "source", SOURCES),
     ):
         definitions[section]["oneOf"] = [_alternative(entry, key, definitions) for entry in registry]
-    definitions["DataPlan"]["properties"]["source"]["enum"] = DATASETS.names()
+    for section in ("DataPlan", "ForeignPlan"):
+        definitions[section]["properties"]["source"]["enum"] = DATASETS.names()
     measures = schema["properties"]["measures"]
     measures["items"] = {"anyOf": [{"enum": MEASURES.names()}, measures["items"]]}
     return schema

@@ -74,6 +74,8 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
         for unit in attacks
     ]
     transfers = [_judged_by(store.table(unit, "transfer"), unit) for unit in done if unit.kind == "transfer"]
+    shifts = [_of_places(store.table(unit, "shifted"), unit) for unit in done if unit.kind == "shifted"]
+    detections = [_detected(store.table(unit, "detection"), unit) for unit in done if unit.kind == "detection"]
     set_aside = [store.table(unit, "set_aside") for unit in done if unit.kind == "draw"]
     tables = {
         "models": conform("models", pl.concat(models) if models else []),
@@ -87,6 +89,13 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
         "transfer": conform("transfer", pl.concat(transfers) if transfers else []),
         "training": training,
         "convergence": conform("convergence", _convergence(store, done)),
+        "shifted": conform("shifted", pl.concat(shifts) if shifts else []),
+        "detection": conform(
+            "detection",
+            pl.concat(detections).unique(["model", "dataset", "layer", "score"], keep="first", maintain_order=True)
+            if detections
+            else [],
+        ),
         "set_aside": conform("set_aside", pl.concat(set_aside).unique() if set_aside else []),
     }
     if verdicts:
@@ -197,6 +206,12 @@ def _judged_by(table: pl.DataFrame, unit: Unit) -> pl.DataFrame:
     )
 
 
+def _detected(table: pl.DataFrame, unit: Unit) -> pl.DataFrame:
+    """Rows of one layer; the score of the output is of no layer, and the same in the unit of each."""
+    layer = pl.when(pl.col("score") == "max_softmax").then(pl.lit("")).otherwise(pl.lit(unit.inputs["layer"]))
+    return _named(table.with_columns(layer=layer), model=unit.names["model"], dataset=unit.names["dataset"])
+
+
 def _of_places(table: pl.DataFrame, unit: Unit) -> pl.DataFrame:
     """Rows of several classes, under today's names: a unit knows its classes by their place in its list."""
     classes = [*unit.names["classes"], [WHOLE, ""]]
@@ -211,7 +226,8 @@ def _of_places(table: pl.DataFrame, unit: Unit) -> pl.DataFrame:
     if "other_place" in named.columns:
         others = known.select(other_place="place", other_class_index="class_index")
         named = named.join(others, on="other_place", how="left", maintain_order="left").drop("other_place")
-    given = {name: unit.names[name] for name in ("model", "split", "threat", "strength") if name in unit.names}
+    names = ("model", "dataset", "split", "threat", "strength")
+    given = {name: unit.names[name] for name in names if name in unit.names}
     return _named(named, **given)
 
 

@@ -17,6 +17,7 @@ from manifoldscope.errors import ManifoldscopeError, StoreError, StudyError
 from manifoldscope.study.bench import Bench
 from manifoldscope.study.draws import draw_images
 from manifoldscope.study.forecast import forecast
+from manifoldscope.study.foreign import draw_foreign
 from manifoldscope.study.plan import Study
 from manifoldscope.study.progress import Progress, duration
 from manifoldscope.study.store import Store, Unit
@@ -50,11 +51,12 @@ def run_units(study: Study, store: Store, *, device: str = "auto", progress: Pro
     chosen = choose_device(device)
     store.prepare()
     draws = draw_images(study, store)
-    units, networks = plan_units(study, draws)
-    drawn = list({draw.unit.key: draw.unit for draw in draws.values()}.values())
+    foreign = draw_foreign(study, store, draws)
+    units, networks = plan_units(study, draws, foreign)
+    drawn = list({draw.unit.key: draw.unit for draw in [*draws.values(), *foreign.values()]}.values())
     every = [*drawn, *units]
     missing = [unit for unit in units if not store.done(unit)]
-    bench = Bench(study, store, draws, networks, chosen)
+    bench = Bench(study, store, draws, networks, chosen, foreign)
     expected = forecast(bench, missing) if missing else None
     store.remember(study.text(), every, {"versions": versions(chosen), "networks": list(networks)})
     if expected is None:

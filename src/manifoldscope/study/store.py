@@ -76,6 +76,8 @@ class Unit:
             parts.append(f"class {names['class_name']}")
         if "layer" in names:
             parts.append(f"{names['layer']}")
+        if "dataset" in names:
+            parts.append(f"{names['dataset']}")
         if "threat" in names:
             parts.append(f"{names['threat']} {names['strength']:g}")
         return " · ".join([*map(str, filter(None, parts)), self.kind])

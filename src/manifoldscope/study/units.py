@@ -8,6 +8,8 @@
     check      one network: stronger attacks on a sample, where asked for     (after inspect)
     displacement  one network, one threat at one strength: where attacked images move   (after inspect)
     transfer   one network, one threat at one strength: its images judged by every network   (after all inspect)
+    shifted    one network, another dataset of the same classes: accuracy class by class     (after inspect)
+    detection  one network, a dataset of other classes, one layer: are its images noticed    (after inspect)
 
 A class is the grain: a killed run loses one class of one attack, and a class more costs that class alone.
 """
@@ -25,7 +27,7 @@ from manifoldscope.robustness.selftest import N_ATTACKS, QUERIES, SAMPLE, instal
 from manifoldscope.robustness.threat import THREATS, Threat
 from manifoldscope.seeds import derive
 from manifoldscope.study.draws import Drawn, Role
-from manifoldscope.study.plan import ModelPlan, Study, ThreatPlan, models_of
+from manifoldscope.study.plan import ForeignPlan, ModelPlan, Study, ThreatPlan, models_of
 from manifoldscope.study.store import Unit
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.sources import code_digest
@@ -40,6 +42,8 @@ VERSIONS = {
     "displacement": 4,
     "check": 3,
     "transfer": 2,
+    "shifted": 1,
+    "detection": 1,
 }
 """Raise a number when the code of that kind of unit comes to give another answer."""
 
@@ -74,8 +78,12 @@ class PlannedNetwork:
     checkpoint: str | None
 
 
-def plan_units(study: Study, draws: Mapping[Role, Drawn]) -> tuple[list[Unit], dict[str, PlannedNetwork]]:
+def plan_units(
+    study: Study, draws: Mapping[Role, Drawn], foreign: Mapping[str, Drawn] | None = None
+) -> tuple[list[Unit], dict[str, PlannedNetwork]]:
     """Every unit of a study, in an order in which they can run, and its networks by name.
+
+    `foreign` holds what was drawn of each foreign dataset, by its name; a study without any needs none.
 
     Two names for one network, or for one threat, give units with one key: they are computed once and read twice.
 
@@ -91,6 +99,9 @@ def plan_units(study: Study, draws: Mapping[Role, Drawn]) -> tuple[list[Unit], d
         if train is not None:
             units.append(train)
         units += _units_of_network(study, draws, network)
+        inspect = next(unit for unit in reversed(units) if unit.kind == "inspect")
+        for other in study.foreign:
+            units += _foreign_units(study, draws, other, (foreign or {})[other.name], network, inspect)
     inspects = tuple(unit.key for unit in units if unit.kind == "inspect")
     units += [
         _transfer_unit(study, draws, maker, list(networks.values()), threat_plan, threat, inspects)
@@ -404,6 +415,62 @@ def _transfer_unit(
         n_images=len(robustness.images),
         passes=(1.0 + threat.passes[0] + 2 * (len(judges) + 1), float(threat.passes[1])),
     )
+
+
+def _foreign_units(
+    study: Study,
+    draws: Mapping[Role, Drawn],
+    plan: ForeignPlan,
+    drawn: Drawn,
+    network: PlannedNetwork,
+    inspect: Unit,
+) -> list[Unit]:
+    """What one network is asked of one foreign dataset."""
+    robustness, geometry = draws["robustness"], draws["geometry"]
+    classes = robustness.images.classes
+    names = {
+        "model": network.name,
+        "dataset": plan.name,
+        "classes": [[label, robustness.images.class_names[label]] for label in classes],
+    }
+    inputs = {"network": network.identity, "known": [robustness.digests[label] for label in classes]}
+    n_images = len(robustness.images) + len(drawn.images)
+    if plan.same_classes:
+        return [
+            Unit(
+                "shifted",
+                {
+                    "version": VERSIONS["shifted"],
+                    **inputs,
+                    "images": [drawn.digests[label] for label in classes],
+                    "batch_size": study.batch_size,
+                },
+                needs=inspect.needs,
+                after=(inspect.key,),
+                names=names,
+                n_images=n_images,
+                passes=(1.0, 0.0),
+            )
+        ]
+    return [
+        Unit(
+            "detection",
+            {
+                "version": VERSIONS["detection"],
+                **inputs,
+                "known_train": [geometry.digests[label] for label in classes],
+                "images": drawn.digest,
+                "layer": layer,
+                "batch_size": study.batch_size,
+            },
+            needs=inspect.needs,
+            after=(inspect.key,),
+            names={**names, "layer": layer},
+            n_images=n_images + len(geometry.images),
+            passes=(2.0, 0.0),  # activations, and outputs of all but those measured
+        )
+        for layer in network.plan.layers or study.layers
+    ]
 
 
 def _measures(study: Study, *, joint: bool) -> list[dict[str, Any]]:

@@ -10,9 +10,10 @@ from typing import Any
 import polars as pl
 import torch
 
-from manifoldscope.errors import ModelError
+from manifoldscope.errors import DataError, ModelError
 from manifoldscope.robustness.checks import chance, check, feasibility, network_checks
 from manifoldscope.robustness.evaluation import evaluate
+from manifoldscope.robustness.foreign import accuracy_by_class, detection
 from manifoldscope.robustness.kept import gathered
 from manifoldscope.robustness.selftest import attack_checks
 from manifoldscope.robustness.threat import Threat
@@ -215,6 +216,63 @@ def transfer(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     return Payload(tables={"transfer": pl.DataFrame(rows)})
 
 
+def shifted(unit: Unit, bench: Bench, tick: Tick) -> Payload:
+    """Accuracy class by class on another dataset of the same classes, beside that on the images of the study.
+
+    Raises:
+        DataError: the images reach the network in another shape.
+    """
+    network, batch_size = bench.network(unit.names["model"]), bench.study.batch_size
+    known, other = bench.draws["robustness"].images, bench.foreign[unit.names["dataset"]].images
+    _refuse_other_shapes(network, known, other)
+    clean = accuracy_by_class(network, known, batch_size=batch_size)
+    tick(len(known) / (len(known) + len(other)))
+    found = accuracy_by_class(network, other, batch_size=batch_size).join(
+        clean.select("class_index", n_clean="n_images", n_clean_correct="n_correct", clean_accuracy="accuracy"),
+        on="class_index",
+        how="left",
+    )
+    places = {label: place for place, (label, _) in enumerate(unit.names["classes"])}
+    return Payload(
+        tables={
+            "shifted": found.with_columns(
+                place=pl.col("class_index").replace_strict(places, return_dtype=pl.Int64)
+            ).drop("class_index", "class_name")
+        }
+    )
+
+
+def detect(unit: Unit, bench: Bench, tick: Tick) -> Payload:
+    """How well scores tell the images of a foreign dataset from known ones; those of geometry say where classes lie.
+
+    Raises:
+        DataError: the images reach the network in another shape.
+    """
+    network = bench.network(unit.names["model"])
+    known, other = bench.draws["robustness"].images, bench.foreign[unit.names["dataset"]].images
+    _refuse_other_shapes(network, known, other)
+    found = detection(
+        network,
+        bench.draws["geometry"].images,
+        known,
+        other,
+        unit.inputs["layer"],
+        batch_size=bench.study.batch_size,
+    )
+    return Payload(tables={"detection": found})
+
+
+def _refuse_other_shapes(network: Network, known: ImageSet, other: ImageSet) -> None:
+    """Images of another size would be told apart by it, and a network made for one size may not take another."""
+    shapes = [tuple(network.pixels(images, slice(0, 1)).shape[2:]) for images in (known, other)]
+    if shapes[0] != shapes[1]:
+        raise DataError(
+            f"images of {other.source} reach {network.name} with {shapes[1][0]} x {shapes[1][1]} pixels, those of the "
+            f"study with {shapes[0][0]} x {shapes[0][1]}; bring both to one size, as with crop = {min(shapes[0])} in "
+            "its table of [[models]]"
+        )
+
+
 def _threat(unit: Unit, bench: Bench) -> tuple[ThreatPlan, Threat]:
     """The threat of a unit, as the study plans it and at the unit's strength."""
     plan = next(plan for plan in bench.study.threats if plan.name == unit.names["threat"])
@@ -255,4 +313,6 @@ WORK: Mapping[str, Callable[[Unit, Bench, Tick], Payload]] = {
     "attack": attack,
     "check": check_attack,
     "transfer": transfer,
+    "shifted": shifted,
+    "detection": detect,
 }
