@@ -275,6 +275,35 @@ def _training(n_classes: int) -> list[dict[str, Any]]:
     return rows
 
 
+def foreign_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) -> dict[str, pl.DataFrame]:
+    """What a study says of two foreign datasets: one of the same classes, one of others."""
+    random = numpy_generator(0, "foreign tables")
+    names = names or tuple(str(label) for label in range(n_classes))
+    shifted, detection = [], []
+    for model in MODELS:
+        clean = random.binomial(N_IMAGES, _survival(model, 0.0), size=n_classes)
+        there = random.binomial(30, _survival(model, 0.08), size=n_classes)
+        shifted += [
+            {
+                "model": model, "dataset": "photographs", "class_index": label, "class_name": names[label],
+                "n_images": 30, "n_correct": int(there[label]), "accuracy": there[label] / 30, "n_clean": N_IMAGES,
+                "n_clean_correct": int(clean[label]), "clean_accuracy": clean[label] / N_IMAGES,
+            }
+            for label in range(n_classes)
+        ]  # fmt: skip
+        scores = [("", "max_softmax")]
+        scores += [(layer, score) for layer in LAYERS for score in ("nearest_centre", "mahalanobis", "residual")]
+        for layer, score in scores:
+            area = float(random.uniform(0.4, 0.95))
+            detection.append(
+                {
+                    "model": model, "dataset": "clothes", "layer": layer, "score": score, "auroc": area,
+                    "low": area - 0.04, "high": area + 0.04, "n_known": 400, "n_foreign": 200,
+                }
+            )  # fmt: skip
+    return {"shifted": conform("shifted", shifted), "detection": conform("detection", detection)}
+
+
 def _moved(
     where: dict[str, str], n_features: int, names: tuple[str, ...], random: np.random.Generator
 ) -> list[dict[str, Any]]:

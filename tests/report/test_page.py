@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from conftest import FINDINGS, arguments, sampled_tables, study_pictures, study_tables
+from conftest import FINDINGS, arguments, foreign_tables, sampled_tables, study_pictures, study_tables
 from manifoldscope.errors import StoreError
 from manifoldscope.evidence import Finding, diagnose
 from manifoldscope.report import Pictures, write
@@ -182,6 +182,26 @@ def test_pairs_displacements_curves_and_reliabilities_are_shown_where_there_are_
     names = {path.name.split("--")[0] for path in (tmp_path / "figures").glob("*.svg")}
     assert {"class-pairs", "displacement", "value-by-points", "reliability.svg", "transfer"} <= names
     assert {"accuracy-by-step.svg", "training-history.svg"} <= names
+    write(tmp_path, **arguments(tables={}, pictures=Pictures()))
+    assert not list((tmp_path / "figures").iterdir())
+
+
+def test_foreign_datasets_are_shown_with_their_findings_where_there_are_any(tmp_path: Path, page: Page) -> None:
+    for absent in ("figures-shifted", "figures-detection", "table-shifted", "table-detection"):
+        assert absent not in page.ids
+    assert "AUROC" not in page.text
+    tables = foreign_tables(4) | {"models": study_tables(4)["models"]}
+    shown = Page(write(tmp_path, **arguments(tables=tables, pictures=Pictures(), findings=diagnose(tables))))
+    for present in ("figures-shifted", "figures-detection", "table-shifted", "table-detection"):
+        assert present in shown.ids
+    for sentence in (
+        "Accuracy on photographs beside clean accuracy",
+        "Images of clothes are told from known ones with AUROCs of",
+        "they say nothing of other foreign datasets",
+        "30 images of photographs",
+        "200 images of clothes looks more foreign than one of 400 known",
+    ):
+        assert sentence in " ".join(shown.text.split())
     write(tmp_path, **arguments(tables={}, pictures=Pictures()))
     assert not list((tmp_path / "figures").iterdir())
 

@@ -12,6 +12,8 @@ from manifoldscope.evidence.association import (
 )
 from manifoldscope.evidence.confusion import FEWEST_CLASSES, PairAssociation, falls, mantel
 from manifoldscope.evidence.diagnosis import Finding, diagnose, smallest_detectable
+from manifoldscope.evidence.foreign import beside_clean
+from manifoldscope.evidence.proportions import difference, wilson
 
 __all__ = [
     "FEWEST_CLASSES",
@@ -22,11 +24,14 @@ __all__ = [
     "associate",
     "associate_frame",
     "association_table",
+    "beside_clean",
     "diagnose",
+    "difference",
     "falls",
     "guessing",
     "holm",
     "mantel",
     "replicates",
     "smallest_detectable",
+    "wilson",
 ]

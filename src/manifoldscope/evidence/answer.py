@@ -39,7 +39,8 @@ class Finding:
     """One thing that the tables say.
 
     Attributes:
-        kind: "missing", "association", "networks", "checks", "ceiling", "granularity", "iterates" or "set_aside".
+        kind: "missing", "association", "networks", "checks", "ceiling", "granularity", "iterates", "shifted",
+            "detection" or "set_aside".
         title: one sentence in plain words.
         text: the numbers and their uncertainty, in paragraphs that an empty line keeps apart.
         doubts: what speaks against reading more into it.

@@ -21,6 +21,7 @@ from manifoldscope.evidence.answer import (
     said,
     smallest_detectable,
 )
+from manifoldscope.evidence.foreign import detections, shifts
 from manifoldscope.tables import TABLES, conform
 
 __all__ = ["Finding", "diagnose", "smallest_detectable"]
@@ -56,6 +57,8 @@ def diagnose(tables: Mapping[str, pl.DataFrame]) -> list[Finding]:
         *_ceilings(known["geometry"]),
         *_granularity(known["robustness"]),
         *_iterates(known["robustness"]),
+        *shifts(known["shifted"], known["models"]),
+        *detections(known["detection"]),
         *_set_aside(known["set_aside"]),
     ]
     return sorted(findings, key=lambda finding: -finding.weight)

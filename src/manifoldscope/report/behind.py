@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from manifoldscope.evidence import falls
+from manifoldscope.evidence import beside_clean, falls, wilson
 from manifoldscope.report import words
 from manifoldscope.report.chart import plain
 from manifoldscope.report.pictures import CorrelationPicture, ExamplePicture, SpectrumPicture
@@ -69,16 +69,6 @@ def with_attack(robustness: pl.DataFrame) -> pl.DataFrame:
         )
         .drop("_way")
     )
-
-
-def wilson(successes: Reals, trials: Reals, z: float = 1.959964) -> tuple[Reals, Reals]:
-    """The 95% Wilson score interval of a proportion (Wilson 1927); NaN where there were no trials."""
-    trials = np.where(trials > 0, trials, np.nan)
-    share = successes / trials
-    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
-    half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    # At a share of 0 or 1 the bound is the share itself, but for rounding.
-    return np.clip(centre - half, 0, share), np.clip(centre + half, share, 1)
 
 
 def _with_interval(table: pl.DataFrame) -> pl.DataFrame:
@@ -342,6 +332,25 @@ def telling_displacement(table: pl.DataFrame, robustness: pl.DataFrame, *, threa
         )
         .drop("wanted")
         .sort("model", "class_index")
+    )
+
+
+def shifted_beside_clean(shifted: pl.DataFrame, *, dataset: str) -> pl.DataFrame:
+    """A row a model and class: accuracy on another dataset beside the clean one, and the change, with 95% intervals.
+
+    Of the accuracies the intervals are Wilson's; of the change Newcombe's, for independent images.
+    """
+    table = beside_clean(shifted.filter(pl.col("dataset") == dataset))
+    low, high = wilson(reals(table, "n_correct"), reals(table, "n_images"))
+    clean_low, clean_high = wilson(reals(table, "n_clean_correct"), reals(table, "n_clean"))
+    return table.with_columns(
+        pl.Series("accuracy_low", low, dtype=pl.Float64),
+        pl.Series("accuracy_high", high, dtype=pl.Float64),
+        pl.Series("clean_low", clean_low, dtype=pl.Float64),
+        pl.Series("clean_high", clean_high, dtype=pl.Float64),
+    ).select(
+        *("model", "class_index", "class_name", "n_images", "accuracy", "accuracy_low", "accuracy_high"),
+        *("n_clean", "clean_accuracy", "clean_low", "clean_high", "change", "change_low", "change_high"),
     )
 
 

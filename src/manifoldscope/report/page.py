@@ -39,6 +39,8 @@ WHERE_ASKED_FOR = (
     "transfer",
     "convergence",
     "training",
+    "shifted",
+    "detection",
 )  # tables that are not missed in a study without them
 CSV_BYTES = 60_000  # a larger table is not carried in the page: its Parquet file is beside it
 
@@ -112,6 +114,7 @@ _PREFIXES = (
     "attacked-examples.",
     "class-pairs--",
     "comparison--",
+    "detection--",
     "dimension-against-accuracy--",
     "dimension-against-accuracy-by-strength--",
     "displacement--",
@@ -120,6 +123,7 @@ _PREFIXES = (
     "reliability.",
     "training-history.",
     "transfer--",
+    "shifted-accuracy--",
     "value-by-points--",
     "variance-spectra.",
 )

@@ -44,6 +44,8 @@ def galleries(contents: Contents) -> Iterator[Gallery]:
         ("comparison", "How do the networks compare?", _comparison, f"{no_geometry}."),
         ("pairs", "Are classes that lie near each other the ones that are confused?", _pairs, ""),
         ("displacement", "Where do attacked images move?", _displacement, ""),
+        ("shifted", "How well are the same classes known in other images?", _shifted, ""),
+        ("detection", "Are images of no known class noticed?", _detection, ""),
         ("histograms", "How do dimensions spread over the classes?", _histograms, f"{no_geometry}."),
         ("curves", "How do the values depend on the number of images?", _curves, ""),
         ("reliability", "Would other images say the same of the classes?", _reliability, ""),
@@ -326,6 +328,58 @@ def _displacement_caption(chosen: pl.DataFrame, threat: str) -> str:
         "panel lengths are in units of the class's radius, thin lines are classes, and the thick line is their mean. "
         "Not shown: what the displacement does to the output, and single images."
     )
+
+
+def _shifted(contents: Contents) -> Iterator[Plate]:
+    every = contents.tables["shifted"]
+    for rank, dataset in enumerate(every["dataset"].unique(maintain_order=True)):
+        table = behind.shifted_beside_clean(every, dataset=dataset)
+        here, own = number_range(table["n_images"]), number_range(table["n_clean"])
+        yield Plate(
+            name=words.slug("shifted-accuracy", dataset),
+            title=f"Accuracy on {dataset} beside clean accuracy",
+            caption=(
+                f"Each point is a class: across, the share of its {own} images of the study that are classified "
+                f"correctly without any attack; upwards, that of its {here} images of {dataset}. Lines are 95% Wilson "
+                "intervals. On the dashed line nothing changes; below it the class is known less well there. Where a "
+                "point's lines reach the dashed one, chance may have moved it. Images of the study that are in "
+                f"{dataset} as well, stored alike, are left out; whether a network that came with its weights was "
+                "trained on any of them cannot be seen here."
+            )
+            if not rank
+            else f"As the first of these figures, for {dataset}, of {here} images a class.",
+            chart=figures.shifted_accuracy(table, models=contents.models),
+            table=table,
+            more=rank > 2,
+        )
+
+
+def _detection(contents: Contents) -> Iterator[Plate]:
+    every = contents.tables["detection"]
+    for rank, dataset in enumerate(every["dataset"].unique(maintain_order=True)):
+        table = every.filter(pl.col("dataset") == dataset)
+        known, foreign = number_range(table["n_known"]), number_range(table["n_foreign"])
+        yield Plate(
+            name=words.slug("detection", dataset),
+            title=f"Images of {dataset} told from known ones",
+            caption=(
+                f"AUROC: the chance that one of {foreign} images of {dataset} looks more foreign than one of {known} "
+                "known images, ties counting half. Known images count whether or not they are classified correctly. "
+                "First by the output: how small the largest softmax probability is. Then by "
+                "distances in a layer: to the nearest class centre; the Mahalanobis distance to it, under one "
+                "covariance for all classes; and what lies outside the principal subspace of the class with the "
+                "nearest centre. Centres, covariance and subspaces come from the images that geometry is measured on, "
+                "which are not among the known ones here, and nothing is fitted to foreign images. Left of the dashed "
+                "line foreign images look more familiar than known ones. Lines are 95% intervals over images (DeLong): "
+                "they say nothing of other foreign datasets. Not shown: what is noticed. Images may be told apart by "
+                "their colours, sharpness or storage, and not because their classes are unknown."
+            )
+            if not rank
+            else f"As the first of these figures, for {dataset}: {foreign} images against {known} known ones.",
+            chart=figures.detection_by_score(table, models=contents.models, layers=contents.layers),
+            table=table.drop("dataset"),
+            more=rank > 2,
+        )
 
 
 def _curves(contents: Contents) -> Iterator[Plate]:

@@ -41,6 +41,12 @@ _DETAILS = {
     "margin=0": "",
     "common=true": "",
 }
+_SCORES = {
+    "max_softmax": "Largest softmax probability",
+    "nearest_centre": "Nearest centre",
+    "mahalanobis": "Mahalanobis distance",
+    "residual": "Residual outside the class",
+}
 _DRAWS = ("draws", "directions", "seed")  # how a number was computed, and not which
 _THREATS = {"pgd": "PGD", "fgsm": "FGSM", "apgd": "APGD", "autoattack": "AutoAttack"}
 _ITERATES = {"last": "last iterate", "any": "any iterate"}
@@ -85,6 +91,11 @@ def measure(name: str, parameters: str | None) -> str:
             details.append(_DETAILS.get(part, part))
     details = list(filter(None, details))
     return f"{words} ({', '.join(details)})" if details else words
+
+
+def score(name: str) -> str:
+    """A score of foreign images in words."""
+    return _SCORES.get(name, name.replace("_", " "))
 
 
 def noun(label: str) -> str:
@@ -150,6 +161,7 @@ def asked(study: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Layers", listing([str(layer) for layer in _items(study.get("layers"))]) if study.get("layers") else ""),
         ("Measures", "; ".join(_measure(item) for item in _items(study.get("measures")))),
         ("Threats", "; ".join(_threat(item) for item in _items(study.get("threats")))),
+        ("Foreign images", "; ".join(map(_foreign, _sections(study, "foreign")))),
         ("Seed", str(study["seed"]) if "seed" in study else ""),
     ]
     return [(heading, sentence) for heading, sentence in lines if sentence]
@@ -229,6 +241,13 @@ def _measure(item: Any) -> str:
     inner = rest.pop("parameters", {})
     rest |= inner if isinstance(inner, Mapping) else {}
     return measure(name, parameters_text(rest))
+
+
+def _foreign(plan: Mapping[str, Any]) -> str:
+    name, source = str(plan.get("name") or plan.get("source") or "a dataset"), plan.get("source")
+    of = f"{name} ({source})" if source and source != name else name
+    kind = "the same classes" if plan.get("same_classes") else "other classes"
+    return f"{of}: {kind}, {_draw(plan)}"
 
 
 def _threat(item: Any) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from conftest import beside, beside_falls, moved, n_titles, sampled_tables, study_tables
+from conftest import beside, beside_falls, foreign_tables, moved, n_titles, sampled_tables, study_tables
 from manifoldscope.report import (
     Chart,
     CorrelationPicture,
@@ -19,6 +19,7 @@ from manifoldscope.report import (
     attacked_examples,
     class_pairs,
     convergence_table,
+    detection_by_score,
     dimension_against_accuracy,
     dimension_against_accuracy_by_strength,
     dimension_beside_accuracy,
@@ -27,6 +28,8 @@ from manifoldscope.report import (
     feature_correlations,
     network_comparison,
     reliability_by_measure,
+    shifted_accuracy,
+    shifted_beside_clean,
     telling_strengths,
     training_history,
     training_table,
@@ -118,6 +121,16 @@ def test_pairs_displacements_and_curves_of_any_number_of_classes_are_drawn(n_cla
     assert len(named) == (n_classes if n_classes <= 30 else 0)
 
 
+@pytest.mark.parametrize("n_classes", [1, 31, 1000])
+def test_foreign_datasets_of_any_number_of_classes_are_drawn(n_classes: int) -> None:
+    tables = foreign_tables(n_classes)
+    for chart in (
+        shifted_accuracy(shifted_beside_clean(tables["shifted"], dataset="photographs")),
+        detection_by_score(tables["detection"]),
+    ):
+        assert len(chart.svg()) < 2_500_000
+
+
 def test_figures_of_samples_without_rows_say_so() -> None:
     nothing = {name: conform(name, []) for name in ("pairs", "verdicts", "robustness", "geometry")}
     for chart in (
@@ -128,6 +141,8 @@ def test_figures_of_samples_without_rows_say_so() -> None:
         transfer_matrix(transfer_table(conform("transfer", []))),
         accuracy_by_step(convergence_table(conform("convergence", []))),
         training_history(training_table(conform("training", []))),
+        shifted_accuracy(shifted_beside_clean(conform("shifted", []), dataset="photographs")),
+        detection_by_score(conform("detection", [])),
     ):
         assert any("no " in text.get_text() for text in chart.flat[0].texts)
 

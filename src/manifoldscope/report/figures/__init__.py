@@ -17,6 +17,7 @@ from manifoldscope.report.figures.dimension import (
 )
 from manifoldscope.report.figures.displacement import displacement_by_class
 from manifoldscope.report.figures.examples import attacked_examples
+from manifoldscope.report.figures.foreign import detection_by_score, shifted_accuracy
 from manifoldscope.report.figures.networks import network_comparison
 from manifoldscope.report.figures.pairs import MANY_PAIRS, MOST_NAMED_PAIRS, NAMED_IN_MATRIX, class_pairs
 from manifoldscope.report.figures.panel import MOST_LAYERS, MOST_MODELS, MOST_STRENGTHS, MOST_TOOLTIPS, NAMED_CLASSES
@@ -38,6 +39,7 @@ __all__ = [
     "accuracy_by_strength",
     "attacked_examples",
     "class_pairs",
+    "detection_by_score",
     "dimension_against_accuracy",
     "dimension_against_accuracy_by_strength",
     "dimension_histograms",
@@ -45,6 +47,7 @@ __all__ = [
     "feature_correlations",
     "network_comparison",
     "reliability_by_measure",
+    "shifted_accuracy",
     "training_history",
     "transfer_matrix",
     "value_by_points",
