@@ -83,11 +83,13 @@ def _shifted_panel(chart: Chart, axes: Axes, panel: pl.DataFrame, name: str, mod
             ],
         )
     lowest = float(np.nanmin(panel.select("accuracy_low", "clean_low").to_numpy()))
-    percent_axis(axes, limits=(max(-0.04, lowest - 0.08), 1.04))
-    ticks = [tick for tick in axes.get_yticks() if tick >= axes.get_ylim()[0]]
+    limits = (max(-0.04, lowest - 0.08), 1.04)
+    percent_axis(axes)
+    ticks = [tick for tick in axes.get_yticks() if tick >= limits[0]]
     axes.set_yticks(ticks)
     axes.set_xticks(ticks)
-    axes.set_xlim(*axes.get_ylim())
+    axes.set_ylim(*limits)
+    axes.set_xlim(*limits)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:g}"))
     if panel.height <= NAMED_CLASSES:
         name_points(chart, axes, x, y, panel["class_name"].to_list())
