@@ -2,57 +2,44 @@
 
     python benchmarks/attacks_work.py WHO NETWORK ITERATE STEPS BATCH EPSILON [EPSILON ...]
 
-WHO is ours, ours_plain (without the faster copy), ours_sweep, torchattacks, foolbox, art, or loop: a plain loop that
-shrinks the batch as images fall. NETWORK is resnet20, robust or resnet50. ITERATE is last or any; the libraries know
+WHO is ours, ours_plain (without the faster copy), ours_sweep (strengths in one evaluation, which reuses verdicts),
+ours_apart (each strength in an evaluation of its own), torchattacks, foolbox, art, or loop: a plain loop that shrinks
+the batch as images fall. NETWORK is resnet20, robust or resnet50. ITERATE is last or any; the libraries know
 the last alone. The budget is L-infinity, the step 2.5 epsilon / STEPS.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
+import real_networks
 from clock import resident, watched
 from manifoldscope.robustness import PGD, evaluate
 from manifoldscope.robustness.ball import random_start
-from manifoldscope.vision.datasets import images as dataset
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network, Preprocessing
-from manifoldscope.vision.sources import network as source
-from real_networks import robust_cifar
+from manifoldscope.vision.network import Network
 
-SHARED = Path(os.environ.get("MANIFOLDSCOPE_DATA", "../shared/data"))
-WEIGHTS = SHARED.parent / "weights"
-IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-PHOTOGRAPHS, IMAGES = 32, 1000
+IMAGES = 1000
 
 
 def prepared(name: str) -> tuple[Network, ImageSet]:
     """A network with real weights, and real images for it."""
     if name == "resnet50":
-        found = source("torchvision:resnet50", weights=str(WEIGHTS / "imagenet" / "resnet50.safetensors"), **IMAGENET)
-        wnids = [line.split()[0] for line in (SHARED / "imagenet-wnids.txt").read_text().splitlines()]
-        drawn = dataset("folder", root=str(SHARED / "imagenet-20" / "val"), seed=0)
-        few = torch.randperm(len(drawn), generator=torch.Generator().manual_seed(0))[:PHOTOGRAPHS].tolist()
-        crop = Preprocessing(resize=224, crop=224)
-        pixels = torch.stack([crop(drawn.read(place)) for place in few])
-        labels = [wnids.index(drawn.class_names[int(drawn.labels[place])]) for place in few]
-        return found, ImageSet.of(pixels, labels)
-    many = dataset("folder", root=str(SHARED / "cifar10-jpeg" / "test"), images_per_class=IMAGES // 10, seed=0)
-    drawn = ImageSet.of(torch.stack([many.read(place) for place in range(len(many))]).float() / 255, many.labels)
-    if name == "resnet20":
-        weights = str(WEIGHTS / "cifar10" / "resnet20-12fca82f.th")
-        return source("small:resnet20", weights=weights, channels=3, size=32, n_classes=10, **IMAGENET), drawn
-    return robust_cifar(), drawn
+        network = real_networks.resnet50()
+        both = [real_networks.photographs(2, easy=easy) for easy in (True, False)]
+        pixels = torch.cat([network.pixels(some) for some in both])
+        return network, ImageSet.of(pixels, torch.cat([some.labels for some in both]))
+    network = real_networks.resnet20() if name == "resnet20" else real_networks.robust_cifar()
+    return network, real_networks.cifar(IMAGES // 10)
 
 
 class Plain(nn.Module):
@@ -144,8 +131,32 @@ def by_loop(model: nn.Module, x: Tensor, y: Tensor, batch: int, epsilon: float, 
     return stands
 
 
+def gradient_flops(model: nn.Module, image: Tensor) -> int:
+    """Floating point operations of one gradient of an image (1, channels, height, width)."""
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    with FlopCounterMode(display=False) as counter:
+        leaf = image.clone().requires_grad_(True)
+        torch.autograd.grad(model(leaf).sum(), leaf)
+    return int(counter.get_total_flops())
+
+
+def product_rate() -> float:
+    """Operations a second of this machine's float32 matrix products: the best of several."""
+    one = torch.rand(2048, 2048)
+    seconds = []
+    for _ in range(6):
+        began = time.perf_counter()
+        one @ one
+        seconds.append(time.perf_counter() - began)
+    return 2 * 2048**3 / min(seconds)
+
+
 def main() -> None:
-    """Attack, and print a line of JSON: seconds, bytes beyond the network and the images, and what stands."""
+    """Attack, and print a line of JSON: seconds, bytes beyond the network and the images, and what stands.
+
+    For last iterates also the share of the machine's rate that the gradients alone reach.
+    """
     who, name, iterate, steps, batch, *radii = sys.argv[1:]
     n_steps, size = int(steps), int(batch)
     epsilons = [float(radius) for radius in radii]
@@ -156,21 +167,23 @@ def main() -> None:
 
     def work() -> list[list[bool]]:
         if who.startswith("ours"):
-            found = evaluate(
-                network,
-                drawn,
-                [PGD(epsilon=epsilon, steps=n_steps) for epsilon in epsilons],
-                batch_size=size,
-                iterate="any" if iterate == "any" else "both",
-                fast=who != "ours_plain",
-                reuse=who == "ours_sweep",
-            )
+            threats = [PGD(epsilon=epsilon, steps=n_steps) for epsilon in epsilons]
+            found = [
+                evaluate(
+                    network,
+                    drawn,
+                    some,
+                    batch_size=size,
+                    iterate="any" if iterate == "any" else "both",
+                    fast=who != "ours_plain",
+                    reuse=who == "ours_sweep",
+                ).table
+                for some in ([threats] if who == "ours_sweep" else threats)
+            ]
             column = "survived_any" if iterate == "any" else "survived_last"
-            if found.fast is not None:
-                print(f"faster copy: {found.fast}", file=sys.stderr)
+            parts = [part for each in found for part in each.partition_by("strength", maintain_order=True)]
             return [
-                found.table.filter((found.table["strength"] - epsilon).abs() < 1e-9).sort("image")[column].to_list()
-                for epsilon in epsilons
+                part.sort("image")[column].to_list() for part in sorted(parts, key=lambda part: part["strength"][0])
             ]
         order = np.argsort(np.array(drawn.names))
         if who == "loop":
@@ -186,7 +199,14 @@ def main() -> None:
     began = time.perf_counter()
     stands, highest = watched(work, every=0.02)
     seconds = time.perf_counter() - began
-    print(json.dumps({"seconds": seconds, "bytes": max(0, highest - before), "answer": stands}))
+    found = {"seconds": seconds, "bytes": max(0, highest - before), "answer": stands}
+    if iterate == "last":
+        with torch.no_grad():
+            n_known = int((model(x).argmax(1) == y).sum())
+        n_attacked = n_known if who.startswith("ours") else len(x)
+        operations = n_attacked * n_steps * gradient_flops(model, x[:1])
+        found["share_of_rate"] = operations / seconds / product_rate()
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

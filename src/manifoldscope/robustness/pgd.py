@@ -23,9 +23,12 @@ def step(
     images: Tensor, gradient: Tensor, clean: Tensor, epsilon: float, step_size: float, norm: Norm = "linf"
 ) -> Tensor:
     """One step of steepest ascent, projected: the iterate (not the step) is brought into the ball and into [0, 1]."""
-    moved = images + step_size * direction(gradient, norm)
-    if norm == "linf":
-        return torch.clamp(moved, clean - epsilon, clean + epsilon).clamp_(0, 1)
+    moved = direction(gradient, norm).mul_(step_size).add_(images)
+    if norm == "linf":  # in place, since there may be many images
+        bound = clean - epsilon
+        torch.maximum(moved, bound, out=moved)
+        torch.minimum(moved, torch.add(clean, epsilon, out=bound), out=moved)
+        return moved.clamp_(0, 1)
     return projected(moved, clean, epsilon, norm)
 
 
