@@ -137,7 +137,7 @@ def gradient_flops(model: nn.Module, image: Tensor) -> int:
         parameter.requires_grad_(False)
     with FlopCounterMode(display=False) as counter:
         leaf = image.clone().requires_grad_(True)
-        torch.autograd.grad(model(leaf).sum(), leaf)
+        model(leaf).sum().backward()
     return int(counter.get_total_flops())
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from manifoldscope.errors import DataError, ModelError, StudyError, ThreatError
-from manifoldscope.robustness import PGD, THREATS, Threat, UniformNoise, evaluate, make, robustness_of
+from manifoldscope.robustness import PGD, THREATS, Threat, UniformNoise, evaluate, evaluation, make, robustness_of
 from manifoldscope.tables import TABLES
 from manifoldscope.vision.images import ImageSet
 from tests.robustness.networks import convolutional, fitted, images
@@ -210,6 +210,19 @@ def test_batches_do_not_change_the_verdicts():
     parts = evaluate(network, drawn, PGD(epsilon=0.05, steps=4), batch_size=7)
     differ = (whole.table["survived_last"] != parts.table["survived_last"]).sum()
     assert differ <= 1  # the order of additions may tip an image that stands on the boundary
+
+
+@pytest.mark.parametrize("iterate", ["both", "any"])
+def test_how_many_images_are_attacked_together_does_not_change_the_verdicts(monkeypatch, iterate):
+    drawn = images(48)
+    network = fitted(drawn)
+    threat = PGD(epsilon=0.12, steps=6, restarts=2, target="random")
+    whole = evaluate(network, drawn, threat, iterate=iterate, fast=False)
+    monkeypatch.setattr(evaluation, "TOGETHER", 1)
+    monkeypatch.setattr(evaluation, "POOL_BYTES", 0)
+    parts = evaluate(network, drawn, threat, iterate=iterate, fast=False, batch_size=5)
+    assert parts.table["survived_any"].equals(whole.table["survived_any"])
+    assert 0 < whole.accuracy_any < 1
 
 
 BALLS = [entry for entry in THREATS if entry.target.strength_setting == "epsilon"]

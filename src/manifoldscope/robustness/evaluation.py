@@ -28,7 +28,7 @@ CHECKED = 50
 """One of so many attacked images is attacked with the network's own gradients as well, where a copy gives them."""
 
 TOGETHER = 4
-POOL_BYTES = 8 * 2**20
+POOL_BYTES = 4 * 2**20
 """So many batches are attacked together, or more as long as their clean pixels take no more than these bytes."""
 
 

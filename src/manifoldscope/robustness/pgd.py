@@ -24,10 +24,9 @@ def step(
 ) -> Tensor:
     """One step of steepest ascent, projected: the iterate (not the step) is brought into the ball and into [0, 1]."""
     moved = direction(gradient, norm).mul_(step_size).add_(images)
-    if norm == "linf":  # in place, since there may be many images
-        bound = clean - epsilon
-        torch.maximum(moved, bound, out=moved)
-        torch.minimum(moved, torch.add(clean, epsilon, out=bound), out=moved)
+    if norm == "linf":
+        for some, around in zip(torch.split(moved, 64), torch.split(clean, 64), strict=True):  # there may be many
+            some.copy_(torch.clamp(some, around - epsilon, around + epsilon))
         return moved.clamp_(0, 1)
     return projected(moved, clean, epsilon, norm)
 
