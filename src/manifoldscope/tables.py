@@ -154,6 +154,26 @@ TABLES: dict[str, Schema] = {
         },
         identity=("model", "threat", "parameters", "strength", "image"),
     ),
+    "smallest": Schema(
+        row="the smallest perturbations that a search found for the images of a class (upper bounds)",
+        columns={
+            "model": _TEXT,
+            "threat": _TEXT,
+            "parameters": _TEXT,
+            "norm": _TEXT,
+            "largest": _REAL,
+            "class_index": _WHOLE,
+            "class_name": _TEXT,
+            "n_images": _WHOLE,
+            "n_clean_correct": _WHOLE,
+            "n_found": _WHOLE,
+            "lower_quartile": _REAL,
+            "median": _REAL,
+            "upper_quartile": _REAL,
+            "split": _TEXT,
+        },
+        identity=("model", "threat", "parameters", "largest", "class_index"),
+    ),
     "transfer": Schema(
         row="images made on one network by a threat at a strength, and judged on one (last iterates)",
         columns={

@@ -106,7 +106,7 @@ def test_training_seeds_make_one_network_each():
         ("seed.x=1", "seed is a value and has no keys of its own"),
         ("data.same_images=true", "differ; give them the same"),
         ("models.1.name=random", "two models are called 'random'"),
-        ("threats.1.name=pgd", "two threats are called 'pgd'"),
+        ("threats.1.name=pgd", "two threats or searches are called 'pgd'"),
         ("nonsense", "expected KEY=VALUE"),
         ("sampling.extrapolate=5", "sampling.extrapolate = 5: input should be less than or equal to 4"),
         ("sampling.extrapolate=0.5", "sampling.extrapolate = 0.5: expected more than 1 times the points"),
@@ -225,6 +225,13 @@ CHANGES = {
     "ThreatPlan.keep": {"threats.0.keep": "uint8"},
     "ThreatPlan.transfer": {"threats.0.transfer": True},
     "ThreatPlan.steps": {"threats.0.steps": 4},
+    "Study.smallest": {"smallest": [{}]},
+    "SmallestPlan.name": None,  # see the test of renamed searches
+    "SmallestPlan.attack": {"smallest": [{"attack": "pgd"}]},
+    "SmallestPlan.norm": {"smallest": [{"norm": "l2"}]},
+    "SmallestPlan.largest": {"smallest": [{"largest": 0.3}]},
+    "SmallestPlan.steps": {"smallest": [{"steps": 3}]},
+    "SmallestPlan.tolerance": {"smallest": [{"tolerance": 0.1}]},
     "SamplingPlan.halvings": {"sampling.halvings": 2},
     "SamplingPlan.equal_sizes": None,  # see the test of classes of unequal sizes
     "SamplingPlan.null": {"sampling.null": 20},
@@ -325,6 +332,21 @@ def test_a_sweep_that_reuses_verdicts_needs_the_strength_below_and_shares_the_sm
     assert reused[0.2, 1].inputs["reuses"] == [0.05, 0.1]
     assert reused[0.1, 1].key in reused[0.2, 1].needs
     assert "reuses" not in alone[0.2, 1].inputs
+
+
+def test_each_setting_of_a_search_changes_its_keys_and_its_name_does_not(store):
+    def searched(**settings):
+        return keys(tiny.study(smallest=[settings]), store)
+
+    known = searched()
+    assert searched(name="other") == known
+    for change in ({"norm": "l2"}, {"largest": 0.3}, {"steps": 3}, {"tolerance": 0.1}):
+        assert searched(**change) != known
+    assert searched(steps=20) == known
+    with pytest.raises(StudyError, match="did you mean 8/255"):
+        searched(largest=8)
+    with pytest.raises(StudyError, match="two threats or searches are called 'pgd'"):
+        searched(name="pgd")
 
 
 def test_equal_sizes_touch_only_classes_with_more_images_than_the_smallest(store):

@@ -450,3 +450,23 @@ def test_a_sweep_that_reuses_verdicts_falls_by_construction_and_says_so(finished
     rows = found["checks"].filter(curve)
     assert rows["passed"].null_count() == 2
     assert rows["note"].str.contains("monotone by construction, which proves nothing").all()
+
+
+def test_smallest_perturbations_are_told_by_class_and_are_no_attack_at_a_strength(finished, tmp_path):
+    store = copy_of(finished, tmp_path)
+    before = tables(store)
+    outcome = run_units(tiny.study(smallest=[{"steps": 3, "tolerance": 0.2}]), store, progress=QUIET)
+    assert outcome.failed == {}
+    assert outcome.n_computed == 2 * 3  # networks, classes
+    found = tables(store)
+    assert found["robustness"].equals(before["robustness"])
+    assert found["checks"].equals(before["checks"])
+    images = found["verdicts"].filter(threat="smallest_pgd")
+    assert len(found["verdicts"]) - len(images) == len(before["verdicts"])
+    assert images["smallest_strength"].null_count() == 0
+    assert len(found["smallest"]) == 6
+    for row in found["smallest"].iter_rows(named=True):
+        mine = images.filter(model=row["model"], label=row["class_index"])["smallest_strength"].sort()
+        assert (row["n_images"], row["norm"], row["largest"]) == (10, "linf", 0.5)
+        assert (row["lower_quartile"], row["median"], row["upper_quartile"]) == (mine[2], mine[4], mine[7])
+        assert row["n_found"] == ((mine > 0) & mine.is_finite()).sum()

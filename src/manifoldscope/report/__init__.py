@@ -15,6 +15,7 @@ from manifoldscope.report.behind import (
 )
 from manifoldscope.report.chart import Chart
 from manifoldscope.report.figures import (
+    accuracy_by_smallest,
     accuracy_by_step,
     accuracy_by_strength,
     attacked_examples,
@@ -42,6 +43,7 @@ __all__ = [
     "ExamplePicture",
     "Pictures",
     "SpectrumPicture",
+    "accuracy_by_smallest",
     "accuracy_by_step",
     "accuracy_by_strength",
     "attacked_examples",

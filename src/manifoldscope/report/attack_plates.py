@@ -33,6 +33,29 @@ def accuracy(contents: Contents) -> Iterator[Plate]:
         )
 
 
+def smallest(contents: Contents) -> Iterator[Plate]:
+    """Accuracy against epsilon, class by class, from searches for the smallest perturbation: a plate a search."""
+    found, verdicts = contents.tables["smallest"], contents.tables["verdicts"]
+    for place, threat in enumerate(sorted(found["threat"].unique())):
+        table = behind.not_found(found, threat=threat)
+        norm = table["norm"][0].replace("linf", "L∞").replace("l2", "L2")
+        yield Plate(
+            name=words.slug("accuracy-by-smallest", threat),
+            title=f"Accuracy against ε by the search {words.threat(threat)}",
+            caption=(
+                f"Each line is a class: the share of its {number_range(table['n_images'])} images for which no "
+                f"perturbation of at most ε ({norm}) was found that fells them; it starts at the clean accuracy. The "
+                "mark is where half of the class has fallen, the median smallest ε. All are upper bounds: a search "
+                "finds a perturbation or does not, it does not certify that there is no smaller one. The share not "
+                "found up to the largest ε searched stands above each panel, and class by class in the table, where a "
+                "median or quartile that was not reached is a dash."
+            ),
+            chart=figures.accuracy_by_smallest(found, verdicts, threat=threat, models=contents.models),
+            table=table,
+            more=place > 0,
+        )
+
+
 def transfer(contents: Contents) -> Iterator[Plate]:
     """What was made on each network and judged on each: a plate a threat."""
     every = behind.transfer_table(contents.tables["transfer"])

@@ -281,6 +281,33 @@ def pairs_beside_falls(
     )
 
 
+def not_found(smallest: pl.DataFrame, *, threat: str) -> pl.DataFrame:
+    """The rows of `smallest` of one search, with the share of each class that stood up to the largest epsilon."""
+    stood = (pl.col("n_clean_correct") - pl.col("n_found")) / pl.col("n_images")
+    rows = smallest.filter(pl.col("threat") == threat).with_columns(stood.alias("share_not_found"))
+    return rows.drop("threat").sort("model", "class_index")
+
+
+def survival_steps(verdicts: pl.DataFrame, *, threat: str) -> pl.DataFrame:
+    """The share of each class that stands beyond each epsilon of one search: corners of a curve that falls in steps.
+
+    A row a model, class and corner: model, class_index, epsilon, accuracy; from epsilon 0 to the largest searched.
+    """
+    rows = []
+    found = verdicts.filter((pl.col("threat") == threat) & pl.col("smallest_strength").is_not_null())
+    for (model, label), group in found.group_by("model", "label", maintain_order=True):
+        epsilons = np.sort(reals(group, "smallest_strength"))
+        standing = 1 - np.arange(len(epsilons) + 1) / len(epsilons)
+        fell = int(np.isfinite(epsilons).sum())
+        across = [0.0, *np.repeat(epsilons[:fell], 2), float(reals(group, "strength").max())]
+        up = np.repeat(standing[: fell + 1], 2)
+        rows.append(
+            pl.DataFrame({"epsilon": across, "accuracy": up}).with_columns(model=pl.lit(model), class_index=label)
+        )
+    empty = {"model": pl.String, "class_index": pl.Int64, "epsilon": pl.Float64, "accuracy": pl.Float64}
+    return pl.concat(rows).select(*empty) if rows else pl.DataFrame(schema=empty)
+
+
 def square(pairs: pl.DataFrame, column: str) -> tuple[list[int], Reals]:
     """A column of ordered pairs of classes as a matrix: the classes in order, and (n, n), NaN where there is none."""
     classes = sorted({*pairs["class_index"], *pairs["other_class_index"]})

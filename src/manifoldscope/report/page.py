@@ -36,6 +36,7 @@ ROWS_SHOWN = 200
 WHERE_ASKED_FOR = (
     "curves",
     "reliability",
+    "smallest",
     "transfer",
     "convergence",
     "training",
@@ -109,6 +110,7 @@ def write(
 # Files -------------------------------------------------------------------------------------------------------------
 
 _PREFIXES = (
+    "accuracy-by-smallest--",
     "accuracy-by-step.",
     "accuracy-by-strength--",
     "attacked-examples.",

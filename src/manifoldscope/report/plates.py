@@ -10,7 +10,7 @@ import polars as pl
 from manifoldscope.evidence import PairAssociation, guessing, mantel
 from manifoldscope.evidence.answer import RELIABLE
 from manifoldscope.report import behind, figures, words
-from manifoldscope.report.attack_plates import accuracy, convergence, training, transfer
+from manifoldscope.report.attack_plates import accuracy, convergence, smallest, training, transfer
 from manifoldscope.report.contents import (
     MOST_ATTACKS,
     MOST_MEASURES,
@@ -39,6 +39,7 @@ def galleries(contents: Contents) -> Iterator[Gallery]:
             f"{either}, or no class has both.",
         ),
         ("accuracy", "How does accuracy fall with the strength of the attack?", accuracy, f"{no_robustness}."),
+        ("smallest", "How small a perturbation fells the images of a class?", smallest, ""),
         ("transfer", "Do images made on one network deceive another?", transfer, ""),
         ("convergence", "Would more steps of the attack find more?", convergence, ""),
         ("comparison", "How do the networks compare?", _comparison, f"{no_geometry}."),

@@ -11,6 +11,7 @@ measured here. So each answer is an upper bound of what the image really needs: 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,6 +68,16 @@ class Search:
             raise ThreatError(f"tolerance = {self.tolerance}; expected a share of epsilon from 1e-5 (float32) to 1")
         if self.attack != "pgd":
             foolbox_version()
+
+    @property
+    def passes(self) -> tuple[int, int]:
+        """Forward and gradient passes an image costs at most, about: what a forecast needs."""
+        if self.attack == "pgd":
+            attempts = SMALLER + math.ceil(math.log2(1 / self.tolerance))
+            return 0, 2 * attempts * (self.steps + 1)
+        return self.steps, self.steps * (
+            10 if self.attack == "deepfool" else 1
+        )  # it looks at the ten likeliest classes
 
     @property
     def parameters(self) -> str:
@@ -176,6 +187,38 @@ def robustness_curve(table: pl.DataFrame) -> pl.DataFrame:
             .cast({"label": pl.Int64, "n_images": pl.Int64})
         )
     return pl.concat(curves)
+
+
+def smallest_of(verdicts: pl.DataFrame, classes: pl.DataFrame) -> pl.DataFrame:
+    """Smallest perturbations told class by class: the table `smallest`.
+
+    Args:
+        verdicts: of `smallest_perturbation`, as the table `verdicts`, with columns `norm` and `split` beside it.
+        classes: columns `label` and `class_name`.
+
+    Returns:
+        `median` is the smallest epsilon that leaves at most half of the class standing, `lower_quartile` at most three
+        quarters and `upper_quartile` at most one: infinite where no epsilon up to the largest was found to. Images that
+        are misclassified when clean count with 0.
+    """
+    by = ["model", "threat", "parameters", "norm", "strength", "label", "split"]
+    smallest, n = pl.col("smallest_strength"), pl.len()
+
+    def leaving(share: float) -> pl.Expr:
+        return smallest.sort().get(((1 - share) * n).ceil().cast(pl.Int64) - 1)
+
+    told = verdicts.group_by(by).agg(
+        n_images=n,
+        n_clean_correct=(pl.col("clean_prediction") == pl.col("label")).sum(),
+        n_found=(smallest.is_finite() & (smallest > 0)).sum(),
+        lower_quartile=leaving(0.75),
+        median=leaving(0.5),
+        upper_quartile=leaving(0.25),
+    )
+    return conform(
+        "smallest",
+        told.join(classes, on="label", how="left").rename({"label": "class_index", "strength": "largest"}),
+    )
 
 
 def foolbox_version() -> str:

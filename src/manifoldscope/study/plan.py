@@ -15,8 +15,10 @@ from manifoldscope.errors import ManifoldscopeError, StudyError, unknown
 from manifoldscope.geometry.estimate import MEASURES
 from manifoldscope.geometry.extrapolation import FARTHEST
 from manifoldscope.registry import Entry, Registry, describe
+from manifoldscope.robustness.ball import Norm
 from manifoldscope.robustness.kept import Form
 from manifoldscope.robustness.pgd import PGD
+from manifoldscope.robustness.smallest import STEPS, Attack, Search
 from manifoldscope.robustness.target import Iterate
 from manifoldscope.robustness.threat import THREATS, Threat, make
 from manifoldscope.training.objectives import OBJECTIVES, Objective
@@ -354,6 +356,44 @@ class ForeignPlan(Section):
         return self
 
 
+class SmallestPlan(Section):
+    """A search for the smallest perturbation that fells each image: an upper bound of what it needs."""
+
+    name: str = setting("", "what tables and figures call it; smallest_ and the attack by default", keyed=False)
+    attack: Attack = setting("pgd", "bisection over pgd, or fmn or deepfool through Foolbox", keyed=True)
+    norm: Norm = setting("linf", "in which the perturbation is measured", keyed=True)
+    largest: float = setting(0.5, "the radius up to which to search, in pixel units", keyed=True)
+    steps: int | None = setting(None, "of one attack; 20 for pgd, 100 for fmn and 50 for deepfool", keyed=True)
+    tolerance: float = setting(
+        1e-3, "bisection ends when the bracket is narrower than this share of its upper end", keyed=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and not raw.get("name"):
+            return {**raw, "name": f"smallest_{raw.get('attack', 'pgd')}"}
+        return raw
+
+    @model_validator(mode="after")
+    def _check(self) -> SmallestPlan:
+        try:
+            self.search()
+        except ManifoldscopeError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def search(self) -> Search:
+        """The search with its settings."""
+        return Search(
+            attack=self.attack,
+            norm=self.norm,
+            largest=self.largest,
+            steps=STEPS[self.attack] if self.steps is None else self.steps,
+            tolerance=self.tolerance,
+        )
+
+
 class SamplingPlan(Section):
     """What so many images can show: how sure a value is, what chance gives, and whether it grows with more images."""
 
@@ -424,6 +464,9 @@ class Study(Section):
         ge=0,
     )
     threats: list[ThreatPlan] = setting(..., "what is done to the images", keyed=True, min_length=1)
+    smallest: list[SmallestPlan] = setting(
+        [], "searches for the smallest perturbation that fells each image", keyed=True
+    )
     foreign: list[ForeignPlan] = setting([], "other datasets that are shown to the networks, unattacked", keyed=True)
     checks: Literal["cheap", "full"] = setting(
         "cheap",
@@ -437,7 +480,7 @@ class Study(Section):
         networks = [name for name, _, _ in models_of(self)]
         for kind, names in (
             ("models", networks),
-            ("threats", [threat.name for threat in self.threats]),
+            ("threats or searches", [plan.name for plan in self.threats] + [plan.name for plan in self.smallest]),
             ("foreign datasets", [foreign.name for foreign in self.foreign]),
         ):
             if twice := sorted({name for name in names if names.count(name) > 1}):

@@ -18,6 +18,7 @@ from manifoldscope.robustness.checks import (
     training_check,
     verdict_checks,
 )
+from manifoldscope.robustness.smallest import smallest_of
 from manifoldscope.robustness.verdicts import Failures, FastPath, robustness_of
 from manifoldscope.study.store import Store, Unit
 from manifoldscope.tables import TABLES, WHOLE, conform
@@ -85,6 +86,7 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
         "reliability": conform("reliability", pl.concat(reliability) if reliability else []),
         "robustness": conform("robustness", []),
         "verdicts": conform("verdicts", []),
+        "smallest": conform("smallest", []),
         "checks": conform("checks", pl.concat([conform("checks", table) for table in checks])),
         "transfer": conform("transfer", pl.concat(transfers) if transfers else []),
         "training": training,
@@ -100,13 +102,7 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
     }
     if verdicts:
         whole = pl.concat(verdicts)
-        classes = pl.DataFrame(
-            {
-                "label": [unit.names["class_index"] for unit in attacks],
-                "class_name": [unit.names["class_name"] for unit in attacks],
-            }
-        ).unique()
-        tables["robustness"] = robustness_of(whole, classes)
+        tables["robustness"] = robustness_of(whole, _classes(attacks))
         tables["verdicts"] = conform("verdicts", whole.drop("split"))
         kinds = {unit.names["threat"]: unit.inputs["threat"] for unit in attacks}
         reused = {unit.names["threat"] for unit in attacks if "reuses" in unit.inputs}
@@ -116,7 +112,28 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
             for row in verdict_checks(rows, kinds, reused)
         ]
         tables["checks"] = conform("checks", pl.concat([tables["checks"], conform("checks", judged)]))
+    searches = [unit for unit in done if unit.kind == "smallest"]
+    if searches:
+        # Whole searches are no attacks at one strength: they enter neither `robustness` nor the checks of verdicts.
+        names = ("model", "threat", "split")
+        found = pl.concat(
+            _named(
+                store.table(unit, "smallest").drop("low", "high"),
+                norm=unit.inputs["norm"],
+                **{name: unit.names[name] for name in names},
+            )
+            for unit in searches
+        )
+        tables["smallest"] = smallest_of(found, _classes(searches))
+        rows = conform("verdicts", found.drop("norm", "split"))
+        tables["verdicts"] = conform("verdicts", pl.concat([tables["verdicts"], rows]))
     return {name: conform(name, tables.get(name, [])) for name in TABLES if name != "associations"}
+
+
+def _classes(units: Sequence[Unit]) -> pl.DataFrame:
+    """Index and name of every class of these units."""
+    names = {unit.names["class_index"]: unit.names["class_name"] for unit in units}
+    return pl.DataFrame({"label": list(names), "class_name": list(names.values())})
 
 
 def _training(store: Store, done: Sequence[Unit]) -> pl.DataFrame:

@@ -7,6 +7,7 @@
     attack     one network, one class, one threat at one strength            (after inspect)
     check      one network: stronger attacks on a sample, where asked for     (after inspect)
     displacement  one network, one threat at one strength: where attacked images move   (after inspect)
+    smallest   one network, one class, one search for smallest perturbations   (after inspect)
     transfer   one network, one threat at one strength: its images judged by every network   (after all inspect)
     shifted    one network, another dataset of the same classes: accuracy class by class     (after inspect)
     detection  one network, a dataset of other classes, one layer: are its images noticed    (after inspect)
@@ -27,7 +28,7 @@ from manifoldscope.robustness.selftest import N_ATTACKS, QUERIES, SAMPLE, instal
 from manifoldscope.robustness.threat import THREATS, Threat
 from manifoldscope.seeds import derive
 from manifoldscope.study.draws import Drawn, Role
-from manifoldscope.study.plan import ForeignPlan, ModelPlan, Study, ThreatPlan, models_of
+from manifoldscope.study.plan import ForeignPlan, ModelPlan, SmallestPlan, Study, ThreatPlan, models_of
 from manifoldscope.study.store import Unit
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.sources import code_digest
@@ -44,6 +45,7 @@ VERSIONS = {
     "transfer": 2,
     "shifted": 1,
     "detection": 1,
+    "smallest": 1,
 }
 """Raise a number when the code of that kind of unit comes to give another answer."""
 
@@ -258,7 +260,35 @@ def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: Planne
                 _displacement_unit(study, draws, network, threat_plan, threat, inspect, layers)
                 for threat in threat_plan.threats()
             ]
+    units += [
+        _smallest_unit(study, robustness, network, plan, label, inspect) for plan in study.smallest for label in classes
+    ]
     return units
+
+
+def _smallest_unit(
+    study: Study, drawn: Drawn, network: PlannedNetwork, plan: SmallestPlan, label: int, inspect: Unit
+) -> Unit:
+    search = plan.search()
+    return Unit(
+        "smallest",
+        {
+            "version": VERSIONS["smallest"],
+            "network": network.identity,
+            "images": drawn.digests[label],
+            "attack": search.attack,
+            "norm": search.norm,
+            "parameters": search.parameters,
+            "largest": search.largest,
+            "seed": study.seed,
+            "batch_size": study.batch_size,
+        },
+        needs=inspect.needs,
+        after=(inspect.key,),
+        names={**_names(network, drawn, label), "threat": plan.name, "strength": search.largest},
+        n_images=int((drawn.images.labels == label).sum()),
+        passes=(1.0 + search.passes[0], float(search.passes[1])),
+    )
 
 
 def _attack_units(

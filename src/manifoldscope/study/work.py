@@ -16,6 +16,7 @@ from manifoldscope.robustness.evaluation import evaluate
 from manifoldscope.robustness.foreign import accuracy_by_class, detection
 from manifoldscope.robustness.kept import gathered
 from manifoldscope.robustness.selftest import attack_checks
+from manifoldscope.robustness.smallest import smallest_perturbation
 from manifoldscope.robustness.threat import Threat
 from manifoldscope.robustness.transfer import counts, judged
 from manifoldscope.robustness.verdicts import Failures, Verdicts
@@ -183,6 +184,20 @@ def attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     return payload
 
 
+def smallest(unit: Unit, bench: Bench, tick: Tick) -> Payload:
+    """The smallest perturbation found for each image of one class."""
+    label = unit.names["class_index"]
+    plan = next(plan for plan in bench.study.smallest if plan.name == unit.names["threat"])
+    found = smallest_perturbation(
+        bench.network(unit.names["model"]),
+        bench.images("robustness", label),
+        **asdict(plan.search()),
+        seed=derive(bench.study.seed, "smallest", label),
+        batch_size=bench.study.batch_size,
+    )
+    return Payload(tables={"smallest": found.drop("model", "threat")})
+
+
 def transfer(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     """The images that the attack units of one network make, judged by every network.
 
@@ -315,4 +330,5 @@ WORK: Mapping[str, Callable[[Unit, Bench, Tick], Payload]] = {
     "transfer": transfer,
     "shifted": shifted,
     "detection": detect,
+    "smallest": smallest,
 }

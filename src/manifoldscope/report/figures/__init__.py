@@ -22,6 +22,7 @@ from manifoldscope.report.figures.networks import network_comparison
 from manifoldscope.report.figures.pairs import MANY_PAIRS, MOST_NAMED_PAIRS, NAMED_IN_MATRIX, class_pairs
 from manifoldscope.report.figures.panel import MOST_LAYERS, MOST_MODELS, MOST_STRENGTHS, MOST_TOOLTIPS, NAMED_CLASSES
 from manifoldscope.report.figures.sample import reliability_by_measure, value_by_points
+from manifoldscope.report.figures.smallest import accuracy_by_smallest
 from manifoldscope.report.figures.spectra import variance_spectra
 from manifoldscope.report.figures.training import training_history
 from manifoldscope.report.figures.transfer import transfer_matrix
@@ -35,6 +36,7 @@ __all__ = [
     "MOST_TOOLTIPS",
     "NAMED_CLASSES",
     "NAMED_IN_MATRIX",
+    "accuracy_by_smallest",
     "accuracy_by_step",
     "accuracy_by_strength",
     "attacked_examples",

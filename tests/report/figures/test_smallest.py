@@ -1,0 +1,51 @@
+"""A panel a network, a line a class that falls in steps, and a mark where half of the class has fallen."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from conftest import n_titles
+from manifoldscope.report import accuracy_by_smallest
+from manifoldscope.report.behind import not_found, survival_steps
+from manifoldscope.tables import conform
+
+SMALLEST = {"a": [0.0, 0.1, 0.2, math.inf], "b": [0.3, math.inf, math.inf, math.inf]}
+
+
+def searched():
+    verdicts = [
+        {
+            "model": "m",
+            "threat": "s",
+            "strength": 0.5,
+            "image": f"{name}/{i}",
+            "label": label,
+            "smallest_strength": each,
+        }
+        for label, (name, values) in enumerate(SMALLEST.items())
+        for i, each in enumerate(values)
+    ]
+    rows = [
+        {"n_clean_correct": 3, "n_found": 2, "lower_quartile": 0.0, "median": 0.1, "upper_quartile": 0.2},
+        {"n_clean_correct": 4, "n_found": 1, "lower_quartile": 0.3, "median": math.inf, "upper_quartile": math.inf},
+    ]
+    shared = {"model": "m", "threat": "s", "norm": "linf", "largest": 0.5, "n_images": 4}
+    smallest = [{**shared, "class_index": i, "class_name": "ab"[i], **row} for i, row in enumerate(rows)]
+    return conform("smallest", smallest), conform("verdicts", verdicts)
+
+
+def test_a_line_falls_from_clean_accuracy_to_what_was_not_found():
+    smallest, verdicts = searched()
+    steps = survival_steps(verdicts, threat="s").filter(class_index=0)
+    corners = [(0.0, 1.0), (0.0, 0.75), (0.1, 0.75), (0.1, 0.5), (0.2, 0.5), (0.2, 0.25), (0.5, 0.25)]
+    assert [row[1] for row in steps.select("epsilon", "accuracy").rows()[-4:]] == [0.5, 0.5, 0.25, 0.25]
+    assert set(corners) <= {(0.0, 1.0), *steps.select("epsilon", "accuracy").rows()}
+    assert not_found(smallest, threat="s")["share_not_found"].to_list() == pytest.approx([0.25, 0.75])
+    assert n_titles(accuracy_by_smallest(smallest, verdicts, threat="s")) == 1  # one median was not reached
+
+
+def test_without_a_search_the_figure_says_so():
+    chart = accuracy_by_smallest(conform("smallest", []), conform("verdicts", []), threat="s")
+    assert any("no search" in text.get_text() for text in chart.flat[0].texts)
