@@ -12,7 +12,7 @@ from manifoldscope.errors import ThreatError
 from manifoldscope.robustness import PGD, Rotation, Translation, UniformNoise, evaluate
 from manifoldscope.robustness.checks import verdict_checks
 from manifoldscope.robustness.geometric import rotated, translated
-from manifoldscope.study.plan import ThreatPlan
+from manifoldscope.study.challenges import ThreatPlan
 from manifoldscope.vision.images import ImageSet
 from tests.robustness.networks import convolutional, fitted, images
 

@@ -14,9 +14,10 @@ from manifoldscope.errors import StudyError
 from manifoldscope.registry import Entry
 from manifoldscope.robustness.threat import THREATS
 from manifoldscope.study import Store, plan
+from manifoldscope.study.challenges import ThreatPlan
 from manifoldscope.study.draws import draw_images
 from manifoldscope.study.foreign import draw_foreign
-from manifoldscope.study.plan import Study, ThreatPlan, load, models_of, parse, preset_names, preset_text
+from manifoldscope.study.plan import Study, load, models_of, parse, preset_names, preset_text
 from manifoldscope.study.units import plan_units
 from tests.study import tiny
 

@@ -11,8 +11,9 @@ import torch
 
 from manifoldscope.errors import DataError, unknown
 from manifoldscope.seeds import derive
+from manifoldscope.study.challenges import ForeignPlan
 from manifoldscope.study.draws import VERSION, Drawn, Role, fingerprint, publish, remembered
-from manifoldscope.study.plan import ForeignPlan, Study
+from manifoldscope.study.plan import Study
 from manifoldscope.study.store import Store, Unit
 from manifoldscope.vision.datasets import load
 from manifoldscope.vision.images import Draw, ImageSet, choose_classes, draw

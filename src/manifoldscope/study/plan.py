@@ -6,87 +6,24 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError, field_validator, model_validator
 
 from manifoldscope.errors import ManifoldscopeError, StudyError, unknown
 from manifoldscope.geometry.estimate import MEASURES
 from manifoldscope.geometry.extrapolation import FARTHEST
-from manifoldscope.registry import Entry, Registry, describe
-from manifoldscope.robustness.ball import Norm
-from manifoldscope.robustness.kept import Form
+from manifoldscope.registry import Entry, describe
 from manifoldscope.robustness.pgd import PGD
-from manifoldscope.robustness.smallest import STEPS, Attack, Search
-from manifoldscope.robustness.target import Iterate
-from manifoldscope.robustness.threat import THREATS, Threat, make
+from manifoldscope.robustness.threat import THREATS
+from manifoldscope.study.challenges import ForeignPlan, SmallestPlan, ThreatPlan, strength_setting
+from manifoldscope.study.section import OpenSection, Section, entry_of, setting, settle
 from manifoldscope.training.objectives import OBJECTIVES, Objective
 from manifoldscope.vision.datasets import DATASETS
 from manifoldscope.vision.sources import SOURCES
 
 PRESETS = "manifoldscope.study.presets"
-
-
-def setting(default: Any, description: str, *, keyed: bool, **limits: Any) -> Any:
-    """A field of the study file.
-
-    `keyed` says whether changing it changes results, and so the keys of the units it enters. What only says where
-    things are, what they are called, or how results are read is not keyed.
-    """
-    return Field(default, description=description, json_schema_extra={"keyed": keyed}, **limits)
-
-
-class Section(BaseModel):
-    """One table of the study file: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class OpenSection(BaseModel):
-    """A table whose further keys belong to the registered item that it names; they are checked against that item."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The keys that belong to the registered item, checked."""
-        return dict(self.model_extra or {})
-
-    def _own(self) -> dict[str, Any]:
-        return self.__pydantic_extra__  # type: ignore[return-value]  # never None where extra keys are allowed
-
-
-def _entry(registry: Registry, name: str) -> Entry:
-    try:
-        return registry[name]
-    except StudyError as error:
-        raise ValueError(str(error)) from None
-
-
-def _strength_setting(entry: Entry) -> str:
-    """What a registered threat calls its strength: "epsilon", "severity", ..."""
-    return cast("type[Threat]", entry.target).strength_setting
-
-
-def _refuse_strangers(section: OpenSection, own: Mapping[str, Any], known: set[str]) -> None:
-    for name in own:
-        if name not in known:
-            raise ValueError(
-                f"{name} = {own[name]!r}: {unknown('setting', name, known | set(type(section).model_fields))}"
-            )
-
-
-def _settle(section: OpenSection, entry: Entry) -> None:
-    """Check the section's further keys against the registered item, and fill in its defaults."""
-    own = section._own()
-    _refuse_strangers(section, own, set(entry.settings.model_fields))
-    try:
-        checked = entry.validate(own)
-    except StudyError as error:
-        raise ValueError(str(error)) from None
-    own.clear()
-    own.update({key: value for key, value in checked.items() if value is not None})
 
 
 class DrawPlan(Section):
@@ -116,7 +53,7 @@ class DataPlan(Section):
     @field_validator("source")
     @classmethod
     def _known(cls, source: str) -> str:
-        _entry(DATASETS, source)
+        entry_of(DATASETS, source)
         return source
 
 
@@ -131,7 +68,7 @@ class TrainingPlan(OpenSection):
 
     @model_validator(mode="after")
     def _check(self) -> TrainingPlan:
-        _settle(self, _entry(OBJECTIVES, self.objective))
+        settle(self, entry_of(OBJECTIVES, self.objective))
         try:
             self.made()
         except ManifoldscopeError as error:
@@ -166,7 +103,7 @@ class ModelPlan(OpenSection):
         scheme, colon, _ = self.source.partition(":")
         if not colon:
             raise ValueError(f"source = {self.source!r}; expected scheme:name, such as 'torchvision:{self.source}'")
-        _settle(self, _entry(SOURCES, scheme))
+        settle(self, entry_of(SOURCES, scheme))
         weights = self.settings.get("weights")
         if self.training is not None and weights is not None:
             raise ValueError(f"model {self.name!r} has both weights and [training]; expected one of them")
@@ -195,203 +132,13 @@ class MeasurePlan(OpenSection):
 
     @model_validator(mode="after")
     def _check(self) -> MeasurePlan:
-        _settle(self, _entry(MEASURES, self.name))
+        settle(self, entry_of(MEASURES, self.name))
         return self
 
     @property
     def joint(self) -> bool:
         """Whether it needs all classes of a layer at once."""
         return bool(MEASURES[self.name].traits["reads"] == "clouds")
-
-
-class ThreatPlan(OpenSection):
-    """One threat at several strengths; the threat's own settings (steps, restarts, ...) stand beside these."""
-
-    kind: str = setting(..., "a threat by name: see `manifoldscope list threats`", keyed=True)
-    name: str = setting("", "what tables and figures call it; its kind by default", keyed=False)
-    iterate: Iterate = setting(
-        "both", "judge the last iterate and any iterate, or 'any' alone, which stops early and is cheaper", keyed=True
-    )
-    sweep: Literal["independent", "reuse"] = setting(
-        "independent",
-        "attack each image at every strength, or, with 'reuse', not at those above the one at which it fell: cheaper, "
-        "and a curve that falls by construction",
-        keyed=True,
-    )
-    displacement: bool = setting(
-        False, "measure how far the attacked images' activations move, and in which directions", keyed=True
-    )
-    keep: Literal["no"] | Form = setting(
-        "no", "keep the attacked images: as they are (float), or rounded to 8 bits and judged again (uint8)", keyed=True
-    )
-
-    transfer: bool = setting(
-        False, "show what was made on each network to every other network of the study", keyed=True
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named(cls, raw: Any) -> Any:
-        if isinstance(raw, dict) and not raw.get("name") and isinstance(raw.get("kind"), str):
-            return {**raw, "name": raw["kind"]}
-        return raw
-
-    @model_validator(mode="after")
-    def _check(self) -> ThreatPlan:
-        entry = _entry(THREATS, self.kind)
-        plural, own = self.strengths_key(entry), self._own()
-        singular = _strength_setting(entry)
-        _refuse_strangers(self, own, {plural, *entry.settings.model_fields})
-        values = own.pop(plural, own.pop(singular, None))
-        if values is None:
-            raise ValueError(f"threat {self.name!r} has no {plural}; give a list of strengths")
-        values = values if isinstance(values, list) else [values]
-        if not values:
-            raise ValueError(f"{plural} of threat {self.name!r} is empty; give at least one strength")
-        if len(set(values)) < len(values):
-            raise ValueError(f"{plural} of threat {self.name!r} = {values}; a strength is listed twice")
-        for value in values:
-            try:
-                checked = entry.validate({**own, singular: value})
-                entry.target(**checked)  # the threat itself refuses what cannot be
-            except ManifoldscopeError as error:
-                raise ValueError(str(error)) from None
-        if self.sweep == "reuse":
-            self._refuse_reuse(cast("type[Threat]", entry.target))
-        if self.displacement and self.iterate == "any":
-            raise ValueError(
-                f"threat {self.name!r} has displacement = true and iterate = 'any'; an image that stops at its first "
-                "success has moved less than one that takes every step: expected iterate = 'both'"
-            )
-        if self.keep != "no" and self.iterate == "any":
-            raise ValueError(
-                f"threat {self.name!r} has keep = {self.keep!r} and iterate = 'any'; images that leave at their first "
-                "success have no last iterate to keep: expected iterate = 'both'"
-            )
-        if self.transfer and self.iterate == "any":
-            raise ValueError(
-                f"threat {self.name!r} has transfer = true and iterate = 'any'; what is shown to other networks are "
-                "last iterates: expected iterate = 'both'"
-            )
-        own.update({k: v for k, v in checked.items() if k != singular and v is not None})
-        own[plural] = [float(value) for value in values]
-        return self
-
-    def _refuse_reuse(self, threat: type[Threat]) -> None:
-        if self.iterate != "any":
-            raise ValueError(
-                f"threat {self.name!r} has sweep = 'reuse' and iterate = {self.iterate!r}; what falls at one strength "
-                "says nothing of the last iterate at another: give iterate = 'any', or sweep = 'independent'"
-            )
-        if not (threat.nested and threat.iterative):
-            kinds = {entry.name: cast("type[Threat]", entry.target) for entry in THREATS}
-            able = [name for name, kind in kinds.items() if kind.nested and kind.iterative]
-            raise ValueError(
-                f"threat {self.name!r} has sweep = 'reuse', but what {self.kind} may do at one strength it need "
-                f"not do at a larger one: give sweep = 'independent', or a threat of kind {', '.join(able)}"
-            )
-
-    @staticmethod
-    def strengths_key(entry: Entry) -> str:
-        """The key for the list of strengths: "epsilons", "severities", "degrees", ..."""
-        singular = _strength_setting(entry)
-        if singular.endswith("s"):
-            return singular
-        return f"{singular[:-1]}ies" if singular.endswith("y") else f"{singular}s"
-
-    def threats(self) -> list[Threat]:
-        """The threat at each strength."""
-        entry = THREATS[self.kind]
-        settings = self.settings
-        strengths = settings.pop(self.strengths_key(entry))
-        singular = _strength_setting(entry)
-        return [make(self.kind, {**settings, singular: strength}) for strength in strengths]
-
-
-class ForeignPlan(Section):
-    """Another dataset that is shown to the networks: of the same classes, or of none of them."""
-
-    name: str = setting("", "what tables and figures call it; its source by default", keyed=False)
-    source: str = setting(..., "a dataset by name: see `manifoldscope list datasets`", keyed=True)
-    root: str | None = setting(None, "folder or file of the dataset", keyed=False)
-    split: str | None = setting(None, "part of the dataset; the dataset's last one by default", keyed=True)
-    same_classes: bool = setting(
-        ...,
-        "true: its classes are those of the study, and accuracy is counted class by class; false: they are others, and "
-        "its images are to be told from known ones",
-        keyed=True,
-    )
-    match: Literal["name", "index"] = setting(
-        "name",
-        "where the classes are the same: whether they are matched by their names or by their indices",
-        keyed=True,
-    )
-    classes: int | list[int | str] | None = setting(
-        None,
-        "where the classes are others: a number of them to sample, or a list of indices and names; all by default",
-        keyed=True,
-    )
-    images_per_class: int | None = setting(None, "how many images of each class; all by default", keyed=True, ge=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named(cls, raw: Any) -> Any:
-        if isinstance(raw, dict) and not raw.get("name") and isinstance(raw.get("source"), str):
-            return {**raw, "name": raw["source"]}
-        return raw
-
-    @model_validator(mode="after")
-    def _check(self) -> ForeignPlan:
-        _entry(DATASETS, self.source)
-        if self.same_classes and self.classes is not None:
-            raise ValueError(
-                f"foreign {self.name!r} has same_classes = true and classes = {self.classes!r}; its classes are those "
-                "of the study: leave classes out"
-            )
-        if not self.same_classes and self.match != "name":
-            raise ValueError(
-                f"foreign {self.name!r} has same_classes = false and match = {self.match!r}; there is nothing to "
-                "match: leave match out"
-            )
-        return self
-
-
-class SmallestPlan(Section):
-    """A search for the smallest perturbation that fells each image: an upper bound of what it needs."""
-
-    name: str = setting("", "what tables and figures call it; smallest_ and the attack by default", keyed=False)
-    attack: Attack = setting("pgd", "bisection over pgd, or fmn or deepfool through Foolbox", keyed=True)
-    norm: Norm = setting("linf", "in which the perturbation is measured", keyed=True)
-    largest: float = setting(0.5, "the radius up to which to search, in pixel units", keyed=True)
-    steps: int | None = setting(None, "of one attack; 20 for pgd, 100 for fmn and 50 for deepfool", keyed=True)
-    tolerance: float = setting(
-        1e-3, "bisection ends when the bracket is narrower than this share of its upper end", keyed=True
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named(cls, raw: Any) -> Any:
-        if isinstance(raw, dict) and not raw.get("name"):
-            return {**raw, "name": f"smallest_{raw.get('attack', 'pgd')}"}
-        return raw
-
-    @model_validator(mode="after")
-    def _check(self) -> SmallestPlan:
-        try:
-            self.search()
-        except ManifoldscopeError as error:
-            raise ValueError(str(error)) from None
-        return self
-
-    def search(self) -> Search:
-        """The search with its settings."""
-        return Search(
-            attack=self.attack,
-            norm=self.norm,
-            largest=self.largest,
-            steps=STEPS[self.attack] if self.steps is None else self.steps,
-            tolerance=self.tolerance,
-        )
 
 
 class SamplingPlan(Section):
@@ -642,7 +389,7 @@ def _alternative(entry: Entry, key: str, definitions: dict[str, Any]) -> dict[st
     definitions.update(own.pop("$defs", {}))
     properties = own.get("properties", {})
     if key == "kind":
-        singular = _strength_setting(entry)
+        singular = strength_setting(entry)
         properties[ThreatPlan.strengths_key(entry)] = {"type": "array", "items": properties.pop(singular)}
     name = {"pattern": f"^{entry.name}:"} if key == "source" else {"const": entry.name}
     return {"title": entry.summary, "properties": {key: name, **properties}}

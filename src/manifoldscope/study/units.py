@@ -27,8 +27,9 @@ from manifoldscope.geometry.estimate import MEASURES
 from manifoldscope.robustness.selftest import N_ATTACKS, QUERIES, SAMPLE, installed_library
 from manifoldscope.robustness.threat import THREATS, Threat
 from manifoldscope.seeds import derive
+from manifoldscope.study.challenges import ForeignPlan, SmallestPlan, ThreatPlan
 from manifoldscope.study.draws import Drawn, Role
-from manifoldscope.study.plan import ForeignPlan, ModelPlan, SmallestPlan, Study, ThreatPlan, models_of
+from manifoldscope.study.plan import ModelPlan, Study, models_of
 from manifoldscope.study.store import Unit
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.sources import code_digest

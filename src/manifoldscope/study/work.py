@@ -22,8 +22,8 @@ from manifoldscope.robustness.transfer import counts, judged
 from manifoldscope.robustness.verdicts import Failures, Verdicts
 from manifoldscope.seeds import derive
 from manifoldscope.study.bench import Bench, Tick
+from manifoldscope.study.challenges import ThreatPlan
 from manifoldscope.study.measuring import displacement, geometry, layer
-from manifoldscope.study.plan import ThreatPlan
 from manifoldscope.study.store import Payload, Unit
 from manifoldscope.study.units import PlannedNetwork
 from manifoldscope.training.fit import fit, state

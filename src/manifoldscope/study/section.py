@@ -1,0 +1,70 @@
+"""Section: one table of a study file, and how its keys are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from manifoldscope.errors import StudyError, unknown
+from manifoldscope.registry import Entry, Registry
+
+
+def setting(default: Any, description: str, *, keyed: bool, **limits: Any) -> Any:
+    """A field of the study file.
+
+    `keyed` says whether changing it changes results, and so the keys of the units it enters. What only says where
+    things are, what they are called, or how results are read is not keyed.
+    """
+    return Field(default, description=description, json_schema_extra={"keyed": keyed}, **limits)
+
+
+class Section(BaseModel):
+    """One table of the study file: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class OpenSection(BaseModel):
+    """A table whose further keys belong to the registered item that it names; they are checked against that item."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The keys that belong to the registered item, checked."""
+        return dict(self.model_extra or {})
+
+    def own(self) -> dict[str, Any]:
+        """The same, to be changed where the section is checked."""
+        return self.__pydantic_extra__  # type: ignore[return-value]  # never None where extra keys are allowed
+
+
+def entry_of(registry: Registry, name: str) -> Entry:
+    """A registered item; an error of pydantic's kind where there is none of this name."""
+    try:
+        return registry[name]
+    except StudyError as error:
+        raise ValueError(str(error)) from None
+
+
+def refuse_strangers(section: OpenSection, own: Mapping[str, Any], known: set[str]) -> None:
+    """Refuse a key of `own` that is not known."""
+    for name in own:
+        if name not in known:
+            raise ValueError(
+                f"{name} = {own[name]!r}: {unknown('setting', name, known | set(type(section).model_fields))}"
+            )
+
+
+def settle(section: OpenSection, entry: Entry) -> None:
+    """Check the section's further keys against the registered item, and fill in its defaults."""
+    own = section.own()
+    refuse_strangers(section, own, set(entry.settings.model_fields))
+    try:
+        checked = entry.validate(own)
+    except StudyError as error:
+        raise ValueError(str(error)) from None
+    own.clear()
+    own.update({key: value for key, value in checked.items() if value is not None})
