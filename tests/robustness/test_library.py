@@ -126,6 +126,22 @@ def test_autoattack_goes_on_where_gradients_vanish(known):
     assert survivors(stepped(network), drawn, threat).sum() < len(drawn)
 
 
+def test_a_run_that_does_not_fit_into_memory_is_done_again_in_halves(known):
+    network, drawn = known
+    least = int(survivors(network, drawn, APGDCE(epsilon=0.15, steps=5)).sum())
+
+    def refuse(module, given):
+        if len(given[0]) > 10:
+            raise MemoryError
+
+    hook = network.module.register_forward_pre_hook(refuse)
+    with pytest.warns(UserWarning, match="did not fit into memory"):
+        found = evaluate(network, drawn, APGDCE(epsilon=0.15, steps=5))
+    hook.remove()
+    assert found.failures.batch_size <= 10
+    assert abs(int(found.table["survived_last"].sum()) - least) <= 2  # other batches, other random numbers
+
+
 def test_survivors_are_shown_where_the_attack_left_them_and_not_clean(known):
     network, drawn = known
     verdicts = evaluate(network, drawn, APGDCE(epsilon=0.01, steps=5), keep_images=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 from manifoldscope.errors import DataError
 from manifoldscope.vision.activations import activations
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network, logits
+from manifoldscope.vision.network import Network, logits, predicted
 
 _CONFIDENCE = 0.95
 
@@ -31,7 +31,7 @@ def accuracy_by_class(network: Network, images: ImageSet, *, batch_size: int = 1
     Raises:
         DataError: an image cannot be read.
     """
-    predictions = logits(network, images, batch_size=batch_size).argmax(1)
+    predictions = predicted(logits(network, images, batch_size=batch_size))
     counted = pl.DataFrame(
         {"class_index": images.labels.tolist(), "correct": (predictions == images.labels).tolist()},
         schema={"class_index": pl.Int64, "correct": pl.Boolean},

@@ -32,7 +32,6 @@ from manifoldscope.errors import ThreatError
 from manifoldscope.robustness.ball import Norm, check_radius, distance, projected
 from manifoldscope.robustness.target import Target
 from manifoldscope.robustness.threat import THREATS, Threat
-from manifoldscope.vision.images import batches
 from manifoldscope.vision.network import seeded
 
 Run = Callable[[int, Tensor, Tensor], Tensor]
@@ -79,13 +78,21 @@ class LibraryThreat(Threat, ABC):
         for run in self.runs(target) if self.epsilon else []:
             if not len(target.clean):
                 return
-            images = target.clean.clone()
-            for where in batches(len(images), target.batch_size):
-                seed = int(torch.randint(2**62, (), generator=target.generators[where.start]))
-                proposed = run(seed, target.clean[where], target.labels[where]).detach()
-                images[where] = projected(proposed, target.clean[where], self.epsilon, self.norm)
-            target.conclude(images)
+            target.conclude(self._proposed(run, target))
             target.standing()
+
+    def _proposed(self, run: Run, target: Target) -> Tensor:
+        """What one run makes of the images that still stand, within the ball."""
+        clean, labels = target.clean, target.labels
+        images = clean.clone()
+        seeds = [int(torch.randint(2**62, (), generator=each)) for each in target.generators]
+
+        def propose(where: slice) -> None:
+            found = run(seeds[where.start], clean[where], labels[where]).detach()
+            images[where] = projected(found, clean[where], self.epsilon, self.norm)
+
+        target.in_batches(propose)
+        return images
 
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
         return distance(clean, perturbed, self.norm) - self.epsilon

@@ -113,10 +113,12 @@ class Target:
         """A stream of random numbers for each, so that what an image draws depends on no other."""
         return [self._all_generators[place] for place in self._active.tolist()]
 
-    @property
-    def batch_size(self) -> int:
-        """How many images the network shall have at a time: for threats that ask for logits, which come at once."""
-        return self._batch.fits
+    def in_batches(self, work: Callable[[slice], None]) -> None:
+        """Do `work` on as many of the images still under attack as the network shall have at a time, one after another.
+
+        For threats that ask for logits, which come at once. Work that runs out of memory is done again in halves.
+        """
+        self._batch.over(len(self._clean), work)
 
     def gradient(self, images: Tensor, loss: Loss, *beside: Tensor | None) -> tuple[Tensor, Tensor]:
         """Gradient at `images` of the sum of a loss; the images count as iterates and are judged.
