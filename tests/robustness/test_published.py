@@ -20,6 +20,8 @@ from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network, logits
 from real_networks import exact_cifar, mnist, mobilenet, photographs, resnet20, resnet50, robust_cifar, robust_mnist
 
+ONE_OF_200 = 0.006
+"""A figure without an attack: one image may tip by another order of rounding."""
 TWO_OF_200 = 0.0101
 FROM = 200
 """Photographs behind each figure of ImageNet."""
@@ -37,7 +39,7 @@ def agrees(hits: int, n: int, share: float) -> bool:
 
 
 def test_resnet20_on_exact_images(shared_data: Path, shared_weights: Path) -> None:
-    assert n_correct(resnet20(shared_weights), exact_cifar(shared_data)) / 200 == pytest.approx(0.925, abs=TWO_OF_200)
+    assert n_correct(resnet20(shared_weights), exact_cifar(shared_data)) / 200 == pytest.approx(0.925, abs=ONE_OF_200)
 
 
 def test_the_robust_cifar_network_clean_and_under_pgd(shared_data: Path, shared_weights: Path) -> None:
