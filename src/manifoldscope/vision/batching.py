@@ -68,16 +68,16 @@ def _fits(work: Callable[[slice], None], where: slice) -> bool:
 
 
 def bucket(n: int, most: int) -> int:
-    """The smallest of most, most / 2, most / 4, ... (rounded up) that is at least n, for n from 1 to most.
+    """The smallest size that is at least n of those that batches may shrink to, for n from 1 to most.
 
-    Convolutions are prepared anew for each size of batch, which costs as much as some steps of an attack: batches that
-    shrink should have few sizes.
+    Convolutions are prepared anew for each size of batch, which costs as much as a gradient of some images: batches
+    that shrink should have few sizes. There are four between a size and half of it.
 
     Example:
-        >>> [bucket(n, 100) for n in (100, 51, 50, 20, 1)]
-        [100, 100, 50, 25, 1]
+        >>> [bucket(n, 100) for n in (100, 76, 51, 50, 20, 1)]
+        [100, 88, 63, 50, 22, 1]
     """
     size = most
     while (half := math.ceil(size / 2)) >= n and half < size:
         size = half
-    return size
+    return next(part for eighths in (5, 6, 7, 8) if (part := math.ceil(size * eighths / 8)) >= n)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -28,6 +27,7 @@ def build(name: str, *, channels: int, size: int, n_classes: int, seed: int) -> 
         ModelError: a size, a number of channels or of classes that cannot be.
 
     Example:
+        >>> import torch
         >>> module = build("cnn", channels=1, size=8, n_classes=10, seed=0)
         >>> module(torch.zeros(2, 1, 8, 8)).shape
         torch.Size([2, 10])
@@ -103,7 +103,8 @@ class _Block(nn.Module):
             shortcut = F.pad(x[:, :, :: self._stride, :: self._stride], (0, 0, 0, 0, before, self._grown - before))
         out: Tensor = self.relu1(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
-        return torch.as_tensor(self.relu2(out + shortcut))
+        made: Tensor = self.relu2(out + shortcut)
+        return made
 
 
 class _CifarResNet(nn.Module):
@@ -126,7 +127,8 @@ class _CifarResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
-        return torch.as_tensor(self.linear(self.avgpool(x).flatten(1)))
+        logits: Tensor = self.linear(self.avgpool(x).flatten(1))
+        return logits
 
 
 def _stage(n_in: int, n_out: int, blocks: int, stride: int) -> nn.Sequential:
