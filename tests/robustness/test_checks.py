@@ -221,6 +221,9 @@ def test_a_faster_copy_is_judged_by_all_its_samples():
     assert "1 of 40 verdicts differ, so that at most 11.3% of all do" in row["note"]
     assert fast_path_check("pgd", [*parts, FastPath("channels last", 60, 0)])["passed"]
     assert fast_path_check("pgd", [FastPath("channels last", 0, 0)])["passed"] is None
+    dropped = fast_path_check("pgd", [FastPath("channels last", 99, 0), FastPath("channels last", 1, 1, dropped=True)])
+    assert (dropped["passed"], dropped["value"]) == (False, 1 / 100)
+    assert "in 1 of 2 parts it said something else of clean images and was dropped" in dropped["note"]
 
 
 def test_a_training_that_ends_at_the_loss_of_guessing_is_flagged():

@@ -34,6 +34,18 @@ def linear(n_classes=2, *, seed=0):
         return network, ImageSet.of(pixels, network(pixels).argmax(1))
 
 
+class NaNFor(nn.Module):
+    """A network that gives NaN for one image, and for no other."""
+
+    def __init__(self, module, image):
+        super().__init__()
+        self.module, self.image = module, image
+
+    def forward(self, pixels):
+        lost = (pixels == self.image).flatten(1).all(1, keepdim=True)
+        return torch.where(lost, torch.nan, self.module(pixels))
+
+
 def exact(network, drawn, norm):
     """min over other classes of (z_label - z_other) / ||w_label - w_other||, in the dual norm; image by image."""
     layer = network.module[1]
@@ -137,6 +149,34 @@ def test_the_number_of_images_at_a_time_does_not_matter():
     network, drawn = linear()
     whole, parts = (smallest_perturbation(network, drawn, batch_size=size) for size in (16, 5))
     assert ((whole["high"] - parts["high"]).abs() <= 2e-3 * whole["high"]).all()  # twice the tolerance
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_changes_nothing():
+    network, drawn = linear()
+    whole = smallest_perturbation(network, drawn)
+
+    def refuse(module, given):
+        if len(given[0]) > 5:
+            raise MemoryError
+
+    network.module.register_forward_pre_hook(refuse)
+    with pytest.warns(UserWarning, match="did not fit into memory: it goes on with"):
+        halved = smallest_perturbation(network, drawn)
+    assert ((whole["high"] - halved["high"]).abs() <= 2e-3 * whole["high"]).all()
+
+
+@pytest.mark.parametrize("attack", ["pgd", "fmn"])
+def test_an_image_without_a_class_needs_nothing_and_costs_no_answer_of_another(attack):
+    network, drawn = linear()
+    whole = smallest_perturbation(network, drawn, attack=attack)
+    broken, lost = Network(NaNFor(network.module, drawn.raw.pixels[3]), name="linear"), drawn.names[3]
+    found = smallest_perturbation(broken, drawn, attack=attack)
+    row = found.filter(pl.col("image") == lost).row(0, named=True)
+    assert (row["clean_prediction"], row["survived_last"], row["smallest_strength"]) == (-1, False, 0.0)
+    others = pl.col("image") != lost
+    assert found.filter(others).equals(whole.filter(others))
+    with pytest.raises(ModelError, match="linear gave NaN or infinite logits for all 1 images"):
+        smallest_perturbation(broken, drawn.subset(torch.tensor([3])), attack=attack)
 
 
 def test_a_curve_falls_from_clean_accuracy_and_its_median_is_where_half_are_left():

@@ -441,13 +441,16 @@ def fast_path_check(threat: str, found: Sequence[FastPath]) -> Row:
         sum(part.n_differ for part in found),
     )
     share = whole.n_differ / whole.n_checked if whole.n_checked else None
+    n_dropped = sum(part.dropped for part in found)
     return check(
         f"fast path ({threat})",
-        None if share is None else share <= FAST_PATH_DIFFERS,
+        None if share is None else share <= FAST_PATH_DIFFERS and not any(part.dropped for part in found),
         share,
         f"at most {FAST_PATH_DIFFERS:.0%} of the verdicts differ from those found with the network's own gradients",
         f"gradients of a copy ({whole.means}); {whole.n_differ} of {whole.n_checked} verdicts differ, so that at most "
-        f"{whole.at_most:.1%} of all do (one-sided 95% bound)",
+        f"{whole.at_most:.1%} of all do (one-sided 95% bound)"
+        + f"; in {n_dropped} of {len(found)} parts it said something else of clean images and was dropped"
+        * (n_dropped > 0),
     )
 
 

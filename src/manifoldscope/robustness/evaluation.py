@@ -99,7 +99,8 @@ def evaluate(
     fell: dict[tuple[str, str], Tensor] = {}
     found: dict[int, _Found] = {}
     with undisturbed(network), undisturbed(search.network):
-        clean, search = _clean(network, images, search, batch)
+        clean, dropped = _clean(network, images, search, batch)
+        search = FastNetwork(network) if dropped else search
         work = _Evaluation(network, images, clean, search, batch, seed)
         for place in sorted(range(len(wanted)), key=lambda place: wanted[place].strength):
             threat = wanted[place]
@@ -117,7 +118,7 @@ def evaluate(
         tuple(one.images for one in ordered) if keep_images else (),
         FastPath(str(search), sum(one.n_checked for one in ordered), sum(one.n_differ for one in ordered))
         if search.means
-        else None,
+        else dropped,
         Failures(
             work.clean.n_without_class + sum(one.n_without_class for one in ordered),
             sum(one.n_without_gradient for one in ordered),
@@ -153,8 +154,8 @@ class _Clean:
         return int((self.predictions < 0).sum())
 
 
-def _clean(network: Network, images: ImageSet, search: FastNetwork, batch: BatchSize) -> tuple[_Clean, FastNetwork]:
-    """The clean pass, and the copy of the network; no copy where it clearly says something else of a sample."""
+def _clean(network: Network, images: ImageSet, search: FastNetwork, batch: BatchSize) -> tuple[_Clean, FastPath | None]:
+    """The clean pass; and what is to be said of the copy where it clearly says something else, and must not be used."""
     logits = _logits(search.network, images, batch)
     clear = search.clear(logits)
     own = ~clear
@@ -163,8 +164,10 @@ def _clean(network: Network, images: ImageSet, search: FastNetwork, batch: Batch
     if bool(own.any()):
         by_copy = predicted(logits[own])
         logits[own] = _logits(network, images.subset(own), batch)
-        if bool((by_copy != predicted(logits[own]))[clear[own]].any()):
-            return _clean(network, images, FastNetwork(network), batch)
+        differ = (by_copy != predicted(logits[own])) & clear[own]
+        if bool(differ.any()):
+            clean, _ = _clean(network, images, FastNetwork(network), batch)
+            return clean, FastPath(str(search), int(own.sum()), int(differ.sum()), dropped=True)
     predictions = predicted(logits)
     if bool((predictions < 0).all()):
         raise ModelError(
@@ -176,7 +179,7 @@ def _clean(network: Network, images: ImageSet, search: FastNetwork, batch: Batch
             f"{network.name} has {n_classes} outputs, but label {largest} occurs; "
             "the network and the dataset do not fit"
         )
-    return _Clean(logits, predictions, network.pixels(images, slice(0, 1)).nbytes), search
+    return _Clean(logits, predictions, network.pixels(images, slice(0, 1)).nbytes), None
 
 
 def _logits(network: Network, images: ImageSet, batch: BatchSize) -> Tensor:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -25,11 +25,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from manifoldscope.errors import ModelError, ThreatError
-from manifoldscope.robustness.ball import Norm, check_radius, direction, distance, per_image, projected
-from manifoldscope.seeds import generator as seeded
+from manifoldscope.robustness.ball import Norm, check_radius, direction, distance, drawn, per_image, projected
+from manifoldscope.seeds import generator
 from manifoldscope.tables import conform, parameters_text
-from manifoldscope.vision.images import ImageSet, batches
-from manifoldscope.vision.network import Network, undisturbed
+from manifoldscope.vision.batching import BatchSize
+from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.network import Network, predicted, undisturbed
 
 Attack = Literal["pgd", "fmn", "deepfool"]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -106,6 +107,9 @@ def smallest_perturbation(
     that fails, on the margin (the best other logit minus that of the label) from the nearest fallen image so far,
     brought into the ball, or from the clean one.
 
+    Where the network gives NaN or infinity for an image, clean or under attack, that image is misclassified; a step
+    for which it gives them as a gradient stays where it is.
+
     Args:
         network: found again as it was.
         images: labelled images.
@@ -114,8 +118,8 @@ def smallest_perturbation(
         largest: the radius up to which to search, in pixel units.
         steps: of one attack; 20 for pgd, 100 for fmn and 50 for deepfool where left out.
         tolerance: bisection ends when the bracket is narrower than this share of its upper end.
-        seed: of the random starts; fmn and deepfool draw nothing.
-        batch_size: images at a time; changes the answer by rounding only.
+        seed: of the random starts, a stream for each image by its name; fmn and deepfool draw nothing.
+        batch_size: images at a time, or fewer where memory runs out; changes the answer by rounding only.
 
     Returns:
         The columns of the table `verdicts`, with `largest` as the strength and `survived_last` where no attack up to
@@ -125,7 +129,8 @@ def smallest_perturbation(
 
     Raises:
         DataError: an image cannot be read.
-        ModelError: the network gives NaN or infinity, or has fewer outputs than there are labels.
+        ModelError: the network gives NaN or infinity for every image, has fewer outputs than there are labels, or
+            takes more memory than there is for a single image.
         ThreatError: an impossible value, or Foolbox is needed and not installed.
     """
     if not len(images):
@@ -137,17 +142,22 @@ def smallest_perturbation(
         steps=STEPS.get(attack, 1) if steps is None else steps,
         tolerance=tolerance,
     )
-    generator = seeded(seed, "smallest", attack)
-    predictions, lows, highs = [], [], []
+    predictions = torch.empty(len(images), dtype=torch.int64)
+    low, high = (torch.empty(len(images), dtype=torch.float64) for _ in range(2))
+
+    def find(where: slice) -> None:
+        clean = network.pixels(images, where).to(network.device)
+        labels = images.labels[where].to(network.device)
+        streams = [generator(seed, "smallest", attack, name) for name in images.names[where]]
+        predictions[where], low[where], high[where] = _of_batch(network, clean, labels, search, streams)
+
     with undisturbed(network):
-        for where in batches(len(images), batch_size):
-            clean = network.pixels(images, where).to(network.device)
-            labels = images.labels[where].to(network.device)
-            prediction, low, high = _of_batch(network, clean, labels, search, generator)
-            predictions.append(prediction)
-            lows.append(low)
-            highs.append(high)
-    return _table(network, images, search, torch.cat(predictions), torch.cat(lows), torch.cat(highs))
+        BatchSize(batch_size).over(len(images), find)
+    if bool((predictions < 0).all()):
+        raise ModelError(
+            f"{network.name} gave NaN or infinite logits for all {len(images)} images; no verdict can be given"
+        )
+    return _table(network, images, search, predictions, low, high)
 
 
 def robustness_curve(table: pl.DataFrame) -> pl.DataFrame:
@@ -230,7 +240,7 @@ def foolbox_version() -> str:
 
 
 def _of_batch(
-    network: Network, clean: Tensor, labels: Tensor, search: Search, generator: torch.Generator
+    network: Network, clean: Tensor, labels: Tensor, search: Search, streams: Sequence[torch.Generator]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Clean predictions, and the brackets (n,) float64; all on the CPU."""
     logits = _logits(network, clean)
@@ -239,10 +249,9 @@ def _of_batch(
             f"{network.name} has {logits.shape[1]} outputs, but label {int(labels.max())} occurs; the network and the "
             "dataset do not fit"
         )
-    prediction = logits.argmax(1)
+    prediction = predicted(logits)
     low, high = (torch.zeros(len(clean), dtype=torch.float64) for _ in range(2))
-    # Numbers are drawn for the whole batch: no image's start depends on which others are misclassified.
-    noise = 2 * torch.rand(clean.shape, generator=generator, dtype=clean.dtype).to(clean.device) - 1
+    noise = 2 * drawn(torch.rand, clean.shape, streams).to(clean.device) - 1
     correct = prediction == labels
     if bool(correct.any()):
         attacked = clean[correct], labels[correct]
@@ -317,11 +326,10 @@ def _judged(network: Network, images: Tensor, labels: Tensor, loss: Loss) -> tup
     """(n,) whether each image is misclassified, and the gradient of its loss."""
     with torch.enable_grad():
         leaf = images.detach().requires_grad_(True)
-        logits = _check_finite(network, network(leaf))
+        logits = network(leaf)
         (gradient,) = torch.autograd.grad(loss(logits, labels).sum(), leaf)
-    if not torch.isfinite(gradient).all():
-        raise ModelError(f"{network.name}: a gradient holds NaN or infinity; the attack cannot go on")
-    return logits.detach().argmax(1) != labels, gradient
+    gradient[~torch.isfinite(gradient.flatten(1)).all(1)] = 0
+    return predicted(logits.detach()) != labels, gradient
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -335,16 +343,7 @@ def _margin(logits: Tensor, labels: Tensor) -> Tensor:
 
 def _logits(network: Network, images: Tensor) -> Tensor:
     with torch.no_grad():
-        return _check_finite(network, network(images))
-
-
-def _check_finite(network: Network, logits: Tensor) -> Tensor:
-    wrong = int((~torch.isfinite(logits)).any(1).sum())
-    if wrong:
-        raise ModelError(
-            f"{network.name} gave NaN or infinite logits for {wrong} of {len(logits)} images; no verdict can be given"
-        )
-    return logits
+        return network(images)
 
 
 class _Pixels(nn.Module):
@@ -364,7 +363,7 @@ def _by_foolbox(network: Network, clean: Tensor, labels: Tensor, search: Search)
     with _quiet_root():
         proposed = _foolbox_attack(search).run(model, clean, foolbox.criteria.Misclassification(labels))
     proposed = torch.where(proposed.isnan(), clean, proposed.detach()).clamp(0, 1)
-    fell = (_logits(network, proposed).argmax(1) != labels).cpu()
+    fell = (predicted(_logits(network, proposed)) != labels).cpu()
     away = distance(clean, proposed, search.norm).cpu()
     high = torch.where(fell & (away <= search.largest), away, torch.inf)
     return torch.zeros_like(high), high

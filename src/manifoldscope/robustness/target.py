@@ -264,7 +264,7 @@ class Target:
         n, rows = len(at_logits), wanted.nonzero().flatten()
         if not len(rows):
             return
-        size = bucket(len(rows), n_asked)
+        size = bucket(len(rows), n_asked, between=1)
         if size == n_asked:
             gradient[:] = back(torch.cat([at_logits, at_logits.new_zeros(n_asked - n, at_logits.shape[1])]), None)[:n]
         else:

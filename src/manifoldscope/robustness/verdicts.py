@@ -20,6 +20,8 @@ class FastPath:
         means: what was done to the copy.
         n_checked: verdicts that were reached both ways, from the same starts.
         n_differ: those that differ.
+        dropped: the copy clearly said something else of clean images, of which those that were compared are counted
+            here, and was not used.
 
     Example:
         >>> round(FastPath("channels last", n_checked=100, n_differ=0).at_most, 3)
@@ -29,6 +31,7 @@ class FastPath:
     means: str
     n_checked: int
     n_differ: int
+    dropped: bool = False
 
     @property
     def at_most(self) -> float:

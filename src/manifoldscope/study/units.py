@@ -40,13 +40,13 @@ VERSIONS = {
     "inspect": 3,
     "geometry": 3,
     "layer": 2,
-    "attack": 3,
-    "displacement": 4,
-    "check": 3,
-    "transfer": 2,
+    "attack": 4,
+    "displacement": 5,
+    "check": 4,
+    "transfer": 3,
     "shifted": 1,
     "detection": 1,
-    "smallest": 1,
+    "smallest": 2,
 }
 """Raise a number when the code of that kind of unit comes to give another answer."""
 

@@ -38,6 +38,20 @@ class _Layout(NamedTuple):
     stride: tuple[int, ...]
 
 
+class _Left(NamedTuple):
+    """What a pass forwards leaves for the way back.
+
+    Attributes:
+        values: of the nodes that are asked for once more.
+        layouts: of all that carry a gradient.
+        passed: which numbers a ReLU let through, a byte each.
+    """
+
+    values: dict[fx.Node, Any]
+    layouts: dict[fx.Node, _Layout]
+    passed: dict[fx.Node, Tensor]
+
+
 class Passes:
     """A traced network. Made by `traced`, which says what it holds for.
 
@@ -78,31 +92,28 @@ class Passes:
         That takes the gradient (m, ...) at the output and the m rows, or None for all, that it is of; it gives the
         gradient at these rows of the input.
         """
-        values: dict[fx.Node, Any] = {}
-        layouts: dict[fx.Node, _Layout] = {}
+        left = _Left({}, {}, {})
         with torch.no_grad():
             for node in self._nodes[:-1]:
-                value = inputs if node is self._input else self._value(node, values)
-                values[node] = value
+                value = left.values[node] = inputs if node is self._input else self._value(node, left.values)
                 if node in self._carries:
-                    layouts[node] = _Layout(value.shape[1:], value.stride())
+                    left.layouts[node] = _Layout(value.shape[1:], value.stride())
+                if self._kinds[node] == "relu":
+                    left.passed[node] = value.bool()  # also true of NaN
                 for done in self._last[node]:
                     if done not in self._kept:
-                        del values[done]
-        output: Tensor = values[self._output]
+                        del left.values[done]
+        output: Tensor = left.values[self._output]
 
         def back(gradient: Tensor, rows: Tensor | None = None) -> Tensor:
-            return self._backward(gradient, rows, values, layouts)
+            return self._backward(gradient, rows, left)
 
         return output, back
 
-    def _backward(
-        self, gradient: Tensor, rows: Tensor | None, values: dict[fx.Node, Any], layouts: dict[fx.Node, _Layout]
-    ) -> Tensor:
+    def _backward(self, gradient: Tensor, rows: Tensor | None, left: _Left) -> Tensor:
         gradients = {self._output: gradient}
 
-        def kept(node: fx.Node) -> Tensor:
-            value: Tensor = values[node]
+        def wanted(value: Tensor) -> Tensor:
             return value if rows is None else value[rows]
 
         def add(node: fx.Node, more: Tensor, *, ours: bool = False) -> None:
@@ -117,22 +128,23 @@ class Passes:
                     here, kind = gradients.pop(node), self._kinds[node]
                     if kind == "convolution":
                         source = node.all_input_nodes[0]
-                        add(source, _back_through(self._convolution(node), here, layouts[source]), ours=True)
+                        add(source, _back_through(self._convolution(node), here, left.layouts[source]), ours=True)
                     elif kind == "dense":
                         add(node.all_input_nodes[0], here @ self._weight(node))
                     elif kind == "relu":
-                        add(node.all_input_nodes[0], torch.ops.aten.threshold_backward(here, kept(node), 0))
+                        passed = wanted(left.passed.pop(node)).to(here.dtype)
+                        add(node.all_input_nodes[0], torch.ops.aten.threshold_backward(here, passed, 0))
                     elif kind == "sum":
                         for source in node.all_input_nodes:
                             add(source, here)
                     else:
-                        for source, found in self._by_autograd(node, here, kept, values):
+                        for source, found in self._by_autograd(node, here, wanted, left.values):
                             add(source, found)
-                values.pop(node, None)  # its memory serves the gradients to come
+                left.values.pop(node, None)  # its memory serves the gradients to come
         return gradients[self._input]
 
     def _by_autograd(
-        self, node: fx.Node, gradient: Tensor, kept: Callable[[fx.Node], Tensor], values: dict[fx.Node, Any]
+        self, node: fx.Node, gradient: Tensor, wanted: Callable[[Tensor], Tensor], values: dict[fx.Node, Any]
     ) -> list[tuple[fx.Node, Tensor]]:
         """The gradients at the sources of a node, whose value is found once more from theirs."""
 
@@ -142,7 +154,7 @@ class Passes:
             return self._applied(other, again) if other in self._depends else values[other]
 
         with torch.enable_grad():
-            leaves = {source: kept(source).detach().requires_grad_(True) for source in self._sources(node)}
+            leaves = {source: wanted(values[source]).detach().requires_grad_(True) for source in self._sources(node)}
             made = self._applied(node, again)
             found = torch.autograd.grad(made, list(leaves.values()), gradient, allow_unused=True)
         return [(source, one) for source, one in zip(leaves, found, strict=True) if one is not None]
@@ -227,9 +239,7 @@ class Passes:
         """The nodes whose values the way back asks for."""
         needed = {node for node in self._nodes[:-1] if node not in self._depends}
         for node in self._carries - {self._input}:
-            if self._kinds[node] == "relu":
-                needed.add(node)
-            elif self._kinds[node] == "other":
+            if self._kinds[node] == "other":
                 needed.update(self._sources(node))
         return needed | {self._output}
 
