@@ -1,8 +1,8 @@
 """Passes of a convolutional network: forwards for every image, backwards for those that are wanted.
 
 Autograd carries a gradient back for every image of a pass. An attack that drops images as they fall knows which are
-left when their logits are there, halfway: the other half of the work for those that fell is wasted. So the network is
-traced into a graph of operations, the values that the way back needs are kept, and the way back is gone for some rows.
+left when their logits are there; for the others the backward pass, half of the work, is wasted. So the network is
+traced into a graph of operations, what their backward passes need is kept, and these are done for some rows alone.
 
 Convolutions, dense layers, ReLUs and sums have their backward pass here. Any other operation is done once more for the
 rows that are wanted, by autograd. Networks in which that is more than a little work are left to autograd as a whole.
