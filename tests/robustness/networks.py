@@ -38,9 +38,9 @@ def convolutional(n_classes: int = 4, *, channels: int = 3, seed: int = 0) -> Ne
     )
 
 
-def fitted(images: ImageSet, *, steps: int = 60, network: Network | None = None) -> Network:
-    """The same network or another, trained until it knows these images."""
-    network = convolutional(len(images.classes)) if network is None else network
+def fitted(images: ImageSet, *, steps: int = 60) -> Network:
+    """The same network, trained until it knows these images."""
+    network = convolutional(len(images.classes))
     pixels, labels = network.pixels(images), images.labels
     optimiser = torch.optim.Adam(network.module.parameters(), lr=0.01)
     for _ in range(steps):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import foolbox
 import polars as pl
@@ -12,13 +11,12 @@ import torch
 import torchattacks
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from manifoldscope.errors import ModelError, ThreatError
 from manifoldscope.robustness import FGSM, PGD, UniformNoise, evaluate
 from manifoldscope.robustness.ball import random_start
 from manifoldscope.robustness.pgd import step
-from manifoldscope.vision.fast import FastNetwork, faster
+from manifoldscope.vision.fast import FastNetwork
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
 from tests.robustness.networks import Wrapped, convolutional, fitted, images
@@ -271,22 +269,6 @@ def test_a_faster_copy_changes_no_verdict_here_and_says_how_it_was_checked():
     assert plain.fast is None
     assert fast.table["survived_last"].equals(plain.table["survived_last"])
     assert 0 < plain.accuracy < 1
-
-
-def test_going_back_for_survivors_alone_changes_no_verdict():
-    drawn = images(60)
-    layers = [nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU()]
-    network = fitted(drawn, network=Network(nn.Sequential(*layers, nn.Flatten(), nn.Linear(1024, 4))))
-    copy = faster(network, network.pixels(drawn)[:8])
-    assert copy.passes is not None
-    threats = [PGD(epsilon=epsilon, steps=6) for epsilon in (0.05, 0.1)]
-    found, whole, plain = (
-        evaluate(network, drawn, threats, iterate="any", batch_size=20, fast=fast)
-        for fast in (copy, replace(copy, passes=None), False)
-    )
-    assert found.table.equals(whole.table)
-    assert found.table.equals(plain.table)
-    assert 0 < found.accuracy_any < 1
 
 
 @pytest.mark.parametrize("iterate", ["both", "any"])

@@ -40,7 +40,6 @@ def test_the_allocator_of_the_cpu_is_known_by_its_words_and_other_errors_are_not
 
 
 def test_few_sizes_hold_any_number():
-    for between, most_sizes, waste in ((0, 8, 2), (3, 4 * 7, 1.25)):
-        sizes = [bucket(n, 100, between=between) for n in range(1, 101)]
-        assert all(n <= size <= waste * n + 1 for n, size in enumerate(sizes, 1))
-        assert len(set(sizes)) <= most_sizes
+    sizes = [bucket(n, 100) for n in range(1, 101)]
+    assert all(size >= n for n, size in enumerate(sizes, 1))
+    assert set(sizes) == {100, 50, 25, 13, 7, 4, 2, 1}

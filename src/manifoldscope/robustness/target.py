@@ -19,7 +19,7 @@ from torch import Tensor
 
 from manifoldscope.errors import ThreatError
 from manifoldscope.vision.batching import BatchSize, bucket
-from manifoldscope.vision.fast import Back, FastNetwork
+from manifoldscope.vision.fast import FastNetwork
 from manifoldscope.vision.network import Network, predicted
 
 Iterate = Literal["both", "any"]
@@ -79,7 +79,6 @@ class Target:
         """All of n images. `search` is a copy of the network that answers sooner."""
         self._network, self._rules, self._batch = network, rules, batch
         self._search = FastNetwork(network) if search is None else search
-        self._leaving = rules.iterative and rules.iterate == "any"
         self._all_clean, self._all_labels, self._all_logits = clean, labels, clean_logits
         self._all_generators = generators
         self._active = torch.arange(len(clean), device=clean.device)
@@ -132,22 +131,20 @@ class Target:
             beside: tensors of n rows, such as labels; None is handed on.
 
         Returns:
-            The gradient, zero where the network gives NaN or infinity for it and where an image has just fallen and is
-            about to leave; and the values (n,) of the loss.
+            The gradient, zero where the network gives NaN or infinity for it, and the values (n,) of the loss.
         """
-        gradient, values = torch.zeros_like(images), images.new_empty(len(images))
+        gradient, values = torch.empty_like(images), images.new_empty(len(images))
         predictions, clear = torch.empty_like(self._labels), torch.empty_like(self._labels, dtype=torch.bool)
 
         def ask(where: slice) -> None:
-            logits, back = self._search.with_gradient(self._filled(images[where]), of_some=self._leaving)
+            n = where.stop - where.start
             with torch.enable_grad():
-                leaf = logits[: where.stop - where.start].detach().requires_grad_(True)
-                each = loss(leaf, *(None if one is None else one[where] for one in beside))
-                (at_logits,) = torch.autograd.grad(each.sum(), leaf)
-            values[where], predictions[where] = each.detach(), predicted(leaf.detach())
-            clear[where] = self._search.clear(leaf.detach())
-            leave = (predictions[where] != self._labels[where]) & clear[where] & self._leaving
-            self._go_back(back, at_logits, ~leave, len(logits), gradient[where])
+                leaf = self._filled(images[where]).detach().requires_grad_(True)
+                logits = self._search.network(leaf)[:n]
+                each = loss(logits, *(None if one is None else one[where] for one in beside))
+                (found,) = torch.autograd.grad(each.sum(), leaf)
+            gradient[where], values[where] = found[:n], each.detach()
+            predictions[where], clear[where] = predicted(logits.detach()), self._search.clear(logits.detach())
 
         self._batch.over(len(images), ask)
         lost = ~torch.isfinite(gradient.flatten(1).sum(1))
@@ -255,21 +252,6 @@ class Target:
         if not bool(clear.all()):
             found[~clear] = self._classes(images[~clear], FastNetwork(self._network))
         return found
-
-    def _go_back(self, back: Back, at_logits: Tensor, wanted: Tensor, n_asked: int, gradient: Tensor) -> None:
-        """Fill in the gradients of the images that are wanted, or of all n where nothing is saved by leaving some out.
-
-        `n_asked` images were given to the network, of which these n were the first.
-        """
-        n, rows = len(at_logits), wanted.nonzero().flatten()
-        if not len(rows):
-            return
-        size = bucket(len(rows), n_asked, between=1)
-        if size == n_asked:
-            gradient[:] = back(torch.cat([at_logits, at_logits.new_zeros(n_asked - n, at_logits.shape[1])]), None)[:n]
-        else:
-            filled = torch.cat([rows, rows[:1].expand(size - len(rows))])
-            gradient[rows] = back(at_logits[filled], filled)[: len(rows)]
 
     def _filled(self, images: Tensor) -> Tensor:
         """The images of one pass, with the first of them repeated where batches shrink, so that they have few sizes."""

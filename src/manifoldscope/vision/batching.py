@@ -67,21 +67,17 @@ def _fits(work: Callable[[slice], None], where: slice) -> bool:
     return True
 
 
-def bucket(n: int, most: int, *, between: int = 0) -> int:
-    """The smallest size that is at least n of those that batches may shrink to, for n from 1 to most.
+def bucket(n: int, most: int) -> int:
+    """The smallest of most, most / 2, most / 4, ... (rounded up) that is at least n, for n from 1 to most.
 
-    They are most, most / 2, most / 4, ... (rounded up), and so many between each and its half, equally far apart.
-    Convolutions are prepared anew for each size of batch: batches that shrink should have few sizes. On the way forward
-    that costs as much time as some images, and megabytes; on the way back less.
+    Convolutions are prepared anew for each size of batch, which costs as much as some steps of an attack: batches that
+    shrink should have few sizes.
 
     Example:
         >>> [bucket(n, 100) for n in (100, 51, 50, 20, 1)]
         [100, 100, 50, 25, 1]
-        >>> [bucket(n, 100, between=3) for n in (100, 76, 51, 50, 20, 1)]
-        [100, 88, 63, 50, 22, 1]
     """
     size = most
     while (half := math.ceil(size / 2)) >= n and half < size:
         size = half
-    parts = 2 * (between + 1)
-    return next(found for part in range(between + 2, parts + 1) if (found := math.ceil(size * part / parts)) >= n)
+    return size

@@ -1,15 +1,13 @@
 """A copy of a network that answers sooner, for those who ask it many times: attacks.
 
 Batch norm in evaluation mode is a scale and a shift, which the convolution before it can do; and convolutions are
-sooner done where the channels of a pixel lie together in memory. Neither changes the network but for rounding. A copy
-that can be traced also goes back for some of the images alone (see `passes`).
+sooner done where the channels of a pixel lie together in memory. Neither changes the network but for rounding.
 """
 
 from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,13 +16,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from manifoldscope.vision.network import Network, undisturbed
-from manifoldscope.vision.passes import Passes, traced
 
 SEEN = 8
 """Images that are enough to compare a copy with its network."""
-
-Back = Callable[[Tensor, Tensor | None], Tensor]
-"""(gradient (m, n_classes) at the logits, the m rows it is of or None for all) to the gradient at these pixels."""
 
 _SAME = 1e-3
 """Share of the largest logit by which a copy may differ: 20 times what rounding makes of a hundred layers."""
@@ -36,18 +30,16 @@ class FastNetwork:
 
     Attributes:
         network: the copy; the network itself where nothing could be done.
-        means: what was done to it: "batch norm folded", "channels last", "backward of survivors alone".
+        means: what was done to it: "batch norm folded", "channels last".
         difference: largest difference of a logit on the sample, as a share of the largest logit.
         margin: how far the two largest logits must lie apart, as a share of the largest magnitude of a logit, so that
             the class is also that of the network; None where nothing the copy says is believed.
-        passes: the copy traced, where that can be done.
     """
 
     network: Network
     means: tuple[str, ...] = ()
     difference: float = 0.0
     margin: float | None = None
-    passes: Passes | None = None
 
     def __str__(self) -> str:
         return ", ".join(self.means) or "as it is"
@@ -61,33 +53,6 @@ class FastNetwork:
         largest = logits.topk(min(2, logits.shape[1]), dim=1).values
         apart: Tensor = largest[:, 0] - largest[:, -1] > self.margin * logits.abs().amax(1)
         return apart
-
-    def with_gradient(self, pixels: Tensor, *, of_some: bool = True) -> tuple[Tensor, Back]:
-        """Logits (n, n_classes) of pixels (n, channels, height, width), and the way back from them.
-
-        Where gradients of some rows alone may be wanted, a traced copy goes back for these; autograd does so for all.
-        """
-        if self.passes is None or not of_some:
-            return self._by_autograd(pixels)
-        logits, through = self.passes.forward(self.network.normalise(pixels))
-
-        def back(gradient: Tensor, rows: Tensor | None = None) -> Tensor:
-            return self.network.gradient_at_pixels(through(gradient, rows))
-
-        return logits, back
-
-    def _by_autograd(self, pixels: Tensor) -> tuple[Tensor, Back]:
-        with torch.enable_grad():
-            leaf = pixels.detach().requires_grad_(True)
-            logits = self.network(leaf)
-
-        def back(gradient: Tensor, rows: Tensor | None = None) -> Tensor:
-            if rows is None:
-                return torch.autograd.grad(logits, leaf, gradient)[0]
-            every = torch.zeros_like(logits).index_copy_(0, rows, gradient)
-            return torch.autograd.grad(logits, leaf, every)[0][rows]
-
-        return logits.detach(), back
 
 
 def faster(network: Network, pixels: Tensor) -> FastNetwork:
@@ -103,7 +68,7 @@ def faster(network: Network, pixels: Tensor) -> FastNetwork:
     Example:
         >>> module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 5))
         >>> str(faster(Network(module), torch.rand(2, 3, 8, 8)))
-        'batch norm folded, channels last, backward of survivors alone'
+        'batch norm folded, channels last'
     """
     if not any(isinstance(module, nn.Conv2d) for module in network.module.modules()):
         return FastNetwork(network)
@@ -120,13 +85,7 @@ def faster(network: Network, pixels: Tensor) -> FastNetwork:
     difference = float((found - expected).abs().max()) / max(largest, torch.finfo(expected.dtype).tiny)
     if not difference <= _SAME:
         return FastNetwork(network)
-    passes = None
-    if pixels.device.type == "cpu":  # on a GPU it has not been measured to pay
-        with undisturbed(network), torch.no_grad():
-            passes = traced(made.module, network.normalise(pixels))
-    done = {"batch norm folded": folded > 0, "channels last": True, "backward of survivors alone": passes is not None}
-    means = tuple(what for what, so in done.items() if so)
-    return FastNetwork(made, means, difference, margin=2 * _SAME, passes=passes)
+    return FastNetwork(made, ("batch norm folded",) * bool(folded) + ("channels last",), difference, margin=2 * _SAME)
 
 
 def _fold(module: nn.Module, inputs: Tensor) -> int:

@@ -114,11 +114,9 @@ class Network:
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """What the module sees."""
-        return (pixels - _per_channel(self.mean, pixels)) / _per_channel(self.std, pixels)
-
-    def gradient_at_pixels(self, gradient: Tensor) -> Tensor:
-        """The gradient at pixels (n, channels, height, width) of what has this gradient at `normalise(pixels)`."""
-        return gradient / _per_channel(self.std, gradient)
+        mean = torch.tensor(self.mean, dtype=pixels.dtype, device=pixels.device).view(1, -1, 1, 1)
+        std = torch.tensor(self.std, dtype=pixels.dtype, device=pixels.device).view(1, -1, 1, 1)
+        return (pixels - mean) / std
 
     def pixels(self, images: ImageSet, where: slice | None = None) -> Tensor:
         """Preprocessed images, (n, channels, height, width) float32 in [0, 1], on the CPU.
@@ -152,10 +150,6 @@ class Network:
     def to(self, device: torch.device | str) -> Network:
         """The same network on another device; the module itself is moved."""
         return replace(self, module=self.module.to(device))
-
-
-def _per_channel(values: Sequence[float], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
 
 
 @contextmanager
