@@ -221,9 +221,17 @@ def test_a_faster_copy_is_judged_by_all_its_samples():
     assert "1 of 40 verdicts differ, so that at most 11.3% of all do" in row["note"]
     assert fast_path_check("pgd", [*parts, FastPath("channels last", 60, 0)])["passed"]
     assert fast_path_check("pgd", [FastPath("channels last", 0, 0)])["passed"] is None
-    dropped = fast_path_check("pgd", [FastPath("channels last", 99, 0), FastPath("channels last", 1, 1, dropped=True)])
-    assert (dropped["passed"], dropped["value"]) == (False, 1 / 100)
-    assert "in 1 of 2 parts it said something else of clean images and was dropped" in dropped["note"]
+
+
+def test_a_copy_that_was_dropped_is_flagged_and_counts_for_no_verdict():
+    lost = FastPath("channels last", 5, 2, dropped=True)
+    row = fast_path_check("pgd", [FastPath("channels last", 99, 0), lost])
+    assert (row["passed"], row["value"]) == (False, 0.0)
+    assert "0 of 99 verdicts differ" in row["note"]
+    assert "in 1 of 2 parts the copy was dropped, since it said something else of 2 of 5 clean images" in row["note"]
+    alone = fast_path_check("pgd", [lost])
+    assert (alone["passed"], alone["value"]) == (False, None)
+    assert "verdicts differ" not in alone["note"]
 
 
 def test_a_training_that_ends_at_the_loss_of_guessing_is_flagged():

@@ -151,6 +151,16 @@ def test_the_number_of_images_at_a_time_does_not_matter():
     assert ((whole["high"] - parts["high"]).abs() <= 2e-3 * whole["high"]).all()  # twice the tolerance
 
 
+def test_an_image_starts_where_its_name_says_in_whatever_company():
+    drawn = images(8)
+    network = fitted(drawn)
+    whole = smallest_perturbation(network, drawn, steps=3, tolerance=0.1, batch_size=1)
+    some = smallest_perturbation(network, drawn.subset(torch.tensor([6, 3])), steps=3, tolerance=0.1, batch_size=1)
+    assert some.sort("image").equals(whole.filter(pl.col("image").is_in(some["image"].to_list())).sort("image"))
+    other = smallest_perturbation(network, drawn, steps=3, tolerance=0.1, batch_size=1, seed=1)
+    assert not other["high"].equals(whole["high"])  # starts do count here
+
+
 def test_a_batch_that_does_not_fit_is_halved_and_changes_nothing():
     network, drawn = linear()
     whole = smallest_perturbation(network, drawn)
