@@ -65,11 +65,16 @@ def rows(quick: bool) -> list[Row]:
         found += [
             Row(f"any iterate, standard ResNet-20, {name}", own, libraries("resnet20", steps, 100, [epsilon]), 6),
             Row("the same, beside a loop that shrinks", own, [["loop", *own[1:]]], 1.6),
+            Row("with FGSM first, beside a loop that shrinks", ["ours_first", *own[1:]], [["loop", *own[1:]]], 1.6),
         ]
     robust = ["ours", "robust", "any", steps, 100, CIFAR[0]]
     found += [
         Row("any iterate, robust network, 4/255", robust, libraries("robust", steps, 100, CIFAR[:1]), 1.6),
         Row("the same, beside a loop that shrinks", robust, [["loop", *robust[1:]]], 1.6),
+        Row("robust, FGSM first", ["ours_first", *robust[1:]], libraries("robust", steps, 100, CIFAR[:1]), 1.6),
+        Row(
+            "robust, FGSM first, beside a loop that shrinks", ["ours_first", *robust[1:]], [["loop", *robust[1:]]], 1.6
+        ),
         Row(
             "five epsilons in one evaluation, robust network",
             ["ours_sweep", "robust", "any", steps, 100, *FIVE],

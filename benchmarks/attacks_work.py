@@ -2,7 +2,8 @@
 
     python benchmarks/attacks_work.py WHO NETWORK ITERATE STEPS BATCH EPSILON [EPSILON ...]
 
-WHO is ours, ours_plain (without the faster copy), ours_sweep (strengths in one evaluation, which reuses verdicts),
+WHO is ours, ours_plain (without the faster copy), ours_first (FGSM's image is shown first), ours_sweep (strengths in
+one evaluation, which reuses verdicts),
 ours_apart (each strength in an evaluation of its own), torchattacks, foolbox, art, or loop: a plain loop that shrinks
 the batch as images fall. NETWORK is resnet20, robust or resnet50. ITERATE is last or any; the libraries know
 the last alone. The budget is L-infinity, the step 2.5 epsilon / STEPS.
@@ -167,7 +168,7 @@ def main() -> None:
 
     def work() -> list[list[bool]]:
         if who.startswith("ours"):
-            threats = [PGD(epsilon=epsilon, steps=n_steps) for epsilon in epsilons]
+            threats = [PGD(epsilon=epsilon, steps=n_steps, fgsm_first=who == "ours_first") for epsilon in epsilons]
             found = [
                 evaluate(
                     network,

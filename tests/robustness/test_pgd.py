@@ -257,6 +257,31 @@ def test_one_step_is_pgd_of_one_step_and_weaker_than_many(known):
         FGSM(epsilon=0.05, restarts=3)
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_fgsm_first_fells_what_it_finds_at_the_edge_and_follows_the_same_path(known, norm):
+    network, drawn = known
+    epsilon = 0.12 if norm == "linf" else 1.2
+    plain, first = (PGD(epsilon=epsilon, norm=norm, steps=6, fgsm_first=on) for on in (False, True))
+    without, with_it = (last_iterates(network, drawn, threat)[1] for threat in (plain, first))
+    assert torch.equal(without.adversarial[0], with_it.adversarial[0])
+    assert without.table["survived_last"].equals(with_it.table["survived_last"])
+    alone = evaluate(network, drawn, first, iterate="any")
+    assert alone.table["survived_any"].equals(with_it.table["survived_any"])
+    assert not (with_it.table["survived_any"] & ~without.table["survived_any"]).any()
+    assert "fgsm_first=true" in first.parameters
+    assert first.parameters.replace(" fgsm_first=true", "") == plain.parameters
+
+
+def test_fgsm_first_judges_the_edge_of_the_ball(known):
+    """One step too short to fell anything: what falls is what FGSM from the same start fells."""
+    network, drawn = known
+    threat = PGD(epsilon=0.14, step_size=1e-6, steps=1, fgsm_first=True, random_start=False)
+    found = evaluate(network, drawn, threat)
+    fgsm = evaluate(network, drawn, FGSM(epsilon=0.14))
+    assert found.table["survived_any"].equals(fgsm.table["survived_last"])
+    assert 0 < found.accuracy_any < found.accuracy == 1
+
+
 # The faster copy, and sweeps
 
 

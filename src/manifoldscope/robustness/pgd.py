@@ -59,6 +59,9 @@ class PGD(Threat):
         restarts: how often to start anew; an image survives only if it survives every restart.
         random_start: False starts at the clean image.
         loss: "ce", cross-entropy; "cw", the margin; "dlr", the difference of logits ratio (see `losses`).
+        fgsm_first: the first gradient also takes each image across the ball to its edge, clip(x + epsilon sign(grad),
+            0, 1), which counts as an iterate and is not followed: FGSM with a random start. Most images of an
+            undefended network fall there, so that with iterate = "any" they cost a gradient and a forward pass.
         momentum: what is kept of the gradients before, each of mean absolute value 1 (Dong et al. 2018); 0: nothing.
         returns: which iterate counts as the last: the "last" one, or of all the one of the largest loss ("best"),
             which costs a pass more.
@@ -87,6 +90,7 @@ class PGD(Threat):
     relative_step_size: float | None = None
     restarts: int = 1
     random_start: bool = True
+    fgsm_first: bool = False
     momentum: float = 0.0
     returns: Literal["last", "best"] = "last"
     target: TargetClass | None = None
@@ -127,12 +131,13 @@ class PGD(Threat):
         norm = "" if self.norm == "linf" else f"norm={self.norm} "
         momentum = f" momentum={self.momentum:.6g}" if self.momentum else ""
         returns = "" if self.returns == "last" else f" returns={self.returns}"
+        first = " fgsm_first=true" if self.fgsm_first else ""
         described = f"{norm}loss={self.loss} steps={self.steps} {size} restarts={self.restarts}"
-        return f"{described}{start}{momentum}{returns}{target}"
+        return f"{described}{start}{first}{momentum}{returns}{target}"
 
     @property
     def passes(self) -> tuple[int, int]:
-        return (self.restarts * (1 + (self.returns == "best")), self.steps * self.restarts)
+        return (self.restarts * (1 + (self.returns == "best") + self.fgsm_first), self.steps * self.restarts)
 
     def perturb(self, target: Target) -> None:
         goals = self._goals(target)
@@ -151,7 +156,7 @@ class PGD(Threat):
         velocity = torch.zeros_like(images) if self.momentum else images.new_empty(n, 0)
         best = images if self.returns == "best" else images.new_empty(n, 0)
         highest = images.new_full((n,), -torch.inf)
-        for _ in range(self.steps):
+        for number in range(self.steps):
             if not len(images):
                 return images, goals
             towards = None if self.target is None else goals
@@ -163,6 +168,11 @@ class PGD(Threat):
             if self.momentum:
                 size = gradient.abs().flatten(1).mean(1).clamp_min(torch.finfo(gradient.dtype).tiny)
                 velocity = gradient = self.momentum * velocity + gradient / per_image(size)
+            if self.fgsm_first and number == 0:
+                target.show(step(images, gradient, target.clean, self.epsilon, 2 * self.epsilon, self.norm))
+                images, gradient, goals, velocity, best, highest = target.standing(
+                    images, gradient, goals, velocity, best, highest
+                )
             images = step(images, gradient, target.clean, self.epsilon, self.resolved_step_size, self.norm)
             images, goals, velocity, best, highest = target.standing(images, goals, velocity, best, highest)
         if self.returns == "best" and len(images):

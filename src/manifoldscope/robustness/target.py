@@ -170,6 +170,10 @@ class Target:
         self._judge(images, predictions, clear)
         return values
 
+    def show(self, images: Tensor) -> None:
+        """Have `images`, one for each image still under attack, judged as iterates, without a gradient."""
+        self.values(images, lambda logits: logits.new_zeros(len(logits)))
+
     def logits(self, images: Tensor) -> Tensor:
         """Logits (m, n_classes) of any m images, with a graph where they ask for gradients; nothing is judged.
 
