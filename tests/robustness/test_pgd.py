@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import foolbox
 import polars as pl
@@ -11,12 +12,13 @@ import torch
 import torchattacks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from manifoldscope.errors import ModelError, ThreatError
-from manifoldscope.robustness import FGSM, PGD, UniformNoise, evaluate
+from manifoldscope.robustness import FGSM, PGD, UniformNoise, evaluate, evaluation
 from manifoldscope.robustness.ball import random_start
 from manifoldscope.robustness.pgd import step
-from manifoldscope.vision.fast import FastNetwork
+from manifoldscope.vision.fast import FastNetwork, Reduced
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
 from tests.robustness.networks import Wrapped, convolutional, fitted, images
@@ -289,7 +291,7 @@ def test_a_faster_copy_changes_no_verdict_here_and_says_how_it_was_checked():
     drawn = images(120)
     network = fitted(drawn)
     fast, plain = (evaluate(network, drawn, PGD(epsilon=0.105, steps=10), fast=fast) for fast in (True, False))
-    assert fast.fast.means == "batch norm folded, channels last"
+    assert fast.fast.means.startswith("batch norm folded, channels last")
     assert (fast.fast.n_checked, fast.fast.n_differ) == (3, 0)
     assert plain.fast is None
     assert fast.table["survived_last"].equals(plain.table["survived_last"])
@@ -316,6 +318,70 @@ def test_a_copy_that_clearly_says_something_else_of_clean_images_is_dropped():
     assert found.fast.dropped
     assert 0 < found.fast.n_differ <= found.fast.n_checked
     assert found.table.equals(evaluate(network, drawn, PGD(epsilon=0.1, steps=3), fast=False).table)
+
+
+def proposing(network, by=None):
+    """A network whose gradients are found in bfloat16, or by another module altogether."""
+    module = Reduced(network.module) if by is None else by
+    return FastNetwork(network, ("as it is",), margin=0.0, proposer=replace(network, module=module))
+
+
+@pytest.mark.parametrize("iterate", ["both", "any"])
+def test_proposals_in_bfloat16_fell_what_float32_fells_and_nothing_survives_that_float32_fells(iterate):
+    drawn = images(120)
+    network = fitted(drawn)
+    threat = PGD(epsilon=0.125, steps=10)
+    verdict = "survived_any" if iterate == "any" else "survived_last"
+    fast, plain = (evaluate(network, drawn, threat, fast=how, iterate=iterate) for how in (proposing(network), False))
+    assert fast.fast.means == "as it is, bfloat16 to propose"
+    assert (fast.fast.n_checked, fast.fast.n_differ) == (3, 0)
+    assert fast.table[verdict].equals(plain.table[verdict])
+    assert 0 < plain.table[verdict].sum() < len(drawn)
+
+
+class Noise(nn.Module):
+    """Gradients, and classes, that have nothing to do with the network's."""
+
+    def forward(self, x):
+        return torch.stack([(k + 1) * x.flatten(1).sin().sum(1) for k in range(4)], 1)
+
+
+class Nothing(nn.Module):
+    """NaN for each image."""
+
+    def forward(self, x):
+        return torch.stack([x.flatten(1).sum(1) * torch.nan] * 4, 1)
+
+
+@pytest.mark.parametrize("iterate", ["both", "any"])
+@pytest.mark.parametrize("by", [Noise(), Nothing()])
+def test_false_proposals_cost_time_and_no_verdict(monkeypatch, iterate, by):
+    """What stands is attacked again in float32; what is said to have fallen is shown to float32."""
+    monkeypatch.setattr(evaluation, "PAYS", torch.inf)
+    drawn = images(120)
+    network = fitted(drawn)
+    threat = PGD(epsilon=0.1, steps=10)
+    verdict = "survived_any" if iterate == "any" else "survived_last"
+    misled = evaluate(network, drawn, threat, fast=proposing(network, by), iterate=iterate)
+    plain = evaluate(network, drawn, threat, fast=False, iterate=iterate)
+    assert "bfloat16 to propose" in misled.fast.means
+    assert misled.table[verdict].equals(plain.table[verdict])
+    assert misled.failures == plain.failures
+    assert 0 < plain.table[verdict].sum() < len(drawn)
+
+
+def test_where_many_stand_nothing_is_proposed_and_every_image_is_attacked_once():
+    drawn = images(120)
+    network = fitted(drawn)
+    threat = PGD(epsilon=0.09, steps=5)
+    shown = []
+    proposer = proposing(network, Noise())
+    proposer.proposer.module.register_forward_hook(lambda *_: shown.append(1))
+    found = evaluate(network, drawn, threat, fast=proposer)
+    assert found.accuracy > 0.5
+    assert not shown
+    assert found.fast.means == "as it is"
+    assert found.table.equals(evaluate(network, drawn, threat, fast=False).table)
 
 
 def test_a_sweep_that_reuses_verdicts_agrees_with_separate_runs():

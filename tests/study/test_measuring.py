@@ -19,6 +19,7 @@ from manifoldscope.study.progress import Progress
 from manifoldscope.study.results import collect
 from manifoldscope.study.units import plan_units
 from manifoldscope.vision.activations import activations
+from manifoldscope.vision.fast import FastNetwork
 from tests.study import tiny
 
 QUIET = Progress(quiet=True)
@@ -47,6 +48,20 @@ def tables(store):
 def bench(study, store):
     draws = draw_images(study, store)
     return Bench(study, store, draws, plan_units(study, draws)[1], torch.device("cpu"))
+
+
+def test_a_stopwatch_is_asked_once_whether_bfloat16_proposes(bench, monkeypatch):
+    """A unit that is computed after a restart attacks as those before it did."""
+    asked = []
+
+    def watched(network, pixels, *, propose):
+        asked.append(propose)
+        return FastNetwork(network)
+
+    monkeypatch.setattr("manifoldscope.study.bench.faster", watched)
+    monkeypatch.setattr(bench, "_fast", None)
+    bench.fast("random")
+    assert asked == [False]  # what the inspection of so small a network found; None would ask again
 
 
 def test_every_class_and_layer_has_every_measure_once(tables):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from manifoldscope.vision.fast import FastNetwork, faster
+from manifoldscope.vision import fast as fast_module
+from manifoldscope.vision.fast import FastNetwork, Reduced, faster
 from manifoldscope.vision.network import Network
 from manifoldscope.vision.sources import network as source
 
@@ -93,3 +94,45 @@ def test_the_word_of_a_copy_is_clear_where_the_largest_logits_are_apart() -> Non
     assert FastNetwork(found).clear(logits).all()  # no copy at all
     assert FastNetwork(found, ("folded",), margin=2e-3).clear(logits).tolist() == [False, True, False]
     assert not FastNetwork(found, ("folded",)).clear(logits).any()
+
+
+def test_a_network_in_bfloat16_says_nearly_the_same_in_float32() -> None:
+    found = source("small:resnet20", channels=3, size=32, n_classes=10)
+    trained_norms(found.module).eval()
+    with torch.no_grad():
+        expected = found(pixels(side=32))
+        reduced = Reduced(found.module)(found.normalise(pixels(side=32)))
+    assert reduced.dtype == torch.float32
+    assert 0 < (reduced - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("in_bfloat16", "in_float32", "alike", "wanted"),
+    [(0.05, 0.1, True, True), (0.09, 0.1, True, False), (0.0005, 0.001, True, False), (0.05, 0.1, False, False)],
+    ids=["sooner", "hardly sooner", "soon enough as it is", "sooner and of other gradients"],
+)
+def test_bfloat16_proposes_where_it_is_clearly_sooner(monkeypatch, in_bfloat16, in_float32, alike, wanted) -> None:
+    def timed(network: Network, images: Tensor) -> tuple[float, Tensor]:
+        if isinstance(network.module, Reduced):
+            return in_bfloat16, images if alike else -images
+        return in_float32, images
+
+    monkeypatch.setattr(fast_module, "_timed_gradient", timed)
+    found = Network(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(784, 4)))
+    assert (faster(found, pixels()).proposer is not None) is wanted
+    assert (faster(found, pixels(), propose=True).proposer is not None) is alike  # as a study was told before
+    assert faster(found, pixels(), propose=False).proposer is None
+
+
+def test_a_module_that_cannot_do_bfloat16_is_left_to_float32(monkeypatch) -> None:
+    class Stubborn(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            assert x.dtype == torch.float32
+            return super().forward(x)
+
+    monkeypatch.setattr(fast_module, "_SOONER", torch.inf)
+    monkeypatch.setattr(fast_module, "_LONG", 0.0)
+    for convolution, can in ((Stubborn(3, 4, 3), False), (nn.Conv2d(3, 4, 3), True)):
+        found = faster(Network(nn.Sequential(convolution, nn.Flatten(), nn.Linear(784, 4))), pixels())
+        assert found.means == ("channels last",)
+        assert (found.proposer is not None) is can

@@ -2,6 +2,10 @@
 
 Images are attacked some hundreds at a time, and the network sees them in batches. So each pass is of a full batch,
 although images that are misclassified when clean are not attacked and those that fall may leave.
+
+Where the device is quicker in bfloat16, a copy of the network in it may propose: an image has fallen where float32 says
+so of what was proposed, and those that stand are attacked again in float32, as if nothing had been proposed. That pays
+where few stand, which scouts tell: some images that are attacked first, in float32.
 """
 
 from __future__ import annotations
@@ -26,6 +30,14 @@ from manifoldscope.vision.network import Network, predicted, undisturbed
 
 CHECKED = 50
 """One of so many attacked images is attacked with the network's own gradients as well, where a copy gives them."""
+
+SCOUTS = 16
+"""One of so many images, and no fewer than `FEWEST_SCOUTS` of them, tells whether it pays that bfloat16 proposes."""
+
+FEWEST_SCOUTS = 8
+
+PAYS = 1 / 3
+"""Share of the gradients of an attack that those who stand may need once more, for proposals to pay."""
 
 TOGETHER = 4
 POOL_BYTES = 4 * 2**20
@@ -65,8 +77,8 @@ def evaluate(
         keep_images: keep the last iterates (only with "both").
         names: what the table calls a threat; its kind where left out.
         fast: ask a faster copy of the network (see `faster`), and the network itself wherever the copy's word on a
-            class is not clear. A fiftieth of the images is shown to, and attacked with, the network alone as well. A
-            copy that was made before will do.
+            class is not clear; have bfloat16 propose where that pays. A fiftieth of the images is shown to, and
+            attacked with, the network alone as well. A copy that was made before will do.
         reuse: an image that fell at a smaller strength of a threat has fallen at a larger one, and is not attacked
             there; for threats whose budgets are nested, with "any". Curves are then monotone by construction.
         fallen: (n,) bool, images that are known to have fallen: they are not attacked, and have not survived any
@@ -116,12 +128,10 @@ def evaluate(
     return Verdicts(
         conform("verdicts", pl.concat(tables)),
         tuple(one.images for one in ordered) if keep_images else (),
-        FastPath(str(search), sum(one.n_checked for one in ordered), sum(one.n_differ for one in ordered))
-        if search.means
-        else dropped,
+        _fast_path(search, ordered) if search.means else dropped,
         Failures(
-            work.clean.n_without_class + sum(one.n_without_class for one in ordered),
-            sum(one.n_without_gradient for one in ordered),
+            work.clean.n_without_class + sum(int(one.without_class.sum()) for one in ordered),
+            sum(int(one.without_gradient.sum()) for one in ordered),
             batch.fits if batch.fits < batch.wanted else None,
         ),
     )
@@ -194,18 +204,35 @@ def _logits(network: Network, images: ImageSet, batch: BatchSize) -> Tensor:
     return torch.cat(parts)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Found:
-    """What one threat at one strength found: verdicts (n,), the last iterates, and how it went (see `Verdicts`)."""
+    """What one threat at one strength found, on the CPU; filled in as images are attacked.
+
+    Attributes:
+        survived_any, survived_last, last_prediction: (n,) the verdicts; False where an image was not attacked.
+        images: (n, channels, height, width) the last iterates, where they are kept.
+        without_class, without_gradient: (n,) see `Target`.
+        n_gradients: see `Target`.
+        proposed: whether bfloat16 proposed.
+        n_checked, n_differ: see `FastPath`.
+    """
 
     survived_any: Tensor
     survived_last: Tensor
     last_prediction: Tensor
     images: Tensor
-    n_checked: int
-    n_differ: int
-    n_without_class: int
-    n_without_gradient: int
+    without_class: Tensor
+    without_gradient: Tensor
+    n_gradients: int = 0
+    proposed: bool = False
+    n_checked: int = 0
+    n_differ: int = 0
+
+
+def _fast_path(search: FastNetwork, found: Sequence[_Found]) -> FastPath:
+    """What was done to go faster, and what came of it."""
+    means = f"{search}, bfloat16 to propose" if any(one.proposed for one in found) else str(search)
+    return FastPath(means, sum(one.n_checked for one in found), sum(one.n_differ for one in found))
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,14 +250,23 @@ class _Evaluation:
         """One threat at one strength, on the images that the network knows when clean and that have not fallen."""
         correct = self.clean.predictions == self.images.labels
         chosen = (correct & ~fallen).nonzero().flatten()
-        found = self._judged(threat, iterate, keep, chosen, self.search)
-        if not self.search.means or not threat.passes[1]:
-            return found
-        sample = chosen[::CHECKED]
-        again = self._judged(threat, iterate, False, sample, FastNetwork(self.network))
+        rules = Rules(
+            f"{threat.kind} ({threat.strength_setting} {threat.strength:g})",
+            threat.excess,
+            threat.iterative,
+            iterate,
+            keep,
+        )
         verdict = "survived_any" if iterate == "any" and threat.iterative else "survived_last"
-        differ = getattr(found, verdict)[sample] != getattr(again, verdict)[sample]
-        return replace(found, n_checked=len(sample), n_differ=int(differ.sum()))
+        found = self._nothing(keep)
+        self._attack(found, threat, rules, chosen, verdict)
+        if self.search.means and threat.passes[1]:
+            sample = chosen[::CHECKED]
+            again = self._nothing(False)
+            self._attack_once(again, threat, replace(rules, keep=False), sample, FastNetwork(self.network))
+            differ = getattr(found, verdict)[sample] != getattr(again, verdict)[sample]
+            found.n_checked, found.n_differ = len(sample), int(differ.sum())
+        return found
 
     def table(self, threat: Threat, found: _Found, iterate: Iterate, name: str) -> pl.DataFrame:
         """The rows of one threat at one strength."""
@@ -253,30 +289,45 @@ class _Evaluation:
             strength=pl.lit(threat.strength),
         )
 
-    def _judged(self, threat: Threat, iterate: Iterate, keep: bool, chosen: Tensor, search: FastNetwork) -> _Found:
-        n = len(self.images)
-        survived_any, survived_last = torch.zeros(n, dtype=torch.bool), torch.zeros(n, dtype=torch.bool)
-        last_prediction = self.clean.predictions.clone()
-        images = self.network.pixels(self.images) if keep else torch.empty(0)
-        n_without_class = n_without_gradient = 0
-        rules = Rules(
-            f"{threat.kind} ({threat.strength_setting} {threat.strength:g})",
-            threat.excess,
-            threat.iterative,
-            iterate,
-            keep,
-        )
+    def _nothing(self, keep: bool) -> _Found:
+        """What is known before an image is attacked."""
+        none = torch.zeros(len(self.images), dtype=torch.bool)
+        pixels = self.network.pixels(self.images) if keep else torch.empty(0)
+        predictions = self.clean.predictions.clone()
+        return _Found(none, none.clone(), predictions, pixels, none.clone(), none.clone())
+
+    def _attack(self, found: _Found, threat: Threat, rules: Rules, chosen: Tensor, verdict: str) -> None:
+        """Attack the chosen images: in float32, or with proposals in bfloat16 where scouts say that it pays."""
+        in_float32 = replace(self.search, proposer=None)
+        every = min(SCOUTS, len(chosen) // FEWEST_SCOUTS)
+        if self.search.proposer is None or not threat.iterative or every < 2:
+            self._attack_once(found, threat, rules, chosen, in_float32)
+            return
+        scout = torch.arange(len(chosen)) % every == 0
+        scouts, others = chosen[scout], chosen[~scout]
+        self._attack_once(found, threat, rules, scouts, in_float32)
+        n_stand = int(getattr(found, verdict)[scouts].sum())
+        found.proposed = n_stand * threat.passes[1] < PAYS * found.n_gradients
+        if not found.proposed:
+            self._attack_once(found, threat, rules, others, in_float32)
+            return
+        self._attack_once(found, threat, rules, others, self.search)
+        self._attack_once(found, threat, rules, others[getattr(found, verdict)[others]], in_float32)
+
+    def _attack_once(self, found: _Found, threat: Threat, rules: Rules, chosen: Tensor, search: FastNetwork) -> None:
+        """Attack the chosen images, and fill in what comes of it."""
         for places in self._pools(chosen):
             target = self._target(places, rules, threat.kind, search)
             threat.perturb(target)
             target.settle()
-            survived_any[places], survived_last[places] = target.survived_any.cpu(), target.survived_last.cpu()
-            last_prediction[places] = target.last_prediction.cpu()
-            if keep:
-                images[places] = target.last_images.cpu()
-            n_without_class += int(target.without_class.sum())
-            n_without_gradient += int(target.without_gradient.sum())
-        return _Found(survived_any, survived_last, last_prediction, images, 0, 0, n_without_class, n_without_gradient)
+            found.survived_any[places] = target.survived_any.cpu()
+            found.survived_last[places] = target.survived_last.cpu()
+            found.last_prediction[places] = target.last_prediction.cpu()
+            if rules.keep:
+                found.images[places] = target.last_images.cpu()
+            found.without_class[places] |= target.without_class.cpu()
+            found.without_gradient[places] |= target.without_gradient.cpu()
+            found.n_gradients += target.n_gradients
 
     def _target(self, places: Tensor, rules: Rules, kind: str, search: FastNetwork) -> Target:
         some, device = self.images.subset(places), self.network.device

@@ -5,7 +5,8 @@ time as it shall have, watches every image that it is shown, remembers which wer
 of every image that a verdict rests on. Success is never taken on a threat's word.
 
 A faster copy of the network may find the gradients. Its word on a class counts where it is clear, that is by more than
-the copy may be off; otherwise the network itself is asked.
+the copy may be off; otherwise the network itself is asked. A copy in reduced precision may find them sooner still: then
+what it says has fallen is shown to the former.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class Target:
         last_prediction: (n,) classes of the last iterates; -1 where the network gives none.
         last_images: (n, channels, height, width) the last iterates, where they are kept.
         without_class, without_gradient: (n,) for which the network gave NaN or infinity, as logits or as a gradient.
+        n_gradients: gradients that were asked for, one an image.
     """
 
     def __init__(
@@ -76,9 +78,12 @@ class Target:
         batch: BatchSize,
         search: FastNetwork | None = None,
     ) -> None:
-        """All of n images. `search` is a copy of the network that answers sooner."""
+        """All of n images. `search` is a copy of the network that answers sooner, and what proposes for it."""
         self._network, self._rules, self._batch = network, rules, batch
         self._search = FastNetwork(network) if search is None else search
+        self._proposer = self._search.proposer
+        # Whom to ask about images of which gradients were found, where their logits left doubt.
+        self._beyond_doubt = self._search if self._proposer is not None else FastNetwork(network)
         self._all_clean, self._all_labels, self._all_logits = clean, labels, clean_logits
         self._all_generators = generators
         self._active = torch.arange(len(clean), device=clean.device)
@@ -87,11 +92,12 @@ class Target:
         self.survived_last = self.survived_any.clone()
         self.last_prediction = labels.clone()
         self.last_images = clean.clone() if rules.keep else clean[:0]
-        # What a copy says has fallen, but not clearly, and the network has not been asked about yet.
+        # What a copy says has fallen, but not clearly, and nobody else has been asked about yet.
         self._witnesses = clean[:0]
         self._doubtful = torch.zeros_like(self.survived_any)
         self.without_class = torch.zeros_like(self.survived_any)
         self.without_gradient = torch.zeros_like(self.survived_any)
+        self.n_gradients = 0
 
     @property
     def clean(self) -> Tensor:
@@ -123,7 +129,7 @@ class Target:
     def gradient(self, images: Tensor, loss: Loss, *beside: Tensor | None) -> tuple[Tensor, Tensor]:
         """Gradient at `images` of the sum of a loss; the images count as iterates and are judged.
 
-        The gradient may be that of a faster copy of the network, up to rounding.
+        The gradient may be that of a faster copy of the network, up to rounding, or to that of bfloat16.
 
         Args:
             images: (n, channels, height, width), one for each image still under attack.
@@ -134,22 +140,27 @@ class Target:
             The gradient, zero where the network gives NaN or infinity for it, and the values (n,) of the loss.
         """
         gradient, values = torch.empty_like(images), images.new_empty(len(images))
-        predictions, clear = torch.empty_like(self._labels), torch.empty_like(self._labels, dtype=torch.bool)
+        predictions, clear = torch.empty_like(self._labels), torch.zeros_like(self._labels, dtype=torch.bool)
+        network = self._search.network if self._proposer is None else self._proposer
+        self.n_gradients += len(images)
 
         def ask(where: slice) -> None:
             n = where.stop - where.start
             with torch.enable_grad():
                 leaf = self._filled(images[where]).detach().requires_grad_(True)
-                logits = self._search.network(leaf)[:n]
+                logits = network(leaf)[:n]
                 each = loss(logits, *(None if one is None else one[where] for one in beside))
                 (found,) = torch.autograd.grad(each.sum(), leaf)
             gradient[where], values[where] = found[:n], each.detach()
-            predictions[where], clear[where] = predicted(logits.detach()), self._search.clear(logits.detach())
+            predictions[where] = predicted(logits.detach())
+            if self._proposer is None:
+                clear[where] = self._search.clear(logits.detach())
 
         self._batch.over(len(images), ask)
         lost = ~torch.isfinite(gradient.flatten(1).sum(1))
         if bool(lost.any()):
-            self.without_gradient[self._active[lost]] = True
+            if self._proposer is None:
+                self.without_gradient[self._active[lost]] = True
             gradient[lost] = 0
         self._judge(images, predictions, clear)
         return gradient, values
@@ -210,13 +221,13 @@ class Target:
         self.survived_any[fell] = False
 
     def settle(self) -> None:
-        """Show the network what a copy said, not clearly, had fallen, and what stands still; the runner's last call."""
+        """Settle what a copy said had fallen, not clearly, and what stands still; the runner's last call."""
         places = (self._doubtful & self.survived_any).nonzero().flatten()
         self._doubtful[:] = False
         if not len(places):
             return
         images = self._witnesses[places]
-        fell = self._classes(images, FastNetwork(self._network)) != self._all_labels[places]
+        fell = self._classes(images, self._beyond_doubt) != self._all_labels[places]
         self._check_budget(images[fell], self._all_clean[places[fell]])
         self.survived_any[places[fell]] = False
 
@@ -233,7 +244,7 @@ class Target:
             self._doubtful[self._active[unclear]] = True
             fell &= clear
         elif len(unclear):
-            predictions[unclear] = self._classes(images[unclear], FastNetwork(self._network))
+            predictions[unclear] = self._classes(images[unclear], self._beyond_doubt)
             fell[unclear] = predictions[unclear] != self._labels[unclear]
         if not bool(fell.any()):
             return

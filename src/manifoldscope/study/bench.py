@@ -9,7 +9,7 @@ import torch
 from manifoldscope.study.draws import Drawn, Role
 from manifoldscope.study.plan import Study
 from manifoldscope.study.store import Store
-from manifoldscope.study.units import PlannedNetwork
+from manifoldscope.study.units import PlannedNetwork, inspect_unit
 from manifoldscope.vision.fast import SEEN, FastNetwork, faster
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
@@ -75,9 +75,15 @@ class Bench:
         return self._loaded[1]
 
     def fast(self, name: str) -> FastNetwork:
-        """The copy of the network that attacks ask, made once for all units in a row."""
+        """The copy of the network that attacks ask, made once for all units in a row.
+
+        Whether bfloat16 proposes is what a stopwatch said when the network was inspected: a study gives one answer.
+        """
         network = self.network(name)
         if self._fast is None or self._fast[0] is not network:
-            few = network.pixels(self.draws["robustness"].images, slice(0, SEEN)).to(self.device)
-            self._fast = (network, faster(network, few))
+            drawn = self.draws["robustness"]
+            few = network.pixels(drawn.images, slice(0, SEEN)).to(self.device)
+            inspected = self.store.manifest(inspect_unit(self.study, drawn, self.networks[name]))
+            propose = None if inspected is None else inspected["facts"].get("bfloat16")
+            self._fast = (network, faster(network, few, propose=propose))
         return self._fast[1]

@@ -185,24 +185,29 @@ def _network(
     return PlannedNetwork(name, plan, seed, build, identity, train.key if train is not None else None)
 
 
-def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: PlannedNetwork) -> list[Unit]:
-    needs = (network.checkpoint,) if network.checkpoint is not None else ()
-    robustness, geometry = draws["robustness"], draws["geometry"]
+def inspect_unit(study: Study, drawn: Drawn, network: PlannedNetwork) -> Unit:
+    """The unit that looks at a network before any other does."""
     training = network.plan.training
-    inspect = Unit(
+    return Unit(
         "inspect",
         {
             "version": VERSIONS["inspect"],
             "network": network.identity,
-            "images": robustness.digest,
+            "images": drawn.digest,
             "batch_size": study.batch_size,
             "trained_for": None if training is None else training.objective,
         },
-        needs=needs,
+        needs=(network.checkpoint,) if network.checkpoint is not None else (),
         names={"model": network.name} | ({} if network.seed is None else {"replicate_of": network.plan.name}),
-        n_images=len(robustness.images),
+        n_images=len(drawn.images),
         passes=(3.0, 1.0),  # accuracy, and the checks of (at most) one batch
     )
+
+
+def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: PlannedNetwork) -> list[Unit]:
+    needs = (network.checkpoint,) if network.checkpoint is not None else ()
+    robustness, geometry = draws["robustness"], draws["geometry"]
+    inspect = inspect_unit(study, robustness, network)
     units = [inspect, *_check_units(study, robustness, network, inspect)]
     classes = robustness.images.classes
     examples = set(classes[:EXAMPLE_CLASSES])
