@@ -31,7 +31,7 @@ from manifoldscope.vision.network import Network, predicted, undisturbed
 CHECKED = 50
 """One of so many attacked images is attacked with the network's own gradients as well, where a copy gives them."""
 
-SCOUTS = 16
+SCOUTS = 32
 """One of so many images, and no fewer than `FEWEST_SCOUTS` of them, tells whether it pays that bfloat16 proposes."""
 
 FEWEST_SCOUTS = 8
