@@ -50,18 +50,25 @@ def bench(study, store):
     return Bench(study, store, draws, plan_units(study, draws)[1], torch.device("cpu"))
 
 
-def test_a_stopwatch_is_asked_once_whether_bfloat16_proposes(bench, monkeypatch):
+@pytest.mark.parametrize(
+    ("gradients", "asked"),
+    # what the inspection of so small a network found; None would ask the stopwatch again
+    [("auto", [False]), ("float32", [False]), ("plain", [])],
+)
+def test_a_study_says_whose_gradients_attacks_take(study, store, monkeypatch, gradients, asked):
     """A unit that is computed after a restart attacks as those before it did."""
-    asked = []
+    told = []
 
     def watched(network, pixels, *, propose):
-        asked.append(propose)
-        return FastNetwork(network)
+        told.append(propose)
+        return FastNetwork(network, ("watched",))
 
     monkeypatch.setattr("manifoldscope.study.bench.faster", watched)
-    monkeypatch.setattr(bench, "_fast", None)
-    bench.fast("random")
-    assert asked == [False]  # what the inspection of so small a network found; None would ask again
+    chosen = study.model_copy(update={"gradients": gradients})
+    draws = draw_images(study, store)
+    bench = Bench(chosen, store, draws, plan_units(chosen, draws)[1], torch.device("cpu"))
+    assert bench.fast("random").means == (("watched",) if asked else ())
+    assert told == asked
 
 
 def test_every_class_and_layer_has_every_measure_once(tables):

@@ -191,6 +191,7 @@ CHANGES = {
     "Study.sensitivity": {"sensitivity": 3},
     "Study.foreign": {"foreign": tiny.FOREIGN[:1]},
     "Study.checks": {"checks": "full"},
+    "Study.gradients": {"gradients": "plain"},
     "Study.associations": {"associations": {"bootstrap": 500}},
     "DrawPlan.images_per_class": {"data.geometry": {"images_per_class": 11}},
     "DrawPlan.split": None,  # the digits have one part only

@@ -142,12 +142,14 @@ class PGD(Threat):
     def perturb(self, target: Target) -> None:
         goals = self._goals(target)
         for _ in range(self.restarts):
-            start = target.clean
-            if self.random_start:
-                start = random_start(target.clean, self.epsilon, target.generators, self.norm)
-            images, goals = self._climb(target, start, goals)
+            images, goals = self._climb(target, self._start(target), goals)
             target.conclude(images)
             (goals,) = target.standing(goals)
+
+    def _start(self, target: Target) -> Tensor:
+        if not self.random_start:
+            return target.clean
+        return random_start(target.clean, self.epsilon, target.generators, self.norm)
 
     def _climb(self, target: Target, images: Tensor, goals: Tensor) -> tuple[Tensor, Tensor]:
         """The iterates that count, of the images that are still under attack, and their goals."""
@@ -174,6 +176,7 @@ class PGD(Threat):
                     images, gradient, goals, velocity, best, highest
                 )
             images = step(images, gradient, target.clean, self.epsilon, self.resolved_step_size, self.norm)
+            del gradient  # or it would be held beside the next one
             images, goals, velocity, best, highest = target.standing(images, goals, velocity, best, highest)
         if self.returns == "best" and len(images):
             values = target.values(images, loss, target.labels, None if self.target is None else goals)

@@ -32,6 +32,9 @@ Loss = Callable[..., Tensor]
 BUDGET_TOLERANCE = 1e-6
 """How far rounding may carry a float32 pixel past its budget: 16 units in the last place of 1."""
 
+CHECKED_TOGETHER = 64
+"""Images whose budgets are checked at a time."""
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -84,7 +87,9 @@ class Target:
         self._proposer = self._search.proposer
         # Whom to ask about images of which gradients were found, where their logits left doubt.
         self._beyond_doubt = self._search if self._proposer is not None else FastNetwork(network)
-        self._all_clean, self._all_labels, self._all_logits = clean, labels, clean_logits
+        self._all_labels, self._all_logits = labels, clean_logits
+        # What leaves under "any" is never looked at again, and need not be held.
+        self._all_clean = clean if rules.iterate == "both" else clean[:0]
         self._all_generators = generators
         self._active = torch.arange(len(clean), device=clean.device)
         self._clean, self._labels = clean, labels
@@ -228,7 +233,7 @@ class Target:
             return
         images = self._witnesses[places]
         fell = self._classes(images, self._beyond_doubt) != self._all_labels[places]
-        self._check_budget(images[fell], self._all_clean[places[fell]])
+        self._check_budget(self._witnesses, self._all_clean, places[fell])
         self.survived_any[places[fell]] = False
 
     def _judge(self, images: Tensor, predictions: Tensor, clear: Tensor) -> None:
@@ -249,7 +254,7 @@ class Target:
         if not bool(fell.any()):
             return
         self.without_class[self._active[fell & (predictions < 0)]] = True
-        self._check_budget(images[fell], self._clean[fell])
+        self._check_budget(images, self._clean, fell.nonzero().flatten())
         self.survived_any[self._active[fell]] = False
 
     def _classes(self, images: Tensor, by: FastNetwork) -> Tensor:
@@ -270,18 +275,22 @@ class Target:
 
     def _filled(self, images: Tensor) -> Tensor:
         """The images of one pass, with the first of them repeated where batches shrink, so that they have few sizes."""
-        most = min(self._batch.fits, len(self._all_clean))
+        most = min(self._batch.fits, len(self._all_labels))
         if self._rules.iterate == "both" or len(images) == most:
             return images
         return torch.cat([images, images[:1].expand(bucket(len(images), most) - len(images), -1, -1, -1)])
 
-    def _check_budget(self, images: Tensor, clean: Tensor) -> None:
-        if not len(images):
-            return
-        outside = float(torch.maximum(-images.amin(), images.amax() - 1))
-        excess = max(outside, float(self._rules.excess(clean, images).max()))
-        if not excess <= BUDGET_TOLERANCE:  # also true of NaN
-            raise ThreatError(
-                f"{self._rules.name} proposed an image that exceeds its budget or [0, 1] by {excess:.3g}; "
-                "its verdicts would not count"
-            )
+    def _check_budget(self, images: Tensor, clean: Tensor, where: Tensor | None = None) -> None:
+        """Of all images or of those `where` (m,) says, some at a time, since squares are added up in float64."""
+        where = torch.arange(len(images), device=images.device) if where is None else where
+        for some in torch.split(where, CHECKED_TOGETHER):
+            if not len(some):
+                return
+            shown = images[some]
+            outside = float(torch.maximum(-shown.amin(), shown.amax() - 1))
+            excess = max(outside, float(self._rules.excess(clean[some], shown).max()))
+            if not excess <= BUDGET_TOLERANCE:  # also true of NaN
+                raise ThreatError(
+                    f"{self._rules.name} proposed an image that exceeds its budget or [0, 1] by {excess:.3g}; "
+                    "its verdicts would not count"
+                )

@@ -75,15 +75,21 @@ class Bench:
         return self._loaded[1]
 
     def fast(self, name: str) -> FastNetwork:
-        """The copy of the network that attacks ask, made once for all units in a row.
+        """The copy of the network that attacks ask, as the study has it; made once for all units in a row.
 
         Whether bfloat16 proposes is what a stopwatch said when the network was inspected: a study gives one answer.
         """
         network = self.network(name)
         if self._fast is None or self._fast[0] is not network:
-            drawn = self.draws["robustness"]
-            few = network.pixels(drawn.images, slice(0, SEEN)).to(self.device)
+            self._fast = (network, self._made_faster(name, network))
+        return self._fast[1]
+
+    def _made_faster(self, name: str, network: Network) -> FastNetwork:
+        if self.study.gradients == "plain":
+            return FastNetwork(network)
+        propose: bool | None = False
+        drawn = self.draws["robustness"]
+        if self.study.gradients == "auto":
             inspected = self.store.manifest(inspect_unit(self.study, drawn, self.networks[name]))
             propose = None if inspected is None else inspected["facts"].get("bfloat16")
-            self._fast = (network, faster(network, few, propose=propose))
-        return self._fast[1]
+        return faster(network, network.pixels(drawn.images, slice(0, SEEN)).to(self.device), propose=propose)

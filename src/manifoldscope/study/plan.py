@@ -214,6 +214,12 @@ class Study(Section):
     smallest: list[SmallestPlan] = setting(
         [], "searches for the smallest perturbation that fells each image", keyed=True
     )
+    gradients: Literal["auto", "float32", "plain"] = setting(
+        "auto",
+        "whose gradients attacks take: those of a faster copy of the network, with bfloat16 to propose where that is "
+        "sooner; of that copy in float32 alone; or the network's own",
+        keyed=True,
+    )
     foreign: list[ForeignPlan] = setting([], "other datasets that are shown to the networks, unattacked", keyed=True)
     checks: Literal["cheap", "full"] = setting(
         "cheap",

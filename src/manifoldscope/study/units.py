@@ -326,6 +326,7 @@ def _attack_units(
                     "iterate": threat_plan.iterate,
                     "seed": study.seed,
                     "batch_size": study.batch_size,
+                    **_gradients(study),
                     **({} if threat_plan.keep == "no" else {"keep": threat_plan.keep}),
                     **({"reuses": [each.strength for each in threats[:place]]} if label in weaker else {}),
                 },
@@ -377,6 +378,11 @@ def _check_units(study: Study, drawn: Drawn, network: PlannedNetwork, inspect: U
     ]
 
 
+def _gradients(study: Study) -> dict[str, Any]:
+    """What a key says of whose gradients attacks take."""
+    return {} if study.gradients == "auto" else {"gradients": study.gradients}
+
+
 def _displacement_unit(
     study: Study,
     draws: Mapping[Role, Drawn],
@@ -402,6 +408,7 @@ def _displacement_unit(
             "strength": threat.strength,
             "seed": study.seed,
             "batch_size": study.batch_size,
+            **_gradients(study),
         },
         needs=inspect.needs,
         after=(inspect.key,),
@@ -439,6 +446,7 @@ def _transfer_unit(
             "strength": threat.strength,
             "seed": study.seed,
             "batch_size": study.batch_size,
+            **_gradients(study),
         },
         needs=tuple(key for key in checkpoints if key is not None),
         after=inspects,

@@ -97,7 +97,7 @@ def inspect(unit: Unit, bench: Bench, tick: Tick) -> Payload:
             "models": pl.DataFrame([model]),
             "checks": _rows(checks),
         },
-        facts={"bfloat16": bench.fast(name).proposer is not None},
+        facts={"bfloat16": bench.fast(name).proposer is not None} if bench.study.gradients == "auto" else {},
     )
 
 

@@ -59,8 +59,7 @@ class Preprocessing:
                 mode = InterpolationMode(self.interpolation)
                 image = tv.resize(image, [side], interpolation=mode, antialias=True)
             image = tv.center_crop(image, [self.crop, self.crop])
-        pixels = image.float() / 255 if image.dtype == torch.uint8 else image.float()
-        return pixels.clamp(0, 1)
+        return image.float().div_(255) if image.dtype == torch.uint8 else image.float().clamp(0, 1)
 
 
 @dataclass(frozen=True, eq=False)
