@@ -213,10 +213,18 @@ def test_batches_do_not_change_the_verdicts():
 
 
 @pytest.mark.parametrize("iterate", ["both", "any"])
-def test_how_many_images_are_attacked_together_does_not_change_the_verdicts(monkeypatch, iterate):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"restarts": 2, "target": "random"},
+        {"restarts": 3, "momentum": 0.9, "returns": "best"},
+        {"norm": "l2", "epsilon": 1.4, "loss": "cw", "fgsm_first": True, "target": "least_likely"},
+    ],
+)
+def test_how_many_images_are_attacked_together_does_not_change_the_verdicts(monkeypatch, settings, iterate):
     drawn = images(48)
     network = fitted(drawn)
-    threat = PGD(epsilon=0.12, steps=6, restarts=2, target="random")
+    threat = PGD(**{"epsilon": 0.12, "steps": 6, **settings})
     whole = evaluate(network, drawn, threat, iterate=iterate, fast=False)
     monkeypatch.setattr(evaluation, "TOGETHER", 1)
     monkeypatch.setattr(evaluation, "POOL_BYTES", 0)

@@ -38,10 +38,10 @@ def distance(clean: Tensor, images: Tensor, norm: Norm) -> Tensor:
     difference = (images - clean).flatten(1)
     if difference.device.type == "mps":  # Apple's GPUs have no float64
         difference = difference.cpu()
-    # Squares of many float32 pixels add up to errors beyond the budget's tolerance.
-    difference = difference.double()
+    if norm == "l2":  # squares of many float32 pixels add up to errors beyond the budget's tolerance
+        difference = difference.double()
     away: Tensor = torch.linalg.vector_norm(difference, ord=math.inf if norm == "linf" else 2, dim=1)
-    return away
+    return away.double()
 
 
 def projected(images: Tensor, clean: Tensor, epsilon: float | Tensor, norm: Norm) -> Tensor:

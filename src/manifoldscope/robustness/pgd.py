@@ -23,7 +23,7 @@ def step(
     images: Tensor, gradient: Tensor, clean: Tensor, epsilon: float, step_size: float, norm: Norm = "linf"
 ) -> Tensor:
     """One step of steepest ascent, projected: the iterate (not the step) is brought into the ball and into [0, 1]."""
-    moved = direction(gradient, norm).mul_(step_size).add_(images)
+    moved = torch.add(images, direction(gradient, norm), alpha=step_size)
     if norm == "linf":
         for some, around in zip(torch.split(moved, 64), torch.split(clean, 64), strict=True):  # there may be many
             some.copy_(torch.clamp(some, around - epsilon, around + epsilon))
