@@ -13,6 +13,7 @@ from torch import nn
 from manifoldscope.errors import DataError, ModelError, StudyError, ThreatError
 from manifoldscope.robustness import PGD, THREATS, Threat, UniformNoise, evaluate, evaluation, make, robustness_of
 from manifoldscope.tables import TABLES
+from manifoldscope.vision.fast import FastNetwork
 from manifoldscope.vision.images import ImageSet
 from tests.robustness.networks import convolutional, fitted, images
 
@@ -60,6 +61,35 @@ def test_last_and_any_are_judged_apart(middle, last, survived_last, survived_any
     table = evaluate(bright_network(), dark_images(), Replaying(middle=middle, last=last)).table
     assert table["survived_last"].to_list() == [survived_last] * 3
     assert table["survived_any"].to_list() == [survived_any] * 3
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Once(Replaying):
+    """Shows a bright image on the way when it is called for the second time, and dark ones otherwise."""
+
+    calls: list[int]
+
+    def perturb(self, target):
+        self.calls.append(len(target.clean))
+        replace(self, middle=0.9 if len(self.calls) == 2 else 0.2, last=0.2)._replay(target)
+
+    def _replay(self, target):
+        super().perturb(target)
+
+
+def test_what_a_proposal_fells_on_the_way_has_fallen_although_its_last_iterate_stands():
+    network = bright_network()
+    proposing = FastNetwork(network, ("as it is",), margin=0.0, proposer=network)
+    threat = Once(calls=[])
+    table = evaluate(network, dark_images(20), threat, fast=proposing).table
+    assert threat.calls == [
+        10,
+        10,
+        10,
+        1,
+    ]  # scouts; proposals; those again, since they stand; the sample that is checked
+    assert table["survived_last"].all()
+    assert table["survived_any"].to_list().count(False) == 10
 
 
 def test_an_image_that_is_wrong_when_clean_never_survives():

@@ -312,7 +312,10 @@ class _Evaluation:
             self._attack_once(found, threat, rules, others, in_float32)
             return
         self._attack_once(found, threat, rules, others, self.search)
-        self._attack_once(found, threat, rules, others[getattr(found, verdict)[others]], in_float32)
+        again = others[getattr(found, verdict)[others]]
+        stood = found.survived_any[again]
+        self._attack_once(found, threat, rules, again, in_float32)
+        found.survived_any[again] &= stood  # what a proposal felled on the way has fallen, whatever the last iterate
 
     def _attack_once(self, found: _Found, threat: Threat, rules: Rules, chosen: Tensor, search: FastNetwork) -> None:
         """Attack the chosen images, and fill in what comes of it."""
