@@ -68,6 +68,7 @@ class Once(Replaying):
     """Shows a bright image on the way when it is called for the second time, and dark ones otherwise."""
 
     calls: list[int]
+    passes: ClassVar[tuple[int, int]] = (1, 1)
 
     def perturb(self, target):
         self.calls.append(len(target.clean))
@@ -77,7 +78,8 @@ class Once(Replaying):
         super().perturb(target)
 
 
-def test_what_a_proposal_fells_on_the_way_has_fallen_although_its_last_iterate_stands():
+def test_what_a_proposal_fells_on_the_way_has_fallen_although_its_last_iterate_stands(monkeypatch):
+    monkeypatch.setattr(evaluation, "PAYS", torch.inf)
     network = bright_network()
     proposing = FastNetwork(network, ("as it is",), margin=0.0, proposer=network)
     threat = Once(calls=[])
