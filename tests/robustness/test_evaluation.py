@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from manifoldscope.errors import DataError, ModelError, StudyError, ThreatError
-from manifoldscope.robustness import FGSM, PGD, THREATS, Threat, UniformNoise, evaluate, evaluation, make, robustness_of
-from manifoldscope.robustness.target import Target
+from manifoldscope.robustness import PGD, THREATS, Threat, UniformNoise, evaluate, evaluation, make, robustness_of
 from manifoldscope.tables import TABLES
+from manifoldscope.vision.fast import FastNetwork
 from manifoldscope.vision.images import ImageSet
 from tests.robustness.networks import convolutional, fitted, images
 
@@ -61,6 +61,37 @@ def test_last_and_any_are_judged_apart(middle, last, survived_last, survived_any
     table = evaluate(bright_network(), dark_images(), Replaying(middle=middle, last=last)).table
     assert table["survived_last"].to_list() == [survived_last] * 3
     assert table["survived_any"].to_list() == [survived_any] * 3
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Once(Replaying):
+    """Shows a bright image on the way when it is called for the second time, and dark ones otherwise."""
+
+    calls: list[int]
+    passes: ClassVar[tuple[int, int]] = (1, 1)
+
+    def perturb(self, target):
+        self.calls.append(len(target.clean))
+        replace(self, middle=0.9 if len(self.calls) == 2 else 0.2, last=0.2)._replay(target)
+
+    def _replay(self, target):
+        super().perturb(target)
+
+
+def test_what_a_proposal_fells_on_the_way_has_fallen_although_its_last_iterate_stands(monkeypatch):
+    monkeypatch.setattr(evaluation, "PAYS", torch.inf)
+    network = bright_network()
+    proposing = FastNetwork(network, ("as it is",), margin=0.0, proposer=network)
+    threat = Once(calls=[])
+    table = evaluate(network, dark_images(20), threat, fast=proposing).table
+    assert threat.calls == [
+        10,
+        10,
+        10,
+        1,
+    ]  # scouts; proposals; those again, since they stand; the sample that is checked
+    assert table["survived_last"].all()
+    assert table["survived_any"].to_list().count(False) == 10
 
 
 def test_an_image_that_is_wrong_when_clean_never_survives():
@@ -222,46 +253,16 @@ def test_batches_do_not_change_the_verdicts():
         {"norm": "l2", "epsilon": 1.4, "loss": "cw", "fgsm_first": True, "target": "least_likely"},
     ],
 )
-def test_images_that_come_as_others_leave_change_no_verdict(settings, iterate):
-    """Each image has steps, restarts, momentum and a goal of its own, whatever company it is in."""
+def test_how_many_images_are_attacked_together_does_not_change_the_verdicts(monkeypatch, settings, iterate):
     drawn = images(48)
     network = fitted(drawn)
     threat = PGD(**{"epsilon": 0.12, "steps": 6, **settings})
-    whole, few = (
-        evaluate(network, drawn, threat, iterate=iterate, fast=False, batch_size=size, keep_images=iterate == "both")
-        for size in (48, 9)
-    )
-    assert few.table.equals(whole.table)
-    assert 0 < whole.accuracy_any < 1
-    for one, other in zip(few.adversarial, whole.adversarial, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
-
-
-def test_as_many_images_are_under_attack_as_a_batch_holds(monkeypatch):
-    """Others come when an eighth of the rows is free; passes are full until none is left to come."""
-    drawn = images(120)
-    network = fitted(drawn)
-    shown = []
-    judge = Target.gradient
-    monkeypatch.setattr(
-        Target, "gradient", lambda self, rows, *rest: (shown.append(len(rows)), judge(self, rows, *rest))[1]
-    )
-    found = evaluate(network, drawn, PGD(epsilon=0.12, steps=6), iterate="any", fast=False, batch_size=16)
-    assert max(shown) == 16
-    assert all(n > 14 for n in shown[:-6])
-    assert 0 < found.accuracy_any < 1
-
-
-def test_how_many_images_a_loop_of_its_own_is_given_does_not_change_the_verdicts(monkeypatch):
-    drawn = images(48)
-    network = fitted(drawn)
-    threat = FGSM(epsilon=0.14, random_start=True, restarts=2)
-    whole = evaluate(network, drawn, threat, fast=False)
+    whole = evaluate(network, drawn, threat, iterate=iterate, fast=False)
     monkeypatch.setattr(evaluation, "TOGETHER", 1)
     monkeypatch.setattr(evaluation, "POOL_BYTES", 0)
-    parts = evaluate(network, drawn, threat, fast=False, batch_size=5)
-    assert parts.table["survived_last"].equals(whole.table["survived_last"])
-    assert 0 < whole.accuracy < 1
+    parts = evaluate(network, drawn, threat, iterate=iterate, fast=False, batch_size=5)
+    assert parts.table["survived_any"].equals(whole.table["survived_any"])
+    assert 0 < whole.accuracy_any < 1
 
 
 BALLS = [entry for entry in THREATS if entry.target.strength_setting == "epsilon"]
