@@ -120,18 +120,22 @@ class Reduced(nn.Module):
 
 def _reduced(network: Network, pixels: Tensor, *, sure: bool) -> Network | None:
     """The network in bfloat16, where (`sure`, or by a stopwatch) its gradients come clearly sooner and are the same."""
-    # The first pass of each pays for what is set up once.
-    in_float32, expected = min((_timed_gradient(network, pixels) for _ in range(2)), key=lambda found: found[0])
+    _timed_gradient(network, pixels)  # the first pass of each pays for what is set up once
+    in_float32, expected = _quicker_of_two(network, pixels)
     if not sure and in_float32 < _LONG:
         return None
     try:
         made = replace(network, module=Reduced(network.module))
         _timed_gradient(made, pixels)
-        in_bfloat16, gradient = _timed_gradient(made, pixels)
+        in_bfloat16, gradient = _quicker_of_two(made, pixels)
     except Exception:  # whatever a stranger's module does in bfloat16
         return None
     alike = float(nn.functional.cosine_similarity(gradient.flatten(1), expected.flatten(1)).median()) >= _ALIKE
     return made if alike and (sure or in_bfloat16 <= _SOONER * in_float32) else None
+
+
+def _quicker_of_two(network: Network, pixels: Tensor) -> tuple[float, Tensor]:
+    return min((_timed_gradient(network, pixels) for _ in range(2)), key=lambda found: found[0])
 
 
 def _timed_gradient(network: Network, pixels: Tensor) -> tuple[float, Tensor]:
