@@ -440,7 +440,7 @@ def fast_path_check(threat: str, found: Sequence[FastPath]) -> Row:
     """
     used, dropped = ([part for part in found if part.dropped is so] for so in (False, True))
     whole = FastPath(
-        " or ".join(sorted({part.means for part in found})),
+        "; or ".join(sorted({part.means for part in found})),
         sum(part.n_checked for part in used),
         sum(part.n_differ for part in used),
     )
