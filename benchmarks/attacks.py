@@ -67,6 +67,13 @@ def rows(quick: bool) -> list[Row]:
             Row("the same, beside a loop that shrinks", own, [["loop", *own[1:]]], 1.6),
             Row("with FGSM first, beside a loop that shrinks", ["ours_first", *own[1:]], [["loop", *own[1:]]], 1.6),
         ]
+    for iterate, epsilon in (("last", FIVE[0]), ("last", CIFAR[1]), ("any", FIVE[0]), ("any", CIFAR[1])):
+        own = ["ours", "resnet20", iterate, steps, 100, epsilon]
+        found.append(
+            Row(
+                f"{iterate}, {float(epsilon) * 255:.0f}/255, float32 alone", own, [["ours_float32", *own[1:]]], math.nan
+            )
+        )
     robust = ["ours", "robust", "any", steps, 100, CIFAR[0]]
     found += [
         Row("any iterate, robust network, 4/255", robust, libraries("robust", steps, 100, CIFAR[:1]), 1.6),

@@ -2,10 +2,9 @@
 
     python benchmarks/attacks_work.py WHO NETWORK ITERATE STEPS BATCH EPSILON [EPSILON ...]
 
-WHO is ours, ours_plain (without the faster copy), ours_first (FGSM's image is shown first), ours_sweep (strengths in
-one evaluation, which reuses verdicts),
-ours_apart (each strength in an evaluation of its own), torchattacks, foolbox, art, or loop: a plain loop that shrinks
-the batch as images fall. NETWORK is resnet20, robust or resnet50. ITERATE is last or any; the libraries know
+WHO is ours, ours_plain (without the faster copy), ours_float32 (nothing proposes), ours_first (FGSM's image is shown
+first), ours_sweep (strengths in one evaluation, which reuses verdicts), ours_apart (each strength in an evaluation of
+its own), torchattacks, foolbox, art, or loop: a plain loop that shrinks the batch as images fall. NETWORK is resnet20, robust or resnet50. ITERATE is last or any; the libraries know
 the last alone. The budget is L-infinity, the step 2.5 epsilon / STEPS.
 """
 
@@ -26,6 +25,7 @@ import real_networks
 from clock import resident, watched
 from manifoldscope.robustness import PGD, evaluate
 from manifoldscope.robustness.ball import random_start
+from manifoldscope.vision.fast import SEEN, FastNetwork, faster
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
 
@@ -166,6 +166,9 @@ def main() -> None:
     model = Plain(network).eval()
     x, y = network.pixels(drawn), drawn.labels
 
+    def fast() -> bool | FastNetwork:
+        return faster(network, x[:SEEN], propose=False) if who == "ours_float32" else who != "ours_plain"
+
     def work() -> list[list[bool]]:
         if who.startswith("ours"):
             threats = [PGD(epsilon=epsilon, steps=n_steps, fgsm_first=who == "ours_first") for epsilon in epsilons]
@@ -176,7 +179,7 @@ def main() -> None:
                     some,
                     batch_size=size,
                     iterate="any" if iterate == "any" else "both",
-                    fast=who != "ours_plain",
+                    fast=fast(),
                     reuse=who == "ours_sweep",
                 ).table
                 for some in ([threats] if who == "ours_sweep" else threats)

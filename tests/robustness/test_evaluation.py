@@ -84,12 +84,8 @@ def test_what_a_proposal_fells_on_the_way_has_fallen_although_its_last_iterate_s
     proposing = FastNetwork(network, ("as it is",), margin=0.0, proposer=network)
     threat = Once(calls=[])
     table = evaluate(network, dark_images(20), threat, fast=proposing).table
-    assert threat.calls == [
-        10,
-        10,
-        10,
-        1,
-    ]  # scouts; proposals; those again, since they stand; the sample that is checked
+    # scouts; proposals; those again, since they stand; the sample that is checked
+    assert threat.calls == [10, 10, 10, 1]
     assert table["survived_last"].all()
     assert table["survived_any"].to_list().count(False) == 10
 

@@ -136,3 +136,20 @@ def test_a_module_that_cannot_do_bfloat16_is_left_to_float32(monkeypatch) -> Non
         found = faster(Network(nn.Sequential(convolution, nn.Flatten(), nn.Linear(784, 4))), pixels())
         assert found.means == ("channels last",)
         assert (found.proposer is not None) is can
+
+
+class Severed(nn.Module):
+    """Logits that no gradient leads to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(784, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x).detach()
+
+
+def test_a_network_without_a_gradient_has_a_copy_and_no_proposer() -> None:
+    found = faster(Network(Severed()), pixels())
+    assert found.means == ("channels last",)
+    assert found.proposer is None

@@ -120,15 +120,15 @@ class Reduced(nn.Module):
 
 def _reduced(network: Network, pixels: Tensor, *, sure: bool) -> Network | None:
     """The network in bfloat16, where (`sure`, or by a stopwatch) its gradients come clearly sooner and are the same."""
-    _timed_gradient(network, pixels)  # the first pass of each pays for what is set up once
-    in_float32, expected = _quicker_of_two(network, pixels)
-    if not sure and in_float32 < _LONG:
-        return None
     try:
+        _timed_gradient(network, pixels)  # the first pass of each pays for what is set up once
+        in_float32, expected = _quicker_of_two(network, pixels)
+        if not sure and in_float32 < _LONG:
+            return None
         made = replace(network, module=Reduced(network.module))
         _timed_gradient(made, pixels)
         in_bfloat16, gradient = _quicker_of_two(made, pixels)
-    except Exception:  # whatever a stranger's module does in bfloat16
+    except Exception:  # no gradient, no memory for so many at once, or whatever a stranger's module does in bfloat16
         return None
     alike = float(nn.functional.cosine_similarity(gradient.flatten(1), expected.flatten(1)).median()) >= _ALIKE
     return made if alike and (sure or in_bfloat16 <= _SOONER * in_float32) else None
