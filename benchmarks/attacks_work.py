@@ -4,8 +4,9 @@
 
 WHO is ours, ours_plain (without the faster copy), ours_float32 (nothing proposes), ours_first (FGSM's image is shown
 first), ours_sweep (strengths in one evaluation, which reuses verdicts), ours_apart (each strength in an evaluation of
-its own), torchattacks, foolbox, art, or loop: a plain loop that shrinks the batch as images fall. NETWORK is resnet20, robust or resnet50. ITERATE is last or any; the libraries know
-the last alone. The budget is L-infinity, the step 2.5 epsilon / STEPS.
+its own), torchattacks, foolbox, art, or loop: a plain loop that shrinks the batch as images fall. NETWORK is
+resnet20, robust or resnet50. ITERATE is last or any; the libraries know the last alone. The budget is L-infinity, the
+step 2.5 epsilon / STEPS.
 """
 
 from __future__ import annotations
