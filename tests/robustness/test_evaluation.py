@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from manifoldscope.errors import DataError, ModelError, StudyError, ThreatError
-from manifoldscope.robustness import PGD, THREATS, Threat, UniformNoise, evaluate, evaluation, make, robustness_of
+from manifoldscope.robustness import FGSM, PGD, THREATS, Threat, UniformNoise, evaluate, evaluation, make, robustness_of
+from manifoldscope.robustness.target import Target
 from manifoldscope.tables import TABLES
 from manifoldscope.vision.fast import FastNetwork
 from manifoldscope.vision.images import ImageSet
@@ -249,16 +250,46 @@ def test_batches_do_not_change_the_verdicts():
         {"norm": "l2", "epsilon": 1.4, "loss": "cw", "fgsm_first": True, "target": "least_likely"},
     ],
 )
-def test_how_many_images_are_attacked_together_does_not_change_the_verdicts(monkeypatch, settings, iterate):
+def test_images_that_come_as_others_leave_change_no_verdict(settings, iterate):
+    """Each image has steps, restarts, momentum and a goal of its own, whatever company it is in."""
     drawn = images(48)
     network = fitted(drawn)
     threat = PGD(**{"epsilon": 0.12, "steps": 6, **settings})
-    whole = evaluate(network, drawn, threat, iterate=iterate, fast=False)
+    whole, few = (
+        evaluate(network, drawn, threat, iterate=iterate, fast=False, batch_size=size, keep_images=iterate == "both")
+        for size in (48, 9)
+    )
+    assert few.table.equals(whole.table)
+    assert 0 < whole.accuracy_any < 1
+    for one, other in zip(few.adversarial, whole.adversarial, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+def test_as_many_images_are_under_attack_as_a_batch_holds(monkeypatch):
+    """Others come when an eighth of the rows is free; passes are full until none is left to come."""
+    drawn = images(120)
+    network = fitted(drawn)
+    shown = []
+    judge = Target.gradient
+    monkeypatch.setattr(
+        Target, "gradient", lambda self, rows, *rest: (shown.append(len(rows)), judge(self, rows, *rest))[1]
+    )
+    found = evaluate(network, drawn, PGD(epsilon=0.12, steps=6), iterate="any", fast=False, batch_size=16)
+    assert max(shown) == 16
+    assert all(n > 14 for n in shown[:-6])
+    assert 0 < found.accuracy_any < 1
+
+
+def test_how_many_images_a_loop_of_its_own_is_given_does_not_change_the_verdicts(monkeypatch):
+    drawn = images(48)
+    network = fitted(drawn)
+    threat = FGSM(epsilon=0.14, random_start=True, restarts=2)
+    whole = evaluate(network, drawn, threat, fast=False)
     monkeypatch.setattr(evaluation, "TOGETHER", 1)
     monkeypatch.setattr(evaluation, "POOL_BYTES", 0)
-    parts = evaluate(network, drawn, threat, iterate=iterate, fast=False, batch_size=5)
-    assert parts.table["survived_any"].equals(whole.table["survived_any"])
-    assert 0 < whole.accuracy_any < 1
+    parts = evaluate(network, drawn, threat, fast=False, batch_size=5)
+    assert parts.table["survived_last"].equals(whole.table["survived_last"])
+    assert 0 < whole.accuracy < 1
 
 
 BALLS = [entry for entry in THREATS if entry.target.strength_setting == "epsilon"]

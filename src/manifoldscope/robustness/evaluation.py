@@ -1,7 +1,8 @@
 """The one runner: it attacks a network with threats and judges the outcome image by image.
 
-Images are attacked some hundreds at a time, and the network sees them in batches. So each pass is of a full batch,
-although images that are misclassified when clean are not attacked and those that fall may leave.
+The network sees images in full batches, although those that are misclassified when clean are not attacked and those
+that fall may leave: gradient descent has a batch of them under attack, and others come as these leave; threats with a
+loop of their own are given some batches at a time.
 
 Where the device is quicker in bfloat16, a copy of the network in it may propose: an image has fallen where float32 says
 so of what was proposed, and those that stand are attacked again in float32, as if nothing had been proposed. That pays
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import polars as pl
 import torch
@@ -41,7 +43,7 @@ PAYS = 1 / 3
 
 TOGETHER = 4
 POOL_BYTES = 4 * 2**20
-"""So many batches are attacked together, or more as long as their clean pixels take no more than these bytes."""
+"""So many batches are given to a threat that is not rolling, or more where their pixels take no more than these."""
 
 
 def evaluate(
@@ -319,8 +321,9 @@ class _Evaluation:
 
     def _attack_once(self, found: _Found, threat: Threat, rules: Rules, chosen: Tensor, search: FastNetwork) -> None:
         """Attack the chosen images, and fill in what comes of it."""
-        for places in self._pools(chosen):
-            target = self._target(places, rules, threat.kind, search)
+        rolling = threat.rolling and not rules.keep
+        for places in [chosen] if rolling and len(chosen) else self._pools(chosen):
+            target = self._target(places, rules, threat, search)
             threat.perturb(target)
             target.settle()
             found.survived_any[places] = target.survived_any.cpu()
@@ -330,19 +333,18 @@ class _Evaluation:
                 found.images[places] = target.last_images.cpu()
             found.without_class[places] |= target.without_class.cpu()
             found.without_gradient[places] |= target.without_gradient.cpu()
-            found.n_gradients += target.n_gradients
+            found.n_gradients += int(target.n_gradients.sum())
 
-    def _target(self, places: Tensor, rules: Rules, kind: str, search: FastNetwork) -> Target:
-        some, device = self.images.subset(places), self.network.device
+    def _target(self, places: Tensor, rules: Rules, threat: Threat, search: FastNetwork) -> Target:
         return Target(
             self.network,
-            self.network.pixels(some).to(device),
-            some.labels.to(device),
-            self.clean.logits[places].to(device),
+            self.images.subset(places),
+            self.clean.logits[places].to(self.network.device),
             rules,
-            generators=[generator(self.seed, "threat", kind, name) for name in some.names],
+            stream=partial(generator, self.seed, "threat", threat.kind),
             batch=self.batch,
             search=search,
+            at_once=self.batch.fits if threat.rolling else None,
         )
 
     def _pools(self, chosen: Tensor) -> Iterator[Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -81,6 +81,7 @@ class PGD(Threat):
     strength_setting: ClassVar[str] = "epsilon"
     iterative: ClassVar[bool] = True
     nested: ClassVar[bool] = True
+    rolling: ClassVar[bool] = True
 
     epsilon: float
     norm: Norm = "linf"
@@ -140,67 +141,104 @@ class PGD(Threat):
         return (self.restarts * (1 + (self.returns == "best") + self.fgsm_first), self.steps * self.restarts)
 
     def perturb(self, target: Target) -> None:
-        goals = self._goals(target)
-        for _ in range(self.restarts):
-            images, goals = self._climb(target, self._start(target), goals)
-            target.conclude(images)
-            (goals,) = target.standing(goals)
+        rows = self._started(target, len(target.clean))
+        while len(rows.images):
+            rows = _Rows(*target.standing(*self._stepped(target, rows)))
+            finished = rows.steps == self.steps
+            if bool(finished.any()):
+                rows, gone = self._concluded(target, rows, finished)
+                rows = _Rows(*target.standing(*rows, finished=gone))
+            if came := target.admit():
+                rows = _Rows(*map(torch.cat, zip(rows, self._started(target, came), strict=True)))
 
-    def _start(self, target: Target) -> Tensor:
-        if not self.random_start:
-            return target.clean
-        return random_start(target.clean, self.epsilon, target.generators, self.norm)
+    def _started(self, target: Target, n_came: int) -> _Rows:
+        """The state of the last rows of the target, which have come."""
+        last = slice(len(target.clean) - n_came, None)
+        clean, streams = target.clean[last], target.generators[last]
+        goals = self._goals(target.labels[last], target.clean_logits[last], streams)
+        return self._begun(clean, goals, torch.zeros_like(goals), streams)
 
-    def _climb(self, target: Target, images: Tensor, goals: Tensor) -> tuple[Tensor, Tensor]:
-        """The iterates that count, of the images that are still under attack, and their goals."""
-        loss, n = LOSSES[self.loss], len(images)
-        # Where there is no momentum, or the last iterate counts, these are (n, 0): they shrink with the others.
-        velocity = torch.zeros_like(images) if self.momentum else images.new_empty(n, 0)
-        best = images if self.returns == "best" else images.new_empty(n, 0)
-        highest = images.new_full((n,), -torch.inf)
-        for number in range(self.steps):
-            if not len(images):
-                return images, goals
-            towards = None if self.target is None else goals
-            gradient, values = target.gradient(images, loss, target.labels, towards)
-            if towards is not None:
-                gradient[towards == target.labels] = 0
-            if self.returns == "best":
-                best, highest = _better(images, values, best, highest)
-            if self.momentum:
-                size = gradient.abs().flatten(1).mean(1).clamp_min(torch.finfo(gradient.dtype).tiny)
-                velocity = gradient = self.momentum * velocity + gradient / per_image(size)
-            if self.fgsm_first and number == 0:
-                target.show(step(images, gradient, target.clean, self.epsilon, 2 * self.epsilon, self.norm))
-                images, gradient, goals, velocity, best, highest = target.standing(
-                    images, gradient, goals, velocity, best, highest
-                )
-            images = step(images, gradient, target.clean, self.epsilon, self.resolved_step_size, self.norm)
-            del gradient  # or it would be held beside the next one
-            images, goals, velocity, best, highest = target.standing(images, goals, velocity, best, highest)
-        if self.returns == "best" and len(images):
-            values = target.values(images, loss, target.labels, None if self.target is None else goals)
-            images, _ = _better(images, values, best, highest)
-        return images, goals
+    def _begun(self, clean: Tensor, goals: Tensor, restarts: Tensor, streams: list[torch.Generator]) -> _Rows:
+        """The state of n images before their first step. What is not needed has n rows of nothing."""
+        start = random_start(clean, self.epsilon, streams, self.norm) if self.random_start else clean
+        nothing = clean.new_empty(len(clean), 0)
+        velocity = torch.zeros_like(clean) if self.momentum else nothing
+        best = start if self.returns == "best" else nothing
+        highest = clean.new_full((len(clean),), -torch.inf)
+        return _Rows(start, goals, velocity, best, highest, torch.zeros_like(goals), restarts)
+
+    def _stepped(self, target: Target, rows: _Rows) -> _Rows:
+        """One step of every image."""
+        images, velocity, best, highest = rows.images, rows.velocity, rows.best, rows.highest
+        towards = None if self.target is None else rows.goals
+        gradient, values = target.gradient(images, LOSSES[self.loss], target.labels, towards)
+        if towards is not None:
+            gradient[towards == target.labels] = 0
+        if self.returns == "best":
+            best, highest = _better(images, values, best, highest)
+        if self.momentum:
+            size = gradient.abs().flatten(1).mean(1).clamp_min(torch.finfo(gradient.dtype).tiny)
+            velocity = gradient = self.momentum * velocity + gradient / per_image(size)
+        if self.fgsm_first and len(first := (rows.steps == 0).nonzero().flatten()):
+            across = images[first], gradient[first], target.clean[first], self.epsilon, 2 * self.epsilon
+            target.show(step(*across, self.norm), first)
+        images = step(images, gradient, target.clean, self.epsilon, self.resolved_step_size, self.norm)
+        return _Rows(images, rows.goals, velocity, best, highest, rows.steps + 1, rows.restarts)
+
+    def _concluded(self, target: Target, rows: _Rows, finished: Tensor) -> tuple[_Rows, Tensor]:
+        """Judge the last iterates of those that are `finished` (n,); what starts anew has, and which are done with."""
+        where = finished.nonzero().flatten()
+        last = rows.images[where]
+        if self.returns == "best":
+            towards = None if self.target is None else rows.goals[where]
+            values = target.values(last, LOSSES[self.loss], target.labels[where], towards, rows=where)
+            last, _ = _better(last, values, rows.best[where], rows.highest[where])
+        target.conclude(last, where)
+        again = finished & target.stands & (rows.restarts + 1 < self.restarts)
+        if bool(again.any()):
+            where = again.nonzero().flatten()
+            streams = [target.generators[row] for row in where.tolist()]
+            anew = self._begun(target.clean[where], rows.goals[where], rows.restarts[where] + 1, streams)
+            rows = _Rows(*(old.index_copy(0, where, new) for old, new in zip(rows, anew, strict=True)))
+        return rows, finished & ~again
 
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
         return distance(clean, perturbed, self.norm) - self.epsilon
 
-    def _goals(self, target: Target) -> Tensor:
+    def _goals(self, labels: Tensor, logits: Tensor, streams: list[torch.Generator]) -> Tensor:
         """(n,) the classes to descend to; the labels where there is no such class."""
-        labels = target.labels
         if self.target is None:
             return labels
-        logits = target.clean_logits
         n_classes = logits.shape[1]
         if self.target == "least_likely":
             return logits.argmin(1)
         if self.target == "random":
-            offsets = [int(torch.randint(1, n_classes, (), generator=each)) for each in target.generators]
+            offsets = [int(torch.randint(1, n_classes, (), generator=each)) for each in streams]
             return (labels + labels.new_tensor(offsets)) % n_classes
         if not 0 <= int(self.target) < n_classes:
             raise ThreatError(f"target = {self.target}; the network has classes 0 to {n_classes - 1}")
         return torch.full_like(labels, int(self.target))
+
+
+class _Rows(NamedTuple):
+    """The state of n images under attack.
+
+    Attributes:
+        images: (n, channels, height, width) the iterates.
+        goals: (n,) the classes to descend to.
+        velocity: like images, what momentum keeps of the gradients before.
+        best, highest: like images, and (n,): the iterate of the largest loss, and that loss.
+        steps: (n,) how many steps led to the iterate.
+        restarts: (n,) how often the image has started anew.
+    """
+
+    images: Tensor
+    goals: Tensor
+    velocity: Tensor
+    best: Tensor
+    highest: Tensor
+    steps: Tensor
+    restarts: Tensor
 
 
 def _better(images: Tensor, values: Tensor, best: Tensor, highest: Tensor) -> tuple[Tensor, Tensor]:

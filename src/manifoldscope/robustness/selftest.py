@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from manifoldscope.robustness.checks import Row, check, share_interval
 from manifoldscope.robustness.evaluation import evaluate
 from manifoldscope.robustness.library import Square, library_version
 from manifoldscope.robustness.pgd import PGD
-from manifoldscope.robustness.target import Loss, Target
+from manifoldscope.robustness.target import Target
 from manifoldscope.robustness.threat import Threat, make
 from manifoldscope.seeds import derive, generator
 from manifoldscope.vision.images import ImageSet
@@ -230,56 +230,39 @@ def _with_margin_loss(threat: PGD) -> Threat | None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Traced(Threat):
-    """An attack that notes after each step how many images of the batch still stand.
+    """An attack that notes after how many steps each image fell.
 
     Attributes:
         inner: the attack.
-        standing: one list a batch, filled by `perturb`.
+        fell_after: see `Target`, once for each call of `perturb`.
     """
 
     kind: ClassVar[str] = PGD.kind
     strength_setting: ClassVar[str] = PGD.strength_setting
     iterative: ClassVar[bool] = True
+    rolling: ClassVar[bool] = True
 
     epsilon: float
     inner: PGD
-    standing: list[list[int]]
+    fell_after: list[Tensor]
 
     @classmethod
     def of(cls, threat: PGD) -> _Traced:
-        return cls(epsilon=threat.epsilon, inner=threat, standing=[])
+        return cls(epsilon=threat.epsilon, inner=threat, fell_after=[])
 
     @property
     def parameters(self) -> str:
         return self.inner.parameters
 
     def perturb(self, target: Target) -> None:
-        counts: list[int] = []
-        self.standing.append(counts)
-        self.inner.perturb(_Watched(target, counts))  # type: ignore[arg-type]  # it answers as a Target does
-        counts.append(int(target.survived_any.sum()))
+        self.inner.perturb(target)
+        self.fell_after.append(target.fell_after.cpu())
 
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
         return self.inner.excess(clean, perturbed)
 
     def curve(self, n_images: int) -> StepCurve:
-        """The sum over batches; nothing is left to fall where a batch has ended early."""
-        n_points = self.inner.steps + 1
-        padded = [(counts + counts[-1:] * n_points)[:n_points] for counts in self.standing]
-        return StepCurve(self.parameters, n_images, tuple(map(sum, zip(*padded, strict=True))))
-
-
-class _Watched:
-    """A `Target` that counts after each gradient which images still stand."""
-
-    def __init__(self, target: Target, counts: list[int]) -> None:
-        self._target, self._counts = target, counts
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._target, name)
-
-    def gradient(self, images: Tensor, loss: Loss, *beside: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The target's gradient."""
-        found = self._target.gradient(images, loss, *beside)
-        self._counts.append(int(self._target.survived_any.sum()))
-        return found
+        """How many still stood after each number of steps; `n_images` were shown to the network."""
+        fell_after = torch.cat([*self.fell_after, torch.empty(0, dtype=torch.int64)])
+        stand = [int(((fell_after < 0) | (fell_after > step)).sum()) for step in range(self.inner.steps + 1)]
+        return StepCurve(self.parameters, n_images, tuple(stand))

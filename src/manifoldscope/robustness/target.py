@@ -11,7 +11,7 @@ what it says has fallen is shown to the former.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +21,7 @@ from torch import Tensor
 from manifoldscope.errors import ThreatError
 from manifoldscope.vision.batching import BatchSize, bucket
 from manifoldscope.vision.fast import FastNetwork
+from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network, predicted
 
 Iterate = Literal["both", "any"]
@@ -34,6 +35,9 @@ BUDGET_TOLERANCE = 1e-6
 
 CHECKED_TOGETHER = 64
 """Images whose budgets are checked at a time."""
+
+LUMP = 8
+"""Others come where one of so many rows is free: a few images at a time would cost passes of a few."""
 
 
 @dataclass(frozen=True)
@@ -58,71 +62,103 @@ class Rules:
 class Target:
     """Images that the network classifies correctly when clean, under attack.
 
-    Images leave when nothing more is to be learnt of them: `clean`, `labels` and what else is said of the images
-    shrink, and `standing` shrinks a threat's own tensors alike.
+    Of n images m are under attack at a time: the rows of `clean`, `labels` and what else is said of them. Images leave
+    when nothing more is to be learnt of them, and `standing` shrinks a threat's own tensors alike; others may come in
+    their place (`admit`).
 
     Attributes:
         survived_any, survived_last: (n,) the verdicts, of all images that were given.
         last_prediction: (n,) classes of the last iterates; -1 where the network gives none.
         last_images: (n, channels, height, width) the last iterates, where they are kept.
         without_class, without_gradient: (n,) for which the network gave NaN or infinity, as logits or as a gradient.
-        n_gradients: gradients that were asked for, one an image.
+        n_gradients: (n,) how many gradients were asked for.
+        fell_after: (n,) after how many steps, that is gradients before the image that was misclassified, it fell where
+            iterate = "any"; -1 where it stands.
     """
 
     def __init__(
         self,
         network: Network,
-        clean: Tensor,
-        labels: Tensor,
+        images: ImageSet,
         clean_logits: Tensor,
         rules: Rules,
         *,
-        generators: Sequence[torch.Generator],
+        stream: Callable[[str], torch.Generator],
         batch: BatchSize,
         search: FastNetwork | None = None,
+        at_once: int | None = None,
     ) -> None:
-        """All of n images. `search` is a copy of the network that answers sooner, and what proposes for it."""
+        """All of n images, at least 1.
+
+        Args:
+            network: the judge.
+            images: n labelled images.
+            clean_logits: (n, n_classes) what the network says of them.
+            rules: what the threat is held to.
+            stream: a stream of random numbers for the image of a name.
+            batch: how many images the network shall have at a time.
+            search: a copy of the network that answers sooner, and what proposes for it.
+            at_once: how many images are under attack at once, at most; all where left out.
+        """
         self._network, self._rules, self._batch = network, rules, batch
         self._search = FastNetwork(network) if search is None else search
         self._proposer = self._search.proposer
         # Whom to ask about images of which gradients were found, where their logits left doubt.
         self._beyond_doubt = self._search if self._proposer is not None else FastNetwork(network)
-        self._all_labels, self._all_logits = labels, clean_logits
-        # What leaves under "any" is never looked at again, and need not be held.
-        self._all_clean = clean if rules.iterate == "both" else clean[:0]
-        self._all_generators = generators
-        self._active = torch.arange(len(clean), device=clean.device)
-        self._clean, self._labels = clean, labels
-        self.survived_any = torch.ones_like(labels, dtype=torch.bool)
+        self._images, self._stream, self._device = images, stream, clean_logits.device
+        self._all_labels, self._all_logits = images.labels.to(self._device), clean_logits
+        self._at_once = len(images) if at_once is None else at_once
+        self._n_admitted = 0
+        n = len(images)
+        self.survived_any = torch.ones(n, dtype=torch.bool, device=self._device)
         self.survived_last = self.survived_any.clone()
-        self.last_prediction = labels.clone()
-        self.last_images = clean.clone() if rules.keep else clean[:0]
-        # What a copy says has fallen, but not clearly, and nobody else has been asked about yet.
-        self._witnesses = clean[:0]
-        self._doubtful = torch.zeros_like(self.survived_any)
+        self.last_prediction = self._all_labels.clone()
+        self.last_images = network.pixels(images).to(self._device) if rules.keep else torch.empty(0)
+        # What a copy says has fallen, but not clearly, and nobody else has been asked about yet: by place.
+        self._witnesses: dict[int, Tensor] = {}
         self.without_class = torch.zeros_like(self.survived_any)
         self.without_gradient = torch.zeros_like(self.survived_any)
-        self.n_gradients = 0
+        self.n_gradients = torch.zeros_like(self._all_labels)
+        self.fell_after = torch.full_like(self._all_labels, -1)
+        # Rows: the place of each image under attack among all, and what is held of it.
+        self._active = torch.empty(0, dtype=torch.int64, device=self._device)
+        self._clean = torch.empty(0, device=self._device)
+        self._streams: list[torch.Generator] = []
+        self.admit()
 
     @property
     def clean(self) -> Tensor:
-        """(n, channels, height, width): the clean images still under attack."""
+        """(m, channels, height, width): the clean images under attack."""
         return self._clean
 
     @property
     def labels(self) -> Tensor:
-        """(n,): their labels."""
-        return self._labels
+        """(m,): their labels."""
+        return self._all_labels[self._active]
 
     @property
     def clean_logits(self) -> Tensor:
-        """(n, n_classes): what the network says of them."""
+        """(m, n_classes): what the network says of them."""
         return self._all_logits[self._active]
 
     @property
     def generators(self) -> list[torch.Generator]:
         """A stream of random numbers for each, so that what an image draws depends on no other."""
-        return [self._all_generators[place] for place in self._active.tolist()]
+        return self._streams
+
+    def admit(self) -> int:
+        """Let images that wait come where there is room for some; how many did. They are the last rows."""
+        n_waiting = len(self._all_labels) - self._n_admitted
+        n_came = min(n_waiting, self._at_once - len(self._active))
+        if n_came < min(n_waiting, max(1, self._at_once // LUMP)) or not n_came:
+            return 0
+        came = slice(self._n_admitted, self._n_admitted + n_came)
+        pixels = self._network.pixels(self._images, came).to(self._device)
+        self._clean = torch.cat([self._clean, pixels]) if len(self._active) else pixels
+        self._active = torch.cat([self._active, torch.arange(came.start, came.stop, device=self._device)])
+        self._streams = self._streams + [self._stream(name) for name in self._images.names[came]]
+        self._n_admitted = came.stop
+        return n_came
 
     def in_batches(self, work: Callable[[slice], None]) -> None:
         """Do `work` on as many of the images still under attack as the network shall have at a time, one after another.
@@ -137,17 +173,17 @@ class Target:
         The gradient may be that of a faster copy of the network, up to rounding, or to that of bfloat16.
 
         Args:
-            images: (n, channels, height, width), one for each image still under attack.
-            loss: called with logits (m, n_classes) and what belongs to these m images of each of `beside`.
-            beside: tensors of n rows, such as labels; None is handed on.
+            images: (m, channels, height, width), one for each image under attack.
+            loss: called with the logits (k, n_classes) of k of them, and what belongs to these of each of `beside`.
+            beside: tensors of m rows, such as labels; None is handed on.
 
         Returns:
-            The gradient, zero where the network gives NaN or infinity for it, and the values (n,) of the loss.
+            The gradient, zero where the network gives NaN or infinity for it, and the values (m,) of the loss.
         """
-        gradient, values = torch.empty_like(images), images.new_empty(len(images))
-        predictions, clear = torch.empty_like(self._labels), torch.zeros_like(self._labels, dtype=torch.bool)
+        parts: list[Tensor] = []
+        values = images.new_empty(len(images))
+        predictions, clear = self._unasked(len(images))
         network = self._search.network if self._proposer is None else self._proposer
-        self.n_gradients += len(images)
 
         def ask(where: slice) -> None:
             n = where.stop - where.start
@@ -156,24 +192,33 @@ class Target:
                 logits = network(leaf)[:n]
                 each = loss(logits, *(None if one is None else one[where] for one in beside))
                 (found,) = torch.autograd.grad(each.sum(), leaf)
-            gradient[where], values[where] = found[:n], each.detach()
-            predictions[where] = predicted(logits.detach())
+            values[where], predictions[where] = each.detach(), predicted(logits.detach())
             if self._proposer is None:
                 clear[where] = self._search.clear(logits.detach())
+            parts.append(found[:n].contiguous())
 
         self._batch.over(len(images), ask)
+        gradient = parts[0] if len(parts) == 1 else torch.cat([*parts, images[:0]])
         lost = ~torch.isfinite(gradient.flatten(1).sum(1))
         if bool(lost.any()):
             if self._proposer is None:
                 self.without_gradient[self._active[lost]] = True
             gradient[lost] = 0
-        self._judge(images, predictions, clear)
+        self._judge(images, predictions, clear, None)
+        self.n_gradients[self._active] += 1
         return gradient, values
 
-    def values(self, images: Tensor, loss: Loss, *beside: Tensor | None) -> Tensor:
-        """(n,): the loss at `images`, without a gradient; they count as iterates and are judged."""
+    def values(self, images: Tensor, loss: Loss, *beside: Tensor | None, rows: Tensor | None = None) -> Tensor:
+        """(k,): the loss at `images`, without a gradient; they count as iterates and are judged.
+
+        Args:
+            images: (k, channels, height, width), one for each image under attack, or for each of `rows`.
+            loss: as `gradient` takes it.
+            beside: tensors of k rows; None is handed on.
+            rows: (k,) which of the images under attack they are.
+        """
         values = images.new_empty(len(images))
-        predictions, clear = torch.empty_like(self._labels), torch.empty_like(self._labels, dtype=torch.bool)
+        predictions, clear = self._unasked(len(images))
 
         def ask(where: slice) -> None:
             n = where.stop - where.start
@@ -183,12 +228,12 @@ class Target:
             predictions[where], clear[where] = predicted(logits), self._search.clear(logits)
 
         self._batch.over(len(images), ask)
-        self._judge(images, predictions, clear)
+        self._judge(images, predictions, clear, rows)
         return values
 
-    def show(self, images: Tensor) -> None:
-        """Have `images`, one for each image still under attack, judged as iterates, without a gradient."""
-        self.values(images, lambda logits: logits.new_zeros(len(logits)))
+    def show(self, images: Tensor, rows: Tensor) -> None:
+        """Have `images`, one for each of `rows` of those under attack, judged as iterates, without a gradient."""
+        self.values(images, lambda logits: logits.new_zeros(len(logits)), rows=rows)
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits (m, n_classes) of any m images, with a graph where they ask for gradients; nothing is judged.
@@ -198,69 +243,95 @@ class Target:
         """
         return self._network(images)
 
-    def standing(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+    @property
+    def stands(self) -> Tensor:
+        """(m,) bool: of which images under attack something may still be learnt."""
+        verdicts = self.survived_any if self._rules.iterate == "any" else self.survived_last
+        return verdicts[self._active]
+
+    def standing(self, *tensors: Tensor, finished: Tensor | None = None) -> tuple[Tensor, ...]:
         """A threat's own tensors, one row an image, without the images of which nothing more is to be learnt.
 
-        `clean`, `labels` and the others shrink with them.
+        `clean`, `labels` and the others shrink with them. Those that are `finished` (m,) leave as well, as they stand.
         """
-        verdicts = self.survived_any if self._rules.iterate == "any" else self.survived_last
-        keep = verdicts[self._active]
+        keep = self.stands if finished is None else self.stands & ~finished
         if bool(keep.all()):
             return tensors
-        self._active, self._clean, self._labels = self._active[keep], self._clean[keep], self._labels[keep]
+        self._settle(self._active[~keep])
+        self._active, self._clean = self._active[keep], self._clean[keep]
+        self._streams = [stream for stream, kept in zip(self._streams, keep.tolist(), strict=True) if kept]
         return tuple(tensor[keep] for tensor in tensors)
 
-    def conclude(self, images: Tensor) -> None:
-        """Judge the last iterates, by a pass of their own."""
-        self._check_budget(images, self._clean)
+    def conclude(self, images: Tensor, rows: Tensor | None = None) -> None:
+        """Judge the last iterates of all images under attack, or of those of `rows` (k,), by a pass of their own."""
+        active, clean = (self._active, self._clean) if rows is None else (self._active[rows], self._clean[rows])
+        self._check_budget(images, clean)
         prediction = self._classes(images, self._search)
         # With several restarts, the last iterate that is kept is that of the first restart that succeeded.
-        unsettled = self.survived_last[self._active]
-        where = self._active[unsettled]
+        unsettled = self.survived_last[active]
+        where = active[unsettled]
         self.last_prediction[where] = prediction[unsettled]
         if self._rules.keep:
             self.last_images[where] = images[unsettled]
-        self.without_class[self._active[prediction < 0]] = True
-        fell = self._active[prediction != self._labels]
+        self.without_class[active[prediction < 0]] = True
+        fell = active[prediction != self._all_labels[active]]
         self.survived_last[fell] = False
-        self.survived_any[fell] = False
+        self._fell(fell)
 
     def settle(self) -> None:
         """Settle what a copy said had fallen, not clearly, and what stands still; the runner's last call."""
-        places = (self._doubtful & self.survived_any).nonzero().flatten()
-        self._doubtful[:] = False
-        if not len(places):
-            return
-        images = self._witnesses[places]
-        fell = self._classes(images, self._beyond_doubt) != self._all_labels[places]
-        self._check_budget(self._witnesses, self._all_clean, places[fell])
-        self.survived_any[places[fell]] = False
+        self._settle(self._active)
 
-    def _judge(self, images: Tensor, predictions: Tensor, clear: Tensor) -> None:
+    def _settle(self, places: Tensor) -> None:
+        """The same of images that leave."""
+        shown = {place: self._witnesses.pop(place) for place in places.tolist() if place in self._witnesses}
+        shown = {place: image for place, image in shown.items() if self.survived_any[place]}
+        if not shown:
+            return
+        images, where = torch.stack(list(shown.values())), places.new_tensor(list(shown))
+        fell = self._classes(images, self._beyond_doubt) != self._all_labels[where]
+        if bool(fell.any()):
+            clean = self._network.pixels(self._images.subset(where[fell].cpu())).to(self._device)
+            self._check_budget(images[fell], clean)
+            self._fell(where[fell])
+
+    def _judge(self, images: Tensor, predictions: Tensor, clear: Tensor, rows: Tensor | None) -> None:
+        """Judge iterates of all images under attack, or of those of `rows` (k,)."""
         if not self._rules.iterative:
             return
-        fell = (predictions != self._labels) & self.survived_any[self._active]
+        active = self._active if rows is None else self._active[rows]
+        labels = self._all_labels[active]
+        fell = (predictions != labels) & self.survived_any[active]
         unclear = (fell & ~clear).nonzero().flatten()
         if len(unclear) and self._rules.iterate == "both":
             # Most of these fall at the last iterate as well, and need no pass of their own.
-            if not len(self._witnesses):
-                self._witnesses = torch.empty_like(self._all_clean)
-            self._witnesses[self._active[unclear]] = images[unclear]
-            self._doubtful[self._active[unclear]] = True
+            for row, place in zip(unclear.tolist(), active[unclear].tolist(), strict=True):
+                self._witnesses[place] = images[row].clone()
             fell &= clear
         elif len(unclear):
             predictions[unclear] = self._classes(images[unclear], self._beyond_doubt)
-            fell[unclear] = predictions[unclear] != self._labels[unclear]
+            fell[unclear] = predictions[unclear] != labels[unclear]
         if not bool(fell.any()):
             return
-        self.without_class[self._active[fell & (predictions < 0)]] = True
-        self._check_budget(images, self._clean, fell.nonzero().flatten())
-        self.survived_any[self._active[fell]] = False
+        self.without_class[active[fell & (predictions < 0)]] = True
+        where = fell.nonzero().flatten()
+        self._check_budget(images, self._clean if rows is None else self._clean[rows], where)
+        self._fell(active[where])
+
+    def _fell(self, places: Tensor) -> None:
+        """An iterate of these images is misclassified."""
+        first = places[self.survived_any[places]]
+        self.survived_any[first] = False
+        self.fell_after[first] = self.n_gradients[first]
+
+    def _unasked(self, n: int) -> tuple[Tensor, Tensor]:
+        """(n,) classes to be filled in, and whether they are clear."""
+        predictions = torch.empty(n, dtype=torch.int64, device=self._device)
+        return predictions, torch.zeros_like(predictions, dtype=torch.bool)
 
     def _classes(self, images: Tensor, by: FastNetwork) -> Tensor:
         """(m,) the network's classes of any m images: as a copy of it says, and where that is unclear as it says."""
-        found = torch.empty(len(images), dtype=torch.int64, device=images.device)
-        clear = torch.empty_like(found, dtype=torch.bool)
+        found, clear = self._unasked(len(images))
 
         def ask(where: slice) -> None:
             n = where.stop - where.start
@@ -275,7 +346,7 @@ class Target:
 
     def _filled(self, images: Tensor) -> Tensor:
         """The images of one pass, with the first of them repeated where batches shrink, so that they have few sizes."""
-        most = min(self._batch.fits, len(self._all_labels))
+        most = min(self._batch.fits, self._at_once, len(self._all_labels))
         if self._rules.iterate == "both" or len(images) == most:
             return images
         return torch.cat([images, images[:1].expand(bucket(len(images), most) - len(images), -1, -1, -1)])

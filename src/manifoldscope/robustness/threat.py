@@ -31,6 +31,8 @@ class Threat(ABC):
     """Whether the threat has iterates, so that "last" and "any" can differ."""
     nested: ClassVar[bool] = False
     """Whether what a smaller strength allows, a larger one allows as well."""
+    rolling: ClassVar[bool] = False
+    """Whether it lets images come as others leave (`Target.admit`); otherwise it is given some hundreds at a time."""
     ordered: ClassVar[bool] = True
     """Whether a larger strength is meant to fell more images."""
 
