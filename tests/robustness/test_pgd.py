@@ -93,6 +93,16 @@ def test_epsilon_zero_is_clean_accuracy():
     assert verdicts.accuracy == verdicts.accuracy_any == verdicts.clean_accuracy
 
 
+def test_epsilon_zero_takes_one_step(known):
+    network, drawn = known
+    shown = []
+    hook = network.module.register_forward_hook(lambda module, given, output: shown.append(len(output)))
+    evaluate(network, drawn, PGD(epsilon=0, steps=20), fast=False)
+    hook.remove()
+    assert sum(shown) <= 3 * len(drawn)  # clean, at the start and at the end
+    assert PGD(epsilon=0, steps=20, restarts=2).passes == (2, 2)
+
+
 def test_an_attack_beats_noise_and_more_radius_beats_less(known):
     network, drawn = known
     noise = evaluate(network, drawn, UniformNoise(epsilon=0.1)).accuracy

@@ -55,7 +55,7 @@ class PGD(Threat):
         norm: "linf" or "l2".
         step_size: in pixel units; 2.5 epsilon / steps where left out.
         relative_step_size: the step size as a share of epsilon, instead of step_size.
-        steps: number of gradient steps, at least 1.
+        steps: number of gradient steps, at least 1; where epsilon is 0 one is taken, since all iterates are the image.
         restarts: how often to start anew; an image survives only if it survives every restart.
         random_start: False starts at the clean image.
         loss: "ce", cross-entropy; "cw", the margin; "dlr", the difference of logits ratio (see `losses`).
@@ -138,13 +138,18 @@ class PGD(Threat):
 
     @property
     def passes(self) -> tuple[int, int]:
-        return (self.restarts * (1 + (self.returns == "best") + self.fgsm_first), self.steps * self.restarts)
+        return (self.restarts * (1 + (self.returns == "best") + self.fgsm_first), self._n_steps * self.restarts)
+
+    @property
+    def _n_steps(self) -> int:
+        """In a ball of no size one step shows what all of them would."""
+        return self.steps if self.epsilon > 0 else 1
 
     def perturb(self, target: Target) -> None:
         rows = self._started(target, len(target.clean))
         while len(rows.images):
             rows = _Rows(*target.standing(*self._stepped(target, rows)))
-            finished = rows.steps == self.steps
+            finished = rows.steps == self._n_steps
             if bool(finished.any()):
                 rows, gone = self._concluded(target, rows, finished)
                 rows = _Rows(*target.standing(*rows, finished=gone))
