@@ -24,7 +24,8 @@ from geometry import measured
 from peers import run_with_peers
 
 CIFAR = [f"{k / 255:.7f}" for k in (4, 8)]
-FIVE = [f"{k / 255:.7f}" for k in (1, 2, 4, 6, 8)]
+FIVE = [f"{k / 255:.7f}" for k in (2, 4, 6, 8, 10)]
+FROM_ONE = [f"{k / 255:.7f}" for k in (1, 2, 4, 6, 8)]
 LIBRARIES = ("torchattacks", "foolbox", "art")
 
 
@@ -67,7 +68,7 @@ def rows(quick: bool) -> list[Row]:
             Row("the same, beside a loop that shrinks", own, [["loop", *own[1:]]], 1.6),
             Row("with FGSM first, beside a loop that shrinks", ["ours_first", *own[1:]], [["loop", *own[1:]]], 1.6),
         ]
-    for iterate, epsilon in (("last", FIVE[0]), ("last", CIFAR[1]), ("any", FIVE[0]), ("any", CIFAR[1])):
+    for iterate, epsilon in (("last", FROM_ONE[0]), ("last", CIFAR[1]), ("any", FROM_ONE[0]), ("any", CIFAR[1])):
         own = ["ours", "resnet20", iterate, steps, 100, epsilon]
         found.append(
             Row(
@@ -82,19 +83,14 @@ def rows(quick: bool) -> list[Row]:
         Row(
             "robust, FGSM first, beside a loop that shrinks", ["ours_first", *robust[1:]], [["loop", *robust[1:]]], 1.6
         ),
-        Row(
-            "five epsilons in one evaluation, robust network",
-            ["ours_sweep", "robust", "any", steps, 100, *FIVE],
-            [["ours_apart", "robust", "any", steps, 100, *FIVE]],
-            2.5,
-        ),
-        Row(
-            "five epsilons in one evaluation, ResNet-20",
-            ["ours_sweep", "resnet20", "any", steps, 100, *FIVE],
-            [["ours_apart", "resnet20", "any", steps, 100, *FIVE]],
-            2.5,
-        ),
     ]
+    for network, radii, name in (
+        ("resnet20", FIVE, "2, 4, 6, 8, 10/255, ResNet-20"),
+        ("resnet20", FROM_ONE, "1, 2, 4, 6, 8/255, ResNet-20"),
+        ("robust", FIVE, "2, 4, 6, 8, 10/255, robust network"),
+    ):
+        sweep = [network, "any", steps, 100, *radii]
+        found.append(Row(f"one evaluation: {name}", ["ours_sweep", *sweep], [["ours_apart", *sweep]], 2.5))
     return found
 
 

@@ -31,10 +31,13 @@ def classes(n_classes: int, n_points: int, n_features: int, spread: float) -> li
 
 
 def resident() -> int:
-    """Bytes of memory that the process holds now; 0 where the system does not tell."""
+    """Bytes of memory that the process has filled and holds now; 0 where the system does not tell.
+
+    Without the code of libraries, which is read when it is first used and can be dropped.
+    """
     if not STATUS.exists():
         return 0
-    return 1024 * int(next(line for line in STATUS.read_text().splitlines() if line.startswith("VmRSS")).split()[1])
+    return 1024 * int(next(line for line in STATUS.read_text().splitlines() if line.startswith("RssAnon")).split()[1])
 
 
 def watched(work: Callable[[], Any], every: float = 0.002) -> tuple[Any, int]:
