@@ -75,15 +75,13 @@ def rows(quick: bool) -> list[Row]:
                 f"{iterate}, {float(epsilon) * 255:.0f}/255, float32 alone", own, [["ours_float32", *own[1:]]], math.nan
             )
         )
-    robust = ["ours", "robust", "any", steps, 100, CIFAR[0]]
-    found += [
-        Row("any iterate, robust network, 4/255", robust, libraries("robust", steps, 100, CIFAR[:1]), 1.6),
-        Row("the same, beside a loop that shrinks", robust, [["loop", *robust[1:]]], 1.6),
-        Row("robust, FGSM first", ["ours_first", *robust[1:]], libraries("robust", steps, 100, CIFAR[:1]), 1.6),
-        Row(
-            "robust, FGSM first, beside a loop that shrinks", ["ours_first", *robust[1:]], [["loop", *robust[1:]]], 1.6
-        ),
-    ]
+    for epsilon, name in zip(CIFAR, ("4/255", "8/255"), strict=True):
+        attack = ["robust", "any", steps, 100, epsilon]
+        for own, what in (("ours", "any iterate"), ("ours_first", "FGSM first")):
+            found += [
+                Row(f"{what}, robust network, {name}", [own, *attack], libraries("robust", steps, 100, [epsilon]), 1.6),
+                Row("the same robust one, beside a loop that shrinks", [own, *attack], [["loop", *attack]], 1.6),
+            ]
     for network, radii, name in (
         ("resnet20", FIVE, "2, 4, 6, 8, 10/255, ResNet-20"),
         ("resnet20", FROM_ONE, "1, 2, 4, 6, 8/255, ResNet-20"),

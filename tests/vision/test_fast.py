@@ -125,6 +125,21 @@ def test_bfloat16_proposes_where_it_is_clearly_sooner(monkeypatch, in_bfloat16, 
     assert faster(found, pixels(), propose=False).proposer is None
 
 
+def test_the_stopwatch_looks_at_so_many_images_that_a_gain_shows(monkeypatch) -> None:
+    shown = []
+
+    def timed(network: Network, images: Tensor) -> tuple[float, Tensor]:
+        reduced = isinstance(network.module, Reduced)
+        shown.append((len(images), reduced))
+        return len(images) * 1e-3 * (0.6 if reduced and len(images) > 6 else 1), images
+
+    monkeypatch.setattr(fast_module, "_timed_gradient", timed)
+    found = Network(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(784, 4)))
+    assert faster(found, pixels()[:3]).proposer is not None
+    assert {n for n, reduced in shown if not reduced} == {3, 6, 12}
+    assert {n for n, reduced in shown if reduced} == {12}
+
+
 def test_a_module_that_cannot_do_bfloat16_is_left_to_float32(monkeypatch) -> None:
     class Stubborn(nn.Conv2d):
         def forward(self, x: Tensor) -> Tensor:
