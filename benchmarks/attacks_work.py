@@ -1,6 +1,6 @@
 """One attack by one library, in a process of its own; what benchmarks/attacks.py compares.
 
-    python benchmarks/attacks_work.py WHO NETWORK ITERATE STEPS BATCH EPSILON [EPSILON ...]
+    python benchmarks/attacks_work.py WHO NETWORK IMAGES ITERATE STEPS BATCH EPSILON [EPSILON ...]
 
 WHO is ours, ours_plain (without the faster copy), ours_float32 (nothing proposes), ours_first (FGSM's image is shown
 first), ours_sweep (strengths in one evaluation, which reuses verdicts), ours_apart (each strength in an evaluation of
@@ -30,19 +30,16 @@ from manifoldscope.vision.fast import SEEN, FastNetwork, faster
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
 
-IMAGES = {"resnet20": 1000, "robust": 4000}
-"""Test images of CIFAR-10; more for the network that takes a tenth of the time."""
 
-
-def prepared(name: str) -> tuple[Network, ImageSet]:
-    """A network with real weights, and real images for it."""
+def prepared(name: str, n_images: int) -> tuple[Network, ImageSet]:
+    """A network with real weights, and real images for it: as many of each class."""
     if name == "resnet50":
         network = real_networks.resnet50()
-        both = [real_networks.photographs(2, easy=easy) for easy in (True, False)]
+        both = [real_networks.photographs(n_images // 20, easy=easy) for easy in (True, False)]
         pixels = torch.cat([network.pixels(some) for some in both])
         return network, ImageSet.of(pixels, torch.cat([some.labels for some in both]))
     network = real_networks.resnet20() if name == "resnet20" else real_networks.robust_cifar()
-    return network, real_networks.cifar(IMAGES[name] // 10)
+    return network, real_networks.cifar(n_images // 10)
 
 
 class Plain(nn.Module):
@@ -160,10 +157,10 @@ def main() -> None:
 
     For last iterates also the share of the machine's rate that the gradients alone reach.
     """
-    who, name, iterate, steps, batch, *radii = sys.argv[1:]
+    who, name, n_images, iterate, steps, batch, *radii = sys.argv[1:]
     n_steps, size = int(steps), int(batch)
     epsilons = [float(radius) for radius in radii]
-    network, drawn = prepared(name)
+    network, drawn = prepared(name, int(n_images))
     network.module.eval()
     model = Plain(network).eval()
     x, y = network.pixels(drawn), drawn.labels

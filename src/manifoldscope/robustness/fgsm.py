@@ -39,6 +39,7 @@ class FGSM(Threat):
     kind: ClassVar[str] = "fgsm"
     strength_setting: ClassVar[str] = "epsilon"
     iterative: ClassVar[bool] = False
+    rolling: ClassVar[bool] = True
 
     epsilon: float
     norm: Norm = "linf"
