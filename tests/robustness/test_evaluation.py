@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from manifoldscope.errors import DataError, ModelError, StudyError, ThreatError
-from manifoldscope.robustness import FGSM, PGD, THREATS, Threat, UniformNoise, evaluate, evaluation, make, robustness_of
+from manifoldscope.robustness import PGD, THREATS, Threat, UniformNoise, evaluate, evaluation, make, robustness_of
 from manifoldscope.robustness.target import Target
 from manifoldscope.tables import TABLES
 from manifoldscope.vision.fast import FastNetwork
@@ -280,10 +280,10 @@ def test_as_many_images_are_under_attack_as_a_batch_holds(monkeypatch):
     assert 0 < found.accuracy_any < 1
 
 
-def test_how_many_images_a_loop_of_its_own_is_given_does_not_change_the_verdicts(monkeypatch):
+def test_how_many_images_a_threat_of_its_own_loop_is_given_does_not_change_the_verdicts(monkeypatch):
     drawn = images(48)
     network = fitted(drawn)
-    threat = FGSM(epsilon=0.14, random_start=True, restarts=2)
+    threat = UniformNoise(epsilon=0.6, draws=3)
     whole = evaluate(network, drawn, threat, fast=False)
     monkeypatch.setattr(evaluation, "TOGETHER", 1)
     monkeypatch.setattr(evaluation, "POOL_BYTES", 0)
