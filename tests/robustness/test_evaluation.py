@@ -8,6 +8,7 @@ from typing import ClassVar
 import polars as pl
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from manifoldscope.errors import DataError, ModelError, StudyError, ThreatError
@@ -15,7 +16,8 @@ from manifoldscope.robustness import PGD, THREATS, Threat, UniformNoise, evaluat
 from manifoldscope.robustness.target import Target
 from manifoldscope.tables import TABLES
 from manifoldscope.vision.fast import FastNetwork
-from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.images import FileImages, ImageSet
+from manifoldscope.vision.network import Network
 from tests.robustness.networks import convolutional, fitted, images
 
 
@@ -186,6 +188,27 @@ def test_a_batch_that_does_not_fit_is_halved_and_no_verdict_is_lost(error, itera
     assert halved.table["survived_any"].equals(whole.table["survived_any"])
 
 
+def test_a_network_for_whose_copy_there_is_no_memory_goes_as_it_is():
+    drawn = images(24)
+    network = fitted(drawn)
+    threat = PGD(epsilon=0.06, steps=4)
+    whole = evaluate(network, drawn, threat, iterate="any", fast=False)
+
+    def refuse(module, given):
+        if len(given[0]) > 4:
+            raise MemoryError
+
+    hook = network.module.register_forward_pre_hook(refuse)
+    few = evaluate(network, drawn, threat, iterate="any", batch_size=4)
+    with pytest.warns(UserWarning, match="did not fit into memory"):
+        many = evaluate(network, drawn, threat, iterate="any")
+    hook.remove()
+    assert few.failures.batch_size is None
+    assert few.table.equals(whole.table)
+    assert many.table.equals(whole.table)
+    assert many.fast is None
+
+
 def test_a_single_image_that_does_not_fit_is_an_error():
     def refuse(module, given):
         raise MemoryError
@@ -278,6 +301,45 @@ def test_as_many_images_are_under_attack_as_a_batch_holds(monkeypatch):
     assert max(shown) == 16
     assert all(n > 14 for n in shown[:-6])
     assert 0 < found.accuracy_any < 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgetful(PGD):
+    """Attacks the images that are there, and asks for no others."""
+
+    def perturb(self, target):
+        target.conclude(target.clean)
+
+
+def test_a_threat_that_leaves_images_waiting_is_an_error():
+    drawn = images(24)
+    network = fitted(drawn)
+    assert evaluate(network, drawn, Forgetful(epsilon=0.1), fast=False).accuracy == 1.0
+    with pytest.raises(ThreatError, match=r"left 16 of 24 images that waited; expected it to call target\.admit"):
+        evaluate(network, drawn, Forgetful(epsilon=0.1), fast=False, batch_size=8)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+def test_images_of_many_sizes_are_refused_whatever_the_batch(tmp_path, batch_size):
+    names = [f"{number}.png" for number in range(4)]
+    for number, name in enumerate(names):
+        Image.new("RGB", (8, 8 if number < 2 else 12)).save(tmp_path / name)
+    drawn = ImageSet(FileImages(names, tmp_path), torch.zeros(4, dtype=torch.int64), names, {0: "x"})
+    head = nn.Linear(3, 2)
+    nn.init.zeros_(head.weight)
+    network = Network(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), head))
+    head.bias.data = torch.tensor([1.0, 0.0])
+    with pytest.raises(DataError, match="differ in size"):
+        evaluate(network, drawn, PGD(epsilon=0.1, steps=2), batch_size=batch_size)
+
+
+@pytest.mark.parametrize("by_a_copy", [False, True])
+def test_what_has_no_class_on_the_way_alone_is_counted(by_a_copy):
+    network = replace(bright_network(), module=NaNAbove(0.5))
+    fast = FastNetwork(network, ("a copy",), margin=1e-5) if by_a_copy else False
+    found = evaluate(network, dark_images(), Replaying(middle=0.9, last=0.2), fast=fast)
+    assert (found.accuracy, found.accuracy_any) == (1.0, 0.0)
+    assert found.failures.n_without_class == 3
 
 
 def test_how_many_images_a_threat_of_its_own_loop_is_given_does_not_change_the_verdicts(monkeypatch):

@@ -17,7 +17,7 @@ from torch import nn
 from manifoldscope.errors import ModelError, ThreatError
 from manifoldscope.robustness import FGSM, PGD, UniformNoise, evaluate, evaluation
 from manifoldscope.robustness.ball import random_start
-from manifoldscope.robustness.pgd import step
+from manifoldscope.robustness.pgd import _better, step
 from manifoldscope.vision.fast import FastNetwork, Reduced
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
@@ -235,6 +235,13 @@ def test_the_best_iterate_has_no_smaller_loss_than_the_last(known):
         ]
     assert bool((losses[1] >= losses[0] - 1e-5).all())
     assert bool((losses[1] > losses[0] + 1e-3).any())  # steps this long overshoot
+
+
+def test_the_best_iterate_is_found_although_a_loss_is_nan():
+    best, highest = torch.zeros(1, 1, 1, 1), torch.tensor([-torch.inf])
+    for number, loss in enumerate([0.1, torch.nan, 5.0, 1.0]):
+        best, highest = _better(torch.full((1, 1, 1, 1), float(number)), torch.tensor([loss]), best, highest)
+    assert (best.item(), highest.item()) == (2.0, 5.0)
 
 
 def test_a_start_is_uniform_in_the_l2_ball():

@@ -95,6 +95,8 @@ def test_the_word_of_a_copy_is_clear_where_the_largest_logits_are_apart() -> Non
     assert FastNetwork(found).clear(logits).all()  # no copy at all
     assert FastNetwork(found, ("folded",), margin=2e-3).clear(logits).tolist() == [False, True, False]
     assert not FastNetwork(found, ("folded",)).clear(logits).any()
+    small = torch.tensor([[1e-3, -1e-3], [2.0, -2.0]])  # of two logits, the smaller both are, the less they say
+    assert FastNetwork(found, ("folded",), margin=2e-3, largest=3.0).clear(small).tolist() == [False, True]
 
 
 def test_a_network_in_bfloat16_says_nearly_the_same_in_float32() -> None:

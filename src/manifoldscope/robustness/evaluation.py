@@ -1,7 +1,7 @@
 """The one runner: it attacks a network with threats and judges the outcome image by image.
 
-The network sees images in full batches, although those that are misclassified when clean are not attacked and those
-that fall may leave: gradient descent has a batch of them under attack, and others come as these leave; threats with a
+Gradients are found of full batches, although images that are misclassified when clean are not attacked and those that
+fall may leave: gradient descent has a batch of them under attack, and others come as these leave; threats with a
 loop of their own are given some batches at a time.
 
 Where the device is quicker in bfloat16, a copy of the network in it may propose: an image has fallen where float32 says
@@ -108,7 +108,7 @@ def evaluate(
             f"{len(images)} images"
         )
     batch = BatchSize(batch_size)
-    search = _search(network, images, wanted, fast)
+    search = _search(network, images, wanted, fast, batch_size)
     known = torch.zeros(len(images), dtype=torch.bool) if fallen is None else fallen.cpu()
     fell: dict[tuple[str, str], Tensor] = {}
     found: dict[int, _Found] = {}
@@ -139,13 +139,15 @@ def evaluate(
     )
 
 
-def _search(network: Network, images: ImageSet, threats: Sequence[Threat], fast: bool | FastNetwork) -> FastNetwork:
+def _search(
+    network: Network, images: ImageSet, threats: Sequence[Threat], fast: bool | FastNetwork, batch_size: int
+) -> FastNetwork:
     """What gradients are asked of."""
     if fast is False or not any(threat.passes[1] for threat in threats):
         return FastNetwork(network)
     if isinstance(fast, FastNetwork):
         return fast
-    return faster(network, network.pixels(images, slice(0, SEEN)).to(network.device))
+    return faster(network, network.pixels(images, slice(0, min(SEEN, batch_size))).to(network.device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -325,6 +327,11 @@ class _Evaluation:
         for places in [chosen] if rolling and len(chosen) else self._pools(chosen):
             target = self._target(places, rules, threat, search)
             threat.perturb(target)
+            if target.n_waiting:
+                raise ThreatError(
+                    f"{rules.name} left {target.n_waiting} of {len(places)} images that waited; expected it to call "
+                    "target.admit until none waits, or to say rolling = False"
+                )
             target.settle()
             found.survived_any[places] = target.survived_any.cpu()
             found.survived_last[places] = target.survived_last.cpu()
@@ -339,7 +346,7 @@ class _Evaluation:
         return Target(
             self.network,
             self.images.subset(places),
-            self.clean.logits[places].to(self.network.device),
+            self.clean.logits[places],
             rules,
             stream=partial(generator, self.seed, "threat", threat.kind),
             batch=self.batch,

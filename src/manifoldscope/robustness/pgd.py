@@ -247,5 +247,6 @@ class _Rows(NamedTuple):
 
 
 def _better(images: Tensor, values: Tensor, best: Tensor, highest: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each image the iterate of the larger loss, and that loss."""
-    return torch.where(per_image(values > highest), images, best), torch.maximum(values, highest)
+    """Of each image the iterate of the larger loss, and that loss; one that is NaN is no larger."""
+    better = values > highest
+    return torch.where(per_image(better), images, best), torch.where(better, values, highest)

@@ -93,7 +93,7 @@ class Target:
         Args:
             network: the judge.
             images: n labelled images.
-            clean_logits: (n, n_classes) what the network says of them.
+            clean_logits: (n, n_classes) what the network says of them, on the CPU.
             rules: what the threat is held to.
             stream: a stream of random numbers for the image of a name.
             batch: how many images the network shall have at a time.
@@ -105,7 +105,7 @@ class Target:
         self._proposer = self._search.proposer
         # Whom to ask about images of which gradients were found, where their logits left doubt.
         self._beyond_doubt = self._search if self._proposer is not None else FastNetwork(network)
-        self._images, self._stream, self._device = images, stream, clean_logits.device
+        self._images, self._stream, self._device = images, stream, network.device
         self._all_labels, self._all_logits = images.labels.to(self._device), clean_logits
         self._at_once = len(images) if at_once is None else at_once
         self._n_admitted = 0
@@ -139,21 +139,27 @@ class Target:
     @property
     def clean_logits(self) -> Tensor:
         """(m, n_classes): what the network says of them."""
-        return self._all_logits[self._active]
+        return self._all_logits[self._active.cpu()].to(self._device)
 
     @property
     def generators(self) -> list[torch.Generator]:
         """A stream of random numbers for each, so that what an image draws depends on no other."""
         return self._streams
 
+    @property
+    def n_waiting(self) -> int:
+        """How many images have not come yet."""
+        return len(self._all_labels) - self._n_admitted
+
     def admit(self) -> int:
         """Let images that wait come where there is room for some; how many did. They are the last rows."""
-        n_waiting = len(self._all_labels) - self._n_admitted
-        n_came = min(n_waiting, self._at_once - len(self._active))
-        if n_came < min(n_waiting, max(1, self._at_once // LUMP)) or not n_came:
+        n_came = min(self.n_waiting, self._at_once - len(self._active))
+        if n_came < min(self.n_waiting, max(1, self._at_once // LUMP)) or not n_came:
             return 0
         came = slice(self._n_admitted, self._n_admitted + n_came)
         pixels = self._network.pixels(self._images, came).to(self._device)
+        if self._n_admitted:
+            self._network.check_sizes([self._clean.shape[1:], pixels.shape[1:]])
         self._clean = torch.cat([self._clean, pixels]) if len(self._active) else pixels
         self._active = torch.cat([self._active, torch.arange(came.start, came.stop, device=self._device)])
         self._streams = self._streams + [self._stream(name) for name in self._images.names[came]]
@@ -285,11 +291,14 @@ class Target:
     def _settle(self, places: Tensor) -> None:
         """The same of images that leave."""
         shown = {place: self._witnesses.pop(place) for place in places.tolist() if place in self._witnesses}
-        shown = {place: image for place, image in shown.items() if self.survived_any[place]}
+        stand = self.survived_any[places.new_tensor(list(shown))].tolist()
+        shown = {place: image for (place, image), stands in zip(shown.items(), stand, strict=True) if stands}
         if not shown:
             return
         images, where = torch.stack(list(shown.values())), places.new_tensor(list(shown))
-        fell = self._classes(images, self._beyond_doubt) != self._all_labels[where]
+        classes = self._classes(images, self._beyond_doubt)
+        self.without_class[where[classes < 0]] = True
+        fell = classes != self._all_labels[where]
         if bool(fell.any()):
             clean = self._network.pixels(self._images.subset(where[fell].cpu())).to(self._device)
             self._check_budget(images[fell], clean)

@@ -32,7 +32,7 @@ class Threat(ABC):
     nested: ClassVar[bool] = False
     """Whether what a smaller strength allows, a larger one allows as well."""
     rolling: ClassVar[bool] = False
-    """Whether it lets images come as others leave (`Target.admit`); otherwise it is given some hundreds at a time."""
+    """Whether it lets images come as others leave (`Target.admit`); otherwise it is given some batches at a time."""
     ordered: ClassVar[bool] = True
     """Whether a larger strength is meant to fell more images."""
 

@@ -59,6 +59,8 @@ class FastNetwork:
             the class is also that of the network; None where nothing the copy says is believed.
         proposer: the copy in bfloat16, whose gradients come sooner still and whose word is never believed; None where
             the device is not quicker in bfloat16.
+        largest: the largest magnitude of a logit on the sample: an image whose own logits are all smaller is held to a
+            share of this one, since what rounding does to them does not shrink with them.
     """
 
     network: Network
@@ -66,6 +68,7 @@ class FastNetwork:
     difference: float = 0.0
     margin: float | None = None
     proposer: Network | None = None
+    largest: float = 0.0
 
     def __str__(self) -> str:
         return ", ".join(self.means) or "as it is"
@@ -76,8 +79,8 @@ class FastNetwork:
             return torch.ones(len(logits), dtype=torch.bool, device=logits.device)
         if self.margin is None:
             return torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
-        largest = logits.topk(min(2, logits.shape[1]), dim=1).values
-        apart: Tensor = largest[:, 0] - largest[:, -1] > self.margin * logits.abs().amax(1)
+        two = logits.topk(min(2, logits.shape[1]), dim=1).values
+        apart: Tensor = two[:, 0] - two[:, -1] > self.margin * logits.abs().amax(1).clamp_min(self.largest)
         return apart
 
 
@@ -99,15 +102,15 @@ def faster(network: Network, pixels: Tensor, *, propose: bool | None = None) -> 
     """
     if not any(isinstance(module, nn.Conv2d) for module in network.module.modules()):
         return FastNetwork(network)
-    with undisturbed(network), torch.no_grad():
-        expected = network(pixels)
-        try:
+    try:
+        with undisturbed(network), torch.no_grad():
+            expected = network(pixels)
             module = copy.deepcopy(network.module)
-        except Exception:  # whatever a stranger's module does when it is copied: it then goes as it is
-            return FastNetwork(network)
-        folded = _fold(module, network.normalise(pixels))
-        made = replace(network, module=module.to(memory_format=torch.channels_last))
-        found = made(pixels)
+            folded = _fold(module, network.normalise(pixels))
+            made = replace(network, module=module.to(memory_format=torch.channels_last))
+            found = made(pixels)
+    except Exception:  # whatever a stranger's module does when it is copied, or no memory: it goes as it is
+        return FastNetwork(network)
     largest = float(expected.abs().max())
     difference = float((found - expected).abs().max()) / max(largest, torch.finfo(expected.dtype).tiny)
     if not difference <= _SAME:
@@ -115,7 +118,7 @@ def faster(network: Network, pixels: Tensor, *, propose: bool | None = None) -> 
     means = ("batch norm folded",) * bool(folded) + ("channels last",)
     proposer = None if propose is False else _reduced(made, pixels, sure=propose is True)
     margin = min(2 * _SAME, max(_ROUNDING, _FURTHER * difference))
-    return FastNetwork(made, means, difference, margin, proposer)
+    return FastNetwork(made, means, difference, margin, proposer, largest)
 
 
 class Reduced(nn.Module):
@@ -137,7 +140,7 @@ def _reduced(network: Network, pixels: Tensor, *, sure: bool) -> Network | None:
         in_float32, expected = _quicker_of_two(network, pixels)
         if not sure and in_float32 < _LONG:
             return None
-        while not sure and in_float32 < _TELLING and len(pixels) < _AT_MOST:
+        while not sure and in_float32 < _TELLING and 2 * len(pixels) <= _AT_MOST:
             pixels = torch.cat([pixels, pixels])
             _timed_gradient(network, pixels)
             in_float32, expected = _quicker_of_two(network, pixels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -127,13 +127,17 @@ class Network:
             return self.preprocessing(images.raw.pixels[images.positions[where or slice(None)]])
         indices = range(len(images))[where or slice(None)]
         prepared = [self.preprocessing(images.read(index)) for index in indices]
-        sizes = {tuple(image.shape) for image in prepared}
+        self.check_sizes(image.shape for image in prepared)
+        return torch.stack(prepared) if prepared else torch.empty(0, self.preprocessing.channels, 1, 1)
+
+    def check_sizes(self, shapes: Iterable[tuple[int, ...]]) -> None:
+        """Raise DataError unless images of these shapes can stand in one batch."""
+        sizes = {tuple(shape) for shape in shapes}
         if len(sizes) > 1:
             raise DataError(
                 f"images differ in size ({' and '.join(map(str, sorted(sizes)[:2]))}) and {self.name} does not crop; "
                 "give the network a crop size, or resize the images"
             )
-        return torch.stack(prepared) if prepared else torch.empty(0, self.preprocessing.channels, 1, 1)
 
     @property
     def device(self) -> torch.device:
