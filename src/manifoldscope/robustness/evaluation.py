@@ -323,8 +323,8 @@ class _Evaluation:
 
     def _attack_once(self, found: _Found, threat: Threat, rules: Rules, chosen: Tensor, search: FastNetwork) -> None:
         """Attack the chosen images, and fill in what comes of it."""
-        rolling = threat.rolling and not rules.keep
-        for places in [chosen] if rolling and len(chosen) else self._pools(chosen):
+        # A target holds the last iterates of all that it is given, where they are kept.
+        for places in self._pools(chosen, whole=threat.rolling and not rules.keep):
             target = self._target(places, rules, threat, search)
             threat.perturb(target)
             if target.n_waiting:
@@ -354,8 +354,8 @@ class _Evaluation:
             at_once=self.batch.fits if threat.rolling else None,
         )
 
-    def _pools(self, chosen: Tensor) -> Iterator[Tensor]:
-        """The places of the images that are attacked together: whole batches, and what is left."""
+    def _pools(self, chosen: Tensor, *, whole: bool) -> Iterator[Tensor]:
+        """The places of the images that a threat is given together: all, or whole batches and what is left."""
         n_batches = max(TOGETHER, POOL_BYTES // (self.clean.image_bytes * self.batch.fits))
-        for where in batches(len(chosen), n_batches * self.batch.fits):
+        for where in batches(len(chosen), max(1, len(chosen)) if whole else n_batches * self.batch.fits):
             yield chosen[where]

@@ -290,6 +290,8 @@ class Target:
 
     def _settle(self, places: Tensor) -> None:
         """The same of images that leave."""
+        if not self._witnesses:
+            return
         shown = {place: self._witnesses.pop(place) for place in places.tolist() if place in self._witnesses}
         stand = self.survived_any[places.new_tensor(list(shown))].tolist()
         shown = {place: image for (place, image), stands in zip(shown.items(), stand, strict=True) if stands}
