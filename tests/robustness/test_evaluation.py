@@ -303,6 +303,20 @@ def test_as_many_images_are_under_attack_as_a_batch_holds(monkeypatch):
     assert 0 < found.accuracy_any < 1
 
 
+def test_last_iterates_that_finish_a_few_at_a_time_are_judged_half_a_pass_at_a_time(monkeypatch):
+    sample = images(64)
+    network = fitted(sample)
+    threat = PGD(epsilon=0.12, steps=6)  # some fall on the way, so that others come, and finish, a few at a time
+    judged = []
+    classes = Target._classes
+    monkeypatch.setattr(Target, "_classes", lambda self, some, by: judged.append(len(some)) or classes(self, some, by))
+    found = evaluate(network, sample, threat, batch_size=16, iterate="any", fast=False).table
+    assert 0 < found["survived_any"].sum() < len(sample)
+    assert len(judged) > 1
+    assert all(n >= 8 for n in judged[:-1])
+    assert found.equals(evaluate(network, sample, threat, batch_size=64, iterate="any", fast=False).table)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Forgetful(PGD):
     """Attacks the images that are there, and asks for no others."""

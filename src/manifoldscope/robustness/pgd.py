@@ -198,7 +198,7 @@ class PGD(Threat):
             towards = None if self.target is None else rows.goals[where]
             values = target.values(last, LOSSES[self.loss], target.labels[where], towards, rows=where)
             last, _ = _better(last, values, rows.best[where], rows.highest[where])
-        target.conclude(last, where)
+        target.conclude(last, where, wait=self.restarts == 1)
         again = finished & target.stands & (rows.restarts + 1 < self.restarts)
         if bool(again.any()):
             where = again.nonzero().flatten()

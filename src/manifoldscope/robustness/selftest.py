@@ -256,6 +256,7 @@ class _Traced(Threat):
 
     def perturb(self, target: Target) -> None:
         self.inner.perturb(target)
+        target.settle()
         self.fell_after.append(target.fell_after.cpu())
 
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:

@@ -7,10 +7,13 @@ of every image that a verdict rests on. Success is never taken on a threat's wor
 A faster copy of the network may find the gradients. Its word on a class counts where it is clear, that is by more than
 the copy may be off; otherwise the network itself is asked. A copy in reduced precision may find them sooner still: then
 what it says has fallen is shown to the former.
+
+Last iterates on which no further step depends are collected, and judged when they fill half a pass.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -114,7 +117,9 @@ class Target:
         self.survived_last = self.survived_any.clone()
         self.last_prediction = self._all_labels.clone()
         self.last_images = network.pixels(images).to(self._device) if rules.keep else torch.empty(0)
-        # What a copy says has fallen, but not clearly, and nobody else has been asked about yet: by place.
+        # By place: last iterates that wait to be judged; and what a copy says has fallen, but not clearly, and nobody
+        # else has been asked about yet.
+        self._lasts: dict[int, Tensor] = {}
         self._witnesses: dict[int, Tensor] = {}
         self.without_class = torch.zeros_like(self.survived_any)
         self.without_gradient = torch.zeros_like(self.survived_any)
@@ -264,34 +269,57 @@ class Target:
         if bool(keep.all()):
             return tensors
         self._settle(self._active[~keep])
-        self._active, self._clean = self._active[keep], self._clean[keep]
-        self._streams = [stream for stream, kept in zip(self._streams, keep.tolist(), strict=True) if kept]
-        return tuple(tensor[keep] for tensor in tensors)
+        rows = keep.nonzero().flatten()
+        self._active, self._clean = self._active[rows], self._clean[rows]
+        self._streams = [self._streams[row] for row in rows.tolist()]
+        return tuple(tensor[rows] for tensor in tensors)
 
-    def conclude(self, images: Tensor, rows: Tensor | None = None) -> None:
-        """Judge the last iterates of all images under attack, or of those of `rows` (k,), by a pass of their own."""
+    def conclude(self, images: Tensor, rows: Tensor | None = None, *, wait: bool = False) -> None:
+        """Judge the last iterates of all images under attack, or of those of `rows` (k,), by a pass of their own.
+
+        Those that may `wait`, since they leave in either case, are judged with others, by `settle` at the latest.
+        """
         active, clean = (self._active, self._clean) if rows is None else (self._active[rows], self._clean[rows])
         self._check_budget(images, clean)
+        enough = math.ceil(min(self._batch.fits, self._at_once) / 2)
+        if not wait or (not self._lasts and len(images) >= enough):
+            self._judge_last(images, active)
+            return
+        self._lasts |= zip(active.tolist(), images, strict=True)
+        if len(self._lasts) >= enough:
+            self._judge_lasts()
+
+    def settle(self) -> None:
+        """Judge what waits, and settle what a copy said had fallen, not clearly; the runner's last call."""
+        self._judge_lasts()
+        self._settle(self._active)
+
+    def _judge_lasts(self) -> None:
+        """Judge the last iterates that wait."""
+        if self._lasts:
+            places, images = self._active.new_tensor(list(self._lasts)), torch.stack(list(self._lasts.values()))
+            self._lasts = {}
+            self._judge_last(images, places)
+
+    def _judge_last(self, images: Tensor, places: Tensor) -> None:
+        """Judge last iterates, one for each of `places` (k,)."""
         prediction = self._classes(images, self._search)
         # With several restarts, the last iterate that is kept is that of the first restart that succeeded.
-        unsettled = self.survived_last[active]
-        where = active[unsettled]
+        unsettled = self.survived_last[places]
+        where = places[unsettled]
         self.last_prediction[where] = prediction[unsettled]
         if self._rules.keep:
             self.last_images[where] = images[unsettled]
-        self.without_class[active[prediction < 0]] = True
-        fell = active[prediction != self._all_labels[active]]
+        self.without_class[places[prediction < 0]] = True
+        fell = places[prediction != self._all_labels[places]]
         self.survived_last[fell] = False
         self._fell(fell)
 
-    def settle(self) -> None:
-        """Settle what a copy said had fallen, not clearly, and what stands still; the runner's last call."""
-        self._settle(self._active)
-
     def _settle(self, places: Tensor) -> None:
-        """The same of images that leave."""
+        """Settle what a copy said, not clearly, had fallen of images that leave."""
         if not self._witnesses:
             return
+        self._judge_lasts()  # most of these fall at the last iterate as well, and need no pass of their own
         shown = {place: self._witnesses.pop(place) for place in places.tolist() if place in self._witnesses}
         stand = self.survived_any[places.new_tensor(list(shown))].tolist()
         shown = {place: image for (place, image), stands in zip(shown.items(), stand, strict=True) if stands}
@@ -315,7 +343,6 @@ class Target:
         fell = (predictions != labels) & self.survived_any[active]
         unclear = (fell & ~clear).nonzero().flatten()
         if len(unclear) and self._rules.iterate == "both":
-            # Most of these fall at the last iterate as well, and need no pass of their own.
             for row, place in zip(unclear.tolist(), active[unclear].tolist(), strict=True):
                 self._witnesses[place] = images[row].clone()
             fell &= clear
