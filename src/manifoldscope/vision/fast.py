@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from manifoldscope.vision.network import Network, undisturbed
+from manifoldscope.vision.network import Network, float32, undisturbed
 
 SEEN = 8
 """Images that are enough to compare a copy with its network."""
@@ -84,6 +84,7 @@ class FastNetwork:
         return apart
 
 
+@float32()
 def faster(network: Network, pixels: Tensor, *, propose: bool | None = None) -> FastNetwork:
     """A copy of the network that gives the same logits sooner, up to rounding; checked on a sample.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -156,8 +156,57 @@ class Network:
 
 
 @contextmanager
+def float32() -> Iterator[None]:
+    """Products and convolutions in float32 are those of IEEE inside, on every device; put back afterwards.
+
+    Left to itself torch convolves in TF32 on NVIDIA's GPUs, with mantissas of 10 bits, and where
+    `set_float32_matmul_precision` was called it multiplies so, or in bfloat16. Of networks that are measured and judged
+    the answer would depend on the device and on what else a process has set.
+    """
+    backends = torch.backends
+    libraries = (
+        (backends.cuda, ("matmul",)),
+        (backends.cudnn, ("conv", "rnn")),
+        (backends.mkldnn, ("conv", "matmul", "rnn")),
+    )
+    operators = [getattr(library, name) for library, names in libraries for name in names]
+    before = [operator.fp32_precision for operator in operators]
+    # The older settings, set alike, so that neither torch nor a stranger's module finds the two to disagree.
+    products, convolutions = _older(torch.get_float32_matmul_precision), _older(lambda: backends.cudnn.allow_tf32)
+    _set_precision("highest", False)
+    for operator in operators:
+        operator.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        _set_precision(products, convolutions)
+        for operator, precision in zip(operators, before, strict=True):
+            operator.fp32_precision = precision
+
+
+def _older(setting: Callable[[], Any]) -> Any:
+    """An older setting of precision; None where the newer ones say what it has no words for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return setting()
+        except RuntimeError:
+            return None
+
+
+def _set_precision(products: str | None, convolutions: bool | None) -> None:
+    """Set the older settings of precision, where they are known."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if products is not None:
+            torch.set_float32_matmul_precision(products)
+        if convolutions is not None:
+            torch.backends.cudnn.allow_tf32 = convolutions
+
+
+@contextmanager
 def undisturbed(network: Network) -> Iterator[Network]:
-    """The network in evaluation mode with gradients of parameters off; everything is put back afterwards.
+    """The network in evaluation mode, in `float32`, with gradients of parameters off; all is put back afterwards.
 
     Training flags, requires_grad flags, gradients and buffers are what they were, also after an error.
     """
@@ -173,7 +222,8 @@ def undisturbed(network: Network) -> Iterator[Network]:
     for parameter, _ in wanted:
         parameter.requires_grad_(False)
     try:
-        yield network
+        with float32():
+            yield network
     finally:
         for child, training in modes.items():
             child.training = training
