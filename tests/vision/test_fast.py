@@ -115,12 +115,12 @@ def test_a_network_in_bfloat16_says_nearly_the_same_in_float32() -> None:
     ids=["sooner", "hardly sooner", "soon enough as it is", "sooner and of other gradients"],
 )
 def test_bfloat16_proposes_where_it_is_clearly_sooner(monkeypatch, in_bfloat16, in_float32, alike, wanted) -> None:
-    def timed(network: Network, images: Tensor) -> tuple[float, Tensor]:
+    def timed(network: Network, images: Tensor) -> tuple[float, Tensor, Tensor]:
         if isinstance(network.module, Reduced):
-            return in_bfloat16, images if alike else -images
-        return in_float32, images
+            return in_bfloat16, images, images if alike else -images
+        return in_float32, images, images
 
-    monkeypatch.setattr(fast_module, "_timed_gradient", timed)
+    monkeypatch.setattr(fast_module, "timed_gradient", timed)
     found = Network(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(784, 4)))
     assert (faster(found, pixels()).proposer is not None) is wanted
     assert (faster(found, pixels(), propose=True).proposer is not None) is alike  # as a study was told before
@@ -130,12 +130,12 @@ def test_bfloat16_proposes_where_it_is_clearly_sooner(monkeypatch, in_bfloat16, 
 def test_the_stopwatch_looks_at_so_many_images_that_a_gain_shows(monkeypatch) -> None:
     shown = []
 
-    def timed(network: Network, images: Tensor) -> tuple[float, Tensor]:
+    def timed(network: Network, images: Tensor) -> tuple[float, Tensor, Tensor]:
         reduced = isinstance(network.module, Reduced)
         shown.append((len(images), reduced))
-        return len(images) * 1e-3 * (0.6 if reduced and len(images) > 6 else 1), images
+        return len(images) * 1e-3 * (0.6 if reduced and len(images) > 6 else 1), images, images
 
-    monkeypatch.setattr(fast_module, "_timed_gradient", timed)
+    monkeypatch.setattr(fast_module, "timed_gradient", timed)
     found = Network(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(784, 4)))
     assert faster(found, pixels()[:3]).proposer is not None
     assert {n for n, reduced in shown if not reduced} == {3, 6, 12}

@@ -2,13 +2,13 @@
 
 Batch norm in evaluation mode is a scale and a shift, which the convolution before it can do; and convolutions are
 sooner done where the channels of a pixel lie together in memory. Neither changes the network but for rounding. Where
-the device computes sooner in bfloat16, a second copy gives gradients in it: they may propose, and settle nothing.
+the device computes sooner in bfloat16, a second copy gives gradients in it: they may propose, and settle nothing. On a
+GPU gradients are replayed from CUDA graphs where that is quicker.
 """
 
 from __future__ import annotations
 
 import copy
-import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from manifoldscope.vision.network import Network, float32, undisturbed
+from manifoldscope.vision.recorded import Recorded, timed_gradient
 
 SEEN = 8
 """Images that are enough to compare a copy with its network."""
@@ -53,7 +54,7 @@ class FastNetwork:
 
     Attributes:
         network: the copy; the network itself where nothing could be done.
-        means: what was done to it: "batch norm folded", "channels last".
+        means: what was done to it: "batch norm folded", "channels last", "CUDA graphs".
         difference: largest difference of a logit on the sample, as a share of the largest logit.
         margin: how far the two largest logits must lie apart, as a share of the largest magnitude of a logit, so that
             the class is also that of the network; None where nothing the copy says is believed.
@@ -119,7 +120,15 @@ def faster(network: Network, pixels: Tensor, *, propose: bool | None = None) -> 
     means = ("batch norm folded",) * bool(folded) + ("channels last",)
     proposer = None if propose is False else _reduced(made, pixels, sure=propose is True)
     margin = min(2 * _SAME, max(_ROUNDING, _FURTHER * difference))
-    return FastNetwork(made, means, difference, margin, proposer, largest)
+    fast = FastNetwork(made, means, difference, margin, proposer, largest)
+    return _replaying(fast) if pixels.device.type == "cuda" else fast
+
+
+def _replaying(fast: FastNetwork) -> FastNetwork:
+    """The same, whose gradients are replayed from CUDA graphs where that is quicker (see `Recorded`)."""
+    network = replace(fast.network, module=Recorded(fast.network.module))
+    proposer = None if fast.proposer is None else replace(fast.proposer, module=Recorded(fast.proposer.module))
+    return replace(fast, network=network, proposer=proposer, means=(*fast.means, "CUDA graphs"))
 
 
 class Reduced(nn.Module):
@@ -137,16 +146,16 @@ class Reduced(nn.Module):
 def _reduced(network: Network, pixels: Tensor, *, sure: bool) -> Network | None:
     """The network in bfloat16, where (`sure`, or by a stopwatch) its gradients come clearly sooner and are the same."""
     try:
-        _timed_gradient(network, pixels)  # the first pass of each pays for what is set up once
+        timed_gradient(network, pixels)  # the first pass of each pays for what is set up once
         in_float32, expected = _quicker_of_two(network, pixels)
         if not sure and in_float32 < _LONG:
             return None
         while not sure and in_float32 < _TELLING and 2 * len(pixels) <= _AT_MOST:
             pixels = torch.cat([pixels, pixels])
-            _timed_gradient(network, pixels)
+            timed_gradient(network, pixels)
             in_float32, expected = _quicker_of_two(network, pixels)
         made = replace(network, module=Reduced(network.module))
-        _timed_gradient(made, pixels)
+        timed_gradient(made, pixels)
         in_bfloat16, gradient = _quicker_of_two(made, pixels)
     except Exception:  # no gradient, no memory for so many at once, or whatever a stranger's module does in bfloat16
         return None
@@ -155,17 +164,9 @@ def _reduced(network: Network, pixels: Tensor, *, sure: bool) -> Network | None:
 
 
 def _quicker_of_two(network: Network, pixels: Tensor) -> tuple[float, Tensor]:
-    return min((_timed_gradient(network, pixels) for _ in range(2)), key=lambda found: found[0])
-
-
-def _timed_gradient(network: Network, pixels: Tensor) -> tuple[float, Tensor]:
     """Seconds for the gradient of the largest logits, and that gradient."""
-    began = time.perf_counter()
-    with torch.enable_grad():
-        leaf = pixels.detach().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(network(leaf).amax(1).sum(), leaf)
-    float(gradient.sum())  # waits for the device
-    return time.perf_counter() - began, gradient
+    seconds, _, gradient = min((timed_gradient(network, pixels) for _ in range(2)), key=lambda found: found[0])
+    return seconds, gradient
 
 
 def _fold(module: nn.Module, inputs: Tensor) -> int:
