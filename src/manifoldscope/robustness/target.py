@@ -26,6 +26,7 @@ from manifoldscope.vision.batching import BatchSize, bucket
 from manifoldscope.vision.fast import FastNetwork
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network, predicted
+from manifoldscope.vision.reader import Reader
 
 Iterate = Literal["both", "any"]
 """Which verdicts are asked for: of the last iterate and of any, or of any alone."""
@@ -111,7 +112,7 @@ class Target:
         self._images, self._stream, self._device = images, stream, network.device
         self._all_labels, self._all_logits = images.labels.to(self._device), clean_logits
         self._at_once = len(images) if at_once is None else at_once
-        self._n_admitted = 0
+        self._reader = Reader(network, images, ahead=self._at_once)
         n = len(images)
         self.survived_any = torch.ones(n, dtype=torch.bool, device=self._device)
         self.survived_last = self.survived_any.clone()
@@ -154,21 +155,20 @@ class Target:
     @property
     def n_waiting(self) -> int:
         """How many images have not come yet."""
-        return len(self._all_labels) - self._n_admitted
+        return len(self._all_labels) - self._reader.n_taken
 
     def admit(self) -> int:
         """Let images that wait come where there is room for some; how many did. They are the last rows."""
         n_came = min(self.n_waiting, self._at_once - len(self._active))
         if n_came < min(self.n_waiting, max(1, self._at_once // LUMP)) or not n_came:
             return 0
-        came = slice(self._n_admitted, self._n_admitted + n_came)
-        pixels = self._network.pixels(self._images, came).to(self._device)
-        if self._n_admitted:
+        came = slice(self._reader.n_taken, self._reader.n_taken + n_came)
+        pixels = self._reader.take(n_came)
+        if came.start:
             self._network.check_sizes([self._clean.shape[1:], pixels.shape[1:]])
         self._clean = torch.cat([self._clean, pixels]) if len(self._active) else pixels
         self._active = torch.cat([self._active, torch.arange(came.start, came.stop, device=self._device)])
         self._streams = self._streams + [self._stream(name) for name in self._images.names[came]]
-        self._n_admitted = came.stop
         return n_came
 
     def in_batches(self, work: Callable[[slice], None]) -> None:
