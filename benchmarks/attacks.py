@@ -1,6 +1,6 @@
 """What an attack costs, beside the libraries that people use: pairs of runs in turn, ratios in one table.
 
-    python benchmarks/attacks.py [--quick] [--json FILE] [--rounds N] [--only TEXT]
+    python benchmarks/attacks.py [--quick] [--json FILE] [--rounds N] [--only TEXT] [--device DEVICE]
 
 Real networks and photographs (MANIFOLDSCOPE_DATA; ../shared/data where left out). Each run is a process of its own;
 time is from images to verdicts, ours with all its checks. The libraries live in an environment of their own, which sees
@@ -83,12 +83,14 @@ def rows(quick: bool) -> list[Row]:
     return found
 
 
-def compared(row: Row, rounds: int) -> dict[str, Any]:
+def compared(row: Row, rounds: int, device: str) -> dict[str, Any]:
     """Ours and each of theirs in turn; the fastest of theirs counts."""
     taken: dict[str, list[dict[str, Any]]] = {}
     for _ in range(rounds):
         for call in [row.ours, *row.theirs]:
-            taken.setdefault(call[0], []).append(measured(sys.executable, "attacks_work.py", call))
+            taken.setdefault(call[0], []).append(
+                measured(sys.executable, "attacks_work.py", [*call[:2], device, *call[2:]])
+            )
     ours = taken.pop(row.ours[0])
     fastest = min(taken, key=lambda name: statistics.median(run["seconds"] for run in taken[name]))
     pairs = list(zip(ours, taken[fastest], strict=True))
@@ -119,6 +121,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=None, help="runs of each in turn (3; 1 with --quick)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
     parser.add_argument("--only", default="", metavar="TEXT", help="only the rows that name it, such as 'robust'")
+    parser.add_argument("--device", default="cpu", help="where, such as cuda (cpu); memory is then that of the device")
     options = parser.parse_args()
     run_with_peers("attacks")
     rounds = options.rounds or (1 if options.quick else 3)
@@ -128,7 +131,7 @@ def main() -> None:
     for row in rows(options.quick):
         if options.only not in row.work or not row.theirs:
             continue
-        found = compared(row, rounds)
+        found = compared(row, rounds, options.device)
         results.append(found)
         verdicts = (
             f"{found['stand']} and {found['their_stand']} of {found['verdicts']} stand; "
@@ -152,7 +155,9 @@ def main() -> None:
             flush=True,
         )
     if options.json:
-        options.json.write_text(json.dumps({"rounds": rounds, "rows": results}, indent=1), encoding="utf-8")
+        options.json.write_text(
+            json.dumps({"rounds": rounds, "device": options.device, "rows": results}, indent=1), encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

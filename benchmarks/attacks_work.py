@@ -1,6 +1,6 @@
 """One attack by one library, in a process of its own; what benchmarks/attacks.py compares.
 
-    python benchmarks/attacks_work.py WHO NETWORK IMAGES ITERATE STEPS BATCH EPSILON [EPSILON ...]
+    python benchmarks/attacks_work.py WHO NETWORK DEVICE IMAGES ITERATE STEPS BATCH EPSILON [EPSILON ...]
 
 WHO is ours, ours_plain (without the faster copy), ours_float32 (nothing proposes), ours_first (FGSM's image is shown
 first), ours_sweep (strengths in one evaluation, which reuses verdicts), ours_apart (each strength in an evaluation of
@@ -31,15 +31,15 @@ from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
 
 
-def prepared(name: str, n_images: int) -> tuple[Network, ImageSet]:
+def prepared(name: str, n_images: int, device: str = "cpu") -> tuple[Network, ImageSet]:
     """A network with real weights, and real images for it: as many of each class."""
     if name == "resnet50":
         network = real_networks.resnet50()
         both = [real_networks.photographs(n_images // 20, easy=easy) for easy in (True, False)]
         pixels = torch.cat([network.pixels(some) for some in both])
-        return network, ImageSet.of(pixels, torch.cat([some.labels for some in both]))
+        return network.to(device), ImageSet.of(pixels, torch.cat([some.labels for some in both]))
     network = real_networks.resnet20() if name == "resnet20" else real_networks.robust_cifar()
-    return network, real_networks.cifar(n_images // 10)
+    return network.to(device), real_networks.cifar(n_images // 10)
 
 
 class Plain(nn.Module):
@@ -48,8 +48,8 @@ class Plain(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.module = network.module
-        self.register_buffer("mean", torch.tensor(network.mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(network.std).view(1, -1, 1, 1))
+        self.register_buffer("mean", torch.tensor(network.mean, device=network.device).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(network.std, device=network.device).view(1, -1, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.module((pixels - self.mean) / self.std)
@@ -69,7 +69,7 @@ def torchattacks(model: nn.Module) -> Attack:
 def foolbox(model: nn.Module) -> Attack:
     import foolbox
 
-    wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
+    wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device=next(model.parameters()).device)
     return lambda x, y, epsilon, steps: foolbox.attacks.LinfPGD(rel_stepsize=2.5 / steps, steps=steps)(
         wrapped, x, y, epsilons=epsilon
     )[1]
@@ -80,9 +80,11 @@ def art(model: nn.Module) -> Attack:
     from art.estimators.classification import PyTorchClassifier
 
     def attack(x: Tensor, y: Tensor, epsilon: float, steps: int) -> Tensor:
-        shape = tuple(x.shape[1:])
+        shape, device = tuple(x.shape[1:]), "gpu" if x.is_cuda else "cpu"
         classes = model(x[:1]).shape[1]
-        wrapped = PyTorchClassifier(model, nn.CrossEntropyLoss(), shape, classes, clip_values=(0, 1), device_type="cpu")
+        wrapped = PyTorchClassifier(
+            model, nn.CrossEntropyLoss(), shape, classes, clip_values=(0, 1), device_type=device
+        )
         made = ProjectedGradientDescentPyTorch(
             wrapped,
             eps=epsilon,
@@ -92,7 +94,7 @@ def art(model: nn.Module) -> Attack:
             batch_size=len(x),
             verbose=False,
         )
-        return torch.from_numpy(made.generate(x.numpy(), y.numpy()))
+        return torch.from_numpy(made.generate(x.cpu().numpy(), y.cpu().numpy())).to(x)
 
     return attack
 
@@ -111,9 +113,9 @@ def by_library(
 
 def by_loop(model: nn.Module, x: Tensor, y: Tensor, batch: int, epsilon: float, steps: int) -> Tensor:
     """(n,): what stands at every iterate; a plain loop whose batch shrinks as images fall."""
-    stands = torch.zeros(len(x), dtype=torch.bool)
+    stands = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     generator = torch.Generator().manual_seed(0)
-    for own in torch.arange(len(x)).split(batch):
+    for own in torch.arange(len(x), device=x.device).split(batch):
         images, left = random_start(x[own], epsilon, generator), own
         for step in range(steps + 1):
             leaf = images.detach().requires_grad_(True)
@@ -141,13 +143,13 @@ def gradient_flops(model: nn.Module, image: Tensor) -> int:
     return int(counter.get_total_flops())
 
 
-def product_rate() -> float:
-    """Operations a second of this machine's float32 matrix products: the best of several."""
-    one = torch.rand(2048, 2048)
+def product_rate(device: torch.device) -> float:
+    """Operations a second of this device's float32 matrix products: the best of several."""
+    one = torch.rand(2048, 2048, device=device)
     seconds = []
     for _ in range(6):
         began = time.perf_counter()
-        one @ one
+        float((one @ one)[0, 0])  # waits for the device
         seconds.append(time.perf_counter() - began)
     return 2 * 2048**3 / min(seconds)
 
@@ -157,13 +159,13 @@ def main() -> None:
 
     For last iterates also the share of the machine's rate that the gradients alone reach.
     """
-    who, name, n_images, iterate, steps, batch, *radii = sys.argv[1:]
+    who, name, device, n_images, iterate, steps, batch, *radii = sys.argv[1:]
     n_steps, size = int(steps), int(batch)
     epsilons = [float(radius) for radius in radii]
-    network, drawn = prepared(name, int(n_images))
+    network, drawn = prepared(name, int(n_images), device)
     network.module.eval()
     model = Plain(network).eval()
-    x, y = network.pixels(drawn), drawn.labels
+    x, y = network.pixels(drawn).to(device), drawn.labels.to(device)
 
     def fast() -> bool | FastNetwork:
         return faster(network, x[:SEEN], propose=False) if who == "ours_float32" else who != "ours_plain"
@@ -194,21 +196,24 @@ def main() -> None:
         else:
             attack = globals()[who](model)
             stands = [by_library(attack, model, x, y, size, epsilon, n_steps) for epsilon in epsilons]
-        return [[bool(one) for one in each[order]] for each in stands]
+        return [[bool(one) for one in each.cpu()[order]] for each in stands]
 
     with torch.no_grad():
         model(x[:size])  # the first pass pays for what is set up once
-    before = resident()
+    if x.is_cuda:
+        torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated() if x.is_cuda else resident()
     began = time.perf_counter()
     stands, highest = watched(work, every=0.02)
     seconds = time.perf_counter() - began
+    highest = torch.cuda.max_memory_allocated() if x.is_cuda else highest
     found = {"seconds": seconds, "bytes": max(0, highest - before), "answer": stands}
     if iterate == "last":
         with torch.no_grad():
             n_known = int((model(x).argmax(1) == y).sum())
         n_attacked = n_known if who.startswith("ours") else len(x)
         operations = n_attacked * n_steps * gradient_flops(model, x[:1])
-        found["share_of_rate"] = operations / seconds / product_rate()
+        found["share_of_rate"] = operations / seconds / product_rate(x.device)
     print(json.dumps(found))
 
 
