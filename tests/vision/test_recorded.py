@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from manifoldscope.robustness import PGD, evaluate
-from manifoldscope.vision import fast as fast_module
 from manifoldscope.vision import recorded as recorded_module
 from manifoldscope.vision.fast import faster
 from manifoldscope.vision.recorded import OFTEN, Recorded
@@ -145,7 +144,7 @@ def test_verdicts_of_replayed_gradients_are_those_of_the_others(
     sample = images(96)
     network = fitted(sample)
     plain = faster(network, network.pixels(sample)[:8], propose=propose)
-    replaying = fast_module._replaying(plain)
+    replaying = faster(network, network.pixels(sample)[:8], propose=propose, replay=True)
     threat = PGD(epsilon=0.12, steps=6)
     found, expected = (
         evaluate(network, sample, threat, iterate="any", batch_size=16, fast=fast) for fast in (replaying, plain)
