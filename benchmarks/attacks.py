@@ -4,13 +4,15 @@
 
 Real networks and photographs (MANIFOLDSCOPE_DATA; ../shared/data where left out). Each run is a process of its own;
 time is from images to verdicts, ours with all its checks. The libraries live in an environment of their own, which sees
-the project's torch; everything runs there (see peers.py). Run it on an otherwise idle machine.
+the project's torch; everything runs there (see peers.py). Run it on an otherwise idle machine. On a GPU the libraries
+convolve as torch does where nobody says otherwise, in TF32; ours judges in float32.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import json
 import math
 import statistics
@@ -39,7 +41,7 @@ class Row:
     at_least: float
 
 
-def rows(quick: bool) -> list[Row]:
+def rows(quick: bool, device: str) -> list[Row]:
     """The comparisons; fewer steps and images in a quick run.
 
     A few seconds of work at least, so that what is set up once does not count for more than it does where people work.
@@ -73,6 +75,9 @@ def rows(quick: bool) -> list[Row]:
     ):
         how = (some, iterate, steps, 100, epsilon)
         beside(["ours_float32"], math.nan, f"{iterate} iterate, {name}, float32 alone", "ours", "resnet20", *how)
+    for network, iterate in itertools.product(("resnet20", "robust") * (device == "cuda"), ("last", "any")):
+        how = (many, iterate, steps, 100, CIFAR[1])
+        beside(["ours"], math.nan, f"{iterate} iterate, {network}, 8/255, CUDA graphs", "ours_graphs", network, *how)
     for network, n_images, radii, name in (
         ("resnet20", some, FIVE, "2, 4, 6, 8, 10/255"),
         ("resnet20", some, FROM_ONE, "1, 2, 4, 6, 8/255"),
@@ -128,7 +133,7 @@ def main() -> None:
     widths = "{:<60} {:<13} {:>8} {:>8} {:>7} {:>6} {:>6} {:>6}  {}"
     print(widths.format("work", "beside", "ours", "theirs", "ratio", "aim", "MiB", "least", "verdicts"))
     results = []
-    for row in rows(options.quick):
+    for row in rows(options.quick, options.device):
         if options.only not in row.work or not row.theirs:
             continue
         found = compared(row, rounds, options.device)

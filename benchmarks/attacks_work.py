@@ -2,11 +2,11 @@
 
     python benchmarks/attacks_work.py WHO NETWORK DEVICE IMAGES ITERATE STEPS BATCH EPSILON [EPSILON ...]
 
-WHO is ours, ours_plain (without the faster copy), ours_float32 (nothing proposes), ours_first (FGSM's image is shown
-first), ours_sweep (strengths in one evaluation, which reuses verdicts), ours_apart (each strength in an evaluation of
-its own), torchattacks, foolbox, art, or loop: a plain loop that shrinks the batch as images fall. NETWORK is
-resnet20, robust or resnet50. ITERATE is last or any; the libraries know the last alone. The budget is L-infinity, the
-step 2.5 epsilon / STEPS.
+WHO is ours, ours_plain (without the faster copy), ours_float32 (nothing proposes), ours_graphs (with CUDA graphs),
+ours_first (FGSM's image is shown first), ours_sweep (strengths in one evaluation, which reuses verdicts), ours_apart
+(each strength in an evaluation of its own), torchattacks, foolbox, art, or loop: a plain loop that shrinks the batch as
+images fall. NETWORK is resnet20, robust or resnet50; DEVICE cpu or cuda. ITERATE is last or any; the libraries know the
+last alone. The budget is L-infinity, the step 2.5 epsilon / STEPS.
 """
 
 from __future__ import annotations
@@ -168,7 +168,11 @@ def main() -> None:
     x, y = network.pixels(drawn).to(device), drawn.labels.to(device)
 
     def fast() -> bool | FastNetwork:
-        return faster(network, x[:SEEN], propose=False) if who == "ours_float32" else who != "ours_plain"
+        if who in ("ours_float32", "ours_graphs"):
+            return faster(
+                network, x[:SEEN], propose=False if who == "ours_float32" else None, replay=who == "ours_graphs"
+            )
+        return who != "ours_plain"
 
     def work() -> list[list[bool]]:
         if who.startswith("ours"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -150,61 +149,3 @@ def test_seeded_weights_repeat_and_leave_the_global_stream_alone() -> None:
         assert torch.equal(torch.rand(3), one)
     with seeded(0, "b"):
         assert not torch.equal(torch.rand(3), one)
-
-
-OPERATORS = (
-    torch.backends.cuda.matmul,
-    torch.backends.cudnn.conv,
-    torch.backends.cudnn.rnn,
-    torch.backends.mkldnn.matmul,
-    torch.backends.mkldnn.conv,
-    torch.backends.mkldnn.rnn,
-)
-
-
-def precisions() -> list[str]:
-    return [operator.fp32_precision for operator in OPERATORS]
-
-
-class Asking(nn.Module):
-    """Notes the precision that torch has while it is asked, by the newer and by the older settings."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(4, 2)
-        self.seen: list[object] = []
-
-    def forward(self, x: Tensor) -> Tensor:
-        older = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-        self.seen.append((precisions(), *older, torch.backends.cuda.matmul.allow_tf32))
-        return self.linear(x.flatten(1))
-
-
-@pytest.fixture
-def precision_put_back() -> Iterator[None]:
-    general, before = torch.backends.fp32_precision, precisions()
-    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    yield
-    torch.backends.fp32_precision = general
-    torch.set_float32_matmul_precision(products)
-    torch.backends.cudnn.allow_tf32 = convolutions
-    for operator, precision in zip(OPERATORS, before, strict=True):
-        operator.fp32_precision = precision
-
-
-@pytest.mark.parametrize("wanted", ["as it comes", "high", "medium", "newer", "general"])
-def test_a_network_is_measured_in_float32_whatever_the_process_has_set(wanted: str, precision_put_back: None) -> None:
-    if wanted in ("high", "medium"):
-        torch.set_float32_matmul_precision(wanted)
-    elif wanted == "newer":
-        torch.backends.cuda.matmul.fp32_precision = "tf32"
-    elif wanted == "general":
-        torch.backends.fp32_precision = "tf32"
-    before, general = precisions(), torch.backends.fp32_precision
-    module = Asking()
-    logits(Network(module, preprocessing=Preprocessing(channels=1)), ImageSet.of(torch.rand(3, 1, 2, 2), [0] * 3))
-    assert module.seen == [(["ieee"] * len(OPERATORS), "highest", False, False)]
-    with pytest.raises(ZeroDivisionError), undisturbed(Network(module)):
-        raise ZeroDivisionError
-    assert precisions() == before
-    assert torch.backends.fp32_precision == general

@@ -59,10 +59,16 @@ def tapes(monkeypatch: pytest.MonkeyPatch) -> list[Tape]:
         made.append(Tape(call, sample, memory))
         return made[-1]
 
+    on_this_cpu(monkeypatch)
     monkeypatch.setattr(recorded_module, "recorded", record)
-    monkeypatch.setattr(Recorded, "_pool", lambda self: (0, 0))
     monkeypatch.setattr(recorded_module, "SOONER", float("inf"))
     return made
+
+
+def on_this_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no GPU whose memory is shared, or who could be waited for."""
+    monkeypatch.setattr(Recorded, "_pool", lambda self: None)
+    monkeypatch.setattr(recorded_module, "_without_waiting", recorded_module._of_two)
 
 
 def module() -> nn.Module:
@@ -118,15 +124,51 @@ def test_a_recording_that_took_another_way_than_the_module_is_not_used(tapes: li
 
 
 @pytest.mark.parametrize("error", [RuntimeError("operation not permitted when stream is capturing"), MemoryError()])
-def test_what_cannot_be_recorded_goes_as_it_is(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_what_cannot_be_recorded_goes_as_it_is_and_no_other_is_tried(monkeypatch, error: Exception) -> None:
+    tried = []
+
     def record(call: Callable[[Tensor], Tensor], sample: Tensor, memory: Any) -> Tape:
+        tried.append(len(sample))
         raise error
 
+    on_this_cpu(monkeypatch)
     monkeypatch.setattr(recorded_module, "recorded", record)
     own = module()
     replaying = Recorded(own)
     for turn in range(2 * OFTEN):
-        torch.testing.assert_close(gradient(replaying, inputs(4, turn)), gradient(own, inputs(4, turn)))
+        for n in (4, 3):
+            torch.testing.assert_close(gradient(replaying, inputs(n, turn)), gradient(own, inputs(n, turn)))
+    assert tried == [4]
+
+
+def test_where_memory_runs_out_recordings_give_theirs_back(tapes: list[Tape]) -> None:
+    own = module()
+    replaying = Recorded(own)
+    for _ in range(2 * OFTEN):
+        gradient(replaying, inputs(4))
+    assert replaying._recordings
+    replaying.module = Full()
+    with pytest.raises(torch.OutOfMemoryError):
+        replaying(inputs(64))
+    replaying.module = own
+    for turn in range(2 * OFTEN):
+        torch.testing.assert_close(gradient(replaying, inputs(3, turn)), gradient(own, inputs(3, turn)))
+    assert not replaying._recordings
+    assert len(tapes) == 1
+
+
+class Full(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError
+
+
+def test_a_gradient_is_not_written_over_by_the_next(tapes: list[Tape]) -> None:
+    own = module()
+    replaying = Recorded(own)
+    pairs = [(gradient(replaying, inputs(4, turn))[1], gradient(own, inputs(4, turn))[1]) for turn in range(3 * OFTEN)]
+    for found, expected in pairs:
+        torch.testing.assert_close(found, expected)
+    assert tapes[0].replays > OFTEN
 
 
 def test_a_recording_that_is_not_sooner_is_not_used(tapes: list[Tape], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,6 +193,6 @@ def test_verdicts_of_replayed_gradients_are_those_of_the_others(
     )
     assert found.table.equals(expected.table)
     assert found.fast is not None
-    assert "CUDA graphs" in found.fast.means
+    assert "CUDA graphs where sooner" in found.fast.means
     assert sum(tape.replays for tape in tapes) > 20
     assert 0 < found.accuracy_any < 1

@@ -3,7 +3,7 @@
 Batch norm in evaluation mode is a scale and a shift, which the convolution before it can do; and convolutions are
 sooner done where the channels of a pixel lie together in memory. Neither changes the network but for rounding. Where
 the device computes sooner in bfloat16, a second copy gives gradients in it: they may propose, and settle nothing. On a
-GPU gradients are replayed from CUDA graphs where that is quicker.
+GPU gradients can be replayed from CUDA graphs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from manifoldscope.vision.network import Network, float32, undisturbed
+from manifoldscope.vision.network import Network, undisturbed
+from manifoldscope.vision.precision import float32
 from manifoldscope.vision.recorded import Recorded, timed_gradient
 
 SEEN = 8
@@ -54,7 +55,7 @@ class FastNetwork:
 
     Attributes:
         network: the copy; the network itself where nothing could be done.
-        means: what was done to it: "batch norm folded", "channels last", "CUDA graphs".
+        means: what was done to it: "batch norm folded", "channels last", "CUDA graphs where sooner".
         difference: largest difference of a logit on the sample, as a share of the largest logit.
         margin: how far the two largest logits must lie apart, as a share of the largest magnitude of a logit, so that
             the class is also that of the network; None where nothing the copy says is believed.
@@ -85,15 +86,15 @@ class FastNetwork:
         return apart
 
 
-@float32()
-def faster(network: Network, pixels: Tensor, *, propose: bool | None = None, replay: bool | None = None) -> FastNetwork:
+def faster(network: Network, pixels: Tensor, *, propose: bool | None = None, replay: bool = False) -> FastNetwork:
     """A copy of the network that gives the same logits sooner, up to rounding; checked on a sample.
 
     Args:
         network: found again as it was.
         pixels: (n, channels, height, width) in [0, 1], a few images.
         propose: whether a second copy, in bfloat16, may propose; None asks a stopwatch.
-        replay: whether gradients are replayed from CUDA graphs where that is quicker; None: on a GPU of NVIDIA's.
+        replay: whether gradients are replayed from CUDA graphs where that is quicker (see `Recorded`); for those who
+            have a GPU and try it out.
 
     Returns:
         The copy; or the network itself, where it has no convolution, cannot be copied, or the copy says something else.
@@ -119,17 +120,18 @@ def faster(network: Network, pixels: Tensor, *, propose: bool | None = None, rep
     if not difference <= _SAME:
         return FastNetwork(network)
     means = ("batch norm folded",) * bool(folded) + ("channels last",)
-    proposer = None if propose is False else _reduced(made, pixels, sure=propose is True)
+    with float32(network.device):
+        proposer = None if propose is False else _reduced(made, pixels, sure=propose is True)
     margin = min(2 * _SAME, max(_ROUNDING, _FURTHER * difference))
     fast = FastNetwork(made, means, difference, margin, proposer, largest)
-    return _replaying(fast) if replay or (replay is None and pixels.device.type == "cuda") else fast
+    return _replaying(fast) if replay else fast
 
 
 def _replaying(fast: FastNetwork) -> FastNetwork:
     """The same, whose gradients are replayed from CUDA graphs where that is quicker (see `Recorded`)."""
     network = replace(fast.network, module=Recorded(fast.network.module))
     proposer = None if fast.proposer is None else replace(fast.proposer, module=Recorded(fast.proposer.module))
-    return replace(fast, network=network, proposer=proposer, means=(*fast.means, "CUDA graphs"))
+    return replace(fast, network=network, proposer=proposer, means=(*fast.means, "CUDA graphs where sooner"))
 
 
 class Reduced(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -17,6 +17,7 @@ from torchvision.transforms.v2 import functional as tv
 from manifoldscope.errors import DataError, ModelError
 from manifoldscope.seeds import derive
 from manifoldscope.vision.images import ArrayImages, ImageSet, batches
+from manifoldscope.vision.precision import float32
 
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
 
@@ -163,55 +164,6 @@ def _by_channel(values: tuple[float, ...], dtype: torch.dtype, device: torch.dev
 
 
 @contextmanager
-def float32() -> Iterator[None]:
-    """Products and convolutions in float32 are those of IEEE inside, on every device; put back afterwards.
-
-    Left to itself torch convolves in TF32 on NVIDIA's GPUs, with mantissas of 10 bits, and where
-    `set_float32_matmul_precision` was called it multiplies so, or in bfloat16. Of networks that are measured and judged
-    the answer would depend on the device and on what else a process has set.
-    """
-    backends = torch.backends
-    libraries = (
-        (backends.cuda, ("matmul",)),
-        (backends.cudnn, ("conv", "rnn")),
-        (backends.mkldnn, ("conv", "matmul", "rnn")),
-    )
-    operators = [getattr(library, name) for library, names in libraries for name in names]
-    before = [operator.fp32_precision for operator in operators]
-    # The older settings, set alike, so that neither torch nor a stranger's module finds the two to disagree.
-    products, convolutions = _older(torch.get_float32_matmul_precision), _older(lambda: backends.cudnn.allow_tf32)
-    _set_precision("highest", False)
-    for operator in operators:
-        operator.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        _set_precision(products, convolutions)
-        for operator, precision in zip(operators, before, strict=True):
-            operator.fp32_precision = precision
-
-
-def _older(setting: Callable[[], Any]) -> Any:
-    """An older setting of precision; None where the newer ones say what it has no words for."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return setting()
-        except RuntimeError:
-            return None
-
-
-def _set_precision(products: str | None, convolutions: bool | None) -> None:
-    """Set the older settings of precision, where they are known."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if products is not None:
-            torch.set_float32_matmul_precision(products)
-        if convolutions is not None:
-            torch.backends.cudnn.allow_tf32 = convolutions
-
-
-@contextmanager
 def undisturbed(network: Network) -> Iterator[Network]:
     """The network in evaluation mode, in `float32`, with gradients of parameters off; all is put back afterwards.
 
@@ -229,7 +181,7 @@ def undisturbed(network: Network) -> Iterator[Network]:
     for parameter, _ in wanted:
         parameter.requires_grad_(False)
     try:
-        with float32():
+        with float32(network.device):
             yield network
     finally:
         for child, training in modes.items():

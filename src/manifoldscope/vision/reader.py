@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
-from manifoldscope.vision.images import ArrayImages, ImageSet
+from manifoldscope.vision.images import FileImages, ImageSet
 from manifoldscope.vision.network import Network
 
 PIECE = 8
@@ -31,13 +32,14 @@ class Reader:
     """
 
     def __init__(self, network: Network, images: ImageSet, *, ahead: int) -> None:
-        self._network, self._images = network, images
-        reads = network.device.type in ELSEWHERE and not isinstance(images.raw, ArrayImages)
-        self._ahead = ahead if reads else 0
+        self._network, self._images, self._ahead = network, images, ahead
         self._n_taken = self._n_begun = 0
-        self._pool = ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) if self._ahead else None
         self._coming: deque[Future[Tensor]] = deque()
-        self._read = torch.empty(0)
+        self._read: list[Tensor] = []
+        self._threads: ThreadPoolExecutor | None = None
+        if network.device.type in ELSEWHERE and isinstance(images.raw, FileImages):
+            self._threads = ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1))
+            weakref.finalize(self, self._threads.shutdown, wait=False, cancel_futures=True)
 
     @property
     def n_taken(self) -> int:
@@ -45,35 +47,32 @@ class Reader:
         return self._n_taken
 
     def take(self, n: int) -> Tensor:
-        """The next n, (n, channels, height, width) float32 in [0, 1], on the network's device; n at least 1.
+        """The next n of those that are left, (n, channels, height, width) float32 in [0, 1], on the network's device.
 
         Raises:
             DataError: an image cannot be read, or differs in size from another and the network does not crop.
         """
-        found = self._network.pixels(self._images, self._next(n)) if self._pool is None else self._from_threads(n)
-        self._n_taken += n
+        where = slice(self._n_taken, self._n_taken + n)
+        direct = self._threads is None
+        found = self._network.pixels(self._images, where) if direct else self._from_threads(where)
+        self._n_taken = where.stop
         return found.to(self._network.device)
 
-    def _next(self, n: int) -> slice:
-        return slice(self._n_taken, self._n_taken + n)
-
-    def _from_threads(self, n: int) -> Tensor:
-        self._begin(self._n_taken + n)
-        parts = [self._read] if len(self._read) else []
-        while sum(map(len, parts)) < n:
-            parts.append(self._coming.popleft().result())
-        self._begin(self._n_taken + n + self._ahead)
-        self._network.check_sizes(part.shape[1:] for part in parts)
-        read = torch.cat(parts)
-        self._read = read[n:].clone()
-        return read[:n]
+    def _from_threads(self, where: slice) -> Tensor:
+        self._begin(where.stop)
+        while sum(map(len, self._read)) < where.stop - where.start:
+            self._read.append(self._coming[0].result())
+            self._coming.popleft()
+        self._begin(where.stop + self._ahead)
+        self._network.check_sizes(part.shape[1:] for part in self._read)
+        read = torch.cat(self._read)
+        self._read = [read[where.stop - where.start :].clone()]
+        return read[: where.stop - where.start]
 
     def _begin(self, until: int) -> None:
         """Have threads read the images before this place."""
-        assert self._pool is not None
+        assert self._threads is not None
         while self._n_begun < min(until, len(self._images)):
             piece = slice(self._n_begun, min(self._n_begun + PIECE, len(self._images)))
-            self._coming.append(self._pool.submit(self._network.pixels, self._images, piece))
+            self._coming.append(self._threads.submit(self._network.pixels, self._images, piece))
             self._n_begun = piece.stop
-        if self._n_begun == len(self._images):
-            self._pool.shutdown(wait=False)

@@ -1,0 +1,112 @@
+"""Float32 that is float32: what torch may do instead is turned off while networks are measured and judged.
+
+Left to itself torch convolves in TF32 on NVIDIA's GPUs, with mantissas of 10 bits; and where a process has asked for
+it, by one of several settings, it multiplies so, or in bfloat16. Then what is said of a network would depend on the
+device and on what else the process has set.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+_LIBRARIES = {
+    "cpu": ((torch.backends.mkldnn, "matmul"), (torch.backends.mkldnn, "conv"), (torch.backends.mkldnn, "rnn")),
+    "cuda": ((torch.backends.cuda, "matmul"), (torch.backends.cudnn, "conv"), (torch.backends.cudnn, "rnn")),
+}
+OPERATORS = {
+    device: tuple(getattr(library, name) for library, name in libraries) for device, libraries in _LIBRARIES.items()
+}
+"""Whose `fp32_precision` says how they compute, on each kind of device."""
+
+IEEE = {"ieee", "none"}
+"""Precisions that are float32: it is also what torch does where none is asked for."""
+
+
+def _set_products(allowed: bool) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+def _set_convolutions(allowed: bool) -> None:
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+# The older settings of the same, each with what float32 is called there. They raise where the newer ones say what they
+# have no words for, so they are set as well, where they can be read: torch and others may ask for them.
+_OLDER: tuple[tuple[Callable[[], Any], Callable[[Any], None], Any], ...] = (
+    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
+    (lambda: torch.backends.cuda.matmul.allow_tf32, _set_products, False),
+    (lambda: torch.backends.cudnn.allow_tf32, _set_convolutions, False),
+)
+
+_lock = threading.Lock()
+_inside: list[_Settings] = []  # one for each caller who is inside
+
+
+class _Settings:
+    """All settings of precision, as they are when this is made."""
+
+    def __init__(self) -> None:
+        self._older = [_read(get) for get, _, _ in _OLDER]
+        self._newer = {operator: operator.fp32_precision for each in OPERATORS.values() for operator in each}
+
+    def make_float32(self, device: str) -> None:
+        """Change what is not float32 on this kind of device, and nothing else."""
+        operators = OPERATORS.get(device, ())
+        if all(self._newer[operator] in IEEE for operator in operators):
+            return
+        for (_, put, precise), value in zip(_OLDER, self._older, strict=True):
+            if value not in (None, precise):
+                put(precise)
+        for operator in operators:
+            if operator.fp32_precision not in IEEE:
+                operator.fp32_precision = "ieee"
+
+    def put_back(self) -> None:
+        """Have all settings say what they said."""
+        if _Settings() == self:
+            return
+        for (_, put, _), value in reversed(list(zip(_OLDER, self._older, strict=True))):  # the widest says most
+            if value is not None:
+                put(value)
+        for operator, precision in self._newer.items():
+            if operator.fp32_precision != precision:
+                operator.fp32_precision = "none"  # as a more general setting says
+            if operator.fp32_precision != precision:
+                operator.fp32_precision = precision
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Settings) and (self._older, self._newer) == (other._older, other._newer)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@contextmanager
+def float32(device: torch.device) -> Iterator[None]:
+    """Products and convolutions in float32 are those of IEEE inside, on this kind of device.
+
+    Of all threads that are inside, the last to leave puts the settings back. What a more general setting gave to an
+    operator may have become its own, since torch does not tell the two apart.
+    """
+    with _lock:
+        settings = _inside[0] if _inside else _Settings()
+        _inside.append(settings)
+        _Settings().make_float32(device.type)
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside.pop()
+            if not _inside:
+                settings.put_back()
+
+
+def _read(setting: Callable[[], Any]) -> Any:
+    try:
+        return setting()
+    except RuntimeError:
+        return None

@@ -1,0 +1,120 @@
+"""Float32 inside, and afterwards whatever a process had set, by the newer settings of torch or by the older ones."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.network import Network, Preprocessing, logits, undisturbed
+from manifoldscope.vision.precision import IEEE, OPERATORS, _Settings, float32
+
+BACKENDS = torch.backends
+
+
+def setting(owner: object, name: str, value: object) -> Callable[[], None]:
+    return lambda: setattr(owner, name, value)
+
+
+SET: dict[str, Callable[[], None]] = {
+    "nothing": lambda: None,
+    "high": lambda: torch.set_float32_matmul_precision("high"),
+    "medium": lambda: torch.set_float32_matmul_precision("medium"),
+    "products, the older way": setting(BACKENDS.cuda.matmul, "allow_tf32", True),
+    "no convolutions, the older way": setting(BACKENDS.cudnn, "allow_tf32", False),
+    "all": setting(BACKENDS, "fp32_precision", "tf32"),
+    "products": setting(BACKENDS.cuda.matmul, "fp32_precision", "tf32"),
+    "convolutions": setting(BACKENDS.cudnn.conv, "fp32_precision", "ieee"),
+    "products on the CPU": setting(BACKENDS.mkldnn.matmul, "fp32_precision", "bf16"),
+    "convolutions on the CPU": setting(BACKENDS.mkldnn.conv, "fp32_precision", "bf16"),
+}
+
+
+@pytest.fixture(autouse=True)
+def put_back() -> Iterator[None]:
+    before, general = _Settings(), BACKENDS.fp32_precision
+    yield
+    BACKENDS.fp32_precision = general
+    for operators in OPERATORS.values():
+        for operator in operators:
+            operator.fp32_precision = "none"
+    before.put_back()
+    assert _Settings() == before
+
+
+def precise(device: str) -> bool:
+    return all(operator.fp32_precision in IEEE for operator in OPERATORS[device])
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("second", SET)
+@pytest.mark.parametrize("first", ["nothing", "medium", "all", "products"])
+def test_float32_inside_and_what_was_set_afterwards(device: str, first: str, second: str) -> None:
+    SET[first]()
+    SET[second]()
+    before, general = _Settings(), BACKENDS.fp32_precision
+    with float32(torch.device(device)):
+        with pytest.raises(ZeroDivisionError), float32(torch.device(device)):
+            raise ZeroDivisionError
+        assert precise(device)
+    assert _Settings() == before
+    assert BACKENDS.fp32_precision == general
+
+
+def test_where_nothing_is_to_be_changed_nothing_is() -> None:
+    """So that a more general setting is still heard afterwards."""
+    with float32(torch.device("cpu")):
+        pass
+    BACKENDS.fp32_precision = "tf32"
+    assert {operator.fp32_precision for operator in OPERATORS["cpu"]} == {"tf32"}
+
+
+class Asking(nn.Module):
+    """Notes whether products and convolutions are those of float32 while it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 2)
+        self.seen: list[bool] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(precise("cpu"))
+        found: Tensor = self.linear(x.flatten(1))
+        return found
+
+
+def test_a_network_is_measured_in_float32_whatever_the_process_has_set() -> None:
+    SET["medium"]()
+    module = Asking()
+    network = Network(module, preprocessing=Preprocessing(channels=1))
+    logits(network, ImageSet.of(torch.rand(3, 1, 2, 2), [0] * 3))
+    with undisturbed(network):
+        network(torch.rand(3, 1, 2, 2))
+    assert module.seen == [True, True]
+    assert torch.get_float32_matmul_precision() == "medium"
+
+
+def test_of_two_threads_the_last_to_leave_puts_back() -> None:
+    SET["high"]()
+    before = _Settings()
+    entered, left = threading.Event(), threading.Event()
+    seen = []
+
+    def second() -> None:
+        with float32(torch.device("cpu")):
+            entered.set()
+            left.wait(10)
+            seen.append(precise("cpu"))
+
+    other = threading.Thread(target=second)
+    with float32(torch.device("cpu")):
+        other.start()
+        assert entered.wait(10)
+    left.set()
+    other.join()
+    assert seen == [True]
+    assert _Settings() == before
