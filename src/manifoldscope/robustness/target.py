@@ -270,9 +270,9 @@ class Target:
             return tensors
         self._settle(self._active[~keep])
         rows = keep.nonzero().flatten()
-        self._active, self._clean = self._active[rows], self._clean[rows]
+        self._active, self._clean = self._active[rows], self._clean.index_select(0, rows)
         self._streams = [self._streams[row] for row in rows.tolist()]
-        return tuple(tensor[rows] for tensor in tensors)
+        return tuple(tensor.index_select(0, rows) for tensor in tensors)
 
     def conclude(self, images: Tensor, rows: Tensor | None = None, *, wait: bool = False) -> None:
         """Judge the last iterates of all images under attack, or of those of `rows` (k,), by a pass of their own.
