@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -117,4 +119,41 @@ def test_of_two_threads_the_last_to_leave_puts_back() -> None:
     left.set()
     other.join()
     assert seen == [True]
+    assert _Settings() == before
+
+
+FROZEN = """
+import sys, warnings
+import torch
+from manifoldscope.vision.precision import _inside, float32
+torch.set_float32_matmul_precision("high")
+torch.backends.disable_global_flags()
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for device in ("cpu", "cuda", "cpu"):
+        with float32(torch.device(device)):
+            pass
+assert any("refuses" in str(each.message) for each in caught), caught
+assert not _inside
+"""
+
+
+def test_a_process_that_has_frozen_its_settings_is_warned() -> None:
+    """In a process of its own: nothing thaws them."""
+    subprocess.run([sys.executable, "-c", FROZEN], check=True)
+
+
+def test_an_entry_that_fails_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    SET["high"]()
+    before = _Settings()
+
+    def fail(self: _Settings, device: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_Settings, "make_float32", fail)
+        with pytest.raises(KeyboardInterrupt):
+            float32(torch.device("cpu")).__enter__()
+    with float32(torch.device("cpu")):
+        assert precise("cpu")
     assert _Settings() == before

@@ -26,7 +26,7 @@ def step(
     moved = torch.add(images, direction(gradient, norm), alpha=step_size)
     if norm == "linf":
         for some, around in zip(torch.split(moved, 64), torch.split(clean, 64), strict=True):  # there may be many
-            torch.clamp(some, around - epsilon, around + epsilon, out=some)
+            some.clamp_(around - epsilon, around + epsilon)
         return moved.clamp_(0, 1)
     return projected(moved, clean, epsilon, norm)
 

@@ -319,8 +319,9 @@ class Target:
         """Settle what a copy said, not clearly, had fallen of images that leave."""
         if not self._witnesses:
             return
-        self._judge_lasts()  # most of these fall at the last iterate as well, and need no pass of their own
         shown = {place: self._witnesses.pop(place) for place in places.tolist() if place in self._witnesses}
+        if shown:
+            self._judge_lasts()  # most of these fall at the last iterate as well, and need no pass of their own
         stand = self.survived_any[places.new_tensor(list(shown))].tolist()
         shown = {place: image for (place, image), stands in zip(shown.items(), stand, strict=True) if stands}
         if not shown:

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -115,8 +114,9 @@ class Network:
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """What the module sees."""
-        mean = _by_channel(tuple(self.mean), pixels.dtype, pixels.device)
-        return (pixels - mean) / _by_channel(tuple(self.std), pixels.dtype, pixels.device)
+        mean = torch.tensor(self.mean, dtype=pixels.dtype, device=pixels.device).view(1, -1, 1, 1)
+        std = torch.tensor(self.std, dtype=pixels.dtype, device=pixels.device).view(1, -1, 1, 1)
+        return (pixels - mean) / std
 
     def pixels(self, images: ImageSet, where: slice | None = None) -> Tensor:
         """Preprocessed images, (n, channels, height, width) float32 in [0, 1], on the CPU.
@@ -154,13 +154,6 @@ class Network:
     def to(self, device: torch.device | str) -> Network:
         """The same network on another device; the module itself is moved."""
         return replace(self, module=self.module.to(device))
-
-
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)
-def _by_channel(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(1, channels, 1, 1); made once, since a GPU would wait for each."""
-    return torch.tensor(values, dtype=dtype, device=device).view(1, -1, 1, 1)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ device and on what else the process has set.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -37,13 +38,13 @@ def _set_convolutions(allowed: bool) -> None:
 
 # The older settings of the same, each with what float32 is called there. They raise where the newer ones say what they
 # have no words for, so they are set as well, where they can be read: torch and others may ask for them.
-_OLDER: tuple[tuple[Callable[[], Any], Callable[[Any], None], Any], ...] = (
-    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
-    (lambda: torch.backends.cuda.matmul.allow_tf32, _set_products, False),
-    (lambda: torch.backends.cudnn.allow_tf32, _set_convolutions, False),
+_OLDER: tuple[tuple[Callable[[], Any], Callable[[Any], None], Any, set[str]], ...] = (
+    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest", {"cpu", "cuda"}),
+    (lambda: torch.backends.cuda.matmul.allow_tf32, _set_products, False, {"cuda"}),
+    (lambda: torch.backends.cudnn.allow_tf32, _set_convolutions, False, {"cuda"}),
 )
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a generator that is collected may leave while another enters
 _inside: list[_Settings] = []  # one for each caller who is inside
 
 
@@ -51,16 +52,20 @@ class _Settings:
     """All settings of precision, as they are when this is made."""
 
     def __init__(self) -> None:
-        self._older = [_read(get) for get, _, _ in _OLDER]
+        self._older = [_read(get) for get, *_ in _OLDER]
         self._newer = {operator: operator.fp32_precision for each in OPERATORS.values() for operator in each}
 
     def make_float32(self, device: str) -> None:
-        """Change what is not float32 on this kind of device, and nothing else."""
+        """Change what is not float32 on this kind of device, and what torch changes with that.
+
+        Raises:
+            RuntimeError: the process has frozen its settings.
+        """
         operators = OPERATORS.get(device, ())
         if all(self._newer[operator] in IEEE for operator in operators):
             return
-        for (_, put, precise), value in zip(_OLDER, self._older, strict=True):
-            if value not in (None, precise):
+        for (_, put, precise, devices), value in zip(_OLDER, self._older, strict=True):
+            if device in devices and value not in (None, precise):
                 put(precise)
         for operator in operators:
             if operator.fp32_precision not in IEEE:
@@ -70,7 +75,7 @@ class _Settings:
         """Have all settings say what they said."""
         if _Settings() == self:
             return
-        for (_, put, _), value in reversed(list(zip(_OLDER, self._older, strict=True))):  # the widest says most
+        for (_, put, *_), value in reversed(list(zip(_OLDER, self._older, strict=True))):  # the widest says most
             if value is not None:
                 put(value)
         for operator, precision in self._newer.items():
@@ -90,19 +95,28 @@ def float32(device: torch.device) -> Iterator[None]:
     """Products and convolutions in float32 are those of IEEE inside, on this kind of device.
 
     Of all threads that are inside, the last to leave puts the settings back. What a more general setting gave to an
-    operator may have become its own, since torch does not tell the two apart.
+    operator may have become its own, since torch does not tell the two apart. A process that has frozen its settings
+    (`torch.backends.disable_global_flags`) is warned where they are not those of float32.
     """
     with _lock:
         settings = _inside[0] if _inside else _Settings()
         _inside.append(settings)
-        _Settings().make_float32(device.type)
     try:
+        with _lock:
+            _where_allowed(lambda: _Settings().make_float32(device.type))
         yield
     finally:
         with _lock:
             _inside.pop()
             if not _inside:
-                settings.put_back()
+                _where_allowed(settings.put_back)
+
+
+def _where_allowed(change: Callable[[], None]) -> None:
+    try:
+        change()
+    except RuntimeError as error:
+        warnings.warn(f"torch refuses to compute in the precision that was wanted: {error}", stacklevel=5)
 
 
 def _read(setting: Callable[[], Any]) -> Any:
