@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -48,12 +49,14 @@ _lock = threading.RLock()  # a generator that is collected may leave while anoth
 _inside: list[_Settings] = []  # one for each caller who is inside
 
 
+@dataclass(frozen=True)
 class _Settings:
     """All settings of precision, as they are when this is made."""
 
-    def __init__(self) -> None:
-        self._older = [_read(get) for get, *_ in _OLDER]
-        self._newer = {operator: operator.fp32_precision for each in OPERATORS.values() for operator in each}
+    older: list[Any] = field(default_factory=lambda: [_read(get) for get, *_ in _OLDER])
+    newer: dict[Any, str] = field(
+        default_factory=lambda: {each: each.fp32_precision for operators in OPERATORS.values() for each in operators}
+    )
 
     def make_float32(self, device: str) -> None:
         """Change what is not float32 on this kind of device, and what torch changes with that.
@@ -62,9 +65,9 @@ class _Settings:
             RuntimeError: the process has frozen its settings.
         """
         operators = OPERATORS.get(device, ())
-        if all(self._newer[operator] in IEEE for operator in operators):
+        if all(self.newer[operator] in IEEE for operator in operators):
             return
-        for (_, put, precise, devices), value in zip(_OLDER, self._older, strict=True):
+        for (_, put, precise, devices), value in zip(_OLDER, self.older, strict=True):
             if device in devices and value not in (None, precise):
                 put(precise)
         for operator in operators:
@@ -75,19 +78,14 @@ class _Settings:
         """Have all settings say what they said."""
         if _Settings() == self:
             return
-        for (_, put, *_), value in reversed(list(zip(_OLDER, self._older, strict=True))):  # the widest says most
-            if value is not None:
+        for (get, put, *_), value in reversed(list(zip(_OLDER, self.older, strict=True))):  # the widest says most
+            if value is not None and _read(get) != value:
                 put(value)
-        for operator, precision in self._newer.items():
+        for operator, precision in self.newer.items():
             if operator.fp32_precision != precision:
                 operator.fp32_precision = "none"  # as a more general setting says
             if operator.fp32_precision != precision:
                 operator.fp32_precision = precision
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Settings) and (self._older, self._newer) == (other._older, other._newer)
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 @contextmanager
@@ -116,7 +114,11 @@ def _where_allowed(change: Callable[[], None]) -> None:
     try:
         change()
     except RuntimeError as error:
-        warnings.warn(f"torch refuses to compute in the precision that was wanted: {error}", stacklevel=5)
+        warnings.warn(
+            "torch's settings of precision are frozen, and not those of float32: networks are measured in TF32 or "
+            f"bfloat16; set them before torch.backends.disable_global_flags() ({error})",
+            stacklevel=5,
+        )
 
 
 def _read(setting: Callable[[], Any]) -> Any:
