@@ -13,9 +13,10 @@ import manifoldscope
 
 ROOT = Path(manifoldscope.__file__).parent
 
-BASE = {"errors", "seeds", "registry", "tables"}
+BASE = {"errors", "files", "seeds", "registry", "tables"}
 MAY_IMPORT = {
     "errors": set(),
+    "files": {"errors"},
     "seeds": {"errors"},
     "registry": {"errors"},
     "tables": {"errors"},

@@ -8,6 +8,7 @@ import re
 import polars as pl
 import pytest
 import torch
+from polars.testing import assert_frame_equal
 from torch import nn
 
 from manifoldscope.errors import ModelError, ThreatError
@@ -184,7 +185,8 @@ def test_an_image_without_a_class_needs_nothing_and_costs_no_answer_of_another(a
     row = found.filter(pl.col("image") == lost).row(0, named=True)
     assert (row["clean_prediction"], row["survived_last"], row["smallest_strength"]) == (-1, False, 0.0)
     others = pl.col("image") != lost
-    assert found.filter(others).equals(whole.filter(others))
+    # Some processors multiply fifteen rows with other rounding than sixteen, and FMN's next step starts from it.
+    assert_frame_equal(found.filter(others), whole.filter(others), rel_tol=1e-4)
     with pytest.raises(ModelError, match="linear gave NaN or infinite logits for all 1 images"):
         smallest_perturbation(broken, drawn.subset(torch.tensor([3])), attack=attack)
 
