@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shlex
 import tomllib
@@ -13,15 +14,22 @@ from typing import Any
 
 import polars as pl
 
-from manifoldscope.errors import StudyError
+from manifoldscope.errors import StoreError, StudyError
 from manifoldscope.evidence import Finding, association_table, diagnose
-from manifoldscope.report import CorrelationPicture, ExamplePicture, Pictures, SpectrumPicture, write
+from manifoldscope.report import CorrelationPicture, ExamplePicture, Pictures, SpectrumPicture, render
 from manifoldscope.study.plan import Study, load, parse
 from manifoldscope.study.progress import Progress
 from manifoldscope.study.results import collect
 from manifoldscope.study.run import run_units
-from manifoldscope.study.store import Store, Unit, canonical, write_text
+from manifoldscope.study.store import Store
+from manifoldscope.study.unit import Unit, canonical
 from manifoldscope.tables import TABLES
+
+MADE_FROM = "tables/made-from.json"
+"""Of which units, under which names, the tables and the report were made."""
+
+LONGEST_NAME = 100
+"""Bytes of the name of a study that is to name a folder."""
 
 TABLES_VERSION = 4
 """Raise it when tables, associations or the report come to be made in another way from the same units."""
@@ -83,12 +91,44 @@ def run(
         ManifoldscopeError: the study cannot start, or the folder cannot be written.
     """
     plan = _changed(study, changes) if isinstance(study, Study) else load(study, changes)
-    folder = Path(out) if out is not None else Path("runs") / plan.name
+    folder = Path(out) if out is not None else Path("runs") / _folder_name(plan.name)
+    _keep_apart(folder, plan)
     store = Store(folder)
     progress = progress or Progress()
-    outcome = run_units(plan, store, device=device, progress=progress)
-    conclude(store, progress=progress)
+    try:
+        outcome = run_units(plan, store, device=device, progress=progress)
+        conclude(store, progress=progress)
+    finally:
+        store.close()
     return Result(folder, outcome.failed, outcome.n_computed)
+
+
+def _folder_name(name: str) -> str:
+    """The name of a study as that of a folder. It says what results are called, and may not say where they lie.
+
+    Raises:
+        StudyError: it is no plain name.
+    """
+    plain = name.isprintable() and not set(name) & set('/\\:*?"<>|') and not name.startswith((".", "-", "~", " "))
+    if not plain or not name or len(name.encode()) > LONGEST_NAME or name != name.strip(" ."):
+        raise StudyError(f"name = {name!r} is no name for a folder; give another, or say where with --out DIR")
+    return name
+
+
+def _keep_apart(folder: Path, study: Study) -> None:
+    """Refuse results among the data of a study, and data among its results.
+
+    Raises:
+        StudyError: one of them lies in the other.
+    """
+    out = folder.resolve()
+    for root in filter(None, [study.data.root, *(foreign.root for foreign in study.foreign)]):
+        data = Path(root).expanduser().resolve()
+        if out == data or data in out.parents or out in data.parents:
+            raise StudyError(
+                f"of the results {str(folder)!r} and the data {root!r} one lies in the other; give another folder with "
+                "--out"
+            )
 
 
 def conclude(store: Store, *, progress: Progress | None = None, anew: bool = False) -> Path:
@@ -97,7 +137,7 @@ def conclude(store: Store, *, progress: Progress | None = None, anew: bool = Fal
     Args:
         anew: make them even if nothing has changed.
     """
-    with store.concluding():
+    with store.concluding(progress.say if progress is not None else None):
         return _conclude(store, progress, anew)
 
 
@@ -109,12 +149,11 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
     failed = [f"{unit.label}: {error}" for unit in units if unit.key not in keys and (error := store.failure(unit))]
     state = [TABLES_VERSION, text, failed, facts["versions"]["manifoldscope"], [[u.key, u.names] for u in done]]
     fingerprint = hashlib.sha256(canonical(state).encode()).hexdigest()
-    mark, page = store.folder / "tables" / "made-from.json", store.folder / "report.html"
-    if not anew and page.exists() and _made_from(mark) == fingerprint:
+    page = store.folder / "report.html"
+    if not anew and _made_from(store) == fingerprint and not store.outputs.problems():
         return page
     if progress is not None:
         progress.say("writing tables, figures and the report")
-    mark.unlink(missing_ok=True)
     study = parse(tomllib.loads(text))
     tables = collect(store, done)
     tables["associations"] = association_table(
@@ -126,10 +165,8 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
         permutations=study.associations.permutations,
         seed=study.seed,
     )
-    for name, table in tables.items():
-        store.write_table(name, table)
-    write(
-        store.folder,
+    files = {f"tables/{name}.parquet": _parquet(table) for name, table in tables.items()}
+    files |= render(
         study=study.model_dump(mode="json", exclude_none=True),
         study_text=text,
         tables=tables,
@@ -139,15 +176,25 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
         versions={name: str(value) for name, value in facts["versions"].items()},
         failed=failed,
     )
-    write_text(mark, json.dumps({"fingerprint": fingerprint}))
+    store.outputs.remove([MADE_FROM])
+    store.outputs.write(files)
+    store.outputs.remove([name for name in store.outputs.names("figures/") if name not in files])
+    store.outputs.write({MADE_FROM: json.dumps({"fingerprint": fingerprint}).encode()})
     return page
 
 
-def _made_from(mark: Path) -> str:
+def _made_from(store: Store) -> str:
+    """From what the outputs were made; empty where that is not known."""
     try:
-        return str(json.loads(mark.read_text(encoding="utf-8"))["fingerprint"])
-    except (OSError, ValueError, KeyError):
+        return str(json.loads(store.outputs.read(MADE_FROM))["fingerprint"])
+    except (StoreError, ValueError, KeyError, TypeError):
         return ""
+
+
+def _parquet(table: pl.DataFrame) -> bytes:
+    content = io.BytesIO()
+    table.write_parquet(content)
+    return content.getvalue()
 
 
 def _changed(study: Study, changes: Mapping[str, Any] | Iterable[str]) -> Study:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-import stat
 from html.parser import HTMLParser
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from conftest import FINDINGS, arguments, foreign_tables, sampled_tables, study_pictures, study_tables
-from manifoldscope.errors import StoreError
+from conftest import FINDINGS, arguments, foreign_tables, sampled_tables, study_pictures, study_tables, written
 from manifoldscope.evidence import Finding, diagnose
-from manifoldscope.report import Pictures, write
+from manifoldscope.report import Pictures, render
 
 HOSTILE = (
     '<script>alert("1")</script>',
@@ -113,7 +111,7 @@ def test_the_answer_shows_titles_doubts_and_numbers_by_falling_weight(tmp_path: 
     for finding in FINDINGS:
         assert finding.title in page.text
         assert all(doubt in page.text for doubt in finding.doubts)
-    turned = write(tmp_path, **arguments(findings=FINDINGS[::-1], tables={}, pictures=Pictures())).read_text("utf-8")
+    turned = written(tmp_path, **arguments(findings=FINDINGS[::-1], tables={}, pictures=Pictures())).read_text("utf-8")
     places = [turned.index(finding.title) for finding in FINDINGS]
     assert places == sorted(places)
     assert "−0.41" in turned
@@ -121,7 +119,7 @@ def test_the_answer_shows_titles_doubts_and_numbers_by_falling_weight(tmp_path: 
 
 def test_real_findings_are_shown(tmp_path: Path) -> None:
     findings = diagnose(study_tables())
-    page = Page(write(tmp_path, **arguments(findings=findings, tables={}, pictures=Pictures())))
+    page = Page(written(tmp_path, **arguments(findings=findings, tables={}, pictures=Pictures())))
     assert findings
     assert all(finding.title in page.text for finding in findings)
 
@@ -129,7 +127,7 @@ def test_real_findings_are_shown(tmp_path: Path) -> None:
 def test_checks_set_aside_images_and_failed_units_are_named(tmp_path: Path) -> None:
     failed = ["robustness natural pgd 0.3: NaN in the logits"]
     tables = {name: table for name, table in study_tables().items() if name in ("checks", "set_aside")}
-    page = Page(write(tmp_path, **arguments(tables=tables, pictures=Pictures(), failed=failed)))
+    page = Page(written(tmp_path, **arguments(tables=tables, pictures=Pictures(), failed=failed)))
     assert "Flagged: vanishing gradient" in page.text
     assert "84 of 400 images" in page.text
     assert "8 of 12 checks passed" in page.text
@@ -141,7 +139,7 @@ def test_checks_set_aside_images_and_failed_units_are_named(tmp_path: Path) -> N
 
 
 def test_empty_tables_give_a_page_that_says_what_is_missing(tmp_path: Path) -> None:
-    page = Page(write(tmp_path, **arguments(tables={}, pictures=Pictures(), findings=[], study={}, versions={})))
+    page = Page(written(tmp_path, **arguments(tables={}, pictures=Pictures(), findings=[], study={}, versions={})))
     for sentence in (
         "No conclusion could be drawn",
         "no class has a value in the table geometry",
@@ -170,7 +168,7 @@ def test_pairs_displacements_curves_and_reliabilities_are_shown_where_there_are_
         for name in ("geometry", "pairs", "curves", "reliability")
     }
     findings = diagnose(tables)
-    page = Page(write(tmp_path, **arguments(tables=tables, pictures=Pictures(), findings=findings)))
+    page = Page(written(tmp_path, **arguments(tables=tables, pictures=Pictures(), findings=findings)))
     for gallery in ("transfer", "convergence", "training"):
         assert f"figures-{gallery}" in page.ids
     for present in ("figures-pairs", "figures-displacement", "figures-curves", "figures-reliability", "table-curves"):
@@ -182,8 +180,7 @@ def test_pairs_displacements_curves_and_reliabilities_are_shown_where_there_are_
     names = {path.name.split("--")[0] for path in (tmp_path / "figures").glob("*.svg")}
     assert {"class-pairs", "displacement", "value-by-points", "reliability.svg", "transfer"} <= names
     assert {"accuracy-by-step.svg", "training-history.svg"} <= names
-    write(tmp_path, **arguments(tables={}, pictures=Pictures()))
-    assert not list((tmp_path / "figures").iterdir())
+    assert list(render(**arguments(tables={}, pictures=Pictures()))) == ["report.html"]
 
 
 def test_foreign_datasets_are_shown_with_their_findings_where_there_are_any(tmp_path: Path, page: Page) -> None:
@@ -191,7 +188,7 @@ def test_foreign_datasets_are_shown_with_their_findings_where_there_are_any(tmp_
         assert absent not in page.ids
     assert "AUROC" not in page.text
     tables = foreign_tables(4) | {"models": study_tables(4)["models"]}
-    shown = Page(write(tmp_path, **arguments(tables=tables, pictures=Pictures(), findings=diagnose(tables))))
+    shown = Page(written(tmp_path, **arguments(tables=tables, pictures=Pictures(), findings=diagnose(tables))))
     for present in ("figures-shifted", "figures-detection", "table-shifted", "table-detection"):
         assert present in shown.ids
     for sentence in (
@@ -202,8 +199,7 @@ def test_foreign_datasets_are_shown_with_their_findings_where_there_are_any(tmp_
         "200 images of clothes looks more foreign than one of 400 known",
     ):
         assert sentence in " ".join(shown.text.split())
-    write(tmp_path, **arguments(tables={}, pictures=Pictures()))
-    assert not list((tmp_path / "figures").iterdir())
+    assert list(render(**arguments(tables={}, pictures=Pictures()))) == ["report.html"]
 
 
 def test_falls_into_classes_that_are_not_studied_are_said_to_be_missing(tmp_path: Path) -> None:
@@ -214,14 +210,14 @@ def test_falls_into_classes_that_are_not_studied_are_said_to_be_missing(tmp_path
         & (pl.col("measure") == "centre_distance")
         & (pl.col("other_class_index") < 5)
     )
-    page = Page(write(tmp_path, **arguments(tables=tables | {"pairs": pairs}, pictures=Pictures())))
+    page = Page(written(tmp_path, **arguments(tables=tables | {"pairs": pairs}, pictures=Pictures())))
     assert re.search(r"Of all falls \d+% went into classes that are not in this study", page.text)
 
 
 @pytest.mark.parametrize("left_out", ["geometry", "robustness", "associations", "models"])
 def test_one_missing_table_costs_only_its_own_figures(tmp_path: Path, left_out: str) -> None:
     tables = {name: table for name, table in small(study_tables(3)).items() if name != left_out}
-    page = Page(write(tmp_path, **arguments(tables=tables, pictures=Pictures())))
+    page = Page(written(tmp_path, **arguments(tables=tables, pictures=Pictures())))
     drawn = {"geometry": 1, "robustness": 2, "associations": 5, "models": 5}
     assert page.tags.count("svg") == drawn[left_out]
 
@@ -243,7 +239,7 @@ def test_hostile_names_are_shown_and_never_run(tmp_path: Path) -> None:
         failed=[HOSTILE[1]],
         study={"name": HOSTILE[0], "question": HOSTILE[1], "layers": [HOSTILE[0]]},
     )
-    page = Page(write(tmp_path, **everything))
+    page = Page(written(tmp_path, **everything))
     assert page.tags.count("script") == 1
     assert "img" not in page.tags
     assert not [name for name, _ in page.attributes if name.startswith("on")]
@@ -254,7 +250,7 @@ def test_hostile_names_are_shown_and_never_run(tmp_path: Path) -> None:
 
 
 def test_the_same_arguments_give_the_same_bytes(tmp_path: Path, report: Path) -> None:
-    again = write(tmp_path, **arguments())
+    again = written(tmp_path, **arguments())
     files = sorted(path.relative_to(report.parent) for path in report.parent.rglob("*.*") if path.is_file())
     assert files == sorted(path.relative_to(again.parent) for path in again.parent.rglob("*.*") if path.is_file())
     for name in files:
@@ -267,29 +263,7 @@ def test_a_small_study_makes_a_small_page(report: Path) -> None:
 
 def test_long_tables_are_capped_with_a_note_and_no_csv(tmp_path: Path) -> None:
     verdicts = pl.concat([study_tables(2)["verdicts"]] * 30)
-    page = Page(write(tmp_path, **arguments(tables={"verdicts": verdicts}, pictures=Pictures())))
+    page = Page(written(tmp_path, **arguments(tables={"verdicts": verdicts}, pictures=Pictures())))
     assert "The first 200 of 10\u202f800 rows. All of them: tables/verdicts.parquet" in " ".join(page.text.split(" "))
     assert page.source.count("<tr>") < 260
     assert 'download="verdicts.csv"' not in page.source
-
-
-def test_writing_again_removes_figures_that_are_gone_and_leaves_others_alone(tmp_path: Path) -> None:
-    write(tmp_path, **arguments(tables=small(study_tables(3)), pictures=Pictures()))
-    mine = tmp_path / "figures" / "my own.svg"
-    mine.write_text("kept")
-    write(tmp_path, **arguments(tables={}, pictures=Pictures()))
-    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["my own.svg"]
-    assert not list(tmp_path.glob(".*"))
-
-
-def test_the_page_can_be_read_by_others(report: Path) -> None:
-    plain_file = report.parent / "plain"
-    plain_file.write_bytes(b"")
-    assert stat.S_IMODE(report.stat().st_mode) == stat.S_IMODE(plain_file.stat().st_mode)
-    plain_file.unlink()
-
-
-def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "report").write_text("a file where the folder should be")
-    with pytest.raises(StoreError, match=r"cannot be written to .*report.*expected a folder"):
-        write(tmp_path / "report", **arguments(tables={}, pictures=Pictures()))

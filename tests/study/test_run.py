@@ -409,24 +409,13 @@ def test_transfer_between_networks_agrees_with_their_attacks(finished, tmp_path)
     assert (both["n_clean_correct"] - both["n_fell"] == both["n_survived"]).all()
 
 
-def test_the_history_of_training_is_a_table_and_an_older_one_can_still_be_read(finished, tmp_path):
-    store = copy_of(finished, tmp_path)
-    history = tables(store)["training"]
+def test_the_history_of_training_is_a_table(finished):
+    found = tables(finished[0])
+    history = found["training"]
     assert history.select("model", "epoch").rows() == [("adversarial", epoch) for epoch in range(1, 7)]
     assert history["n_images"].to_list()[-1] == 60
     assert history["n_survived_pgd"].to_list()[-1] is not None
-    (trained,) = (unit for unit in store.plan()[0] if unit.kind == "train" and store.manifest(unit)["facts"]["history"])
-    (path,) = store.folder.glob(f"units/train/{trained.key}/manifest.json")
-    manifest = json.loads(path.read_text())
-    old = ("epoch", "loss", "learning_rate")
-    manifest["facts"]["history"] = [{name: epoch[name] for name in old} for epoch in manifest["facts"]["history"]]
-    path.write_text(json.dumps(manifest))
-    found = tables(store)
-    assert found["training"]["loss"].to_list() == history["loss"].to_list()
-    assert found["training"]["n_survived_pgd"].null_count() == 6
-    said = set(found["checks"].filter(model="adversarial")["check"])
-    assert "training loss" in said
-    assert "training collapse" not in said
+    assert {"training loss", "training collapse"} <= set(found["checks"].filter(model="adversarial")["check"])
 
 
 def test_a_sweep_that_reuses_verdicts_falls_by_construction_and_says_so(finished, tmp_path):

@@ -16,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifoldscope.errors import StoreError
-from manifoldscope.study.store import Payload, Store, Unit, canonical, write_text
+from manifoldscope.study.drafts import Drafts
+from manifoldscope.study.store import Store
+from manifoldscope.study.unit import Payload, Unit, canonical
 
 
 @pytest.fixture
@@ -123,7 +125,7 @@ def test_a_failure_is_remembered_until_the_unit_succeeds(store):
 
 
 def test_the_plan_survives_a_round_trip(store):
-    units = [UNIT, Unit("train", {}, needs=("a",), after=("b",), n_images=3, passes=(1.0, 2.0))]
+    units = [UNIT, Unit("train", {}, needs=("a",), after=("b",), n_images=3, passes=(1.0, 2.0), files=("c",))]
     store.remember("name = 'x'", units, {"versions": {}})
     assert store.plan() == (units, {"versions": {}, "study": "name = 'x'"})
     assert (store.folder / "study.toml").read_text() == "name = 'x'"
@@ -164,8 +166,13 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_was_there(store, monkeypatch
 
 
 def test_text_appears_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "x.json"
-    write_text(path, json.dumps([1]))
-    write_text(path, json.dumps([2]))
+    path, drafts = tmp_path / "x.json", Drafts(tmp_path)
+    for content in ([1], [2]):
+        with drafts.file(path) as draft:
+            draft.write_text(json.dumps(content))
+    with pytest.raises(FileNotFoundError), drafts.file(path):  # nothing was written
+        pass
     assert json.loads(path.read_text()) == [2]
-    assert [item.name for item in tmp_path.iterdir()] == ["x.json"]
+    drafts.close()
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["locks", "x.json"]
+    assert not list((tmp_path / "locks").iterdir())

@@ -34,7 +34,7 @@ from manifoldscope.report.figures import (
     value_by_points,
     variance_spectra,
 )
-from manifoldscope.report.page import write
+from manifoldscope.report.page import render
 from manifoldscope.report.pictures import CorrelationPicture, ExamplePicture, Pictures, SpectrumPicture
 
 __all__ = [
@@ -61,6 +61,7 @@ __all__ = [
     "network_comparison",
     "pairs_beside_falls",
     "reliability_by_measure",
+    "render",
     "shifted_accuracy",
     "shifted_beside_clean",
     "telling_displacement",
@@ -72,5 +73,4 @@ __all__ = [
     "value_by_points",
     "variance_spectra",
     "words",
-    "write",
 ]

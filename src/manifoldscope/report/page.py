@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import base64
 import itertools
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 import polars as pl
 
-from manifoldscope.errors import StoreError
 from manifoldscope.report import behind, figures, words
 from manifoldscope.report.chart import inline
 from manifoldscope.report.contents import (
@@ -62,8 +59,7 @@ class _TableView:
     csv: str
 
 
-def write(
-    out: Path,
+def render(
     *,
     study: Mapping[str, Any],
     study_text: str,
@@ -73,13 +69,12 @@ def write(
     rerun: str,
     versions: Mapping[str, str],
     failed: Sequence[str] = (),
-) -> Path:
-    """Write `out`/report.html and its figures (`out`/figures/*.svg and *.png), and return the path of the page.
+) -> dict[str, bytes]:
+    """The page and its figures, as files to be written: report.html, figures/*.svg and figures/*.png.
 
     The page is one file: it loads nothing, and works offline. The same arguments give the same bytes.
 
     Args:
-        out: the folder of the study; made if it is not there.
         study: the resolved study file as nested tables.
         study_text: the same as TOML.
         tables: by name; a table that is left out counts as empty, and the page says what is missing.
@@ -89,77 +84,25 @@ def write(
         versions: of this software and what it stands on.
         failed: a line for each unit of work that failed: its label and its error.
 
-    Raises:
-        StoreError: the folder cannot be written.
+    Returns:
+        The content of each file by its path relative to the folder of the study.
     """
     contents = gather(study, tables, pictures)
-    try:
-        shown = list(galleries(contents))
-        drawings = _save(shown, out / "figures")
-        page = _render(contents, shown, drawings, study, study_text, findings, rerun, versions, failed)
-        path = out / "report.html"
-        _replace(path, page.encode("utf-8"))
-    except OSError as error:
-        raise StoreError(
-            f"the report cannot be written to {out}: {error.strerror or error}; expected a folder that can be written, "
-            "with free space. What is stored is unharmed: free the space or the folder, and ask for the report again"
-        ) from error
-    return path
-
-
-# Files -------------------------------------------------------------------------------------------------------------
-
-_PREFIXES = (
-    "accuracy-by-smallest--",
-    "accuracy-by-step.",
-    "accuracy-by-strength--",
-    "attacked-examples.",
-    "class-pairs--",
-    "comparison--",
-    "detection--",
-    "dimension-against-accuracy--",
-    "dimension-against-accuracy-by-strength--",
-    "displacement--",
-    "feature-correlations.",
-    "histograms--",
-    "reliability.",
-    "training-history.",
-    "transfer--",
-    "shifted-accuracy--",
-    "value-by-points--",
-    "variance-spectra.",
-)
-
-
-def _save(shown: Sequence[Gallery], folder: Path) -> dict[str, str]:
-    """Write every figure, remove those of an earlier report that this one no longer has, and return each SVG."""
-    folder.mkdir(parents=True, exist_ok=True)
-    drawings = {}
+    shown = list(galleries(contents))
+    drawings: dict[str, str] = {}
+    files: dict[str, bytes] = {}
     for plate in itertools.chain.from_iterable(gallery.plates for gallery in shown):
         drawings[plate.name] = plate.chart.svg()
-        _replace(folder / f"{plate.name}.svg", drawings[plate.name].encode("utf-8"))
-        _replace(folder / f"{plate.name}.png", plate.chart.png())
-    for old in folder.iterdir():
-        if old.name.startswith(_PREFIXES) and old.suffix in (".svg", ".png") and old.stem not in drawings:
-            old.unlink(missing_ok=True)
-    return drawings
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_bytes(data)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+        files[f"figures/{plate.name}.svg"] = drawings[plate.name].encode("utf-8")
+        files[f"figures/{plate.name}.png"] = plate.chart.png()
+    page = _page(contents, shown, drawings, study, study_text, findings, rerun, versions, failed)
+    return {"report.html": page.encode("utf-8"), **files}
 
 
 # The page ----------------------------------------------------------------------------------------------------------
 
 
-def _render(
+def _page(
     contents: Contents,
     shown: Sequence[Gallery],
     drawings: Mapping[str, str],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 
+from manifoldscope.errors import ModelError
 from manifoldscope.study.draws import Drawn, Role
 from manifoldscope.study.plan import Study
 from manifoldscope.study.store import Store
@@ -13,9 +15,10 @@ from manifoldscope.study.units import PlannedNetwork, inspect_unit
 from manifoldscope.vision.fast import SEEN, FastNetwork, faster
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
+from manifoldscope.vision.sources import code_digest
 from manifoldscope.vision.sources import network as make_network
+from manifoldscope.vision.weights import file_digest, load_weights
 from manifoldscope.vision.weights import fit as fit_weights
-from manifoldscope.vision.weights import load_weights
 
 Tick = Callable[[float], None]
 
@@ -52,6 +55,7 @@ class Bench:
         if seed is not None:
             settings["seed"] = seed
         made = make_network(planned.plan.source, **settings)
+        _require_planned(planned, made)
         return Network(
             module=made.module,
             name=name,
@@ -69,7 +73,9 @@ class Bench:
             network = self.untrained(name)
             checkpoint = self.networks[name].checkpoint
             if checkpoint is not None:
-                path = self.store.checkpoint(checkpoint)
+                path, digest = self.store.checkpoint(checkpoint)
+                if file_digest(path) != digest:
+                    raise ModelError(f"the checkpoint of {name} has changed since it was written; run the study again")
                 fit_weights(network.module, load_weights(path), f"the checkpoint of {name}")
             self._loaded = (name, network)
         return self._loaded[1]
@@ -93,3 +99,20 @@ class Bench:
             inspected = self.store.manifest(inspect_unit(self.study, drawn, self.networks[name]))
             propose = None if inspected is None else inspected["facts"].get("bfloat16")
         return faster(network, network.pixels(drawn.images, slice(0, SEEN)).to(self.device), propose=propose)
+
+
+def _require_planned(planned: PlannedNetwork, made: Network) -> None:
+    """Refuse a network whose files are not those that the study was planned with: its results would bear their key.
+
+    Raises:
+        ModelError: a file of weights or of code was replaced meanwhile.
+    """
+    found: dict[str, Any] = {"weights": made.provenance.get("weights_sha256")}
+    if "code" in planned.identity:
+        found["code"] = code_digest(planned.plan.source.removeprefix("python:"))
+    for what, digest in found.items():
+        if digest is not None and digest != planned.identity.get(what):
+            raise ModelError(
+                f"the {what} of {planned.name} changed after the study was planned; nothing was stored of what the new "
+                "file gives: run the study again"
+            )

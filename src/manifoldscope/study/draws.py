@@ -14,12 +14,14 @@ import torch
 from manifoldscope.errors import DataError
 from manifoldscope.seeds import derive, generator
 from manifoldscope.study.plan import DrawPlan, Study
-from manifoldscope.study.store import Payload, Store, Unit
+from manifoldscope.study.store import Store
+from manifoldscope.study.unit import Payload, Unit
 from manifoldscope.tables import conform
 from manifoldscope.vision.datasets import DATASETS, load
 from manifoldscope.vision.images import ImageSet, choose_classes, draw
 
 VERSION = 1
+DRAWN = ("images.parquet", "set_aside.parquet")
 Role = Literal["robustness", "geometry", "training"]
 
 AT_LEAST: Mapping[Role, int] = {"robustness": 1, "geometry": 2, "training": 1}
@@ -163,7 +165,7 @@ def _one(
         "seed": study.seed,
         "files": splits.fingerprint(plan.split),
     }
-    unit = Unit("draw", inputs, needs=tuple(other.unit.key for other in rivals), names={"role": role})
+    unit = Unit("draw", inputs, needs=tuple(other.unit.key for other in rivals), names={"role": role}, files=DRAWN)
     if (known := remembered(store, unit, whole)) is not None:
         return known
     began = time.time()

@@ -17,7 +17,7 @@ from manifoldscope.study.bench import Bench
 from manifoldscope.study.measuring import DIRECTIONS
 from manifoldscope.study.progress import duration
 from manifoldscope.study.rows import EXTRAPOLATION_DRAWS
-from manifoldscope.study.store import Unit
+from manifoldscope.study.unit import Unit
 from manifoldscope.vision.activations import IN_MEMORY, n_features
 from manifoldscope.vision.network import Network, undisturbed
 

@@ -12,9 +12,10 @@ import torch
 from manifoldscope.errors import DataError, unknown
 from manifoldscope.seeds import derive
 from manifoldscope.study.challenges import ForeignPlan
-from manifoldscope.study.draws import VERSION, Drawn, Role, fingerprint, publish, remembered
+from manifoldscope.study.draws import DRAWN, VERSION, Drawn, Role, fingerprint, publish, remembered
 from manifoldscope.study.plan import Study
-from manifoldscope.study.store import Store, Unit
+from manifoldscope.study.store import Store
+from manifoldscope.study.unit import Unit
 from manifoldscope.vision.datasets import load
 from manifoldscope.vision.images import Draw, ImageSet, choose_classes, draw
 
@@ -53,7 +54,7 @@ def _one(study: Study, store: Store, plan: ForeignPlan, draws: Mapping[Role, Dra
             "files": fingerprint(whole),
             "apart_from": sorted({drawn.digest for drawn in draws.values()}),
         }
-        unit = Unit("draw", inputs, names={"role": f"foreign {plan.name}"})
+        unit = Unit("draw", inputs, names={"role": f"foreign {plan.name}"}, files=DRAWN)
         if (known := remembered(store, unit, whole)) is not None:
             return replace(known, images=_relabelled(known.images, labels, own) if plan.same_classes else known.images)
         result = _draw_apart(study, plan, whole, sorted(labels.values()), draws)

@@ -24,7 +24,7 @@ from manifoldscope.study.rows import (
     joint_rows,
     reliability_row,
 )
-from manifoldscope.study.store import Payload, Unit
+from manifoldscope.study.unit import Payload, Unit
 from manifoldscope.tables import TABLES
 from manifoldscope.vision.activations import activations
 from manifoldscope.vision.images import ImageSet

@@ -20,7 +20,8 @@ from manifoldscope.robustness.checks import (
 )
 from manifoldscope.robustness.smallest import smallest_of
 from manifoldscope.robustness.verdicts import Failures, FastPath, robustness_of
-from manifoldscope.study.store import Store, Unit
+from manifoldscope.study.store import Store
+from manifoldscope.study.unit import Unit
 from manifoldscope.tables import TABLES, WHOLE, conform
 
 JOINT = ("layer", "displacement")

@@ -6,7 +6,7 @@ import os
 import platform
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -18,9 +18,10 @@ from manifoldscope.study.bench import Bench
 from manifoldscope.study.draws import draw_images
 from manifoldscope.study.forecast import forecast
 from manifoldscope.study.foreign import draw_foreign
-from manifoldscope.study.plan import Study
+from manifoldscope.study.plan import Study, load
 from manifoldscope.study.progress import Progress, duration
-from manifoldscope.study.store import Store, Unit
+from manifoldscope.study.store import Store
+from manifoldscope.study.unit import Unit
 from manifoldscope.study.units import plan_units
 from manifoldscope.study.work import WORK
 
@@ -58,7 +59,9 @@ def run_units(study: Study, store: Store, *, device: str = "auto", progress: Pro
     missing = [unit for unit in units if not store.done(unit)]
     bench = Bench(study, store, draws, networks, chosen, foreign)
     expected = forecast(bench, missing) if missing else None
-    store.remember(study.text(), every, {"versions": versions(chosen), "networks": list(networks)})
+    _remember(store, study, every, {"versions": versions(chosen), "networks": list(networks)}, progress)
+    for label, problem in store.damaged.items():
+        progress.say(f"damaged: {label}: {problem}; it is computed anew, and what was there is kept in damaged/")
     if expected is None:
         progress.say(f"nothing to compute: all {len(every)} units are done")
         return Outcome(every, 0, {})
@@ -72,6 +75,7 @@ def run_units(study: Study, store: Store, *, device: str = "auto", progress: Pro
     failed_keys: set[str] = set()
     n_computed = 0
     waiting = list(missing)
+    told: set[str] = set()  # the units that somebody else holds, and that were named
     began = time.monotonic()
     try:
         while waiting:
@@ -104,12 +108,29 @@ def run_units(study: Study, store: Store, *, device: str = "auto", progress: Pro
                     failed_keys.add(unit.key)
                     progress.say(f"failed: {unit.label}: {error}")
             if len(held_by_others) == len(waiting):
+                blocking = next((unit for unit in waiting if store.running(unit)), None)
+                if blocking is not None and blocking.key not in told:
+                    told.add(blocking.key)
+                    progress.say(f"waiting for {store.holder(blocking)}, which computes {blocking.label}")
                 time.sleep(WAIT_FOR_OTHERS)
             waiting = held_by_others
     finally:
         progress.close()
     progress.say(f"{n_computed} units computed in {duration(time.monotonic() - began)}")
     return Outcome(every, n_computed, failed)
+
+
+def _remember(store: Store, study: Study, units: Sequence[Unit], facts: Mapping[str, Any], progress: Progress) -> None:
+    """Write what is run; a study file that was edited in the folder stays where it says the same."""
+    text, edited = study.text(), None
+    if store.outputs.changed("study.toml"):
+        try:
+            edited = load(store.folder / "study.toml").text()
+        except StudyError:
+            edited = None
+    kept = store.remember(text, units, facts, study_file=edited != text)
+    if kept is not None:
+        progress.say(f"study.toml was edited since it was written, and is another study: it is kept as {kept}")
 
 
 def _compute(unit: Unit, bench: Bench, progress: Progress) -> str | None:

@@ -1,106 +1,56 @@
 """A folder of results: each unit of work is stored once, under the hash of all that changes its answer.
 
+    DIR/manifoldscope.json, outputs.json                     that the folder is ours; what was written for people
     DIR/units/<kind>/<key>/manifest.json, payload files     a finished unit; the folder appears at once, by a rename
     DIR/failed/<key>.json                                    why a unit failed, until it succeeds
     DIR/locks/<key>                                          held while a process works on a unit
     DIR/plan.json, DIR/study.toml                            the units of the last run, and its resolved study
+    DIR/damaged/                                             what was found changed, moved away when it was made anew
 
-A unit is done when its manifest is there and the digests of its payload match. Nothing is ever unpickled.
+A unit is done when its manifest is whole and names it, and its payload is what the manifest says. Nothing is ever
+unpickled.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
 import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import safetensors.numpy
 import safetensors.torch
-from filelock import FileLock, Timeout
-from safetensors import SafetensorError
-from torch import Tensor
 
 from manifoldscope.errors import StoreError
-from manifoldscope.robustness.kept import Kept
+from manifoldscope.files import file_digest, open_regular, read_bytes
+from manifoldscope.study.drafts import Drafts, explained, flush
+from manifoldscope.study.locks import drop, held, holder, take
+from manifoldscope.study.outputs import Outputs, set_aside
+from manifoldscope.study.unit import Array, Payload, Unit, key_of
 
-Array = npt.NDArray[Any]
+MANIFEST = "manifest.json"
+LARGEST_MANIFEST = 2**27
+"""Bytes of a manifest or plan, at most: a longer one is damaged."""
 
-FORGOTTEN = 24 * 3600.0
-"""Seconds after which an unfinished attempt is taken to have no owner any more."""
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One piece of work, by name: small to send, run anywhere, stored once.
-
-    Attributes:
-        kind: which function does it.
-        inputs: everything that changes its answer, as JSON values: parameters, digests, versions.
-        needs: keys of the units whose results it reads; they are part of its key.
-        after: keys of the units that must have succeeded first, but whose results it does not read.
-        names: what people and tables call its parts (model, class, threat); not part of its key.
-        n_images: how many images it passes through the network.
-        passes: (forward, gradient) passes of each: what a forecast needs.
-    """
-
-    kind: str
-    inputs: Mapping[str, Any]
-    needs: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
-    names: Mapping[str, Any] = field(default_factory=dict)
-    n_images: int = 0
-    passes: tuple[float, float] = (0.0, 0.0)
-
-    @property
-    def key(self) -> str:
-        """SHA-256 of kind, inputs and needs, as canonical JSON."""
-        return hashlib.sha256(canonical([self.kind, self.inputs, self.needs]).encode()).hexdigest()
-
-    @property
-    def label(self) -> str:
-        """What people call it: "natural · class 3 · pgd 0.1 · attack"."""
-        names = self.names
-        parts = [names.get("model") or names.get("role")]
-        if "class_name" in names:
-            parts.append(f"class {names['class_name']}")
-        if "layer" in names:
-            parts.append(f"{names['layer']}")
-        if "dataset" in names:
-            parts.append(f"{names['dataset']}")
-        if "threat" in names:
-            parts.append(f"{names['threat']} {names['strength']:g}")
-        return " · ".join([*map(str, filter(None, parts)), self.kind])
-
-
-@dataclass
-class Payload:
-    """What a unit found: tables, arrays, attacked images, and a few facts for its manifest."""
-
-    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
-    arrays: dict[str, Array] = field(default_factory=dict)
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    images: Kept | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
-def canonical(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+WAIT = 0.2
+"""Seconds between two looks at a lock that another process holds."""
 
 
 class Store:
     """The results under one folder.
+
+    Attributes:
+        folder: where they are.
+        outputs: the tables, figures and report in it.
+        damaged: why a unit that is there is not taken as done, by label, as far as this object has met any.
 
     Raises:
         StoreError: the folder cannot be made, read or written; nothing that was stored is lost.
@@ -108,31 +58,42 @@ class Store:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self.damaged: dict[str, str] = {}
+        self._drafts = Drafts(self.folder)
+        self.outputs = Outputs(self.folder, self._drafts)
         self._whole: set[str] = set()  # keys whose payload this process has checked: digests are taken once
 
     def prepare(self) -> None:
-        """Make the folder, and make sure that it can be written."""
-        with _explained(self.folder):
+        """Make the folder, make sure that it is ours and can be written, and remove what killed runs left half-written.
+
+        Raises:
+            StoreError: it holds other people's files, or cannot be written.
+        """
+        with explained(self.folder):
+            self.outputs.claim_folder()
             for name in ("units", "failed", "locks", "tables", "figures"):
-                (self.folder / name).mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder):
-                pass
-            for attempt in self.folder.glob("units/*/.attempt-*"):  # left by a run that was killed
-                if time.time() - attempt.stat().st_mtime > FORGOTTEN:
-                    shutil.rmtree(attempt, ignore_errors=True)
+                (self.folder / name).mkdir(exist_ok=True)
+            self._drafts.sweep()
+
+    def close(self) -> None:
+        """This process writes no more into the folder; it may still read."""
+        self._drafts.close()
 
     # --- finished units -------------------------------------------------------------------------------------------
 
     def manifest(self, unit: Unit) -> dict[str, Any] | None:
-        """The manifest of a finished unit; None where it is missing, or its payload does not match."""
-        folder, key = self._home(unit), unit.key
-        try:
-            manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-            if key not in self._whole and any(_digest(folder / n) != d for n, d in manifest["payload"].items()):
-                return None
-        except (OSError, ValueError, KeyError):
+        """The manifest of a finished unit; None where it is missing or damaged (`damaged` then says why)."""
+        home = self._home(unit)
+        if not (home.exists() or home.is_symlink()):
             return None
-        self._whole.add(key)
+        manifest, problem = read_manifest(home)
+        problem = problem or misfit(manifest, unit)
+        if problem is None and unit.key not in self._whole:
+            problem = payload_problem(home, manifest)
+        if problem is not None:
+            self.damaged[unit.label] = problem
+            return None
+        self._whole.add(unit.key)
         return manifest
 
     def done(self, unit: Unit) -> bool:
@@ -142,24 +103,18 @@ class Store:
     def publish(self, unit: Unit, payload: Payload, record: Mapping[str, Any]) -> None:
         """Write a unit's payload, then its manifest, and let the whole appear by one rename.
 
-        If another process has published the same unit meanwhile, its result stays.
+        If another process has published the same unit meanwhile, its result stays; a damaged one is moved away.
         """
         home = self._home(unit)
         self._whole.discard(unit.key)
-        with _explained(self.folder):
+        with explained(self.folder):
             home.parent.mkdir(parents=True, exist_ok=True)
-            attempt = Path(tempfile.mkdtemp(prefix=".attempt-", dir=home.parent))
+            draft = self._drafts.beside(home)
+            draft.mkdir()
             try:
-                for name, table in payload.tables.items():
-                    table.write_parquet(attempt / f"{name}.parquet")
-                if payload.arrays:
-                    whole = {name: np.ascontiguousarray(array) for name, array in payload.arrays.items()}
-                    safetensors.numpy.save_file(whole, attempt / "arrays.safetensors")
-                if payload.tensors:
-                    safetensors.torch.save_file(payload.tensors, attempt / "checkpoint.safetensors")
-                if payload.images is not None:
-                    payload.images.save(attempt / "images.safetensors")
-                manifest = {
+                payload_digests = _write_payload(draft, payload)
+                assert payload_digests.keys() >= set(unit.files), f"{unit.kind} lacks {unit.files}"
+                told = {
                     "kind": unit.kind,
                     "key": unit.key,
                     "names": dict(unit.names),
@@ -167,26 +122,28 @@ class Store:
                     "needs": list(unit.needs),
                     "facts": payload.facts,
                     **record,
-                    "payload": {path.name: _digest(path) for path in sorted(attempt.iterdir())},
+                    "payload": payload_digests,
                 }
-                for path in attempt.iterdir():
-                    _flush(path)
-                write_text(attempt / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False))
-                if home.exists() and not self.done(unit):
-                    shutil.rmtree(home)  # damaged: made anew
+                manifest = json.loads(json.dumps(told))  # as it will be read: the digest is of that
+                manifest["digest"] = manifest_digest(manifest)
+                (draft / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+                flush(draft / MANIFEST)
+                flush(draft)
+                if not self.done(unit):
+                    set_aside(self.folder, home)
                 try:
-                    attempt.rename(home)
-                    _flush(home.parent)
+                    draft.rename(home)
+                    flush(home.parent)
                 except OSError:
                     if not self.done(unit):
                         raise
             finally:
-                shutil.rmtree(attempt, ignore_errors=True)
+                shutil.rmtree(draft, ignore_errors=True)
             (self.folder / "failed" / f"{unit.key}.json").unlink(missing_ok=True)
 
     def table(self, unit: Unit, name: str) -> pl.DataFrame:
         """A table of a finished unit."""
-        return pl.read_parquet(self._home(unit) / f"{name}.parquet")
+        return _read_parquet(self._home(unit) / f"{name}.parquet")
 
     def arrays(self, unit: Unit) -> dict[str, Array]:
         """The arrays of a finished unit; none where it kept none."""
@@ -198,165 +155,218 @@ class Store:
         path = self._home(unit) / "images.safetensors"
         return path if path.exists() else None
 
-    def checkpoint(self, key: str) -> Path:
-        """The file with the weights that a training unit stored."""
-        return self.folder / "units" / "train" / key / "checkpoint.safetensors"
+    def checkpoint(self, key: str) -> tuple[Path, str]:
+        """The file with the weights that a training unit stored, and the digest that it must have.
+
+        Raises:
+            StoreError: the unit is damaged.
+        """
+        home = self.folder / "units" / "train" / key
+        manifest, problem = read_manifest(home)
+        digest = (manifest.get("payload") or {}).get("checkpoint.safetensors")
+        if problem is not None or digest is None:
+            raise StoreError(f"{home} is damaged ({problem or 'it holds no weights'}); run the study again")
+        return home / "checkpoint.safetensors", str(digest)
 
     def verdicts(self, key: str) -> pl.DataFrame:
         """The verdicts that an attack unit stored."""
-        return pl.read_parquet(self.folder / "units" / "attack" / key / "verdicts.parquet")
+        return _read_parquet(self.folder / "units" / "attack" / key / "verdicts.parquet")
 
     # --- failures and locks ---------------------------------------------------------------------------------------
 
     def fail(self, unit: Unit, error: str, trace: str) -> None:
         """Remember why a unit failed."""
         record = {"label": unit.label, "error": error, "trace": trace}
-        with _explained(self.folder):
-            write_text(self.folder / "failed" / f"{unit.key}.json", json.dumps(record, indent=1, ensure_ascii=False))
+        with explained(self.folder), self._drafts.file(self.folder / "failed" / f"{unit.key}.json") as draft:
+            draft.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
     def failure(self, unit: Unit) -> str | None:
         """Why the unit failed when it was last tried; None where it did not."""
         try:
-            text = (self.folder / "failed" / f"{unit.key}.json").read_text(encoding="utf-8")
-            return str(json.loads(text)["error"])
-        except (OSError, ValueError, KeyError):
+            record = json.loads(read_bytes(self.folder / "failed" / f"{unit.key}.json", at_most=LARGEST_MANIFEST))
+            return str(record["error"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     @contextmanager
     def claim(self, unit: Unit) -> Iterator[bool]:
         """Hold the unit while working on it; False where another process holds it. A killed process lets go."""
         path = self.folder / "locks" / unit.key
-        lock = FileLock(path)
-        with _explained(self.folder):
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:  # an OSError itself, but no failure
-                held = True
-            else:
-                held = False
-        if held:
+        with explained(self.folder):
+            lock = take(path)
+        if lock is None:
             yield False
             return
         try:
             yield True
         finally:
-            path.unlink(missing_ok=True)
-            lock.release()
+            drop(path, lock)
+
+    def holder(self, unit: Unit) -> str:
+        """Which process holds the unit, in words."""
+        return holder(self.folder / "locks" / unit.key)
 
     @contextmanager
-    def concluding(self) -> Iterator[None]:
-        """Hold the tables and the report while writing them; others wait."""
-        with _explained(self.folder):
-            (self.folder / "locks").mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / "locks" / "conclude"):
-                yield
+    def concluding(self, say: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Hold the outputs while writing them; others wait, and say for whom."""
+        path = self.folder / "locks" / "conclude"
+        with explained(self.folder):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = take(path)
+            if lock is None and say is not None:
+                say(f"waiting for {holder(path)}, which writes the tables and the report")
+            while lock is None:
+                time.sleep(WAIT)
+                lock = take(path)
+        try:
+            yield
+        finally:
+            drop(path, lock)
 
     def running(self, unit: Unit) -> bool:
         """Whether a process is working on the unit now."""
-        path = self.folder / "locks" / unit.key
-        if not path.exists():
-            return False
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return True
-        lock.release()
-        return False
+        return held(self.folder / "locks" / unit.key)
 
     # --- the plan -------------------------------------------------------------------------------------------------
 
-    def remember(self, study_text: str, units: Sequence[Unit], facts: Mapping[str, Any]) -> None:
-        """Write the resolved study (study.toml, for people) and the units that it asks for with it (plan.json)."""
-        with _explained(self.folder):
-            write_text(self.folder / "study.toml", study_text)
-            plan = {"facts": {**facts, "study": study_text}, "units": [asdict(unit) for unit in units]}
-            write_text(self.folder / "plan.json", json.dumps(plan, ensure_ascii=False))
+    def remember(
+        self, study_text: str, units: Sequence[Unit], facts: Mapping[str, Any], *, study_file: bool = True
+    ) -> Path | None:
+        """Write the resolved study (study.toml, for people) and the units that it asks for with it (plan.json).
+
+        Args:
+            study_file: whether to write study.toml; one that was edited here since it was written is moved away first.
+
+        Returns:
+            Where an edited study file is now; None where there was none.
+        """
+        plan = {"facts": {**facts, "study": study_text}, "units": [asdict(unit) for unit in units]}
+        with self.concluding():
+            edited = None
+            files = {"plan.json": json.dumps(plan).encode()}
+            if study_file:
+                if self.outputs.changed("study.toml"):
+                    edited = set_aside(self.folder, self.folder / "study.toml")
+                files["study.toml"] = study_text.encode()
+            self.outputs.write(files)
+        return edited
 
     def plan(self) -> tuple[list[Unit], dict[str, Any]]:
         """The units of the last run, in order, and what else was remembered of it.
 
         Raises:
-            StoreError: there was no run here.
+            StoreError: there was no run here, or what is remembered of it is damaged.
         """
+        path = self.folder / "plan.json"
         try:
-            plan = json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))
+            plan = json.loads(read_bytes(path, at_most=LARGEST_MANIFEST))
+            units = [
+                Unit(**{**unit, **{name: tuple(unit[name]) for name in ("needs", "after", "passes", "files")}})
+                for unit in plan["units"]
+            ]
+            facts = dict(plan["facts"])
+            _ = [unit.label for unit in units], [unit.key for unit in units], facts["study"], facts["versions"]
         except FileNotFoundError:
             raise StoreError(
                 f"{self.folder} holds no study; run one first: manifoldscope run STUDY --out DIR"
             ) from None
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{self.folder / 'plan.json'} cannot be read ({error}); run the study again") from None
-        units = [
-            Unit(**{**unit, **{name: tuple(unit[name]) for name in ("needs", "after", "passes")}})
-            for unit in plan["units"]
-        ]
-        return units, plan["facts"]
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
+            raise StoreError(f"{path} is damaged ({reason}); run the study again, which keeps what is done") from None
+        return units, facts
 
     # --- tables ---------------------------------------------------------------------------------------------------
 
-    def write_table(self, name: str, table: pl.DataFrame) -> None:
-        """Write DIR/tables/<name>.parquet by atomic rename."""
-        path = self.folder / "tables" / f"{name}.parquet"
-        with _explained(self.folder):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with _beside(path) as draft:
-                table.write_parquet(draft)
-
     def read_table(self, name: str) -> pl.DataFrame:
-        """Read DIR/tables/<name>.parquet."""
-        path = self.folder / "tables" / f"{name}.parquet"
-        if not path.exists():
-            raise StoreError(
-                f"{path} is not there yet; run the study, or rebuild its tables with `manifoldscope report`"
-            )
-        return pl.read_parquet(path)
+        """Read DIR/tables/<name>.parquet.
+
+        Raises:
+            StoreError: it is not there, or has changed since it was written.
+        """
+        return pl.read_parquet(io.BytesIO(self.outputs.read(f"tables/{name}.parquet")))
 
     def _home(self, unit: Unit) -> Path:
         return self.folder / "units" / unit.kind / unit.key
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file by atomic rename, flushed to the disk before it appears."""
-    with _beside(path) as draft:
-        draft.write_text(text, encoding="utf-8")
+# --- what a unit's folder must hold ---------------------------------------------------------------------------------
 
 
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    draft = Path(name)
+def manifest_digest(manifest: Mapping[str, Any]) -> str:
+    """A SHA-256 of everything in a manifest but the digest itself."""
+    told = {name: value for name, value in manifest.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def read_manifest(home: Path) -> tuple[dict[str, Any], str | None]:
+    """The manifest in a unit's folder, and what is wrong with it or with its place; None where nothing is."""
+    if home.is_symlink():
+        return {}, "its folder is a link"
+    if not home.is_dir():
+        return {}, "its folder is a file"
     try:
-        yield draft
-        _flush(draft)
-        draft.chmod(0o644)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-@contextmanager
-def _explained(folder: Path) -> Iterator[None]:
+        manifest = json.loads(read_bytes(home / MANIFEST, at_most=LARGEST_MANIFEST))
+    except FileNotFoundError:
+        return {}, "its manifest is missing"
+    except OSError as error:
+        return {}, f"its manifest cannot be read: {error.strerror or error}"
+    except (ValueError, RecursionError):
+        return {}, "its manifest is not JSON"
+    if not isinstance(manifest, dict):
+        return {}, "its manifest is not that of a unit"
+    if manifest.get("digest") != manifest_digest(manifest):
+        return manifest, "its manifest has changed since it was written"
     try:
-        yield
-    except (OSError, SafetensorError, pl.exceptions.PolarsError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise StoreError(
-            f"cannot write to {folder}: {reason}; choose another folder with --out, or make room or give permission "
-            "(what is already stored is kept)"
-        ) from error
+        told = key_of(manifest["kind"], manifest["inputs"], manifest["needs"])
+    except (KeyError, ValueError, TypeError):
+        return manifest, "its manifest is not that of a unit"
+    if not manifest["key"] == told == home.name or manifest["kind"] != home.parent.name:
+        return manifest, f"its folder holds another unit ({manifest['kind']} {str(manifest['key'])[:12]})"
+    payload = manifest.get("payload")
+    if not isinstance(payload, dict) or any(Path(str(name)).name != name for name in payload):
+        return manifest, "its manifest is not that of a unit"
+    return manifest, None
 
 
-def _flush(path: Path) -> None:
-    """Bring a file, or the entries of a folder, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def misfit(manifest: Mapping[str, Any], unit: Unit) -> str | None:
+    """How a manifest differs from what its unit must have left; None where it does not."""
+    missing = sorted(set(unit.files) - set(manifest["payload"]))
+    return f"its manifest names no {missing[0]}" if missing else None
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def payload_problem(home: Path, manifest: Mapping[str, Any]) -> str | None:
+    """What is wrong with the payload of a unit; None where every digest is as the manifest says."""
+    for name, digest in manifest["payload"].items():
+        try:
+            found = file_digest(home / name)
+        except FileNotFoundError:
+            return f"{name} is missing"
+        except OSError as error:
+            return f"{name} cannot be read: {error.strerror or error}"
+        if found != digest:
+            return f"{name} has changed since it was written"
+    return None
+
+
+def _write_payload(folder: Path, payload: Payload) -> dict[str, str]:
+    """Write the files of a payload into a folder, flushed; their digests by name."""
+    for name, table in payload.tables.items():
+        with (folder / f"{name}.parquet").open("wb") as file:
+            table.write_parquet(file)
+    if payload.arrays:
+        whole = {name: np.ascontiguousarray(array) for name, array in payload.arrays.items()}
+        safetensors.numpy.save_file(whole, folder / "arrays.safetensors")
+    if payload.tensors:
+        safetensors.torch.save_file(payload.tensors, folder / "checkpoint.safetensors")
+    if payload.images is not None:
+        payload.images.save(folder / "images.safetensors")
+    readable = folder.stat().st_mode & 0o666  # by whom the umask lets read what is made, as the folder was
+    for path in folder.iterdir():
+        path.chmod(readable)
+        flush(path)
+    return {path.name: file_digest(path) for path in sorted(folder.iterdir())}
+
+
+def _read_parquet(path: Path) -> pl.DataFrame:
+    with open_regular(path) as file:  # not by its path, in which polars would look for patterns
+        return pl.read_parquet(file)

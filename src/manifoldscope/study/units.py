@@ -30,7 +30,7 @@ from manifoldscope.seeds import derive
 from manifoldscope.study.challenges import ForeignPlan, SmallestPlan, ThreatPlan
 from manifoldscope.study.draws import Drawn, Role
 from manifoldscope.study.plan import ModelPlan, Study, models_of
-from manifoldscope.study.store import Unit
+from manifoldscope.study.unit import Unit
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.sources import code_digest
 from manifoldscope.vision.weights import file_digest
@@ -168,6 +168,7 @@ def _train_unit(study: Study, draws: Mapping[Role, Drawn], name: str, plan: Mode
         names={"model": name},
         n_images=0 if drawn is None else len(drawn.images) * training.epochs,
         passes=(0.0, objective.passes),
+        files=("checkpoint.safetensors",),
     )
 
 
@@ -201,6 +202,7 @@ def inspect_unit(study: Study, drawn: Drawn, network: PlannedNetwork) -> Unit:
         names={"model": network.name} | ({} if network.seed is None else {"replicate_of": network.plan.name}),
         n_images=len(drawn.images),
         passes=(3.0, 1.0),  # accuracy, and the checks of (at most) one batch
+        files=("models.parquet", "checks.parquet"),
     )
 
 
@@ -233,6 +235,7 @@ def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: Planne
                 names={**_names(network, geometry, label), "example": label in examples},
                 n_images=int((geometry.images.labels == label).sum()),
                 passes=(1.0, float(study.sensitivity * len(layers))),
+                files=("geometry.parquet", "curves.parquet"),
             )
         )
     splits = study.sampling.reliability
@@ -256,6 +259,7 @@ def _units_of_network(study: Study, draws: Mapping[Role, Drawn], network: Planne
                 names={**_layer_names(network, geometry, classes), "layer": layer},
                 n_images=sum(int((geometry.images.labels == label).sum()) for label in classes),
                 passes=(1.0, 0.0),
+                files=("geometry.parquet", "pairs.parquet", "curves.parquet", "reliability.parquet"),
             )
             for layer in layers
         ]
@@ -294,6 +298,7 @@ def _smallest_unit(
         names={**_names(network, drawn, label), "threat": plan.name, "strength": search.largest},
         n_images=int((drawn.images.labels == label).sum()),
         passes=(1.0 + search.passes[0], float(search.passes[1])),
+        files=("smallest.parquet",),
     )
 
 
@@ -340,6 +345,7 @@ def _attack_units(
                 },
                 n_images=int((drawn.images.labels == label).sum()),
                 passes=(1.0 + threat.passes[0], float(threat.passes[1])),
+                files=("verdicts.parquet",),
             )
             units.append(unit)
             if reuse:
@@ -374,6 +380,7 @@ def _check_units(study: Study, drawn: Drawn, network: PlannedNetwork, inspect: U
             names={"model": network.name, "threat": study.checked_threat_name, "strength": threat.strength},
             n_images=min(SAMPLE, len(drawn.images)),
             passes=(float(N_ATTACKS + QUERIES), float(N_ATTACKS * threat.passes[1])),
+            files=("checks.parquet",),
         )
     ]
 
@@ -419,6 +426,7 @@ def _displacement_unit(
         },
         n_images=len(robustness.images),
         passes=(3.0 + threat.passes[0], float(threat.passes[1])),  # clean and attacked once more, and those measured
+        files=("geometry.parquet",),
     )
 
 
@@ -458,6 +466,7 @@ def _transfer_unit(
         },
         n_images=len(robustness.images),
         passes=(1.0 + threat.passes[0] + 2 * (len(judges) + 1), float(threat.passes[1])),
+        files=("transfer.parquet",),
     )
 
 
@@ -494,6 +503,7 @@ def _foreign_units(
                 names=names,
                 n_images=n_images,
                 passes=(1.0, 0.0),
+                files=("shifted.parquet",),
             )
         ]
     return [
@@ -512,6 +522,7 @@ def _foreign_units(
             names={**names, "layer": layer},
             n_images=n_images + len(geometry.images),
             passes=(2.0, 0.0),  # activations, and outputs of all but those measured
+            files=("detection.parquet",),
         )
         for layer in network.plan.layers or study.layers
     ]

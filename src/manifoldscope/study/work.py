@@ -24,7 +24,7 @@ from manifoldscope.seeds import derive
 from manifoldscope.study.bench import Bench, Tick
 from manifoldscope.study.challenges import ThreatPlan
 from manifoldscope.study.measuring import displacement, geometry, layer
-from manifoldscope.study.store import Payload, Unit
+from manifoldscope.study.unit import Payload, Unit
 from manifoldscope.study.units import PlannedNetwork
 from manifoldscope.training.fit import fit, state
 from manifoldscope.vision.images import ImageSet
