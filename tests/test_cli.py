@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import pickle
 import re
+import shutil
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import polars as pl
@@ -209,7 +212,7 @@ def test_measure_extrapolates_or_says_why_not(classes, capsys):
     assert len(given) + len(refused) == 6
     assert {row["measure"] for row in given} == {"participation_ratio"}
     assert all(20 < row["value"] < 30 and row["stderr"] > 0 for row in given)
-    assert all(math.isnan(row["value"]) for row in refused)
+    assert all(row["value"] is None for row in refused)
     assert main([*classes, "--measure", "centre_distance", "--extrapolate", "2"]) == 2
     assert "only measures of one class are extrapolated" in capsys.readouterr().err
     assert main([*classes, *names, "--extrapolate", "2", "--null", "20"]) == 2
@@ -282,3 +285,94 @@ def test_ctrl_c_says_what_is_kept(capsys, monkeypatch):
     monkeypatch.setattr(api, "run_units", interrupted)
     assert main(["run", "digits", "--quiet"]) == 130
     assert "is kept, and the same command goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["../../x", "/abs", ".", "..", "", "a/b", ".hidden", "a\x1b[2J", " ", "x" * 300])
+def test_a_study_may_not_choose_by_its_name_where_results_are_written(name, capsys, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert main(["run", "digits", "--quiet", "--set", f"name={json.dumps(name)}"]) == 2
+    error = capsys.readouterr().err
+    assert "is no name for a folder; give another, or say where with --out DIR" in error
+    assert "\x1b" not in error
+    assert [path.name for path in tmp_path.rglob("*")] == ["here"]
+
+
+@pytest.mark.parametrize(
+    ("out", "root"),
+    [("data/run", "data"), ("data", "data"), (".", "data"), ("link/run", "data"), ("run", "run/data.npz")],
+)
+def test_results_are_not_written_among_the_data(out, root, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / root).mkdir(parents=True)
+    (tmp_path / "link").symlink_to(root)
+    study = tiny.raw(data={**tiny.raw()["data"], "source": "folder", "root": root})
+    (tmp_path / "study.toml").write_text(tomli_w.dumps(study))
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["run", "study.toml", "--quiet", "--out", out]) == 2
+    assert "one lies in the other; give another folder with --out" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_path_that_looks_like_a_pattern_is_a_path(finished, tmp_path, capsys):
+    for name in ("run1", "run?", "run[1]"):
+        shutil.copytree(finished / "run", tmp_path / name)
+    for name in ("run?", "run[1]"):
+        assert main(["report", str(tmp_path / name)]) == 0
+        ours, one = api.Result(tmp_path / name).table("verdicts"), api.Result(finished / "run").table("verdicts")
+        assert ours.equals(one)
+
+
+def test_status_and_verify_work_where_nothing_can_be_written(finished, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(finished / "run", folder)
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    for command in ("status", "verify"):
+        assert main([command, str(folder)]) == 0
+        assert main([command, str(folder), "--json"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_status_as_json_is_json(finished, capsys):
+    assert main(["status", str(finished / "run"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert len(found["done"]) == 25
+    assert found["failed"] == {}
+
+
+def test_a_plan_that_was_edited_is_one_sentence_and_speaks_no_escape_sequences(finished, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(finished / "run", folder)
+    whole = (folder / "plan.json").read_text()
+    plan = json.loads(whole)
+    for unit in plan["units"]:
+        unit["names"]["model"] = "\x1b]0;owned\x07\udcff"
+    (folder / "plan.json").write_text(json.dumps(plan))
+    assert main(["status", str(folder)]) == 0
+    (folder / "units" / "attack").rename(folder / "units" / "other")
+    assert main(["status", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "\\x1b]0;owned" in shown
+    assert "\x1b" not in shown
+    for text in ("[]", "{", "null", '{"units": [1], "facts": {}}', "[" * 10_000, whole.replace("needs", "need")):
+        (folder / "plan.json").write_text(text)
+        assert main(["status", str(folder)]) == 2
+        assert "is damaged" in capsys.readouterr().err
+
+
+def test_a_request_to_end_stops_as_ctrl_c_does(tmp_path):
+    command = [sys.executable, "-m", "manifoldscope", "run", "digits", "--out", str(tmp_path / "run")]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert child.stderr is not None
+    for line in child.stderr:
+        if "units to compute" in line:
+            break
+    child.send_signal(signal.SIGTERM)
+    error = child.communicate(timeout=60)[1]
+    assert child.returncode == 143
+    assert "stopped; everything that was finished is kept" in error
+    assert "Traceback" not in error
+    assert not list((tmp_path / "run").rglob(".draft-*"))
+    assert not list((tmp_path / "run" / "locks").iterdir())

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import Any, TextIO
 
-from manifoldscope.errors import DataError, ManifoldscopeError, StudyError
+from manifoldscope.errors import DataError, ManifoldscopeError, StudyError, printable
 
 OPTIONAL = {
     "foolbox": ("foolbox", "for the attacks fmn and deepfool: pip install 'manifoldscope[attacks]'"),
@@ -22,26 +27,56 @@ OPTIONAL = {
 }
 """What is not needed to run a study: the module that shows it is there, and the line that installs it."""
 
+ENDINGS = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+"""Signals that end a process and that a run should hear."""
+
 KINDS = ("studies", "datasets", "models", "measures", "threats", "objectives", "layers")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 done, 1 some units failed, 2 the request was wrong, 130 interrupted."""
+    """Exit status: 0 done, 1 some units failed, 2 the request was wrong, 130 or 143 stopped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may know fewer letters than a class name has
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
-        return command(options)
+        with _stopped_as_by_ctrl_c():
+            return command(options)
     except ManifoldscopeError as error:
         if options.debug:
             raise
-        print(f"manifoldscope: {error}", file=sys.stderr)
+        _say(f"manifoldscope: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\nstopped; everything that was finished is kept, and the same command goes on", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        _say("\nstopped; everything that was finished is kept, and the same command goes on", file=sys.stderr)
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     except BrokenPipeError:  # the reader of our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+@contextmanager
+def _stopped_as_by_ctrl_c() -> Iterator[None]:
+    """A request to end, as schedulers and `kill` send it, stops as cleanly as Ctrl-C does."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in ENDINGS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(text: str = "", *, file: TextIO | None = None) -> None:
+    """Print a line, in which no name may speak to the terminal."""
+    print(printable(text), file=file)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,6 +111,10 @@ def _parser() -> argparse.ArgumentParser:
 
     about = command("status", _status, "say what is done, running, failed and missing")
     about.add_argument("folder", metavar="DIR")
+    about.add_argument("--json", action="store_true", help="print JSON instead")
+    check = command("verify", _verify, "check everything in a folder of results against what was written")
+    check.add_argument("folder", metavar="DIR")
+    check.add_argument("--json", action="store_true", help="print JSON instead")
     report = command("report", _report, "rebuild tables, figures and report from the store alone")
     report.add_argument("folder", metavar="DIR")
 
@@ -190,14 +229,14 @@ def _run(options: argparse.Namespace) -> int:
         progress=Progress(quiet=options.quiet),
     )
     for finding in result.findings:
-        print(f"\n{finding.title}\n{_wrapped(finding.text)}")
+        _say(f"\n{finding.title}\n{_wrapped(finding.text)}")
         for doubt in finding.doubts:
-            print(_wrapped(f"but: {doubt}"))
-    print(f"\nreport: {result.report}")
+            _say(_wrapped(f"but: {doubt}"))
+    _say(f"\nreport: {result.report}")
     if result.failed:
-        print(f"\nfailed ({len(result.failed)}):", file=sys.stderr)
+        _say(f"\nfailed ({len(result.failed)}):", file=sys.stderr)
         for label, error in result.failed.items():
-            print(f"  {label}: {error}", file=sys.stderr)
+            _say(f"  {label}: {error}", file=sys.stderr)
         return 1
     return 0
 
@@ -211,26 +250,50 @@ def _status(options: argparse.Namespace) -> int:
     from manifoldscope.api import status
 
     found = status(options.folder)
+    if options.json:
+        _print_json({**vars(found), "set_aside": found.set_aside.to_dicts()})
+        return 1 if found.failed else 0
     counts = [("done", found.done), ("running", found.running), ("failed", found.failed), ("missing", found.missing)]
-    print(", ".join(f"{len(labels)} {state}" for state, labels in counts))
+    _say(", ".join(f"{len(labels)} {state}" for state, labels in counts))
     for label in found.running:
-        print(f"running: {label}")
+        _say(f"running: {label}")
     for label, error in found.failed.items():
-        print(f"failed: {label}: {error}")
+        _say(f"failed: {label}: {error}")
     for label in found.missing[:20]:
-        print(f"missing: {label}")
+        _say(f"missing: {label}")
     if len(found.missing) > 20:
-        print(f"missing: ... and {len(found.missing) - 20} more")
+        _say(f"missing: ... and {len(found.missing) - 20} more")
     for row in found.set_aside.iter_rows(named=True):
-        print(f"set aside: {row['image']}: {row['reason']}")
+        _say(f"set aside: {row['image']}: {row['reason']}")
     return 1 if found.failed else 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from manifoldscope.study.verify import verify
+
+    found = verify(options.folder)
+    if options.json:
+        _print_json(asdict(found))
+        return 1 if found.problems else 0
+    for problem in found.problems:
+        _say(f"damaged: {problem.path}{f' ({problem.label})' if problem.label else ''}: {problem.reason}")
+        for label in problem.dependents:
+            _say(f"    {label} rests on it")
+    for path in found.leftovers:
+        _say(f"half-written: {path}")
+    for path in found.strangers:
+        _say(f"not ours: {path}")
+    _say(f"{found.n_whole} units whole, {len(found.problems)} damaged, {found.n_missing} missing; nothing was changed")
+    if found.problems:
+        _say("`manifoldscope run` computes damaged units anew, and keeps what was there in damaged/")
+    return 1 if found.problems else 0
 
 
 def _report(options: argparse.Namespace) -> int:
     from manifoldscope.api import conclude
     from manifoldscope.study.store import Store
 
-    print(conclude(Store(options.folder), anew=True))
+    _say(str(conclude(Store(options.folder), anew=True)))
     return 0
 
 
@@ -255,7 +318,7 @@ def _list(options: argparse.Namespace) -> int:
 
             rows += [(f"small:{entry.name}", entry.summary) for entry in SMALL]
     for name, about in rows:
-        print(f"{name}\n{_wrapped(about)}")
+        _say(f"{name}\n{_wrapped(about)}")
     return 0
 
 
@@ -291,7 +354,7 @@ def _list_layers(options: argparse.Namespace) -> int:
     made = network(spec, **shape)
     side = options.size or made.preprocessing.crop or 224
     for layer in layer_table(made, (made.preprocessing.channels, side, side)):
-        print(f"{layer.name:<40} {layer.type:<24} {' x '.join(map(str, layer.shape))}")
+        _say(f"{layer.name:<40} {layer.type:<24} {' x '.join(map(str, layer.shape))}")
     return 0
 
 
@@ -359,13 +422,26 @@ def _associate(options: argparse.Namespace) -> int:
 
 def _print_table(table: Any, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(table.to_dicts(), indent=1))
+        _print_json(table.to_dicts())
         return
     columns = [name for name in table.columns if any(value not in (None, "") for value in table[name])]
     lines = [columns, *([_cell(value) for value in row] for row in table.select(columns).rows())]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
-        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+        _say("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _print_json(value: Any) -> None:
+    """JSON as its standard has it: what is not a finite number is null."""
+
+    def valid(value: Any) -> Any:
+        if isinstance(value, float) and not math.isfinite(value):
+            return None
+        if isinstance(value, Mapping):
+            return {name: valid(item) for name, item in value.items()}
+        return [valid(item) for item in value] if isinstance(value, list | tuple) else value
+
+    print(json.dumps(valid(value), indent=1, allow_nan=False))
 
 
 def _cell(value: Any) -> str:
@@ -384,12 +460,12 @@ def _doctor(options: argparse.Namespace) -> int:
 
     device = choose_device("auto")
     for name, value in versions(device).items():
-        print(f"{name:<16} {value}")
-    print(f"{'memory':<16} {available_memory() / 2**30:.1f} GiB free")
-    print(f"{'cuda':<16} {'available' if torch.cuda.is_available() else 'not available'}")
-    print(f"{'mps':<16} {'available' if torch.backends.mps.is_available() else 'not available'}")
+        _say(f"{name:<16} {value}")
+    _say(f"{'memory':<16} {available_memory() / 2**30:.1f} GiB free")
+    _say(f"{'cuda':<16} {'available' if torch.cuda.is_available() else 'not available'}")
+    _say(f"{'mps':<16} {'available' if torch.backends.mps.is_available() else 'not available'}")
     for part, (module, install) in OPTIONAL.items():
-        print(f"{part:<16} {'installed' if find_spec(module) else f'missing; {install}'}")
+        _say(f"{part:<16} {'installed' if find_spec(module) else f'missing; {install}'}")
     return 0
 
 

@@ -37,9 +37,20 @@ class StoreError(ManifoldscopeError):
     """The output folder cannot be read or written."""
 
 
+def printable(text: str) -> str:
+    """Text as a terminal may show it: what would move the cursor or hide something is escaped, as are stray bytes."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """Text for a message: the beginning, where it is long."""
+    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The sentence for a name that is not there, with the nearest names that are."""
     names = sorted(known)
+    name = shortened(name)
     near = get_close_matches(name, names, n=3, cutoff=0.5)
     if near:
         return f"there is no {kind} {name!r}; did you mean {' or '.join(map(repr, near))}?"

@@ -18,7 +18,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from manifoldscope.errors import ManifoldscopeError, StudyError, unknown
+from manifoldscope.errors import ManifoldscopeError, StudyError, shortened, unknown
 
 Item = TypeVar("Item", bound=Callable[..., Any])
 
@@ -46,7 +46,8 @@ class Entry:
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
                 default = ... if parameter.default is inspect.Parameter.empty else parameter.default
                 fields[parameter.name] = (hints[parameter.name], default)
-        return create_model(self.name, __config__=ConfigDict(extra="forbid", strict=False), **fields)
+        config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # strict: true is no number
+        return create_model(self.name, __config__=config, **fields)
 
     def validate(self, settings: Mapping[str, Any], *, where: str = "") -> dict[str, Any]:
         """All settings of the item, defaults filled in and types checked.
@@ -64,7 +65,7 @@ def describe(error: ValidationError, prefix: str, model: type[BaseModel]) -> str
     """A pydantic error in our words: the key, the value, what was expected, and the nearest valid name."""
     errors = error.errors()  # a key that nobody knows explains a key that is missing
     first = next((found for found in errors if found["type"] == "extra_forbidden"), errors[0])
-    path = ".".join(map(str, first["loc"]))
+    path = shortened(".".join(map(str, first["loc"])))
     if first["type"] == "extra_forbidden":
         name = str(first["loc"][-1])
         return f"{prefix}{path}: {unknown('setting', name, _names_at(model, first['loc'][:-1]))}"
@@ -73,7 +74,7 @@ def describe(error: ValidationError, prefix: str, model: type[BaseModel]) -> str
     message = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "value_error" and isinstance(first["input"], (dict, list, BaseModel)):
         return f"{prefix}{path}: {message}".removeprefix(": ")  # the whole table would drown the sentence
-    return f"{prefix}{path} = {first['input']!r}: {message[:1].lower()}{message[1:]}"
+    return f"{prefix}{path} = {shortened(repr(first['input']))}: {message[:1].lower()}{message[1:]}"
 
 
 def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:

@@ -109,7 +109,7 @@ def test_a_seed_gives_one_corruption_in_whatever_company(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_corruption_is_judged_as_a_threat(name):
     drawn = ImageSet.of(scene(32).expand(7, -1, -1, -1), [0, 0, 1, 0, 0, 0, 0])
-    threat = make(name, {"severity": 2.0})  # a study file's strengths are floating point
+    threat = make(name, {"severity": 2})
     assert threat.kind == name
     assert threat.parameters == ""
     assert hash(threat)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import safetensors.torch
 import tomli_w
 import torch
 from PIL import Image
@@ -20,9 +25,12 @@ from PIL import Image
 from manifoldscope.errors import DataError, ModelError, StoreError, StudyError
 from manifoldscope.robustness import load_kept
 from manifoldscope.study import Store, run_units
+from manifoldscope.study.draws import draw_images
 from manifoldscope.study.forecast import available_memory
 from manifoldscope.study.progress import Progress
 from manifoldscope.study.results import collect
+from manifoldscope.study.units import plan_units
+from manifoldscope.vision.sources import network
 from tests.study import tiny
 
 QUIET = Progress(quiet=True)
@@ -459,3 +467,53 @@ def test_smallest_perturbations_are_told_by_class_and_are_no_attack_at_a_strengt
         assert (row["n_images"], row["norm"], row["largest"]) == (10, "linf", 0.5)
         assert (row["lower_quartile"], row["median"], row["upper_quartile"]) == (mine[2], mine[4], mine[7])
         assert row["n_found"] == ((mine > 0) & mine.is_finite()).sum()
+
+
+def test_a_driver_names_whom_it_waits_for(tmp_path):
+    store = Store(tmp_path / "run")
+    store.prepare()
+    units = plan_units(tiny.study(), draw_images(tiny.study(), store))[0]
+    held = next(unit for unit in units if unit.kind == "attack")
+    lines = StringIO()
+    with Store(store.folder).claim(held):
+        driver = threading.Thread(target=run_units, args=(tiny.study(), store), kwargs={"progress": Progress(lines)})
+        driver.start()
+        for _ in range(600):
+            if "waiting for" in lines.getvalue():
+                break
+            time.sleep(0.1)
+    driver.join(60)
+    assert f"waiting for process {os.getpid()} on" in lines.getvalue()
+    assert lines.getvalue().count(f"which computes {held.label}") == 1
+    assert all(store.done(unit) for unit in units)
+
+
+@pytest.mark.parametrize("what", ["weights", "code"])
+def test_nothing_is_stored_of_files_that_were_replaced_after_the_plan(what, tmp_path, monkeypatch):
+    def weights(seed):
+        made = network("small:cnn", channels=1, size=8, n_classes=10, seed=seed)
+        safetensors.torch.save_file(made.module.state_dict(), tmp_path / "w.safetensors")
+
+    weights(0)
+    code = "from manifoldscope.vision.small import build\n\n\ndef make():\n    return build('cnn', **SHAPE)\n"
+    code = f"SHAPE = {{'channels': 1, 'size': 8, 'n_classes': 10, 'seed': 0}}\n{code}"
+    (tmp_path / "mine.py").write_text(code)
+    source = "small:cnn" if what == "weights" else f"python:{tmp_path / 'mine.py'}:make"
+    model = {"name": "m", "source": source, "weights": str(tmp_path / "w.safetensors")}
+    study = tiny.study(models=[model if what == "weights" else {**model, "channels": 1}])
+    module = importlib.import_module("manifoldscope.study.run")
+    forecast = module.forecast
+
+    def replaced(*arguments):
+        found = forecast(*arguments)
+        if what == "weights":
+            weights(1)
+        else:
+            (tmp_path / "mine.py").write_text(code + "# another\n")
+        return found
+
+    monkeypatch.setattr(module, "forecast", replaced)
+    store = Store(tmp_path / "run")
+    outcome = run_units(study, store, progress=QUIET)
+    assert outcome.n_computed == 0
+    assert any(f"the {what} of m changed after the study was planned" in error for error in outcome.failed.values())

@@ -61,14 +61,16 @@ class ThreatPlan(OpenSection):
         values = values if isinstance(values, list) else [values]
         if not values:
             raise ValueError(f"{plural} of threat {self.name!r} is empty; give at least one strength")
-        if len(set(values)) < len(values):
-            raise ValueError(f"{plural} of threat {self.name!r} = {values}; a strength is listed twice")
+        strengths = []
         for value in values:
             try:
                 checked = entry.validate({**own, singular: value})
                 entry.target(**checked)  # the threat itself refuses what cannot be
             except ManifoldscopeError as error:
                 raise ValueError(str(error)) from None
+            strengths.append(checked[singular])
+        if len(set(strengths)) < len(strengths):
+            raise ValueError(f"{plural} of threat {self.name!r} = {strengths}; a strength is listed twice")
         if self.sweep == "reuse":
             self._refuse_reuse(cast("type[Threat]", entry.target))
         if self.displacement and self.iterate == "any":
@@ -87,7 +89,7 @@ class ThreatPlan(OpenSection):
                 "last iterates: expected iterate = 'both'"
             )
         own.update({k: v for k, v in checked.items() if k != singular and v is not None})
-        own[plural] = [float(value) for value in values]
+        own[plural] = strengths
         return self
 
     def _refuse_reuse(self, threat: type[Threat]) -> None:

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import ValidationError, field_validator, model_validator
 
-from manifoldscope.errors import ManifoldscopeError, StudyError, unknown
+from manifoldscope.errors import ManifoldscopeError, StudyError, shortened, unknown
+from manifoldscope.files import read_bytes
 from manifoldscope.geometry.estimate import MEASURES
 from manifoldscope.geometry.extrapolation import FARTHEST
 from manifoldscope.registry import Entry, describe
@@ -24,6 +25,12 @@ from manifoldscope.vision.datasets import DATASETS
 from manifoldscope.vision.sources import SOURCES
 
 PRESETS = "manifoldscope.study.presets"
+
+LARGEST_FILE = 2**20
+"""Bytes of a study file, at most."""
+
+DEEPEST = 16
+"""How many tables and lists may lie within each other."""
 
 
 class DrawPlan(Section):
@@ -145,7 +152,11 @@ class SamplingPlan(Section):
     """What so many images can show: how sure a value is, what chance gives, and whether it grows with more images."""
 
     halvings: int = setting(
-        5, "random halves of the points, for standard errors and for what falls with fewer points", keyed=True, ge=1
+        5,
+        "random halves of the points, for standard errors and for what falls with fewer points",
+        keyed=True,
+        ge=1,
+        le=10_000,
     )
     equal_sizes: bool = setting(
         False, "measure as many images of each class as the smallest class has, drawn anew at random", keyed=True
@@ -156,10 +167,13 @@ class SamplingPlan(Section):
         "0: none, and twenty cannot show a p-value below 0.095",
         keyed=True,
         ge=0,
+        le=100_000,
     )
-    curve: int = setting(0, "draws at each number of points, for curves over that number; 0: none", keyed=True, ge=0)
+    curve: int = setting(
+        0, "draws at each number of points, for curves over that number; 0: none", keyed=True, ge=0, le=100_000
+    )
     reliability: int = setting(
-        0, "random halves, for whether two samples agree on the classes; 0: none", keyed=True, ge=0
+        0, "random halves, for whether two samples agree on the classes; 0: none", keyed=True, ge=0, le=100_000
     )
     extrapolate: float = setting(
         0.0,
@@ -183,8 +197,8 @@ class AssociationPlan(Section):
     methods: list[Literal["pearson", "spearman", "partial"]] = setting(
         ["pearson", "spearman", "partial"], "partial holds clean accuracy fixed", keyed=False, min_length=1
     )
-    bootstrap: int = setting(2000, "resamples of the classes for an interval", keyed=False, ge=100)
-    permutations: int = setting(10000, "permutations for a p-value", keyed=False, ge=100)
+    bootstrap: int = setting(2000, "resamples of the classes for an interval", keyed=False, ge=100, le=1_000_000)
+    permutations: int = setting(10000, "permutations for a p-value", keyed=False, ge=100, le=1_000_000)
 
 
 class Study(Section):
@@ -310,11 +324,13 @@ def load(study: str | Path, changes: Mapping[str, Any] | Iterable[str] = ()) -> 
             the key, the value, what was expected and the nearest valid name.
     """
     path = Path(study)
-    if path.suffix == ".toml" or (path.exists() and path.is_file()):
+    if path.suffix == ".toml" or _exists(path):
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise StudyError(f"the study file {path} cannot be read: {error}") from None
+            text = read_bytes(path, at_most=LARGEST_FILE).decode("utf-8-sig")
+        except OSError as error:
+            raise StudyError(f"the study file {path} cannot be read: {error.strerror or error}") from None
+        except UnicodeDecodeError as error:
+            raise StudyError(f"the study file {path} is no UTF-8 text ({error.reason} at byte {error.start})") from None
     else:
         try:
             text = preset_text(str(study))
@@ -322,8 +338,8 @@ def load(study: str | Path, changes: Mapping[str, Any] | Iterable[str] = ()) -> 
             raise StudyError(f"{error} (or give the path of a .toml file)") from None
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise StudyError(f"{path} is not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits, or brackets without end
+        raise StudyError(f"{path} is not valid TOML: {shortened(str(error), 200)}") from None
     pairs = changes.items() if isinstance(changes, Mapping) else map(parse_change, changes)
     for key, value in pairs:
         _put(raw, key, value)
@@ -332,6 +348,7 @@ def load(study: str | Path, changes: Mapping[str, Any] | Iterable[str] = ()) -> 
 
 def parse(raw: Mapping[str, Any]) -> Study:
     """A study from nested tables, as TOML gives them. Raises StudyError."""
+    _require_bounded(raw)
     try:
         return Study.model_validate(raw)
     except ValidationError as error:
@@ -345,8 +362,37 @@ def parse_change(text: str) -> tuple[str, Any]:
         raise StudyError(f"--set {text}: expected KEY=VALUE, for example data.geometry.images_per_class=50")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return key.strip(), value.strip()
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists() and not path.is_dir()
+    except (OSError, ValueError):  # a name that is too long, or holds a null character
+        return False
+
+
+def _require_bounded(raw: Any) -> None:
+    """Refuse what no study file holds, and what would exhaust whoever walks through it.
+
+    Raises:
+        StudyError: tables within tables without end, or a number that is none of 64 bits.
+    """
+    level = [raw]
+    for _ in range(DEEPEST + 1):
+        inner: list[Any] = []
+        for value in level:
+            if isinstance(value, int) and not -(2**63) <= value < 2**63:
+                raise StudyError(f"a number of {value.bit_length():,} bits stands in the study; expected 64 at most")
+            if isinstance(value, Mapping):
+                inner += value.values()
+            elif isinstance(value, list | tuple):
+                inner += value
+        level = inner
+        if not level:
+            return
+    raise StudyError(f"the study has tables or lists within each other more than {DEEPEST} deep; expected a few")
 
 
 def _put(raw: dict[str, Any], key: str, value: Any) -> None:

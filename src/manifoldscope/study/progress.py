@@ -8,6 +8,8 @@ from typing import Never, TextIO
 
 from tqdm import tqdm
 
+from manifoldscope.errors import printable
+
 LINE_EVERY = 15.0
 """Seconds between two plain lines."""
 
@@ -35,6 +37,7 @@ class Progress:
         """One line, above the bar where there is one."""
         if self._quiet:
             return
+        text = printable(text)
         if self._bar is not None:
             self._bar.write(text, file=self._stream)
         else:
@@ -82,7 +85,8 @@ class Progress:
             return
         share = min(1.0, (self._done + self._current * self._share) / self._total)
         if self._bar is not None:
-            self._bar.set_description_str(f"{self._units_done}/{self._units} units: {self._label}", refresh=False)
+            shown = printable(f"{self._units_done}/{self._units} units: {self._label}")
+            self._bar.set_description_str(shown, refresh=False)
             self._bar.update(100 * share - self._bar.n)
             return
         now = time.monotonic()

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from manifoldscope.errors import StudyError, unknown
+from manifoldscope.errors import StudyError, shortened, unknown
 from manifoldscope.registry import Entry, Registry
 
 
@@ -23,13 +23,13 @@ def setting(default: Any, description: str, *, keyed: bool, **limits: Any) -> An
 class Section(BaseModel):
     """One table of the study file: unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class OpenSection(BaseModel):
     """A table whose further keys belong to the registered item that it names; they are checked against that item."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False, strict=True)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -53,9 +53,8 @@ def refuse_strangers(section: OpenSection, own: Mapping[str, Any], known: set[st
     """Refuse a key of `own` that is not known."""
     for name in own:
         if name not in known:
-            raise ValueError(
-                f"{name} = {own[name]!r}: {unknown('setting', name, known | set(type(section).model_fields))}"
-            )
+            given = f"{shortened(name)} = {shortened(repr(own[name]))}"
+            raise ValueError(f"{given}: {unknown('setting', name, known | set(type(section).model_fields))}")
 
 
 def settle(section: OpenSection, entry: Entry) -> None:
