@@ -71,7 +71,7 @@ def describe(error: ValidationError, prefix: str, model: type[BaseModel]) -> str
         return f"{prefix}{path}: {unknown('setting', name, _names_at(model, first['loc'][:-1]))}"
     if first["type"] == "missing":
         return f"{prefix}{path} is missing: {_purpose(model, first['loc']) or 'it has no default'}"
-    message = str(first["msg"]).removeprefix("Value error, ")
+    message = shortened(str(first["msg"]).removeprefix("Value error, "), 1000)
     if first["type"] == "value_error" and isinstance(first["input"], (dict, list, BaseModel)):
         return f"{prefix}{path}: {message}".removeprefix(": ")  # the whole table would drown the sentence
     return f"{prefix}{path} = {shortened(repr(first['input']))}: {message[:1].lower()}{message[1:]}"

@@ -373,6 +373,15 @@ def _exists(path: Path) -> bool:
         return False
 
 
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written down: the name of a file or an argument may hold stray bytes."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _require_bounded(raw: Any) -> None:
     """Refuse what no study file holds, and what would exhaust whoever walks through it.
 
@@ -385,8 +394,10 @@ def _require_bounded(raw: Any) -> None:
         for value in level:
             if isinstance(value, int) and not -(2**63) <= value < 2**63:
                 raise StudyError(f"a number of {value.bit_length():,} bits stands in the study; expected 64 at most")
+            if isinstance(value, str) and ("\0" in value or not _is_unicode(value)):
+                raise StudyError(f"{shortened(value)!r} holds a null character or bytes that are no text; give another")
             if isinstance(value, Mapping):
-                inner += value.values()
+                inner += [*value.keys(), *value.values()]
             elif isinstance(value, list | tuple):
                 inner += value
         level = inner
