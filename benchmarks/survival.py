@@ -38,6 +38,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 import polars as pl  # noqa: E402
+import torch  # noqa: E402
 from tests.study import tiny  # noqa: E402
 
 from manifoldscope.api import run  # noqa: E402
@@ -70,6 +71,7 @@ def child(folder: Path, prepare: Callable[[], None] = lambda: None) -> int:
     code = 1
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        torch.set_num_threads(1)  # the network is tiny, and drivers run side by side
         prepare()
         result = run(parse(STUDY), out=folder, progress=Progress(quiet=True))
         code = DONE if not result.failed else 2

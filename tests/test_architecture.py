@@ -13,12 +13,13 @@ import manifoldscope
 
 ROOT = Path(manifoldscope.__file__).parent
 
-BASE = {"errors", "files", "seeds", "registry", "tables"}
+BASE = {"errors", "files", "seeds", "registry", "outline", "tables"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
     "seeds": {"errors"},
     "registry": {"errors"},
+    "outline": {"errors"},
     "tables": {"errors"},
     "geometry": BASE,
     "vision": BASE | {"geometry"},

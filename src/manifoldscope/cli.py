@@ -13,12 +13,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import fill
 from typing import Any, TextIO
 
 from manifoldscope.errors import DataError, ManifoldscopeError, StudyError, printable
+from manifoldscope.outline import Item, OutlineError, outline, questions
 
 OPTIONAL = {
     "foolbox": ("foolbox", "for the attacks fmn and deepfool: pip install 'manifoldscope[attacks]'"),
@@ -29,6 +31,16 @@ OPTIONAL = {
 
 ENDINGS = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 """Signals that end a process and that a run should hear."""
+
+REGISTRIES = {
+    "datasets": ("manifoldscope.vision.datasets", "DATASETS"),
+    "models": ("manifoldscope.vision.sources", "SOURCES"),
+    "small networks": ("manifoldscope.vision.small", "SMALL"),
+    "measures": ("manifoldscope.geometry.estimate", "MEASURES"),
+    "threats": ("manifoldscope.robustness.threat", "THREATS"),
+    "objectives": ("manifoldscope.training.objectives", "OBJECTIVES"),
+}
+"""The registry of each kind: the module that defines it, and its name there."""
 
 KINDS = ("studies", "datasets", "models", "measures", "threats", "objectives", "layers")
 
@@ -307,39 +319,49 @@ def _new(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     if options.kind == "layers":
         return _list_layers(options)
-    if options.kind == "studies":
-        from manifoldscope.study.plan import load, preset_names
-
-        rows = [(name, load(name).question) for name in preset_names()]
-    else:
-        rows = [(entry.name + _signature(entry), entry.summary) for entry in _registry(options.kind)]
-        if options.kind == "models":
-            from manifoldscope.vision.small import SMALL
-
-            rows += [(f"small:{entry.name}", entry.summary) for entry in SMALL]
-    for name, about in rows:
+    for name, about in _studies() if options.kind == "studies" else _items(options.kind):
         _say(f"{name}\n{_wrapped(about)}")
     return 0
 
 
-def _registry(kind: str) -> Any:
-    if kind == "datasets":
-        from manifoldscope.vision.datasets import DATASETS as REGISTRY
-    elif kind == "models":
-        from manifoldscope.vision.sources import SOURCES as REGISTRY
-    elif kind == "measures":
-        from manifoldscope.geometry import MEASURES as REGISTRY
-    elif kind == "threats":
-        from manifoldscope.robustness import THREATS as REGISTRY
-    else:
-        from manifoldscope.training import OBJECTIVES as REGISTRY
-    return REGISTRY
+def _studies() -> list[tuple[str, str]]:
+    try:
+        return questions()
+    except OutlineError:
+        from manifoldscope.study.plan import load, preset_names
+
+        return [(name, load(name).question) for name in preset_names()]
 
 
-def _signature(entry: Any) -> str:
-    settings = [
-        name if info.is_required() else f"{name}={info.default!r}" for name, info in entry.settings.model_fields.items()
+def _items(kind: str) -> list[tuple[str, str]]:
+    rows = [(item.name + _signature(item), item.summary) for item in _registered(kind)]
+    if kind == "models":
+        rows += [(f"small:{item.name}", item.summary) for item in _registered("small networks")]
+    return rows
+
+
+def _registered(kind: str) -> list[Item]:
+    """The items of a registry, read from its files if they can be: to import them takes seconds."""
+    try:
+        return outline(*REGISTRIES[kind])
+    except OutlineError:
+        return _imported(kind)
+
+
+def _imported(kind: str) -> list[Item]:
+    module, name = REGISTRIES[kind]
+    return [
+        Item(
+            entry.name,
+            {key: ... if info.is_required() else info.default for key, info in entry.settings.model_fields.items()},
+            entry.summary,
+        )
+        for entry in getattr(import_module(module), name)
     ]
+
+
+def _signature(item: Item) -> str:
+    settings = [name if default is ... else f"{name}={default!r}" for name, default in item.settings.items()]
     return f" ({', '.join(settings)})" if settings else ""
 
 
