@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from manifoldscope.errors import DataError
+from manifoldscope.errors import DataError, printable, shortened
 from manifoldscope.files import open_regular
 
 SHARE_OF_MEMORY = 0.9
@@ -63,8 +63,8 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, npt.NDArray[Any
             with zipfile.ZipFile(file) as archive:
                 entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
                 if names[0] not in entries:
-                    held = ", ".join(entries) or "none"
-                    raise DataError(f"{path.name} has no array `{names[0]}`; it has: {held[:200]}")
+                    held = " ".join(printable(", ".join(entries)).split()) or "none"
+                    raise DataError(f"{path.name} has no array `{names[0]}`; it has: {shortened(held)}")
                 return {name: _entry(archive, entries[name], size) for name in names if name in entries}
     except DataError:
         raise
