@@ -19,7 +19,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any, TextIO
 
-from manifoldscope.errors import DataError, ManifoldscopeError, StudyError, printable
+from manifoldscope.errors import ManifoldscopeError, StudyError, printable
 from manifoldscope.outline import Item, OutlineError, outline, questions
 
 OPTIONAL = {
@@ -191,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
     associate = command("associate", _associate, "relate two columns of any table, with intervals and p-values")
-    associate.add_argument("table", metavar="TABLE", help=".csv or .parquet")
+    associate.add_argument("table", metavar="TABLE", help=".csv (UTF-8, with a header and commas) or .parquet")
     associate.add_argument("--x", required=True, metavar="COLUMN")
     associate.add_argument("--y", required=True, metavar="COLUMN")
     associate.add_argument("--control", action="append", default=[], metavar="COLUMN", help="held fixed")
@@ -426,15 +426,10 @@ def _require_classes(options: argparse.Namespace, n_classes: int) -> None:
 
 
 def _associate(options: argparse.Namespace) -> int:
-    import polars as pl
-
     from manifoldscope.evidence import associate_frame
+    from manifoldscope.evidence.frames import read_frame
 
-    path = Path(options.table)
-    try:
-        frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema_length=None)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path} cannot be read as a table: {error}") from None
+    frame = read_frame(options.table, numeric=[options.x, options.y, *options.control])
     found = associate_frame(
         frame, options.x, options.y, controls=tuple(options.control), by=options.by, seed=options.seed
     )
@@ -463,7 +458,7 @@ def _print_json(value: Any) -> None:
             return {name: valid(item) for name, item in value.items()}
         return [valid(item) for item in value] if isinstance(value, list | tuple) else value
 
-    print(json.dumps(valid(value), indent=1, allow_nan=False))
+    print(json.dumps(valid(value), indent=1, allow_nan=False, default=str))  # dates and the like
 
 
 def _cell(value: Any) -> str:

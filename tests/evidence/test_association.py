@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +177,8 @@ def test_impossible_requests_are_refused() -> None:
     frame = pl.DataFrame({"depth": [1, 2], "word": ["a", "b"]})
     with pytest.raises(StudyError, match="did you mean 'depth'"):
         associate_frame(frame, "dept", "word")
+    with pytest.raises(StudyError, match="also one of the answer"):
+        associate_frame(frame.with_columns(n=1, width=2), "depth", "width", by="n")
     with pytest.raises(StudyError, match="'word' holds String"):
         associate_frame(frame, "depth", "word")
     with pytest.raises(StudyError, match="twice"):
@@ -277,3 +281,90 @@ def test_a_whole_study_is_associated_in_seconds() -> None:
     started = time.process_time()
     assert len(association_table(**study)) == 2 * 4 * 2 * 8 * 3
     assert time.process_time() - started < 10  # about 3 seconds of one core
+
+
+FORMS = {
+    "int64": lambda whole: np.array(whole, np.int64),
+    "big-endian uint64": lambda whole: np.array(whole, ">u8"),
+    "list": list,
+    "objects": lambda whole: np.array(whole, object),
+    "Decimal": lambda whole: [Decimal(number) for number in whole],
+    "long double": lambda whole: np.array(whole, np.int64).astype(np.longdouble),
+    "polars Int64": lambda whole: pl.Series(whole, dtype=pl.Int64),
+    "polars UInt64": lambda whole: pl.Series(whole, dtype=pl.UInt64),
+    "polars Int128": lambda whole: pl.Series(whole, dtype=pl.Int128),
+    "polars Decimal": lambda whole: pl.Series([Decimal(number) for number in whole], dtype=pl.Decimal(38, 2)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("offset", [0, 2**53, 10**17, 2**63 - 200])
+def test_numbers_past_2_to_the_53_keep_what_tells_them_apart(form: str, offset: int) -> None:
+    drawn = np.random.default_rng(0).integers(0, 99, (3, 40)).tolist()
+    expected = associate(*drawn[:2], controls={"z": drawn[2]}, bootstrap=200, permutations=200)
+    x, y, z = (FORMS[form]([offset + number for number in row]) for row in drawn)
+    found = associate(x, y, controls={"z": z}, bootstrap=200, permutations=200)
+    assert found.coefficient == pytest.approx(expected.coefficient, rel=1e-9)
+    assert (found.p_value, found.note) == (expected.p_value, expected.note)
+    constant = associate(FORMS[form]([offset + 7] * 9), list(range(9)), **NO_DRAWS)
+    assert constant.note == f"x is {float(offset + 7):.4g} for all 9 pairs, and nothing goes with a constant"
+
+
+def test_what_is_masked_or_null_is_left_out_and_counted() -> None:
+    y = [2, 1, 5, 3, 4, 6]
+    expected = associate([1, 2, 3, 4, 5], y[:5], **NO_DRAWS).coefficient
+    masked = np.ma.array([1, 2, 3, 4, 5, 99], mask=[0, 0, 0, 0, 0, 1])
+    for x in (masked, pl.Series([1, 2, 3, 4, 5, None]), [1, 2, 3, 4, 5, None], masked.astype(np.float32)):
+        found = associate(x, y, **NO_DRAWS)
+        assert found.coefficient == pytest.approx(expected)
+        assert found.note == "1 of 6 pairs hold no number and were left out"
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (np.arange(5) + 1j, "complex"),
+        ([1, 2, 3, 4, 1j], "complex"),
+        (["1", "2", "3", "4", "5"], "text"),
+        (np.array(["2020-01-01"] * 5, "datetime64[D]"), "times"),
+        (pl.Series([date(2020, 1, 1)] * 5), "Date"),
+        (pl.Series([[1]] * 5), "List"),
+        (np.array([1, 2, "a", 4, 5], object), "text"),
+        (np.eye(5), "shape"),
+        ([[1], [2, 3]], "list of numbers"),
+        (np.zeros(5, [("a", "f8")]), "records"),
+    ],
+)
+def test_what_is_no_real_number_is_refused(x: Any, words: str) -> None:
+    y = [1, 2, 3, 4, 5]
+    for asked in (lambda: associate(x, y), lambda: associate(y, x), lambda: associate(y, y, controls={"z": x})):
+        with pytest.raises(StudyError, match=words):
+            asked()
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-120, 1e120, 1e307])
+def test_units_do_not_matter(factor: float) -> None:
+    x, y, z = related(30)
+    expected, found = (
+        associate(x * by, y, controls={"z": z * by}, bootstrap=100, permutations=99) for by in (1.0, factor)
+    )
+    assert found.coefficient == pytest.approx(expected.coefficient, rel=1e-9)
+    assert (found.low, found.p_value) == (pytest.approx(expected.low, rel=1e-6), expected.p_value)
+
+
+def test_a_pair_that_the_coefficient_rests_on_is_named(shared_data: Path) -> None:
+    """One network of 32 has a participation ratio of 1; its publication gives the correlations without it."""
+    table = pl.read_csv(shared_data / "ood-geometry" / "networks.csv").filter(pl.col("family") == "EfficientNetB0")
+    without = {"participation_ratio_id": "0.204", "nc1_id": "0.0542", "radius_id": "-0.281"}
+    for measure, coefficient in without.items():
+        found = associate(table[measure], table["accuracy_linear_probe_ood"], **NO_DRAWS)
+        assert "of the variance of x" in found.note
+        assert found.note.endswith(f"without it the coefficient is {coefficient}")
+    assert not associate(table["dimension_id"], table["accuracy_linear_probe_ood"], **NO_DRAWS).note
+    assert not associate(table["nc1_id"], table["accuracy_linear_probe_ood"], method="spearman", **NO_DRAWS).note
+
+
+def test_ordinary_pairs_have_no_leverage() -> None:
+    for seed in range(40):
+        x, y, _ = related(100, seed=seed)
+        assert not associate(x, y, **NO_DRAWS).note

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from manifoldscope.errors import GeometryError
-from manifoldscope.geometry import ClassManifold, Cloud, Clouds, Spectrum, measure
+from manifoldscope.geometry import ClassManifold, Cloud, Clouds, Scaling, Spectrum, measure
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -108,3 +110,38 @@ def test_clouds_that_do_not_belong_together_are_refused() -> None:
 
 def test_a_manifold_is_a_cloud() -> None:
     assert Cloud(ClassManifold(torch.eye(3), label=1)).n_points == 3
+
+
+@pytest.mark.parametrize("name", ["two_nn", "mle", "gride", "local_pca"])
+@pytest.mark.parametrize("scaling", ["none", "standardise"])
+def test_points_repeated_up_to_rounding_move_no_dimension(name: str, scaling: Scaling) -> None:
+    """A plane in three of 9,200 dimensions: whole, reduced and standardised alike."""
+    plane = torch.randn(400, 2, generator=seeded(1)) @ torch.randn(2, 3, generator=seeded(2)) + 3
+    again = torch.nextafter(plane[:60], torch.tensor(torch.inf))
+    once, twice = Cloud(plane, scaling=scaling), Cloud(torch.cat([plane, again]), scaling=scaling)
+    wide = Cloud(torch.nn.functional.pad(torch.cat([plane, again]), (0, 9197)), scaling=scaling).reduced()
+    expected = measure(name, once)
+    assert not expected.note
+    for cloud in (twice, wide, twice.subset(torch.arange(460))):
+        found = measure(name, cloud)
+        # the repeated points count twice where features are scaled to unit variance
+        assert found.value == pytest.approx(expected.value, rel=1e-6 if scaling == "none" else 0.01)
+        assert found.note == "60 points equal another one up to rounding and count once"
+
+
+def test_a_cloud_is_not_reduced_where_that_would_merge_points_that_differ() -> None:
+    points = torch.randn(12, 300, dtype=torch.float64, generator=seeded(1))
+    near = torch.cat([points, points[:1] * (1 + 1e-9)])
+    cloud, classes = Cloud(near), Clouds([near, points + 9])
+    assert cloud.reduced() is cloud
+    assert classes.reduced() is classes
+    assert Cloud(near.float()).reduced().neighbours(2).n_duplicates == 1
+
+
+def test_what_half_precision_resolves_is_remembered() -> None:
+    points = (torch.randn(30, 200, generator=seeded(3)) + 1).half()
+    twice = torch.cat([points, torch.nextafter(points[:5], torch.tensor(torch.inf, dtype=torch.float16))])
+    kept = ClassManifold(twice)
+    for form in (twice, twice.numpy(), kept, replace(kept, points=kept.points[:35])):
+        assert Cloud(form).neighbours(1).n_duplicates == 5
+    assert Cloud(twice.float()).neighbours(1).n_duplicates == 0  # nobody knows any more

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
 from manifoldscope.errors import GeometryError
-from manifoldscope.geometry import Neighbours, distances
+from manifoldscope.geometry import ClassManifold, Neighbours, distances
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -52,7 +52,7 @@ def test_float32_points_do_not_lose_neighbours_that_are_nearly_equal(held: bool,
         monkeypatch.setattr(distances, "_HELD", 0)
     base = 1000 * torch.randn(30, 8, generator=seeded(1))
     points = torch.cat([base, torch.nextafter(base, torch.tensor(torch.inf))]) + 0.0
-    found = Neighbours.of(points, k=3)
+    found = Neighbours.of(points, k=3, resolution=0.0)  # as if they were known to be exact
     assert found.n_duplicates == 0
     assert torch.allclose(found.distances, by_differences(points, 3), rtol=1e-12)
     assert found.places[:30, 0].tolist() == list(range(30, 60))
@@ -86,6 +86,45 @@ def test_equal_points_count_once() -> None:
     assert torch.allclose(found.distances, by_differences(points[found.kept], 3), rtol=1e-7)
     signed = Neighbours.of(torch.tensor([[0.0, 1.0], [-0.0, 1.0], [2.0, 2.0]]), k=1)
     assert signed.n_duplicates == 1  # minus zero is zero
+
+
+ULP = {torch.float32: 2.0**-23, torch.float64: 2.0**-52, torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}
+
+
+@pytest.mark.parametrize("dtype", ULP)
+def test_points_that_differ_by_rounding_count_once(dtype: torch.dtype) -> None:
+    """A unit in the last place of every number, upwards or downwards; far from the mean and far from the origin."""
+    base = (torch.randn(40, 6, dtype=torch.float64, generator=seeded(7)) + 2).to(dtype).double()
+    signs = torch.randint(0, 2, (12, 6), generator=seeded(8)) * 2 - 1
+    again = (base[:12] * (1 + signs * ULP[dtype])).to(dtype)
+    points = torch.cat([base.to(dtype), again])
+    found = Neighbours.of(points, k=3)
+    assert found.n_duplicates == 12
+    assert found.kept.tolist() == list(range(40))
+    expected = Neighbours.of(base, k=3)
+    assert torch.allclose(found.distances, expected.distances, rtol=1e-12)
+    assert Neighbours.of(ClassManifold(points), k=3).n_duplicates == 12  # which holds half precision as float32
+
+
+def test_what_the_type_resolves_is_not_merged() -> None:
+    base = torch.randn(20, 3, dtype=torch.float64, generator=seeded(9)) + 5
+    near = Neighbours.of(torch.cat([base, base * (1 + 1e-12)]), k=2)
+    assert near.n_duplicates == 0
+    assert torch.allclose(near.distances[:, 0], 1e-12 * base.norm(dim=1).repeat(2), rtol=1e-2)
+    whole = torch.randint(0, 255, (50, 2**16), dtype=torch.uint8, generator=seeded(1))
+    whole = torch.cat([whole, whole[:1]])
+    whole[50, 0] += 1  # one level in one pixel of a large image
+    assert Neighbours.of(whole, k=1).n_duplicates == 0
+
+
+@pytest.mark.parametrize("rows", [2, 1280])
+def test_a_chain_of_equal_points_loses_those_between(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are left are farther apart than the resolution: a dense curve does not become one point."""
+    monkeypatch.setattr(distances, "_BLOCK_ROWS", rows)
+    chain = torch.tensor([[10.0], [10.6], [11.2], [11.8], [20.0]], dtype=torch.float64)
+    found = Neighbours.of(chain, k=1, resolution=0.07)
+    assert found.kept.tolist() == [0, 2, 4]
+    assert Neighbours.of(chain.flip(0), k=1, resolution=0.07).kept.tolist() == [0, 1, 3]
 
 
 def test_there_are_no_more_neighbours_than_other_points() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from manifoldscope.errors import DataError, GeometryError, ModelError
+from manifoldscope.geometry import measure
 from manifoldscope.geometry.manifold import ClassManifold
 from manifoldscope.vision.activations import (
     activations,
@@ -267,6 +269,67 @@ def test_points_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
             load_points(tmp_path / name)
     with pytest.raises(DataError, match="no such file"):
         load_points(tmp_path / "gone.npy")
+
+
+def test_labels_are_whole_numbers_or_text_of_any_kind(tmp_path: Path) -> None:
+    points = np.arange(12.0).reshape(4, 3)
+    for labels, names in (
+        (np.array([3, 1, 3, 1], ">i2"), ["1", "3"]),
+        (np.array([2**63, 1, 2**63, 1], np.uint64), ["1", str(2**63)]),
+        (np.array(["é", "a", "é", "a"]).astype(">U3"), ["a", "é"]),
+        (np.array(["é".encode(), b"a", "é".encode(), b"a"]), ["a", "é"]),
+    ):
+        np.save(tmp_path / "l.npy", labels)
+        np.save(tmp_path / "p.npy", np.asfortranarray(points.astype(">f4")))
+        found = load_points(tmp_path / "p.npy", tmp_path / "l.npy")
+        assert [each.name for each in found] == names
+        assert found[1].points.tolist() == points[[0, 2]].tolist()
+    for labels in (
+        np.array([b"\xff"] * 4),
+        np.array(["\ud800"] * 4),
+        np.full(4, 1.0),
+        np.full(4, 1j),
+        np.full(4, True),
+    ):
+        np.save(tmp_path / "l.npy", labels)
+        with pytest.raises(DataError, match=r"a label is no text|one whole number or text"):
+            load_points(tmp_path / "p.npy", tmp_path / "l.npy")
+
+
+@pytest.mark.parametrize("repeated", [0, 3])
+def test_the_size_of_a_batch_moves_no_dimension(repeated: int, tmp_path: Path) -> None:
+    """Of 40 images, some occur twice; in batches of another size the two may come to differ by rounding."""
+    drawing = torch.Generator().manual_seed(0)
+    pixels = torch.rand(40, 3, 16, 16, generator=drawing)
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(1568, 64), nn.ReLU(), nn.Linear(64, 9)
+    )
+    net = Network(module, preprocessing=Preprocessing(channels=3))
+    twice = torch.cat([pixels, pixels[:repeated]])
+    values = {}
+    for batch_size in (1, 7, 41, 100):
+        for found in activations(
+            net, ImageSet.of(twice, [0] * len(twice)), layers=["0", "3", "5"], batch_size=batch_size
+        ):
+            for name in ("two_nn", "mle", "gride", "local_pca"):
+                estimate = measure(name, found)
+                values.setdefault((found.layer, name), []).append(estimate.value)
+                assert estimate.note.startswith(f"{repeated} points equal another one" if repeated else "")
+    for (layer, name), found in values.items():
+        alone = measure(name, activations(net, ImageSet.of(pixels, [0] * 40), layers=[layer])[0])
+        assert found == pytest.approx([alone.value] * 4, rel=1e-4), (layer, name)
+
+
+def test_the_rounding_of_a_network_is_kept_with_its_activations(tmp_path: Path) -> None:
+    """Another algorithm for a convolution moves points by more than the type of the result shows."""
+    images = ImageSet.of(torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(1)), [0] * 20)
+    (found,) = activations(Network(nn.Sequential(nn.Flatten(), nn.Linear(64, 9)), preprocessing=GREY), images)
+    again = found.points[:4] * (1 + 8e-6 * torch.randn(4, 64, generator=torch.Generator().manual_seed(2)))
+    both = replace(found, points=torch.cat([found.points, again]))
+    assert measure("two_nn", both).note.startswith("4 points equal another one")
+    save_manifolds(tmp_path / "m.safetensors", [both])
+    assert load_points(tmp_path / "m.safetensors")[0].resolution == both.resolution == 2**-16
+    assert "equal" not in measure("two_nn", both.points).note
 
 
 def test_manifolds_are_the_geometry_rooms_own(images: ImageSet) -> None:

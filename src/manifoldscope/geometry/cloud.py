@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from manifoldscope.errors import GeometryError
-from manifoldscope.geometry.distances import Neighbours
-from manifoldscope.geometry.manifold import ClassManifold, Points, as_points
-from manifoldscope.geometry.moments import Scaling, check_scaling
-from manifoldscope.geometry.spectrum import Spectrum, reduced, spectra, standardise
+from manifoldscope.geometry.distances import Neighbours, norms_of
+from manifoldscope.geometry.dominance import Dominant, dominant_points
+from manifoldscope.geometry.manifold import ClassManifold, Points, as_points, resolution_of
+from manifoldscope.geometry.moments import Scaling, check_scaling, on_float64_device
+from manifoldscope.geometry.spectrum import Spectrum, reduced_and_merged, spectra, standardise
 
 Result = TypeVar("Result")
 
@@ -47,7 +48,9 @@ class Cloud:
 
     def __init__(self, points: Points | ClassManifold, *, scaling: Scaling = "none") -> None:
         check_scaling(scaling)
+        self._resolution = resolution_of(points)
         self._raw = as_points(points)
+        self._norms: Tensor | None = None  # where the points have been moved since
         self._n_features = self._raw.shape[1]
         self.scaling: Scaling = scaling
         self._neighbours: Neighbours | None = None
@@ -76,25 +79,58 @@ class Cloud:
         """The variances along the principal axes."""
         return replace(Spectrum.of(self._raw, scaling=self.scaling), n_features=self.n_features)
 
+    @cached_property
+    def dominant(self) -> Dominant | None:
+        """The one to three points that carry much of the variance, where there are such; see `dominant_points`."""
+        return dominant_points(self.points)
+
     def neighbours(self, k: int) -> Neighbours:
-        """The k nearest neighbours of each distinct point (fewer where there are fewer other points)."""
+        """The k nearest neighbours of each distinct point (fewer where there are fewer other points).
+
+        Which points are equal up to rounding is seen before they are scaled.
+        """
         if self._neighbours is None or self._neighbours.k < min(k, self._neighbours.n_points - 1):
-            self._neighbours = Neighbours.of(self.points, k=max(k, _FIRST_NEIGHBOURS))
+            self._neighbours = self._search(max(k, _FIRST_NEIGHBOURS))
         return self._neighbours.first(k)
+
+    def _search(self, k: int) -> Neighbours:
+        equal: dict[str, Any] = {"resolution": self._resolution, "norms": self._norms}
+        if self.scaling == "none":
+            return Neighbours.of(self._raw, k=k, **equal)
+        distinct = Neighbours.of(self._raw, k=1, **equal)
+        if distinct.n_points < 2:
+            return distinct
+        found = Neighbours.of(self.points[distinct.kept], k=k, resolution=0.0)
+        return replace(found, kept=distinct.kept[found.kept], n_duplicates=self.n_points - found.n_points)
 
     def subset(self, rows: Tensor) -> Cloud:
         """Some of the points, by their numbers, as a cloud of their own."""
-        return Cloud(self._raw[rows.to(self._raw.device)], scaling=self.scaling).of_layer(self.n_features)
+        rows = rows.to(self._raw.device)
+        some = Cloud(self._raw[rows], scaling=self.scaling).of_layer(self.n_features)
+        return some._seen(self._resolution, None if self._norms is None else self._norms[rows])
+
+    def without(self, rows: Sequence[int]) -> Cloud:
+        """All but some of the points, by their numbers."""
+        kept = torch.ones(self.n_points, dtype=torch.bool)
+        kept[list(rows)] = False
+        return self.subset(kept.nonzero().flatten())
 
     def reduced(self) -> Cloud:
         """The same cloud in as few coordinates as it has points, where that is far fewer than its features.
 
         See `spectrum.reduced`: nothing that a rotation and a shift leave alone changes. A standardised cloud stays as
-        it is, since a part of it is standardised anew.
+        it is, since a part of it is standardised anew; so does one with points so near to one another that reduced
+        coordinates would not tell them apart, though their type does.
         """
         if self.scaling != "none" or self._raw.shape[1] < _WORTH_REDUCING * self.n_points:
             return self
-        return Cloud(reduced([self._raw])[0]).of_layer(self.n_features)
+        few = _reduced([self])
+        return few[0] if few else self
+
+    def _seen(self, resolution: float, norms: Tensor | None) -> Cloud:
+        """The same cloud, of points that had these norms and were of a type of this resolution."""
+        self._resolution, self._norms = resolution, norms
+        return self
 
     def of_layer(self, n_features: int) -> Cloud:
         """The same cloud, known to be of a layer of so many features, though shown in fewer coordinates."""
@@ -200,5 +236,33 @@ class Clouds(Sequence[Cloud]):
         """The same clouds in as few coordinates as they have points together, where that is far fewer; see `Cloud`."""
         if self.scaling != "none" or self._clouds[0]._raw.shape[1] < _WORTH_REDUCING * self.n_points:
             return self
-        few = reduced([cloud._raw for cloud in self._clouds])
-        return Clouds.together([Cloud(points).of_layer(self.n_features) for points in few])
+        few = _reduced(self._clouds)
+        return Clouds.together(few) if few else self
+
+
+def _reduced(clouds: Sequence[Cloud]) -> list[Cloud]:
+    """Clouds of one layer in few coordinates; none where these would merge points that are not equal."""
+    points = [cloud._raw for cloud in clouds]
+    few, merged_with = reduced_and_merged(points)
+    norms = torch.cat([norms_of(each._raw) if each._norms is None else each._norms for each in clouds])
+    sizes = [len(each) for each in points]
+    merged = (merged_with != torch.arange(len(merged_with), device=merged_with.device)).nonzero().flatten()
+    if len(merged):
+        resolution = torch.cat([torch.full((cloud.n_points,), cloud._resolution) for cloud in clouds])
+        for row, other in zip(merged.tolist(), merged_with[merged].tolist(), strict=True):
+            apart = float((_row(points, row) - _row(points, other)).norm())
+            if apart > float(resolution[row] * torch.maximum(norms[row], norms[other])):
+                return []
+    return [
+        Cloud(coordinates).of_layer(cloud.n_features)._seen(cloud._resolution, own)
+        for coordinates, cloud, own in zip(few, clouds, torch.split(norms, sizes), strict=True)
+    ]
+
+
+def _row(matrices: Sequence[Tensor], row: int) -> Tensor:
+    """One of the rows of all, in float64."""
+    for matrix in matrices:
+        if row < len(matrix):
+            return on_float64_device(matrix[row]).to(torch.float64)
+        row -= len(matrix)
+    raise IndexError(row)

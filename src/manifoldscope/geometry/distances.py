@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from manifoldscope.errors import GeometryError
-from manifoldscope.geometry.manifold import Points, as_points
+from manifoldscope.geometry.manifold import ClassManifold, Points, as_points, resolution_of
 from manifoldscope.geometry.moments import on_float64_device, require_two
 
 _BLOCK_ROWS = 2560
@@ -42,8 +42,8 @@ class Neighbours:
     Attributes:
         distances: (n_points, k) float64, ascending, Euclidean; all positive.
         places: (n_points, k) int64, which points these are, as rows of `kept`.
-        kept: (n_points,) int64, the rows of the cloud that are distinct points: the first of each group of equals.
-        n_duplicates: how many points of the cloud equal an earlier one, and were left out.
+        kept: (n_points,) int64, the rows of the cloud that are distinct points: they equal no earlier one of them.
+        n_duplicates: how many points of the cloud equal an earlier one up to rounding, and were left out.
         n_features: of the cloud.
     """
 
@@ -68,17 +68,31 @@ class Neighbours:
         return Neighbours(self.distances[:, :k], self.places[:, :k], self.kept, self.n_duplicates, self.n_features)
 
     @classmethod
-    def of(cls, points: Points, *, k: int) -> Neighbours:
+    def of(
+        cls,
+        points: Points | ClassManifold,
+        *,
+        k: int,
+        resolution: float | None = None,
+        norms: Tensor | None = None,
+    ) -> Neighbours:
         """The k nearest neighbours of each distinct point (all others, where there are fewer), by exhaustive search.
 
         Squared distances are taken from products in float64 of points seen from their mean, each block of the symmetric
         matrix once; only a few blocks are held. Where that loses digits, because two points are much nearer to one
         another than to the mean of all, they are taken again from differences, for every point that rounding could
-        have hidden. Equal points are merged first: their distance of 0 has no logarithm.
+        have hidden.
+
+        Equal points are merged first, since the distances between them are of rounding alone: in their order, each
+        point is left out that is nearer to an earlier one still there than `resolution` times the larger norm of the
+        two. So those that are left are all farther apart, and a chain of points, each equal to the next, loses only
+        those between.
 
         Args:
             points: (n_points, n_features), at least two points.
             k: how many neighbours, at least 1.
+            resolution: what counts as equal, as a share of the norm of a point; if omitted, by the type of the points.
+            norms: (n_points,), of the points before they were moved; if omitted, as they are.
 
         Raises:
             GeometryError: fewer than two points, NaN or infinity, k below 1, or distances whose squares leave float64.
@@ -88,15 +102,18 @@ class Neighbours:
             >>> found.distances.flatten().tolist(), found.kept.tolist(), found.n_duplicates
             ([1.0, 1.0, 2.0], [0, 1, 2], 1)
         """
+        resolution = resolution_of(points) if resolution is None else resolution
         matrix = on_float64_device(as_points(points))
         require_two(len(matrix))
         if k < 1:
             raise GeometryError(f"k = {k} neighbours; expected at least 1")
+        equal = resolution * (norms_of(matrix) if norms is None else norms.to(matrix.device))
         kept = torch.arange(len(matrix), device=matrix.device)
         cloud = _Centred(matrix)
         squares, places = _from_products(cloud, k)
         doubtful = _doubtful(cloud, squares, places)
-        if len(doubtful) and len(kept := _distinct(matrix, doubtful)) < len(matrix):
+        near = _perhaps_equal(cloud, squares, places, equal)
+        if len(near) and len(kept := _distinct(cloud, near, equal)) < len(matrix):
             cloud = _Centred(matrix[kept])
             squares, places = _from_products(cloud, k)
             doubtful = _doubtful(cloud, squares, places)
@@ -182,21 +199,60 @@ def _doubtful(cloud: _Centred, squares: Tensor, places: Tensor) -> Tensor:
     return (squares <= _DOUBTFUL * reach).any(1).nonzero().flatten()
 
 
-def _distinct(matrix: Tensor, doubtful: Tensor) -> Tensor:
-    """The rows that equal no earlier one, ascending; only the doubtful ones can."""
-    _, group = torch.unique(matrix[doubtful] + 0.0, dim=0, return_inverse=True)  # + 0.0: minus zero is zero
-    first = torch.full((len(doubtful),), len(matrix), device=matrix.device)
-    first = first.scatter_reduce(0, group, doubtful, "amin")
+def norms_of(matrix: Tensor) -> Tensor:
+    """(n_points,) float64: the length of each point, as it lies from the origin."""
+    step = max(1, _PAIRS // matrix.shape[1])
+    return torch.cat([torch.linalg.vector_norm(rows.to(torch.float64), dim=1) for rows in torch.split(matrix, step)])
+
+
+def _rounding(cloud: _Centred) -> float:
+    """Of n_i + n_j - 2 x_i.x_j, as a share of n_i + n_j: n_features products, and the subtraction of the mean."""
+    return (cloud.matrix.shape[1] + 8) * torch.finfo(torch.float64).eps
+
+
+def _perhaps_equal(cloud: _Centred, squares: Tensor, places: Tensor, equal: Tensor) -> Tensor:
+    """The points with a neighbour that may be nearer than the distance at which they are equal."""
+    if not squares.shape[1]:
+        return torch.zeros(0, dtype=torch.int64, device=squares.device)
+    reach = cloud.norms + cloud.norms[places[:, 0]]
+    farthest = torch.maximum(equal, equal[places[:, 0]]).square() + _rounding(cloud) * reach
+    return (squares[:, 0] <= farthest).nonzero().flatten()
+
+
+def _distinct(cloud: _Centred, near: Tensor, equal: Tensor) -> Tensor:
+    """The rows that equal no earlier one of them, ascending; only those that are near another one can."""
+    matrix, error = cloud.matrix, _rounding(cloud)
     distinct = torch.ones(len(matrix), dtype=torch.bool, device=matrix.device)
-    distinct[doubtful] = first[group] == doubtful
+    near = near[_first_of_same(matrix[near], distinct, near)]
+    blocks = torch.split(near, cloud.step)
+    for place, rows in enumerate(blocks):
+        for columns in blocks[place:]:
+            reach = cloud.norms[rows, None] + cloud.norms[columns]
+            block = torch.addmm(reach, cloud.rows(rows), cloud.rows(columns).T, alpha=-2)
+            close = block - error * reach <= torch.maximum(equal[rows, None], equal[columns]).square()
+            close &= rows[:, None] < columns
+            for at in close.any(1).nonzero().flatten().tolist():
+                row, others = rows[at], columns[close[at]]
+                others = others[distinct[others]]
+                if distinct[row] and len(others):
+                    apart = _differences(matrix, row.expand(len(others)), others)
+                    # they are not the same, so that 0 is an underflow, which is refused later
+                    distinct[others] = (apart == 0) | (apart > torch.maximum(equal[row], equal[others]).square())
     return distinct.nonzero().flatten()
+
+
+def _first_of_same(points: Tensor, distinct: Tensor, rows: Tensor) -> Tensor:
+    """Places of the points that are the same number for number as no earlier one; the others are no longer distinct."""
+    _, group = torch.unique(points + 0.0, dim=0, return_inverse=True)  # + 0.0: minus zero is zero
+    places = torch.arange(len(points), device=points.device)
+    first = torch.full_like(places, len(points)).scatter_reduce(0, group, places, "amin")
+    distinct[rows[first[group] != places]] = False
+    return first[group].eq(places).nonzero().flatten()
 
 
 def _from_differences(cloud: _Centred, squares: Tensor, places: Tensor, doubtful: Tensor) -> None:
     """Take the squared distances of the doubtful points again, to all that may be among the nearest."""
-    # of n_i + n_j - 2 x_i.x_j, as a share of n_i + n_j: n_features products, and the subtraction of the mean
-    error = (cloud.matrix.shape[1] + 8) * torch.finfo(torch.float64).eps
-    norms = cloud.norms
+    error, norms = _rounding(cloud), cloud.norms
     for some in torch.split(doubtful, cloud.step):
         own = cloud.rows(some)
         farthest = (squares[some] + error * (norms[some, None] + norms[places[some]])).amax(1, keepdim=True)

@@ -178,17 +178,40 @@ def measure(
 
 
 def _single(entry: Entry, cloud: Cloud, settings: Mapping[str, Any]) -> Estimate:
-    estimate: Estimate = entry.target(cloud.spectrum if entry.traits["reads"] == "spectrum" else cloud, **settings)
-    return estimate
+    if entry.traits["reads"] != "spectrum":
+        estimate: Estimate = entry.target(cloud, **settings)
+        return estimate
+    estimate = entry.target(cloud.spectrum, **settings)
+    if not (few := cloud.dominant):
+        return estimate
+    without: Estimate = entry.target(cloud.without(few.rows).spectrum, **settings)
+    return estimate.noting(f"{few} of the variance; without {few.pronoun} {without.value:.4g}")
 
 
 def _joint(entry: Entry, clouds: Clouds, settings: Mapping[str, Any]) -> JointEstimate:
     if entry.traits["reads"] == "clouds":
         joint: JointEstimate = entry.target(clouds, **settings)
-        return joint
+        return _noting_dominance(joint, clouds)
     if entry.traits["reads"] == "spectrum":
         clouds = clouds.with_spectra()
     return JointEstimate(classes=tuple(_single(entry, cloud, settings) for cloud in clouds))
+
+
+def _noting_dominance(joint: JointEstimate, clouds: Clouds) -> JointEstimate:
+    """The same, noting the classes whose variance a few points carry; the values without them are not computed."""
+    few = {place: cloud.dominant for place, cloud in enumerate(clouds) if cloud.dominant}
+    if not few:
+        return joint
+
+    def noting(estimate: Estimate, *places: int) -> Estimate:
+        said = [f"{few[place]} of the variance of class {place} (from 0)" for place in places if place in few]
+        return estimate.noting("; ".join(said[:2] + [f"and so in {len(said) - 2} more classes"] * (len(said) > 2)))
+
+    return JointEstimate(
+        classes=tuple(noting(estimate, place) for place, estimate in enumerate(joint.classes)),
+        whole=None if joint.whole is None else noting(joint.whole, *range(len(clouds))),
+        pairs={places: noting(estimate, *places) for places, estimate in joint.pairs.items()},
+    )
 
 
 def _finished(estimate: Estimate, scaling: Scaling) -> Estimate:

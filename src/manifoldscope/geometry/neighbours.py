@@ -24,7 +24,7 @@ _AT_ONCE = 1 << 24
 """Numbers of the neighbourhoods that are held at once (128 MiB)."""
 
 
-@MEASURES.register("two_nn", reads="cloud", invariant_to=INVARIANCES)
+@MEASURES.register("two_nn", reads="cloud", invariant_to=INVARIANCES, version=2)
 def two_nn(cloud: Cloud, *, method: Literal["fit", "mle"] = "fit", discard: float = 0.1) -> Estimate:
     """The dimension at the smallest scale, from how much farther the second neighbour is than the first.
 
@@ -38,8 +38,9 @@ def two_nn(cloud: Cloud, *, method: Literal["fit", "mle"] = "fit", discard: floa
     for independent; they share neighbours, and samples were seen to spread by up to a third more.
 
     Args:
-        cloud: of the class, at least three distinct points. Equal points count once, and are noted; equal distances
-            (a ratio of 1, as between points of a grid) are counted like any other ratio, and are noted.
+        cloud: of the class, at least three distinct points. Points that are equal up to rounding (see `Neighbours.of`)
+            count once, and are noted; equal distances (a ratio of 1, as between points of a grid) are counted like any
+            other ratio, and are noted.
         method: "fit" as in the paper, or "mle".
         discard: share of the largest ratios left out of the fit, in [0, 1).
 
@@ -77,7 +78,7 @@ def two_nn(cloud: Cloud, *, method: Literal["fit", "mle"] = "fit", discard: floa
     return _noting_ties(_estimate(cloud, found, float(logs[:used] @ heights) / slope_below, parameters), logs)
 
 
-@MEASURES.register("mle", reads="cloud", invariant_to=INVARIANCES)
+@MEASURES.register("mle", reads="cloud", invariant_to=INVARIANCES, version=2)
 def mle(cloud: Cloud, *, n_neighbours: int = 20) -> Estimate:
     """The dimension by maximum likelihood from the distances to the nearest neighbours of each point.
 
@@ -116,7 +117,7 @@ def mle(cloud: Cloud, *, n_neighbours: int = 20) -> Estimate:
     return estimate if found.k == n_neighbours else estimate.noting(f"only {found.k} neighbours are there")
 
 
-@MEASURES.register("gride", reads="cloud", invariant_to=INVARIANCES)
+@MEASURES.register("gride", reads="cloud", invariant_to=INVARIANCES, version=2)
 def gride(cloud: Cloud, *, n1: int = 2) -> Estimate:
     """The dimension at a scale, from how much farther the 2 n1-th neighbour is than the n1-th.
 
@@ -188,7 +189,7 @@ def gride_curve(
     return {n1: gride(cloud, n1=n1) for n1 in scales if 2 * n1 < cloud.neighbours(1).n_points}
 
 
-@MEASURES.register("local_pca", reads="cloud", invariant_to=INVARIANCES)
+@MEASURES.register("local_pca", reads="cloud", invariant_to=INVARIANCES, version=2)
 def local_pca(cloud: Cloud, *, n_neighbours: int = 30, fraction: float = 0.95) -> Estimate:
     """The mean over the points of the PCA dimension of each point's neighbourhood.
 
@@ -249,7 +250,9 @@ def _estimate(
         ceiling=ceiling,
         stderr=stderr,
         parameters=parameters,
-        note=f"{found.n_duplicates} points equal another one and count once" if found.n_duplicates else "",
+        note=f"{found.n_duplicates} points equal another one up to rounding and count once"
+        if found.n_duplicates
+        else "",
     )
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.cloud import Cloud, Clouds
 from manifoldscope.geometry.estimate import MEASURES, Estimate, measure
-from manifoldscope.geometry.manifold import as_points
+from manifoldscope.geometry.manifold import ClassManifold, as_points, resolution_of
 from manifoldscope.geometry.moments import Scaling
 from manifoldscope.geometry.subsets import (
     EQUAL,
@@ -209,7 +209,10 @@ def shuffled_labels(
     if len(sizes) < 2:
         raise GeometryError("one class has no labels to shuffle; give the points of at least two")
     settings = MEASURES[name].validate(parameters)
-    pool = single(as_subject(torch.cat([as_points(each) for each in manifolds]), [name], scaling))
+    together = ClassManifold(
+        torch.cat([as_points(each) for each in manifolds]), resolution=max(resolution_of(each) for each in manifolds)
+    )
+    pool = single(as_subject(together, [name], scaling))
 
     def dealt(order: Tensor) -> Clouds:
         return Clouds.together([pool.subset(rows) for rows in torch.split(order, sizes)])

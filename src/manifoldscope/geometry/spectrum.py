@@ -295,6 +295,11 @@ def reduced(manifolds: Sequence[Points | ClassManifold]) -> list[Tensor]:
         >>> few.shape, torch.allclose(torch.cdist(few, few), torch.cdist(points, points))
         (torch.Size([4, 3]), True)
     """
+    return reduced_and_merged(manifolds)[0]
+
+
+def reduced_and_merged(manifolds: Sequence[Points | ClassManifold]) -> tuple[list[Tensor], Tensor]:
+    """`reduced`, and of each point of all clouds the first that it has become one with, counted over all of them."""
     matrices = [on_float64_device(as_points(m)) for m in manifolds]
     sizes = [len(matrix) for matrix in matrices]
     n_points, n_features = sum(sizes), matrices[0].shape[1]
@@ -309,7 +314,7 @@ def reduced(manifolds: Sequence[Points | ClassManifold]) -> list[Tensor]:
     norms = products.diagonal()
     squares = norms[:, None] + norms - 2 * products
     first_equal = (squares <= _SAME * norms.max()).to(torch.int8).argmax(1)
-    return list(torch.split(coordinates[first_equal], sizes))
+    return list(torch.split(coordinates[first_equal], sizes)), first_equal
 
 
 def principal_coordinates(points: Tensor, *, least: float = 0.0) -> Tensor:
