@@ -18,6 +18,7 @@ from manifoldscope.errors import DataError, ModelError
 from manifoldscope.seeds import derive
 from manifoldscope.vision.images import ArrayImages, ImageSet, batches
 from manifoldscope.vision.precision import float32
+from manifoldscope.vision.whole import check_whole
 
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
 
@@ -39,6 +40,7 @@ class Preprocessing:
     interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
+        check_whole(ModelError, crop=self.crop, resize=self.resize, channels=self.channels)
         if self.channels not in (1, 3):
             raise ModelError(f"channels = {self.channels}: expected 1 (grey) or 3 (colour)")
         if self.crop is not None and self.crop < 1:
