@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from manifoldscope.errors import DataError
-from manifoldscope.vision.images import FileImages, ImageSet, choose_classes, draw, printable
+from manifoldscope.vision.images import FileImages, ImageSet, choose_classes, draw
+from manifoldscope.vision.printable import printable
 
 
 def image_set(n: int = 12, classes: int = 3) -> ImageSet:

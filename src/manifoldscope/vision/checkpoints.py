@@ -20,6 +20,7 @@ from torch.serialization import safe_globals
 
 from manifoldscope.errors import ModelError
 from manifoldscope.files import open_regular
+from manifoldscope.vision.printable import printable
 
 _ENTRIES = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module", "best", "last")
 AVERAGED_ENTRIES = ("state_dict_ema", "model_ema", "model_ema_state_dict", "ema_state_dict", "ema_model", "ema")
@@ -87,7 +88,7 @@ def safetensors_content(content: bytes) -> tuple[dict[str, Tensor], dict[str, st
         tensors = parse_safetensors(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     except Exception as error:  # a hostile or broken file makes the reader raise anything at all
-        raise ValueError(" ".join(str(error).split())[:120] or type(error).__name__) from error
+        raise ValueError(printable(" ".join(str(error).split())[:120]) or type(error).__name__) from error
     return tensors, header.get("__metadata__") or {}
 
 
@@ -137,9 +138,9 @@ def _check_archive(file: BufferedReader, name: str, size: int) -> None:
     try:
         entries = zipfile.ZipFile(file).infolist()
     except Exception as error:  # zipfile raises many kinds for a broken archive
+        told = printable(" ".join(str(error).split())[:120])
         raise ModelError(
-            f"{name} cannot be read as weights ({' '.join(str(error).split())[:120]}); it may be truncated: copy or "
-            "download it again"
+            f"{name} cannot be read as weights ({told}); it may be truncated: copy or download it again"
         ) from error
     file.seek(0)
     parts = [entry.filename.rpartition("/")[2] for entry in entries]
@@ -214,7 +215,7 @@ def _torch_content(file: BufferedReader, name: str) -> Any:
             warnings.simplefilter("ignore")  # old formats are announced as such; they are read all the same
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a hostile or broken file makes the reader raise anything at all
-        reason = " ".join(str(error).split())
+        reason = printable(" ".join(str(error).split()))
         foreign = "unsupported" in reason.lower() or "weights_only" in reason.lower()
         if foreign:
             raise ModelError(
@@ -244,7 +245,9 @@ def state_dict_in(content: Any, name: str) -> tuple[str, Mapping[Any, Any], tupl
     for _ in range(_DEPTH):
         if not isinstance(content, Mapping) or _is_state_dict(content):
             break
-        tables = {str(key): value for key, value in content.items() if isinstance(value, Mapping) and _holds(value)}
+        tables = {
+            printable(str(key)): value for key, value in content.items() if isinstance(value, Mapping) and _holds(value)
+        }
         known = [entry for entry in (*_ENTRIES, *AVERAGED_ENTRIES) if entry in tables]
         chosen = known or [entry for entry in tables if "optim" not in entry]
         if not chosen or (not known and len(chosen) > 1):
@@ -258,7 +261,11 @@ def state_dict_in(content: Any, name: str) -> tuple[str, Mapping[Any, Any], tupl
         raise ModelError(
             f"{name} holds a list of {len(content)} networks (an ensemble); save the one that is meant alone"
         )
-    keys = [str(key)[:40] for key in list(content)[:5]] if isinstance(content, Mapping) else [type(content).__name__]
+    keys = (
+        [printable(str(key)[:40]) for key in list(content)[:5]]
+        if isinstance(content, Mapping)
+        else [type(content).__name__]
+    )
     held = ", ".join(keys)
     if isinstance(content, Mapping) and _holds(content):
         raise ModelError(f"{name} holds several tables of tensors ({held}); save the state dict that is meant alone")

@@ -28,7 +28,8 @@ import torch
 from manifoldscope.errors import DataError, unknown
 from manifoldscope.files import open_regular, read_bytes
 from manifoldscope.registry import Registry
-from manifoldscope.vision.images import FileImages, ImageSet, choose_classes, draw, printable
+from manifoldscope.vision.images import FileImages, ImageSet, choose_classes, draw
+from manifoldscope.vision.printable import printable
 
 DATASETS = Registry("dataset", package="manifoldscope.vision")
 
@@ -152,10 +153,11 @@ def arrays(*, split: str = "all", root: str | None = None) -> ImageSet:
         raise
     except Exception as error:  # numpy raises many kinds for a broken file, and ValueError for objects inside
         objects = "allow_pickle" in str(error)
+        told = printable(" ".join(str(error).split())[:200]) or type(error).__name__
         raise DataError(
             f"arrays: {file.name} holds pickled objects, which could run code; save plain arrays of numbers"
             if objects
-            else f"arrays: {file.name} cannot be read as npz ({' '.join(str(error).split()) or type(error).__name__})"
+            else f"arrays: {file.name} cannot be read as npz ({told})"
         ) from error
     return ImageSet.of(_channels_first(pixels), labels, class_names=names, source="arrays", split=split)
 

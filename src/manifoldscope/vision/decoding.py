@@ -11,6 +11,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from manifoldscope.vision.printable import printable
+
 MAX_BYTES = 256 * 2**20
 """Bytes of an image file; a longer one is not read."""
 
@@ -86,4 +88,4 @@ def reason(error: Exception) -> str:
         return "it does not fit into memory"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[:1].lower() + error.strerror[1:]
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return printable(" ".join(str(error).split())[:200]) or type(error).__name__

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from torch import Tensor
 from manifoldscope.errors import DataError, unknown
 from manifoldscope.files import open_regular
 from manifoldscope.vision.decoding import MAX_BYTES, decode, reason
+from manifoldscope.vision.printable import printable
 from manifoldscope.vision.whole import check_whole
 
 
@@ -159,22 +159,6 @@ class FileImages:
 
 def _status(found: os.stat_result) -> tuple[int, int, int]:
     return (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-def printable(name: str) -> str:
-    """A name as it can be shown and stored: bytes that are no text, and control characters, are escaped."""
-    if name.isascii() and name.isprintable():
-        return name
-    return "".join(_escaped(character) for character in name)
-
-
-def _escaped(character: str) -> str:
-    number = ord(character)
-    if 0xDC80 <= number <= 0xDCFF:  # a byte that could not be decoded
-        return f"\\x{number - 0xDC00:02x}"
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
-        return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}" if number < 2**16 else f"\\U{number:08x}"
-    return character
 
 
 @dataclass(frozen=True, eq=False)

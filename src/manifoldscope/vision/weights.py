@@ -25,6 +25,7 @@ from manifoldscope.vision.naming import (
     shared_wrapper,
     tied,
 )
+from manifoldscope.vision.printable import printable
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,8 @@ class Loaded:
     """The weights in a file.
 
     Attributes:
-        tensors: by their names in the file, on the CPU; a tensor of tied parameters is there under each of its names.
+        tensors: by their names in the file (see `printable`), on the CPU; what tied parameters share is there under
+            each of their names.
         digest: SHA-256 of exactly the bytes that the tensors were read from; empty where they are from no file.
         entry: where in the file they stand, such as "state_dict"; empty where they are the whole of it.
         beside: other entries of the file that hold weights, such as their exponential moving average.
@@ -87,18 +89,18 @@ def load_weights(path: str | Path) -> Loaded:
     """
     checkpoint = read_checkpoint(path)
     entry, entries, beside = state_dict_in(checkpoint.content, checkpoint.name)
-    tensors = {str(name): value.detach() for name, value in entries.items() if isinstance(value, Tensor)}
+    tensors = {printable(str(name)): value.detach() for name, value in entries.items() if isinstance(value, Tensor)}
     for name, tensor in tensors.items():
         if kind := _unfit(tensor):
             raise ModelError(f"{checkpoint.name}: the tensor {name} is {kind}; expected plain tensors: save them dense")
-    if quantised := next((str(name) for name in entries if str(name).endswith("_packed_params")), None):
+    if quantised := next((printable(str(name)) for name in entries if str(name).endswith("_packed_params")), None):
         raise ModelError(
             f"{checkpoint.name} is of a quantised network ({quantised}); give the weights it was made from"
         )
     tensors |= {
         name: tensors[kept] for name, kept in checkpoint.aliases.items() if kept in tensors and name not in tensors
     }
-    extra = {str(name): value for name, value in entries.items() if _is_extra(str(name))}
+    extra = {printable(str(name)): value for name, value in entries.items() if _is_extra(str(name))}
     return Loaded(tensors, checkpoint.digest, entry, beside, extra)
 
 
@@ -258,7 +260,7 @@ def _type_problem(target: Any, given: Any) -> str | None:
 
 
 def _first(names: Sequence[str], n: int = 3) -> str:
-    return ", ".join(names[:n]) + (", ..." if len(names) > n else "")
+    return ", ".join(name[:200] for name in names[:n]) + (", ..." if len(names) > n else "")
 
 
 # -- what is said of them ----------------------------------------------------------------------------------------------
