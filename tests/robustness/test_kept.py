@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 from hypothesis import given
@@ -80,3 +82,30 @@ def test_what_cannot_be_kept_is_refused(tmp_path):
         rejudge(network, tmp_path / "other")
     with pytest.raises(DataError, match="cannot be read as kept images"):
         rejudge(network, tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "metadata", "message"),
+    [
+        ({"images": torch.zeros(2, 1, 4)}, {}, "no images of shape"),
+        ({"images": torch.full((2, 1, 4, 4), 2.0)}, {}, r"images outside \[0, 1\]"),
+        ({"images": torch.full((2, 1, 4, 4), torch.nan)}, {}, r"images outside \[0, 1\]"),
+        ({"labels": torch.zeros(3, dtype=torch.int64)}, {}, "no labels for its 2 images"),
+        ({"predictions": torch.zeros(2)}, {}, "no predictions for its 2 images"),
+        ({}, {"names": "[1"}, "metadata that cannot be read"),
+        ({}, {"names": '["a"]'}, "no names for its 2 images"),
+        ({}, {"strength": "much"}, "metadata that cannot be read"),
+    ],
+)
+def test_kept_images_that_do_not_agree_with_themselves_are_refused(tmp_path, tensors, metadata, message):
+    whole = {name: torch.zeros(2, dtype=torch.int64) for name in ("labels", "clean_predictions", "predictions")}
+    said = {"names": '["a", "b"]', "threat": "pgd", "parameters": "", "strength": "0.1", "n_changed": "0"}
+    save_file({"images": torch.zeros(2, 1, 4, 4), **whole, **tensors}, tmp_path / "x", metadata=said | metadata)
+    with pytest.raises(DataError, match=message):
+        load_kept(tmp_path / "x")
+
+
+def test_a_pipe_in_place_of_kept_images_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x")
+    with pytest.raises(DataError, match="named pipe"):
+        load_kept(tmp_path / "x")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import inspect
 import io
+import os
 import pickle
 from pathlib import Path
 
@@ -290,7 +291,7 @@ def test_equal_images_have_equal_digests_wherever_they_lie(tmp_path: Path) -> No
     here, there = (load("folder", root=tmp_path / place) for place in ("here", "there/deeper"))
     assert here.digest() == there.digest()
     write_image(tmp_path / "here/cat/1.png", level=101)
-    assert here.digest() != there.digest()
+    assert load("folder", root=tmp_path / "here").digest() != there.digest()
 
 
 def test_unreadable_images_are_left_out_with_a_warning_and_replaced(tmp_path: Path) -> None:
@@ -359,3 +360,69 @@ def test_real_imagenet_subset(shared_data: Path) -> None:
     assert {listed.class_names[label] for label in listed.classes} >= {"tench", "parachute", "beagle"}
     line = (shared_data / "imagenet-wnids.txt").read_text().splitlines()
     assert [text.split()[0] for text in line] == list(datasets.imagenet_wnids())
+
+
+def test_folders_of_every_odd_kind_are_listed(tmp_path: Path) -> None:
+    write_image(tmp_path / "cat/IMG.JPEG")
+    (tmp_path / "cat/Thumbs.db").touch()
+    (tmp_path / "cat/loop").symlink_to("..", target_is_directory=True)
+    (tmp_path / "cat/self").symlink_to("self")
+    os.mkfifo(tmp_path / "cat/pipe.png")
+    (tmp_path / "dog").mkdir()
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/dog/caf\xe9\n.png")).write_bytes(
+        (tmp_path / "cat/IMG.JPEG").read_bytes()
+    )
+    with pytest.warns(UserWarning, match=r"left out pipe\.png \(pipe\.png cannot be read.*\), and|left out cat/pipe"):
+        drawn = images("folder", root=tmp_path)
+    assert {"cat/IMG.JPEG", "dog/caf\\xe9\\x0a.png"} < set(drawn.names)
+    assert not any("loop/cat/loop" in name for name in drawn.names)
+    for index in range(len(drawn)):
+        drawn.read(index)
+    assert drawn.digest()
+    assert load("folder", root=tmp_path).raw.fingerprint()
+
+
+def test_folders_may_be_nested_deeper_than_python_calls(tmp_path: Path) -> None:
+    write_image(tmp_path / "cat/1.png")
+    places = [f"{tmp_path}/cat" + "/d" * depth for depth in range(1, 1200)]
+    try:
+        for place in places:
+            os.mkdir(place)
+        Path(tmp_path, "cat/1.png").rename(f"{places[-1]}/1.png")
+        assert len(load("folder", root=tmp_path)) == 1
+        os.remove(f"{places[-1]}/1.png")
+    finally:  # what removes temporary folders calls itself
+        for place in reversed(places):
+            os.rmdir(place)
+
+
+def test_images_that_belong_to_no_class_are_said(tmp_path: Path) -> None:
+    for name in ("cat/1.png", "loose.png", ".dog/1.png", ".git/config"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_image(tmp_path / name) if name.endswith("png") else (tmp_path / name).touch()
+    with pytest.warns(
+        UserWarning, match=r"1 images in no class folder and the folder '\.dog', whose name begins"
+    ) as said:
+        assert load("folder", root=tmp_path).class_names == {0: "cat"}
+    assert ".git" not in str(said[0].message)
+
+
+def test_files_that_unpack_to_far_more_than_they_are_are_refused_before(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "x.npz", images=np.zeros((2**27, 1, 1, 1), np.uint8), labels=np.zeros(3, int))
+    with pytest.raises(DataError, match=r"x\.npz claims to hold 128 MiB in 0\.1. MiB.*not unpacked"):
+        load("arrays", root=tmp_path / "x.npz")
+    header = bytes((0, 0, 8, 3)) + b"".join(size.to_bytes(4, "big") for size in (2**20, 64, 64))
+    (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(header + bytes(2**20)))
+    write_idx(tmp_path / "t10k-labels-idx1-ubyte.gz", np.zeros(3))
+    with pytest.raises(DataError, match=r"its header announces 1048576 x 64 x 64 = 4294967296"):
+        load("mnist", root=tmp_path)
+    (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(header[:4] + bytes(4 * 3) + bytes(2**20)))
+    with pytest.raises(DataError, match="holds more values; its header announces 0 x 0 x 0"):
+        load("mnist", root=tmp_path)
+
+
+def test_arrays_of_another_byte_order_are_the_same_images(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).random((3, 4, 4))
+    np.savez(tmp_path / "x.npz", images=pixels.astype(">f8"), labels=np.arange(3).astype(">i4"))
+    np.savez(tmp_path / "y.npz", images=pixels, labels=np.arange(3))
+    assert load("arrays", root=tmp_path / "x.npz").digest() == load("arrays", root=tmp_path / "y.npz").digest()

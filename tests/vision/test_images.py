@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
+import struct
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +21,7 @@ from PIL import Image
 
 from manifoldscope.errors import DataError
 from manifoldscope.vision.images import FileImages, ImageSet, choose_classes, draw
+from manifoldscope.vision.printable import printable
 
 
 def image_set(n: int = 12, classes: int = 3) -> ImageSet:
@@ -147,3 +153,145 @@ def test_a_class_may_be_asked_for_by_index_name_or_alias() -> None:
     assert every.subset([0]).aliases == every.aliases
     with pytest.raises(DataError, match="listed twice"):
         choose_classes(every, ["cock", "n01514668"], seed=0)
+
+
+def test_sixteen_bits_are_read_in_either_byte_order_and_polarity(tmp_path: Path) -> None:
+    levels = np.array([[0, 32768, 65535]], np.uint16)
+    expected = torch.tensor([[[0, 32768 / 65535, 1]]])
+    for order, suffix in (("<", "little"), (">", "big")):
+        header = (
+            {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(order + "I", 14) + levels.astype(order + "u2").tobytes()
+        )
+        for photometric in (0, 1) if order == "<" else (1,):  # Pillow knows white-is-zero in one order only
+            tags = ((256, 3), (257, 1), (258, 16), (259, 1), (262, photometric), (273, 8), (277, 1), (278, 1), (279, 6))
+            entries = b"".join(struct.pack(order + "HHII", tag, 4, 1, value) for tag, value in tags)
+            content = header + struct.pack(order + "H", len(tags)) + entries + bytes(4)
+            (tmp_path / f"{suffix}.tif").write_bytes(content)
+            read = FileImages([tmp_path / f"{suffix}.tif"]).read(0)
+            torch.testing.assert_close(read, expected if photometric else 1 - expected)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: a.astype(">f4"),
+        lambda a: a.astype(np.longdouble),
+        lambda a: a[::-1][::-1],
+        lambda a: np.ascontiguousarray(a[:, :, ::-1])[:, :, ::-1],
+        lambda a: np.asfortranarray(a),
+        lambda a: np.broadcast_to(a[None], (1, *a.shape))[0],
+        lambda a: np.ma.array(a, mask=False),
+        lambda a: a.tolist(),
+        lambda a: torch.from_numpy(a).requires_grad_(),
+    ],
+)
+def test_pixels_are_the_same_in_every_precision_byte_order_and_layout(change: Callable[..., Any]) -> None:
+    pixels = np.random.default_rng(0).random((3, 1, 4, 4), np.float32)
+    images = ImageSet.of(change(pixels), np.arange(3).astype(">u2"))
+    assert images.digest() == ImageSet.of(pixels.copy(), [0, 1, 2]).digest()
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.ma.array(np.zeros((2, 1, 4, 4)), mask=np.arange(32).reshape(2, 1, 4, 4) > 30),
+        np.zeros((2, 1, 4, 4), bool),
+        np.zeros((2, 1, 4, 4), complex),
+        np.zeros((2, 1, 4, 4), ">i2"),
+        np.zeros((2, 1, 4, 4), object),
+        np.zeros((2, 1, 4, 4), "M8[s]"),
+        torch.zeros(2, 1, 4, 4).to_sparse(),
+        torch.zeros(2, 1, 4, 4, device="meta"),
+        scipy.sparse.eye(4),
+        [[[[0.0]]], [[[0.0, 1.0]]]],
+        None,
+    ],
+)
+def test_what_has_no_plain_pixels_is_refused_in_one_sentence(pixels: Any) -> None:
+    with pytest.raises(DataError, match="pixels"):
+        ImageSet.of(pixels, [0, 1])
+
+
+def test_labels_that_no_class_can_have_are_refused() -> None:
+    for labels in (
+        np.array([0, 2**63], np.uint64),
+        [True, False],
+        [[0], [1]],
+        [0, [1]],
+        np.ma.array([0, 1], mask=[0, 1]),
+    ):
+        with pytest.raises(DataError, match="labels must be a flat list"):
+            ImageSet.of(torch.rand(2, 1, 4, 4), labels)
+
+
+def test_true_is_no_number() -> None:
+    images = image_set()
+    for call in (
+        lambda: choose_classes(images, True, seed=0),
+        lambda: choose_classes(images, [True], seed=0),
+        lambda: choose_classes(images, 1, seed=True),
+        lambda: draw(images, classes=[0], images_per_class=True, seed=0),
+    ):
+        with pytest.raises(DataError, match=r"True"):
+            call()
+
+
+def test_an_image_that_claims_too_much_or_breaks_the_decoder_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
+    Image.new("1", (10_100, 10_000)).save(tmp_path / "large.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "program.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    for name in ("good.png", "other.png"):
+        Image.new("L", (4, 4)).save(tmp_path / name)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    images = ImageSet(FileImages(names, tmp_path), torch.zeros(6, dtype=torch.int64), names, {0: "x"})
+    drawn = draw(images, classes=[0], images_per_class=None, seed=0)
+    reasons = {name: reason for name, _, reason in drawn.set_aside}
+    assert sorted(drawn.images.names) == ["good.png", "other.png"]
+    assert "megapixels" in reasons["bomb.png"]
+    assert "megapixels" in reasons["large.png"]
+    assert "named pipe" in reasons["pipe.png"]
+    assert "no image" in reasons["program.png"]
+    for error in (MemoryError(), SyntaxError("x"), struct.error("x"), RecursionError("x"), UserWarning("x")):
+        monkeypatch.setattr(Image, "open", lambda *_, _error=error, **__: (_ for _ in ()).throw(_error))
+        with pytest.raises(DataError, match=r"good\.png cannot be read as an image: (it does not fit into memory|x)"):
+            images.raw.check(names.index("good.png"))
+
+
+def replace_with(path: Path, level: int) -> None:
+    """Another image of the same size takes the file's place, with the time of the old one."""
+    status = path.stat()
+    Image.new("L", (4, 4), level).save(path.with_suffix(".new"), "png")
+    os.utime(path.with_suffix(".new"), ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.replace(path.with_suffix(".new"), path)
+
+
+@pytest.mark.parametrize("known", ["check", "digest", "fingerprint"])
+def test_a_file_that_is_replaced_later_is_refused_by_name(tmp_path: Path, known: str) -> None:
+    for name in ("a.png", "b.png"):
+        Image.new("L", (4, 4), 1).save(tmp_path / name)
+    raw = FileImages(["a.png", "b.png"], tmp_path)
+    getattr(raw, known)(*[] if known == "fingerprint" else [1])
+    raw.read(1)
+    time.sleep(0.02)  # file systems count time in ticks
+    replace_with(tmp_path / "b.png", 2)
+    for attempt in (raw.read, raw.check):
+        with pytest.raises(DataError, match=r"b\.png has changed since the study was planned"):
+            attempt(1)
+    raw.read(0)
+
+
+def test_a_file_that_was_only_touched_is_the_same_where_its_content_is_known(tmp_path: Path) -> None:
+    Image.new("L", (4, 4), 1).save(tmp_path / "a.png")
+    raw = FileImages(["a.png"], tmp_path)
+    raw.fingerprint()
+    raw.check(0)
+    os.utime(tmp_path / "a.png", (1, 1))
+    raw.read(0)
+
+
+def test_names_are_escaped_where_they_could_not_be_shown() -> None:
+    assert printable("caf\udce9\n\x1b[31m\u202ex") == "caf\\xe9\\x0a\\x1b[31m\\u202ex"
+    assert printable("Größe 猫 🐈.png") == "Größe 猫 🐈.png"

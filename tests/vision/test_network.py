@@ -149,3 +149,9 @@ def test_seeded_weights_repeat_and_leave_the_global_stream_alone() -> None:
         assert torch.equal(torch.rand(3), one)
     with seeded(0, "b"):
         assert not torch.equal(torch.rand(3), one)
+
+
+@pytest.mark.parametrize("std", [(0.0,), (-1.0,), (float("nan"),), (float("inf"),), ("a",), (1.0, 1.0)])
+def test_a_mean_and_std_that_cannot_be_are_refused(std: tuple[float, ...]) -> None:
+    with pytest.raises(ModelError, match=r"positive|finite|numbers|one value a channel"):
+        Network(nn.Flatten(), mean=(0.0,) * len(std), std=std)

@@ -16,6 +16,7 @@ from manifoldscope.registry import Entry
 from manifoldscope.vision.datasets import images
 from manifoldscope.vision.network import logits
 from manifoldscope.vision.sources import SOURCES, code_digest, network
+from manifoldscope.vision.weights import file_digest
 
 
 @pytest.mark.parametrize("entry", list(SOURCES), ids=lambda entry: entry.name)
@@ -138,7 +139,7 @@ def test_a_network_of_ones_own_from_a_file(code: Path, monkeypatch: pytest.Monke
     made = network(f"python:{code}:make", mean=[0.1, 0.2, 0.3], crop=2)
     assert sys.path == path
     assert made(torch.rand(4, 3, 2, 2)).shape == (4, 3)
-    assert (made.name, made.std) == ("make", [1.0, 1.0, 1.0])
+    assert (made.name, made.std) == ("make", (1.0, 1.0, 1.0))
     assert str(code.parent) not in str(made.provenance)
     again = network(f"python:{code}:make")
     assert torch.equal(again.module[1].weight, made.module[1].weight)  # seeded
@@ -226,3 +227,27 @@ def test_densenet_files_of_old_can_be_loaded(tmp_path: Path) -> None:
     torch.save(old, tmp_path / "old.pth")
     made = network("torchvision:densenet121", weights=str(tmp_path / "old.pth"), n_classes=2)
     assert torch.equal(made.module.state_dict()["features.conv0.weight"], state["features.conv0.weight"])
+
+
+def test_normalisation_stands_beside_the_weights_or_is_given(tmp_path: Path) -> None:
+    state = network("small:cnn", channels=3, size=8, n_classes=4).module.state_dict()
+    beside = {"mu": torch.full((1, 3, 1, 1), 0.5), "sigma": torch.full((1, 3, 1, 1), 0.25)}
+    torch.save({"state_dict": {**state, **beside}}, tmp_path / "w.pt")
+    shape = {"channels": 3, "size": 8, "n_classes": 4, "weights": str(tmp_path / "w.pt")}
+    made = network("small:cnn", **shape)
+    assert (made.mean, made.std) == ((0.5,) * 3, (0.25,) * 3)
+    assert made.provenance["normalisation"] == "mu and sigma of the file of weights"
+    assert made.provenance["weights_sha256"] == file_digest(tmp_path / "w.pt")
+    assert made.provenance["weights_entry"] == "state_dict"
+    with pytest.warns(UserWarning, match=r"std = \[0.5, 0.5, 0.5\] is used, but the file of weights normalises by"):
+        made = network("small:cnn", **shape, mean=[0.5], std=[0.5] * 3)
+    assert (made.mean, made.std) == ((0.5,) * 3, (0.5,) * 3)
+    torch.save({**state, **beside, "mu": torch.full((1, 3, 1, 1), 123.7)}, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=r"not those of pixels in \[0, 1\]; give mean and std"):
+        network("small:cnn", **shape)
+
+
+def test_one_mean_stands_for_every_channel_and_is_said() -> None:
+    made = network("small:cnn", channels=3, size=8, n_classes=4, mean=[0.5], std=[0.25])
+    assert (made.mean, made.std) == ((0.5,) * 3, (0.25,) * 3)
+    assert made.provenance["mean"] == made.provenance["std"] == "the same for all 3 channels"

@@ -7,6 +7,7 @@ is judged again, and what the rounding changed is counted beside it.
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +15,17 @@ from typing import Literal
 
 import polars as pl
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from manifoldscope.errors import DataError, ThreatError
+from manifoldscope.files import read_bytes
 from manifoldscope.robustness.target import BUDGET_TOLERANCE
 from manifoldscope.robustness.threat import Threat
 from manifoldscope.robustness.verdicts import Verdicts
 from manifoldscope.tables import conform
+from manifoldscope.vision.checkpoints import safetensors_content
 from manifoldscope.vision.images import ImageSet, batches
 from manifoldscope.vision.network import Network, logits, predicted
 
@@ -155,16 +158,42 @@ def keep(
 
 def load_kept(path: str | os.PathLike[str]) -> Kept:
     """What `keep` wrote. Raises DataError for a file that is missing, or that something else wrote."""
+    shown = repr(os.fspath(path))
     try:
-        with safe_open(Path(path), framework="pt") as file:
-            names = list(file.keys())  # the open file is no dict, and cannot be iterated itself
-            kept = Kept({name: file.get_tensor(name) for name in names}, file.metadata() or {})
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{os.fspath(path)!r} cannot be read as kept images: {error}") from error
+        kept = Kept(*safetensors_content(read_bytes(Path(path))))
+    except OSError as error:
+        raise DataError(f"{shown} cannot be read as kept images: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DataError(f"{shown} cannot be read as kept images: {error}") from error
     wanted = {"images", "labels", "clean_predictions", "predictions", "names", "threat", "parameters", "strength"}
     if missing := sorted(wanted - set(kept.tensors) - set(kept.metadata)):
-        raise DataError(f"{os.fspath(path)!r} has no {missing[0]}; expected a file that keep() wrote")
+        raise DataError(f"{shown} has no {missing[0]}; expected a file that keep() wrote")
+    if wrong := _wrong(kept):
+        raise DataError(f"{shown} has {wrong}; expected a file that keep() wrote")
     return kept
+
+
+def _wrong(kept: Kept) -> str | None:
+    """What of a file's content keep() would not have written."""
+    images = kept.tensors.get("images")
+    if images is None or images.ndim != 4 or images.dtype not in (torch.float32, torch.uint8):
+        return "no images of shape (n, channels, height, width), float32 or uint8"
+    if images.numel() and not (float(images.min()) >= 0 and (images.dtype == torch.uint8 or float(images.max()) <= 1)):
+        return "images outside [0, 1]"
+    for name in ("labels", "clean_predictions", "predictions"):
+        found = kept.tensors.get(name)
+        if found is None or found.dtype != torch.int64 or found.shape != images.shape[:1]:
+            return f"no {name} for its {len(images)} images"
+    try:
+        names, strength = json.loads(kept.metadata["names"]), float(kept.metadata["strength"])
+        whole = int(kept.metadata.get("n_changed", "0"))
+    except (KeyError, ValueError, RecursionError):
+        return "metadata that cannot be read"
+    if not isinstance(names, list) or len(names) != len(images) or not all(isinstance(name, str) for name in names):
+        return f"no names for its {len(images)} images"
+    if not math.isfinite(strength) or whole < 0 or not {"threat", "parameters"} <= set(kept.metadata):
+        return "metadata that cannot be"
+    return None
 
 
 def rejudge(network: Network, path: str | os.PathLike[str], *, batch_size: int = 128) -> Verdicts:

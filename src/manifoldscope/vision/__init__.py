@@ -17,7 +17,7 @@ from manifoldscope.vision.images import Draw, ImageSet, RawImages, batches, choo
 from manifoldscope.vision.network import Network, Preprocessing, logits, seeded, undisturbed
 from manifoldscope.vision.small import SMALL, build
 from manifoldscope.vision.sources import SOURCES
-from manifoldscope.vision.weights import file_digest, fit, load_weights
+from manifoldscope.vision.weights import Fitted, Loaded, file_digest, fit, load_weights
 
 __all__ = [
     "DATASETS",
@@ -25,8 +25,10 @@ __all__ = [
     "SMALL",
     "SOURCES",
     "Draw",
+    "Fitted",
     "ImageSet",
     "Layer",
+    "Loaded",
     "Network",
     "Preprocessing",
     "RawImages",

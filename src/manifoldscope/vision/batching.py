@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from manifoldscope.errors import ModelError
+from manifoldscope.vision.whole import check_whole
 
 
 @dataclass
@@ -26,6 +27,7 @@ class BatchSize:
     fits: int = 0
 
     def __post_init__(self) -> None:
+        check_whole(ModelError, batch_size=self.wanted)
         if self.wanted < 1:
             raise ModelError(f"batch_size = {self.wanted}; expected at least 1 image at a time")
         self.fits = self.wanted

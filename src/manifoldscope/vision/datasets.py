@@ -8,22 +8,28 @@ where files that are missing are downloaded.
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import tempfile
 import warnings
+import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from manifoldscope.errors import DataError, unknown
+from manifoldscope.files import open_regular, read_bytes
 from manifoldscope.registry import Registry
 from manifoldscope.vision.images import FileImages, ImageSet, choose_classes, draw
+from manifoldscope.vision.printable import printable
 
 DATASETS = Registry("dataset", package="manifoldscope.vision")
 
@@ -130,26 +136,56 @@ def arrays(*, split: str = "all", root: str | None = None) -> ImageSet:
     if not file.is_file():
         raise DataError(f"arrays: {str(file)!r} is no file; expected an npz file with the arrays `images` and `labels`")
     try:
-        with file.open("rb") as opened:
-            archive: Any = np.load(opened, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
+        with open_regular(file) as opened:
+            if opened.read(6) == b"\x93NUMPY":
                 raise DataError(f"arrays: {file.name} holds a single array; save `images` and `labels` with np.savez")
+            opened.seek(0)
+            _check_unpacked_size(opened, file)
+            archive: Any = np.load(opened, allow_pickle=False)
             if missing := [name for name in ("images", "labels") if name not in archive.files]:
-                raise DataError(
-                    f"arrays: {file.name} has no array `{missing[0]}`; it has: {', '.join(archive.files) or 'none'}"
-                )
+                held = ", ".join(map(printable, archive.files[:10]))
+                raise DataError(f"arrays: {file.name} has no array `{missing[0]}`; it has: {held or 'none'}")
             pixels, labels = archive["images"], archive["labels"]
-            names = [str(name) for name in archive["class_names"]] if "class_names" in archive.files else None
+            names = (
+                [printable(str(name)) for name in archive["class_names"]] if "class_names" in archive.files else None
+            )
     except DataError:
         raise
     except Exception as error:  # numpy raises many kinds for a broken file, and ValueError for objects inside
         objects = "allow_pickle" in str(error)
+        told = printable(" ".join(str(error).split())[:200]) or type(error).__name__
         raise DataError(
             f"arrays: {file.name} holds pickled objects, which could run code; save plain arrays of numbers"
             if objects
-            else f"arrays: {file.name} cannot be read as npz ({error})"
+            else f"arrays: {file.name} cannot be read as npz ({told})"
         ) from error
     return ImageSet.of(_channels_first(pixels), labels, class_names=names, source="arrays", split=split)
+
+
+MUCH = 64 * 2**20
+DENSEST = 100
+"""A compressed file is unpacked where that gives at most so many bytes, or at most so many times its own size."""
+
+
+def _check_unpacked_size(opened: BinaryIO, file: Path) -> None:
+    """Refuse an archive that is tiny and claims to hold a great deal."""
+    if zipfile.is_zipfile(opened):
+        opened.seek(0)
+        wanted = [e for e in zipfile.ZipFile(opened).infolist() if e.filename in _ARRAYS]
+        _refuse_bomb("arrays", file, sum(entry.file_size for entry in wanted))
+    opened.seek(0)
+
+
+_ARRAYS = ("images.npy", "labels.npy", "class_names.npy")
+
+
+def _refuse_bomb(source: str, file: Path, unpacked: int) -> None:
+    packed = file.stat().st_size
+    if unpacked > max(MUCH, DENSEST * packed):
+        raise DataError(
+            f"{source}: {file.name} claims to hold {unpacked / 2**20:,.0f} MiB in {packed / 2**20:,.2f} MiB, more than "
+            f"{DENSEST} times its size; it was not unpacked: save it without compression if that is right"
+        )
 
 
 def _channels_first(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
@@ -263,23 +299,30 @@ def _fetch_idx(source: str, release: str, folder: Path) -> None:
 def _read_idx(path: Path, n_dimensions: int) -> npt.NDArray[np.uint8]:
     """An idx file of unsigned bytes: two zeros, 8, the number of dimensions, each size in four bytes, the values."""
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with open_regular(path) as opened:
+            packed: gzip.GzipFile | BufferedReader = gzip.GzipFile(fileobj=opened) if path.suffix == ".gz" else opened
+            head = packed.read(4 + 4 * n_dimensions)
+            if len(head) < 4 + 4 * n_dimensions or head[:4] != bytes((0, 0, 8, n_dimensions)):
+                raise DataError(
+                    f"{path.name} begins with {head[:4].hex() or 'nothing'}; expected 0000080{n_dimensions}, the mark "
+                    f"of an idx file of unsigned bytes in {n_dimensions} dimension{'s' if n_dimensions > 1 else ''}"
+                )
+            shape = tuple(int(size) for size in np.frombuffer(head, ">u4", n_dimensions, offset=4))
+            announced = f"its header announces {' x '.join(map(str, shape))} = {(expected := math.prod(shape))}"
+            size = path.stat().st_size
+            if expected > (size if packed is opened else max(MUCH, DENSEST * size)):
+                raise DataError(f"{path.name} has {size} bytes; {announced}. It is truncated or corrupt: {_AGAIN}")
+            content = packed.read(expected + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path.name} cannot be read ({error}); it may be truncated: download it again") from error
-    start = 4 + 4 * n_dimensions
-    if len(content) < start or content[:4] != bytes((0, 0, 8, n_dimensions)):
-        raise DataError(
-            f"{path.name} begins with {content[:4].hex() or 'nothing'}; expected 0000080{n_dimensions}, the mark of "
-            f"an idx file of unsigned bytes in {n_dimensions} dimension{'s' if n_dimensions > 1 else ''}"
-        )
-    shape = tuple(int(size) for size in np.frombuffer(content, ">u4", n_dimensions, offset=4))
-    expected = int(np.prod(shape, dtype=object))
-    if len(content) - start != expected:
-        raise DataError(
-            f"{path.name} holds {len(content) - start} values; its header announces {' x '.join(map(str, shape))} = "
-            f"{expected}. It is truncated or corrupt: download it again"
-        )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise DataError(f"{path.name} cannot be read ({reason}); it may be truncated: {_AGAIN}") from error
+    if len(content) != expected:
+        held = f"{len(content)} values" if len(content) < expected else "more values"
+        raise DataError(f"{path.name} holds {held}; {announced}. It is truncated or corrupt: {_AGAIN}")
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+_AGAIN = "download it again"
 
 
 # -- CIFAR-10 ----------------------------------------------------------------------------------------------------------
@@ -316,7 +359,7 @@ def cifar10(*, split: str = "test", root: str | None = None) -> ImageSet:
 def _read_cifar(path: Path) -> npt.NDArray[np.uint8]:
     """Rows of one label and 3,072 pixels, in a file of the binary release."""
     try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
+        content = np.frombuffer(read_bytes(path, at_most=MUCH), np.uint8)
     except OSError as error:
         raise DataError(f"cifar10: {path.name} cannot be read: {(error.strerror or str(error)).lower()}") from error
     if not len(content) or len(content) % _CIFAR_ROW:
@@ -339,8 +382,9 @@ _SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "te
 def folder(*, split: str = "all", root: str | None = None) -> ImageSet:
     """Image files of your own, one folder a class: ROOT/SPLIT/CLASS/... or, as split "all", ROOT/CLASS/...
 
-    Classes are numbered in the order of their names. Files are found at any depth; hidden ones, and those whose name
-    is not that of an image, are passed over.
+    Classes are numbered in the order of their names. Files are found at any depth, through links as well, and each
+    folder once; hidden ones, and those whose name is not that of an image, are passed over. Images that lie in no class
+    folder, and folders of images whose name begins with a dot, are no class; they are named in a warning.
     """
     place, prefix, found = Path(root or ""), "", _folders(Path(root or ""))
     if split in found:
@@ -352,7 +396,9 @@ def folder(*, split: str = "all", root: str | None = None) -> ImageSet:
     if not found:
         held = "only images in it" if _n_images_in(place) else "no folders in it"
         raise DataError(f"folder: {str(place)!r} has {held}; expected one folder a class")
-    return _file_images("folder", split, place, prefix, dict(enumerate(found)))
+    listed = _file_images("folder", split, place, prefix, dict(enumerate(found)))
+    _say_left_out("folder", place)
+    return listed
 
 
 @DATASETS.register("imagenet", splits=("train", "val"), needs_root="the folder that holds train/ and val/")
@@ -375,6 +421,7 @@ def imagenet(*, split: str = "val", root: str | None = None) -> ImageSet:
         raise DataError(f"imagenet: {str(place)!r} {_why_not_imagenet(place, found, strangers)}")
     by_index = {wnids[name]: name for name in found}
     listed = _file_images("imagenet", split, place, f"{split}/", by_index)
+    _say_left_out("imagenet", place)
     return ImageSet(
         raw=listed.raw,
         labels=listed.labels,
@@ -430,47 +477,87 @@ def _is_image(name: str) -> bool:
 
 def _folders(place: Path) -> list[str]:
     """The folders in a folder that are not hidden, by name."""
+    return [e.name for e in _entries(place) if not e.name.startswith((".", "__")) and _is_folder(e)]
+
+
+def _n_images_in(place: Path | str) -> int:
+    """How many image files lie directly in a folder."""
+    return sum(_is_image(entry.name) for entry in _entries(place))
+
+
+def _say_left_out(source: str, place: Path) -> None:
+    """Warn of images beside the class folders that belong to no class."""
+    loose = _n_images_in(place)
+    hidden = [e.name for e in _entries(place) if e.name.startswith(".") and _is_folder(e) and _n_images_in(e.path)]
+    left = [f"{loose} images in no class folder"] if loose else []
+    left += [f"the folder {printable(name)!r}, whose name begins with a dot" for name in hidden[:3]]
+    if left:
+        warnings.warn(f"{source}: left out {' and '.join(left)} in {str(place)!r}", stacklevel=4)
+
+
+def _entries(place: Path | str) -> list[os.DirEntry[str]]:
+    """What lies in a folder, by name."""
     try:
         with os.scandir(place) as entries:
-            return sorted(e.name for e in entries if not e.name.startswith((".", "__")) and e.is_dir())
+            return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(f"{str(place)!r} cannot be listed: {(error.strerror or str(error)).lower()}") from error
-
-
-def _n_images_in(place: Path) -> int:
-    """How many image files lie directly in a folder."""
-    with os.scandir(place) as entries:
-        return sum(_is_image(entry.name) for entry in entries)
+        raise DataError(
+            f"{printable(str(place)[-200:])!r} cannot be listed: {(error.strerror or str(error)).lower()}"
+        ) from error
 
 
 def _images_under(place: str, prefix: str) -> list[str]:
-    """Image files at any depth, as prefix and path from `place`, sorted."""
+    """Image files at any depth, as prefix and path from `place`, sorted; each folder once, however links lead to it."""
     found: list[str] = []
-    with os.scandir(place) as entries:
+    waiting, seen = [(place, prefix)], set()
+    while waiting:
+        folder, before = waiting.pop()
+        entries = _entries(folder)
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders = []
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
-                found += _images_under(entry.path, f"{prefix}{entry.name}/")
+            if _is_folder(entry):
+                folders.append((entry.path, f"{before}{entry.name}/"))
             elif _is_image(entry.name):
-                found.append(prefix + entry.name)
+                found.append(before + entry.name)
+        waiting += reversed(folders)
     return sorted(found)
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
 def _file_images(source: str, split: str, place: Path, prefix: str, folders: Mapping[int, str]) -> ImageSet:
-    names: list[str] = []
+    paths: list[str] = []
     counts: list[int] = []
     for label in sorted(folders):
         found = _images_under(str(place / folders[label]), f"{prefix}{folders[label]}/")
         if not found:
-            raise DataError(f"{source}: class folder {folders[label]!r} holds no image file; fill it, or take it away")
-        names += found
+            shown = printable(folders[label])
+            raise DataError(f"{source}: class folder {shown!r} holds no image file; fill it, or take it away")
+        paths += found
         counts.append(len(found))
+    class_names = {label: printable(name) for label, name in folders.items()}
+    names = [printable(path) for path in paths]
+    if names == paths:
+        names = paths  # which they share: a dataset may list a million
+    for what, known in (("class folders", list(class_names.values())), ("images", names)):
+        if known is not paths and (twice := [name for name, count in Counter(known).items() if count > 1]):
+            raise DataError(f"{source}: two {what} would be called {twice[0]!r}; rename one of them")
     return ImageSet(
-        raw=FileImages(names, root=place.parent if prefix else place),
+        raw=FileImages(paths, root=place.parent if prefix else place),
         labels=torch.tensor(sorted(folders)).repeat_interleave(torch.tensor(counts)),
         names=names,
-        class_names=dict(folders),
+        class_names=class_names,
         source=source,
         split=split,
     )

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from manifoldscope.errors import DataError, unknown
+from manifoldscope.files import open_regular
+from manifoldscope.vision.decoding import MAX_BYTES, decode, reason
+from manifoldscope.vision.printable import printable
+from manifoldscope.vision.whole import check_whole
 
 
 class RawImages(Protocol):
@@ -32,7 +37,7 @@ class RawImages(Protocol):
         ...
 
     def digest(self, index: int) -> bytes:
-        """A SHA-256 of the image's content, as stored."""
+        """A SHA-256 of the image's content, as stored. What is read later has it, or DataError is raised."""
         ...
 
     def fingerprint(self) -> str:
@@ -67,10 +72,12 @@ class ArrayImages:
 
 @dataclass(frozen=True, eq=False)
 class FileImages:
-    """Images in files, decoded when they are read.
+    """Images in files, decoded when they are read (see `decode`); the same contents each time, or an error.
 
-    Grey stays grey, with 16 bits as float32 in [0, 1]; CMYK, palette and alpha become RGB; the orientation that a
-    camera recorded is applied.
+    Once the digest of a file's content is known (by `check` or `digest`), every later read must have that digest. Once
+    the `fingerprint` was taken, and as long as the content is not known, every read must find the file with the size
+    and the times that it had then: of its content, and of its change of any kind, which cannot be set back. So a file
+    that is replaced while a study runs never enters under its old name.
 
     Attributes:
         paths: the files, absolute or relative to `root`.
@@ -84,54 +91,74 @@ class FileImages:
         return len(self.paths)
 
     def read(self, index: int) -> Tensor:
-        return self._decode(index, small=False)
+        return self._decoded(index, self._content(index), small=False)
 
     def check(self, index: int) -> None:
-        self._decode(index, small=True)
-
-    def _decode(self, index: int, *, small: bool) -> Tensor:
-        path = self.root / self.paths[index]
-        try:
-            with Image.open(path) as opened:
-                if small:
-                    opened.draft(opened.mode, (1, 1))  # JPEG: still decodes every byte, but at an eighth of the size
-                image = ImageOps.exif_transpose(opened)
-                if image.mode in ("I", "F"):
-                    raise ValueError(f"pixels are of mode {image.mode!r}, whose range is not known")
-                if not image.mode.startswith("I;16"):
-                    image = image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB")
-                array = np.array(image)
-        except Exception as error:  # a hostile file makes the decoder raise anything at all
-            raise DataError(f"{path.name} cannot be read as an image: {_reason(error)}") from error
-        if array.dtype == np.uint16:
-            array = array.astype(np.float32) / 65535
-        return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
+        content = self._content(index)
+        self._decoded(index, content, small=True)
+        self._remember(index, content)
 
     def digest(self, index: int) -> bytes:
-        path = self.root / self.paths[index]
-        try:
-            return hashlib.sha256(path.read_bytes()).digest()
-        except OSError as error:
-            raise DataError(f"{path.name} cannot be read: {_reason(error)}") from error
+        if not self._digests[index].any():
+            self._remember(index, self._content(index))
+        return bytes(self._digests[index])
 
     def fingerprint(self) -> str:
         content = hashlib.sha256()
-        for path in self.paths:
+        for index, path in enumerate(self.paths):
             try:
                 status = (self.root / path).stat()
-                content.update(f"{path}\x1f{status.st_size}\x1f{status.st_mtime_ns}\n".encode())
-            except OSError:  # a link to nothing, say: it is set aside when it is drawn
-                content.update(f"{path}\x1fgone\n".encode())
+                self._statuses[index] = _status(status)
+                told = f"{path}\x1f{status.st_size}\x1f{status.st_mtime_ns}\n"
+            except (OSError, ValueError):  # a link to nothing, say: it is set aside when it is drawn
+                told = f"{path}\x1fgone\n"
+            content.update(told.encode(errors="surrogatepass"))
         return content.hexdigest()
 
+    @cached_property
+    def _digests(self) -> npt.NDArray[np.uint8]:
+        """(n, 32): the SHA-256 of each content; zeros where it is not known."""
+        return np.zeros((len(self), 32), np.uint8)
 
-def _reason(error: Exception) -> str:
-    """Why a file could not be decoded, without the folders of this machine."""
-    if isinstance(error, UnidentifiedImageError):
-        return "it is no image, or in a format that is not known"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return str(error) or type(error).__name__
+    @cached_property
+    def _statuses(self) -> npt.NDArray[np.int64]:
+        """(n, 3): size and times of each file at the fingerprint; zeros where none was taken."""
+        return np.zeros((len(self), 3), np.int64)
+
+    def _remember(self, index: int, content: bytes) -> None:
+        self._digests[index] = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
+
+    def _content(self, index: int) -> bytes:
+        path = self.root / self.paths[index]
+        try:
+            with open_regular(path) as file:
+                status = _status(os.fstat(file.fileno()))
+                content = file.read(MAX_BYTES + 1)
+        except (OSError, MemoryError) as error:
+            raise DataError(f"{printable(path.name)} cannot be read: {reason(error)}") from error
+        if len(content) > MAX_BYTES:
+            raise DataError(f"{printable(path.name)} is larger than {MAX_BYTES // 2**20} MiB; it was not read")
+        if self._digests[index].any():
+            changed = hashlib.sha256(content).digest() != bytes(self._digests[index])
+        else:
+            changed = bool(self._statuses[index].any()) and status != tuple(self._statuses[index].tolist())
+        if changed:
+            raise DataError(
+                f"{printable(path.name)} has changed since the study was planned; start again, so that it is planned "
+                "with the images that are there now"
+            )
+        return content
+
+    def _decoded(self, index: int, content: bytes, *, small: bool) -> Tensor:
+        try:
+            return decode(content, small=small)
+        except Exception as error:  # a hostile file makes the decoder raise anything at all
+            name = printable(Path(self.paths[index]).name)
+            raise DataError(f"{name} cannot be read as an image: {reason(error)}") from error
+
+
+def _status(found: os.stat_result) -> tuple[int, int, int]:
+    return (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +212,8 @@ class ImageSet:
         """An image set from arrays.
 
         Args:
-            pixels: (n, channels, height, width), uint8 in 0..255 or floating point in [0, 1].
+            pixels: (n, channels, height, width), uint8 in 0..255 or floating point in [0, 1], of any precision, byte
+                order and layout in memory.
             labels: (n,) whole numbers, class indices from 0.
             class_names: name of each class; the index as text where left out.
             names: one unique name an image; "source/split/index" where left out.
@@ -193,9 +221,7 @@ class ImageSet:
         Raises:
             DataError: another shape, values outside the range, NaN, labels that do not fit, or names that repeat.
         """
-        if isinstance(pixels, np.ndarray) and not pixels.flags.writeable:
-            pixels = pixels.copy()
-        tensor = torch.as_tensor(pixels).detach().cpu()
+        tensor = _tensor(pixels)
         if tensor.ndim != 4:
             raise DataError(
                 f"pixels have shape {tuple(tensor.shape)}; expected (n, channels, height, width)"
@@ -214,10 +240,7 @@ class ImageSet:
                 )
         elif tensor.dtype != torch.uint8:
             raise DataError(f"pixels are {tensor.dtype}; expected uint8, or floating point in [0, 1]")
-        whole = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
-        if whole.ndim != 1 or (len(whole) and (whole.dtype.kind not in "iu" or whole.min() < 0)):
-            raise DataError("labels must be a flat list of class indices: whole numbers from 0")
-        classes = torch.from_numpy(whole.astype(np.int64))
+        classes = _labels(labels)
         if class_names is None:
             known = {int(label): str(int(label)) for label in torch.unique(classes)}
         elif isinstance(class_names, Mapping):
@@ -279,9 +302,50 @@ class ImageSet:
         """A SHA-256 of names, labels and contents: equal for equal images wherever they are stored."""
         content = hashlib.sha256()
         for name, label, position in zip(self.names, self.labels.tolist(), self.positions.tolist(), strict=True):
-            content.update(f"{name}\x1f{label}\x1f".encode())
+            content.update(f"{name}\x1f{label}\x1f".encode(errors="surrogatepass"))
             content.update(self.raw.digest(position))
         return content.hexdigest()
+
+
+def _tensor(pixels: Tensor | npt.NDArray[np.generic]) -> Tensor:
+    """Pixels as a dense tensor on the CPU; every float as float32."""
+    if isinstance(pixels, Tensor):
+        if pixels.layout is not torch.strided or pixels.is_meta or pixels.is_quantized:
+            raise DataError(
+                f"pixels are a tensor of {pixels.layout} on {pixels.device}; expected a dense one with values"
+            )
+        tensor = pixels.detach().cpu()
+        return tensor.float() if tensor.is_floating_point() else tensor
+    if np.ma.is_masked(pixels):
+        raise DataError("some pixels are masked; fill them, since every pixel is seen")
+    try:
+        array = np.asarray(pixels)
+    except Exception as error:  # ragged lists, and objects that cannot become arrays
+        raise DataError(f"pixels are no array ({' '.join(str(error).split())[:100]})") from error
+    if array.dtype.kind not in "buifc":
+        raise DataError(f"pixels are {array.dtype}; expected uint8, or floating point in [0, 1]")
+    with np.errstate(over="ignore"):  # what is out of range is said with its range
+        kind = np.float32 if array.dtype.kind == "f" else array.dtype.newbyteorder("=")
+        if array.dtype.kind == "c":
+            kind = np.complex64  # refused, as a tensor of that type is
+        array = array.astype(kind, copy=False)
+    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+        array = array.copy()
+    return torch.from_numpy(array)
+
+
+def _labels(labels: Tensor | npt.NDArray[np.generic] | Sequence[int]) -> Tensor:
+    """Class indices, (n,) int64."""
+    expected = "labels must be a flat list of class indices: whole numbers from 0"
+    if np.ma.is_masked(labels):
+        raise DataError(f"{expected}; some are masked")
+    try:
+        whole = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
+    except Exception as error:  # ragged lists, sparse tensors
+        raise DataError(expected) from error
+    if whole.ndim != 1 or (len(whole) and (whole.dtype.kind not in "iu" or whole.min() < 0 or whole.max() >= 2**63)):
+        raise DataError(expected)
+    return torch.from_numpy(whole.astype(np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,9 +364,12 @@ def choose_classes(images: ImageSet, classes: int | Sequence[int | str] | None, 
     Raises:
         DataError: a class that does not exist or has no images, a class named twice, or more classes than there are.
     """
+    check_whole(DataError, seed=seed)
     present = images.classes
     if classes is None:
         return present
+    if isinstance(classes, bool):
+        raise DataError(f"classes = {classes!r}; expected how many, or a list of indices and names")
     if isinstance(classes, int):
         if not 1 <= classes <= len(present):
             raise DataError(f"{classes} classes were asked for; {images.source} has {len(present)} with images")
@@ -313,6 +380,8 @@ def choose_classes(images: ImageSet, classes: int | Sequence[int | str] | None, 
     by_name = {**images.aliases, **{name: label for label, name in images.class_names.items()}}
     chosen: list[int] = []
     for wanted in classes:
+        if isinstance(wanted, bool):
+            raise DataError(f"{wanted!r} is no class; expected an index or a name")
         label = wanted if isinstance(wanted, int) else by_name.get(wanted, -1)
         if label not in images.class_names:
             raise DataError(unknown(f"class in {images.source}", str(wanted), {*by_name, *map(str, by_name.values())}))
@@ -347,6 +416,7 @@ def draw(
     Raises:
         DataError: a class has fewer than `at_least` readable images left.
     """
+    check_whole(DataError, images_per_class=images_per_class, seed=seed, at_least=at_least)
     if images_per_class is not None and images_per_class < 1:
         raise DataError(f"{images_per_class} images a class were asked for; expected at least 1, or all")
     chosen: list[int] = []
@@ -383,7 +453,7 @@ def draw(
 
 
 def _rank(seed: int, *names: str) -> bytes:
-    return hashlib.sha256("\x1f".join([str(seed), *names]).encode()).digest()
+    return hashlib.sha256("\x1f".join([str(seed), *names]).encode(errors="surrogatepass")).digest()
 
 
 def batches(n: int, batch_size: int) -> Iterator[slice]:

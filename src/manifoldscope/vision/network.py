@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from manifoldscope.errors import DataError, ModelError
 from manifoldscope.seeds import derive
 from manifoldscope.vision.images import ArrayImages, ImageSet, batches
 from manifoldscope.vision.precision import float32
+from manifoldscope.vision.whole import check_whole
 
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
 
@@ -38,6 +40,7 @@ class Preprocessing:
     interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
+        check_whole(ModelError, crop=self.crop, resize=self.resize, channels=self.channels)
         if self.channels not in (1, 3):
             raise ModelError(f"channels = {self.channels}: expected 1 (grey) or 3 (colour)")
         if self.crop is not None and self.crop < 1:
@@ -70,7 +73,7 @@ class Network:
     Attributes:
         module: maps normalised images (n, channels, height, width) to logits (n, n_classes).
         name: what tables call it.
-        mean, std: one value a channel; `module` sees (pixels - mean) / std.
+        mean, std: one value per channel, or one for all channels; `module` sees (pixels - mean) / std.
         preprocessing: how a raw image becomes pixels for this network.
         class_names: name of each output, where known.
         provenance: source, weights and whatever else says where it is from; JSON values.
@@ -92,10 +95,18 @@ class Network:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        try:
+            values = [float(value) for value in (*self.mean, *self.std)]
+        except (TypeError, ValueError):
+            raise ModelError(
+                f"{self.name}: mean = {self.mean!r}, std = {self.std!r}; expected lists of numbers"
+            ) from None
+        if not all(map(math.isfinite, values)):
+            raise ModelError(f"{self.name}: mean {tuple(self.mean)} and std {tuple(self.std)} must be finite")
         if len(self.mean) != len(self.std) or len(self.mean) not in (1, self.preprocessing.channels):
             raise ModelError(
                 f"{self.name}: mean {tuple(self.mean)} and std {tuple(self.std)} must have one value a channel "
-                f"({self.preprocessing.channels})"
+                f"({self.preprocessing.channels}), or one for all"
             )
         if min(self.std) <= 0:
             raise ModelError(f"{self.name}: std {tuple(self.std)} must be positive")

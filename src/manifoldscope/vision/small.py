@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from manifoldscope.errors import ModelError
 from manifoldscope.registry import Registry
 from manifoldscope.vision.network import seeded
+from manifoldscope.vision.whole import check_whole
 
 SMALL = Registry("small network", package="manifoldscope.vision")
 
@@ -33,6 +34,7 @@ def build(name: str, *, channels: int, size: int, n_classes: int, seed: int) -> 
         torch.Size([2, 10])
     """
     entry = SMALL[name]
+    check_whole(ModelError, channels=channels, size=size, n_classes=n_classes, seed=seed)
     for what, value, least in (("channels", channels, 1), ("size", size, 4), ("n_classes", n_classes, 2)):
         if value < least:
             raise ModelError(f"small:{name}: {what} = {value}; expected at least {least}")

@@ -4,7 +4,8 @@ A source is a function `(name, *, ...) -> Network`, registered where it is defin
 a study file may say about a network from there. Parameters that all of them share:
 
 - `weights`: a file (safetensors, or a state dict), a name that the source knows, or None for random weights.
-- `mean`, `std`: one value a channel; the network sees (pixels - mean) / std.
+- `mean`, `std`: one value per channel, or one for all channels; the network sees (pixels - mean) / std. If omitted,
+  those that stand beside the weights in the file (RobustBench's `mu` and `sigma`, for example), else the source's own.
 - `crop`, `resize`: see `Preprocessing`. Where left out, the source's own.
 - `seed`: of random weights; ignored where weights are given.
 """
@@ -17,7 +18,7 @@ import importlib.util
 import math
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from manifoldscope.registry import Registry
 from manifoldscope.vision.datasets import imagenet_class_names
 from manifoldscope.vision.network import Interpolation, Network, Preprocessing, seeded
 from manifoldscope.vision.small import SMALL, build
-from manifoldscope.vision.weights import file_digest, fit
+from manifoldscope.vision.weights import Fitted, file_digest, fit
 
 SOURCES = Registry("model source", package="manifoldscope.vision")
 
@@ -99,6 +100,8 @@ def torchvision(
     with seeded(seed, "weights", name), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # two old networks announce a change of their random weights
         module: nn.Module = get_model(name, weights=None, **arguments)
+    transforms = entry.transforms()
+    fitted: Fitted | None = None
     if weights is None:
         provenance: dict[str, Any] = {"weights": "random", "seed": seed}
     elif named in known.__members__:
@@ -112,8 +115,10 @@ def torchvision(
         fit(module, state, f"torchvision:{name}")
         provenance = {"weights": entry.name, "url": entry.url}
     else:
-        provenance = _from_file(module, weights, f"torchvision:{name}")
-    transforms = entry.transforms()
+        provenance, fitted = _from_file(module, weights, f"torchvision:{name}")
+    means, stds, said = _normalisation(
+        f"torchvision:{name}", mean, std, fitted, channels=3, own=(transforms.mean, transforms.std)
+    )
     side = crop or transforms.crop_size[0]
     preprocessing = Preprocessing(
         crop=side,
@@ -123,11 +128,11 @@ def torchvision(
     return Network(
         module,
         name=name,
-        mean=tuple(mean or transforms.mean),
-        std=tuple(std or transforms.std),
+        mean=means,
+        std=stds,
         preprocessing=preprocessing,
         class_names=tuple(entry.meta["categories"]) if weights is not None and n_classes is None else None,
-        provenance={"source": f"torchvision:{name}", **provenance, "preprocessing": str(entry)},
+        provenance={"source": f"torchvision:{name}", **provenance, **said, "preprocessing": str(entry)},
     )
 
 
@@ -161,30 +166,35 @@ def timm(
         advice = "; download them elsewhere and give the file as weights" if pretrained else ""
         what = "its pretrained weights could not be had" if pretrained else "it could not be made"
         raise ModelError(f"timm:{name}: {what} ({_brief(error)}){advice}") from error
+    fitted: Fitted | None = None
     if weights is None:
         provenance: dict[str, Any] = {"weights": "random", "seed": seed}
     elif pretrained:
         provenance = {"weights": str(module.pretrained_cfg.get("hf_hub_id") or module.pretrained_cfg.get("tag"))}
     else:
-        provenance = _from_file(module, weights, f"timm:{name}")
+        provenance, fitted = _from_file(module, weights, f"timm:{name}")
     resolve: Any = data_config.resolve_model_data_config
     config: dict[str, Any] = resolve(module)
     side = int(crop or config["input_size"][-1])
     imagenet = weights is not None and n_classes is None and module.num_classes == len(imagenet_class_names())
     interpolation: Interpolation = "bicubic" if config["interpolation"] == "bicubic" else "bilinear"
+    channels = int(config["input_size"][0])
+    means, stds, said = _normalisation(
+        f"timm:{name}", mean, std, fitted, channels=channels, own=(config["mean"], config["std"])
+    )
     return Network(
         module,
         name=name,
-        mean=tuple(mean or config["mean"]),
-        std=tuple(std or config["std"]),
+        mean=means,
+        std=stds,
         preprocessing=Preprocessing(
             crop=side,
             resize=resize or math.floor(side / config["crop_pct"]),
-            channels=int(config["input_size"][0]),
+            channels=channels,
             interpolation=interpolation,
         ),
         class_names=imagenet_class_names() if imagenet else None,
-        provenance={"source": f"timm:{name}", **provenance},
+        provenance={"source": f"timm:{name}", **provenance, **said},
     )
 
 
@@ -218,28 +228,33 @@ def python(
     provenance: dict[str, Any] = {"source": shown}
     if file is not None:
         provenance["code_sha256"] = file_digest(file)
+    fitted: Fitted | None = None
     if weights is not None:
-        provenance |= _from_file(module, weights, shown)
+        loaded, fitted = _from_file(module, weights, shown)
+        provenance |= loaded
     else:
         provenance |= {"weights": "as the function gives them", "seed": seed}
     if isinstance(made, Network):
         own = made.preprocessing
+        if (*made.mean, *made.std) != (0.0, 1.0):  # what the function says counts as said here
+            mean, std = mean or list(made.mean), std or list(made.std)
+        means, stds, said = _normalisation(shown, mean, std, fitted, channels=own.channels)
         return replace(
             made,
             name=function,
-            mean=made.mean if mean is None else tuple(mean),
-            std=made.std if std is None else tuple(std),
+            mean=means,
+            std=stds,
             preprocessing=replace(own, crop=crop or own.crop, resize=resize or own.resize),
-            provenance={**made.provenance, **provenance},
+            provenance={**made.provenance, **provenance, **said},
         )
-    mean, std = _normalisation(mean, std)
+    means, stds, said = _normalisation(shown, mean, std, fitted, channels=channels)
     return Network(
         module,
         name=function,
-        mean=mean,
-        std=std,
+        mean=means,
+        std=stds,
         preprocessing=Preprocessing(crop=crop, resize=resize, channels=channels),
-        provenance=provenance,
+        provenance={**provenance, **said},
     )
 
 
@@ -268,25 +283,31 @@ def small(
             "channels=1, size=28, n_classes=10"
         )
     module = build(name, channels=channels, size=size, n_classes=n_classes, seed=seed)
+    fitted: Fitted | None = None
     if weights is None:
         provenance: dict[str, Any] = {"weights": "random", "seed": seed}
     else:
-        provenance = _from_file(module, weights, f"small:{name}")
-    mean, std = _normalisation(mean, std)
+        provenance, fitted = _from_file(module, weights, f"small:{name}")
+    means, stds, said = _normalisation(f"small:{name}", mean, std, fitted, channels=channels)
     return Network(
         module,
         name=name,
-        mean=mean,
-        std=std,
+        mean=means,
+        std=stds,
         preprocessing=Preprocessing(crop=size, resize=size, channels=channels),
-        provenance={"source": f"small:{name}", **provenance},
+        provenance={"source": f"small:{name}", **provenance, **said},
     )
 
 
-def _from_file(module: nn.Module, weights: str, where: str) -> dict[str, Any]:
-    """Fit a file's weights; its name and digest, and never its folder, go into the provenance."""
-    fit(module, weights, where)
-    return {"weights": Path(weights).name, "weights_sha256": file_digest(weights)}
+def _from_file(module: nn.Module, weights: str, where: str) -> tuple[dict[str, Any], Fitted]:
+    """Fit a file's weights; its name, its digest as it was read, and never its folder, go into the provenance."""
+    fitted = fit(module, weights, where)
+    provenance: dict[str, Any] = {"weights": Path(weights).name, "weights_sha256": fitted.digest}
+    if fitted.entry or fitted.prefix:
+        provenance["weights_entry"] = ":".join(part for part in (fitted.entry, fitted.prefix) if part)
+    if fitted.notes:
+        provenance["weights_notes"] = list(fitted.notes)
+    return provenance, fitted
 
 
 def _torchvision_names() -> list[str]:
@@ -295,10 +316,54 @@ def _torchvision_names() -> list[str]:
     return [str(name) for name in models.list_models(module=models)]
 
 
-def _normalisation(mean: list[float] | None, std: list[float] | None) -> tuple[list[float], list[float]]:
-    """What was said of mean and std; what was not leaves pixels as they are."""
-    n = len(mean or std or [0.0])
-    return mean or [0.0] * n, std or [1.0] * n
+def _normalisation(
+    where: str,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    fitted: Fitted | None,
+    *,
+    channels: int,
+    own: tuple[Sequence[float], Sequence[float]] | None = None,
+) -> tuple[tuple[float, ...], tuple[float, ...], dict[str, Any]]:
+    """Mean and std as said, else as they stand beside the weights, else the source's own; and what provenance says.
+
+    One value becomes one per channel. Where nobody says anything, pixels are left as they are.
+    """
+    said: dict[str, Any] = {}
+    given = (mean, std)
+    found = fitted.normalisation if fitted is not None else None
+    if found is not None:
+        in_file = (list(found.mean), list(found.std))
+        for what, told, stored in zip(("mean", "std"), given, in_file, strict=True):
+            if told is not None and not _agree(told, stored):
+                warnings.warn(
+                    f"{where}: {what} = {list(told)} is used, but the file of weights normalises by {stored} "
+                    f"({', '.join(found.names)})",
+                    stacklevel=3,
+                )
+        if None in given:
+            if not (0 <= min(in_file[0]) <= max(in_file[0]) <= 1 and 0 < min(in_file[1]) <= max(in_file[1]) <= 1):
+                raise ModelError(
+                    f"{where}: the file of weights normalises by mean {in_file[0]} and std {in_file[1]}, which are "
+                    "not those of pixels in [0, 1]; give mean and std for such pixels"
+                )
+            own = in_file
+            said = {"normalisation": f"{' and '.join(found.names)} of the file of weights"}
+    n = len(mean if mean is not None else std if std is not None else [0.0])
+    own = own or ([0.0] * n, [1.0] * n)
+    means, stds = (tuple(own[i] if part is None else part) for i, part in enumerate(given))
+    for what, told in (("mean", mean), ("std", std)):
+        if told is not None and len(told) == 1 < channels:
+            said[what] = f"the same for all {channels} channels"
+    means, stds = (part * channels if len(part) == 1 else part for part in (means, stds))
+    return means, stds, said
+
+
+def _agree(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Equal but for rounding, where one value may stand for every channel."""
+    n = max(len(one), len(other))
+    pairs = zip(list(one) * (n // max(len(one), 1)), list(other) * (n // max(len(other), 1)), strict=False)
+    return all(abs(a - b) <= 1e-3 for a, b in pairs)
 
 
 @contextmanager
