@@ -17,7 +17,6 @@ from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
 from manifoldscope.vision.sources import code_digest
 from manifoldscope.vision.sources import network as make_network
-from manifoldscope.vision.weights import file_digest, load_weights
 from manifoldscope.vision.weights import fit as fit_weights
 
 Tick = Callable[[float], None]
@@ -74,9 +73,8 @@ class Bench:
             checkpoint = self.networks[name].checkpoint
             if checkpoint is not None:
                 path, digest = self.store.checkpoint(checkpoint)
-                if file_digest(path) != digest:
+                if fit_weights(network.module, path, f"the checkpoint of {name}").digest != digest:
                     raise ModelError(f"the checkpoint of {name} has changed since it was written; run the study again")
-                fit_weights(network.module, load_weights(path), f"the checkpoint of {name}")
             self._loaded = (name, network)
         return self._loaded[1]
 
