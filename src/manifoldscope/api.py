@@ -17,6 +17,7 @@ import polars as pl
 from manifoldscope.errors import StoreError, StudyError
 from manifoldscope.evidence import Finding, association_table, diagnose
 from manifoldscope.report import CorrelationPicture, ExamplePicture, Pictures, SpectrumPicture, render
+from manifoldscope.study.memory import bytes_of
 from manifoldscope.study.plan import Study, load, parse
 from manifoldscope.study.progress import Progress
 from manifoldscope.study.results import collect
@@ -74,6 +75,7 @@ def run(
     out: str | Path | None = None,
     changes: Mapping[str, Any] | Iterable[str] = (),
     device: str = "auto",
+    memory: int | str | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Run what is missing of a study, and write its tables, figures and report.
@@ -83,6 +85,8 @@ def run(
         out: the folder of the results; runs/<name of the study> by default.
         changes: settings by dotted key, as `--set` takes them: {"data.geometry.images_per_class": 50}.
         device: "auto", "cpu", "cuda" or "mps".
+        memory: how much the process may take, as "4GiB", "500MB" or a number of bytes; most of what is available if
+            omitted. It changes no result but by rounding.
 
     Returns:
         The results. Units that failed are named in `failed`; the report is written from what was computed.
@@ -91,12 +95,13 @@ def run(
         ManifoldscopeError: the study cannot start, or the folder cannot be written.
     """
     plan = _changed(study, changes) if isinstance(study, Study) else load(study, changes)
+    limit = None if memory is None else bytes_of(memory)
     folder = Path(out) if out is not None else Path("runs") / _folder_name(plan.name)
     _keep_apart(folder, plan)
     store = Store(folder)
     progress = progress or Progress()
     try:
-        outcome = run_units(plan, store, device=device, progress=progress)
+        outcome = run_units(plan, store, device=device, progress=progress, memory=limit)
         conclude(store, progress=progress)
     finally:
         store.close()

@@ -119,6 +119,11 @@ def _parser() -> argparse.ArgumentParser:
         help="change any key of the study file, by its dotted name: data.geometry.images_per_class=50",
     )
     run.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    run.add_argument(
+        "--memory",
+        metavar="SIZE",
+        help="how much memory the process may take, as 4GiB or 500MB (most of what is available)",
+    )
     run.add_argument("--quiet", action="store_true", help="show no progress")
 
     about = command("status", _status, "say what is done, running, failed and missing")
@@ -238,6 +243,7 @@ def _run(options: argparse.Namespace) -> int:
         out=options.out,
         changes=options.changes,
         device=options.device,
+        memory=options.memory,
         progress=Progress(quiet=options.quiet),
     )
     for finding in result.findings:
@@ -472,8 +478,8 @@ def _cell(value: Any) -> str:
 def _doctor(options: argparse.Namespace) -> int:
     import torch
 
-    from manifoldscope.study.forecast import available_memory
     from manifoldscope.study.run import choose_device, versions
+    from manifoldscope.vision.memory import available_memory
 
     device = choose_device("auto")
     for name, value in versions(device).items():

@@ -17,6 +17,7 @@ from manifoldscope.robustness.target import Target
 from manifoldscope.tables import TABLES
 from manifoldscope.vision.fast import FastNetwork
 from manifoldscope.vision.images import FileImages, ImageSet
+from manifoldscope.vision.memory import Memory
 from manifoldscope.vision.network import Network
 from tests.robustness.networks import convolutional, fitted, images
 
@@ -207,6 +208,25 @@ def test_a_network_for_whose_copy_there_is_no_memory_goes_as_it_is():
     assert few.table.equals(whole.table)
     assert many.table.equals(whole.table)
     assert many.fast is None
+
+
+def test_memory_decides_how_large_batches_are_and_no_outcome():
+    drawn = images(24)
+    network = fitted(drawn)
+    threat = PGD(epsilon=0.06, steps=4)
+    pixels = network.pixels(drawn, slice(0, 1))
+    for fast in (False, True):
+        whole = evaluate(network, drawn, threat, batch_size=24, fast=fast)
+        shown = []
+        hook = network.module.register_forward_hook(lambda module, given, output, to=shown: to.append(len(output)))
+        memory = Memory()
+        law = memory.footprint(network, pixels, gradient=True)
+        memory.room = lambda device, law=law: int(law.of(7) + 0.5 * law.each)  # seven images, less what lies beside
+        few = evaluate(network, drawn, threat, batch_size=24, fast=fast, memory=memory)
+        hook.remove()
+        assert 1 < max(shown[2:]) <= (8 if fast else 7)  # a copy is compared with its network on eight
+        assert few.table.equals(whole.table)
+        assert few.failures.batch_size is None
 
 
 def test_a_single_image_that_does_not_fit_is_an_error():

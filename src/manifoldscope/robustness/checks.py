@@ -25,6 +25,7 @@ from manifoldscope.robustness.threat import THREATS, Threat
 from manifoldscope.robustness.verdicts import Failures, FastPath
 from manifoldscope.tables import near_chance
 from manifoldscope.vision.images import ImageSet, batches
+from manifoldscope.vision.memory import Memory
 from manifoldscope.vision.network import Network, undisturbed
 
 Row = dict[str, Any]
@@ -61,11 +62,15 @@ def share_interval(n_hits: int, n: int, *, confidence: float = 0.95) -> tuple[fl
     return float(interval.low), float(interval.high)
 
 
-def network_checks(network: Network, images: ImageSet, *, batch_size: int = 128) -> list[Row]:
+def network_checks(
+    network: Network, images: ImageSet, *, batch_size: int = 128, memory: Memory | None = None
+) -> list[Row]:
     """What can be seen of a network without attacking it: inputs, state, outputs, determinism, gradients.
 
     Args:
         images: clean images; at most the first `batch_size` are used.
+        memory: how much may be taken, so that they go through the network in parts; most of what is available if
+            omitted.
 
     Raises:
         ModelError: logits that are NaN or infinite, or not of shape (n, n_classes).
@@ -74,9 +79,11 @@ def network_checks(network: Network, images: ImageSet, *, batch_size: int = 128)
     pixels = network.pixels(images, where).to(network.device)
     labels = images.labels[where].to(network.device)
     before = {name: value.clone() for name, value in network.module.state_dict().items()}
+    fits = (memory or Memory()).batch(network, pixels[:1], len(pixels), gradient=True)
+    parts = torch.split(pixels, fits)
     with undisturbed(network):
         with torch.no_grad():
-            first, second = network(pixels), network(pixels)
+            first, second = (torch.cat([network(part) for part in parts]) for _ in range(2))
         finite = torch.isfinite(first).flatten(1).all(1)
         if first.ndim != 2 or not bool(finite.any()):
             raise ModelError(
@@ -84,9 +91,7 @@ def network_checks(network: Network, images: ImageSet, *, batch_size: int = 128)
                 + " that hold NaN or infinity" * (not bool(finite.any()))
                 + "; expected finite logits of shape (n, n_classes)"
             )
-        leaf = pixels.detach().requires_grad_(True)
-        logits = network(leaf)
-        (gradient,) = torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), leaf)
+        gradient = torch.cat([_gradient(network, *each) for each in zip(parts, torch.split(labels, fits), strict=True)])
         # `undisturbed` puts buffers back when it ends: look before.
         changed = [name for name, value in network.module.state_dict().items() if not torch.equal(value, before[name])]
     low, high = float(pixels.min()), float(pixels.max())
@@ -128,6 +133,12 @@ def network_checks(network: Network, images: ImageSet, *, batch_size: int = 128)
             f"confidence rounds to 1 in float32 for {certain:.1%} of the images" * (certain > 0),
         ),
     ]
+
+
+def _gradient(network: Network, pixels: Tensor, labels: Tensor) -> Tensor:
+    leaf = pixels.detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(F.cross_entropy(network(leaf), labels, reduction="sum"), leaf)
+    return gradient
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ where few stand, which scouts tell: some images that are attacked first, in floa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,6 +29,7 @@ from manifoldscope.tables import conform
 from manifoldscope.vision.batching import BatchSize
 from manifoldscope.vision.fast import SEEN, FastNetwork, faster
 from manifoldscope.vision.images import ImageSet, batches
+from manifoldscope.vision.memory import Footprint, Memory
 from manifoldscope.vision.network import Network, predicted, undisturbed
 
 CHECKED = 50
@@ -40,6 +42,9 @@ FEWEST_SCOUTS = 8
 
 PAYS = 1 / 3
 """Share of the gradients of an attack that those who stand may need once more, for proposals to pay."""
+
+COPIES = 10
+"""How many tensors of the size of the images an attack holds, about: iterates, gradients, velocity, random numbers."""
 
 TOGETHER = 4
 POOL_BYTES = 4 * 2**20
@@ -59,6 +64,7 @@ def evaluate(
     fast: bool | FastNetwork = True,
     reuse: bool = False,
     fallen: Tensor | None = None,
+    memory: Memory | None = None,
 ) -> Verdicts:
     """Attack every image with every threat and judge the outcome image by image.
 
@@ -71,8 +77,8 @@ def evaluate(
         threats: one threat or several.
         seed: the same seed gives an image of the same name the same random start, for every network, in whatever
             company, and (scaled) for every strength.
-        batch_size: images at a time, or fewer where memory runs out; changes the answer by rounding only. Attacks of a
-            library draw for a whole batch, and so find other images with another batch.
+        batch_size: images at a time, or fewer where memory allows no more; changes the answer by rounding only.
+            Attacks of a library draw for a whole batch, and so find other images with another `batch_size`.
         iterate: "both" judges the last iterate and any iterate, without stopping early, so that the last one is that
             of the full number of steps. "any" leaves the last out and drops images as they fall, which is cheaper. A
             threat without iterates has one verdict, `survived_last`, in either case.
@@ -85,6 +91,7 @@ def evaluate(
             there; for threats whose budgets are nested, with "any". Curves are then monotone by construction.
         fallen: (n,) bool, images that are known to have fallen: they are not attacked, and have not survived any
             iterate; only with "any".
+        memory: how much may be taken; most of what is available if omitted. It changes the answer by rounding only.
 
     Raises:
         DataError: an image cannot be read.
@@ -107,15 +114,19 @@ def evaluate(
             f"fallen has shape {tuple(fallen.shape)} and type {fallen.dtype}; expected one truth for each of the "
             f"{len(images)} images"
         )
-    batch = BatchSize(batch_size)
+    BatchSize(batch_size)  # which refuses what is no number of images
     search = _search(network, images, wanted, fast, batch_size)
+    memory = memory or Memory()
+    batch, own = _batches(network, images, wanted, search, batch_size, memory)
     known = torch.zeros(len(images), dtype=torch.bool) if fallen is None else fallen.cpu()
     fell: dict[tuple[str, str], Tensor] = {}
     found: dict[int, _Found] = {}
     with undisturbed(network), undisturbed(search.network):
-        clean, dropped = _clean(network, images, search, batch)
-        search = FastNetwork(network) if dropped else search
-        work = _Evaluation(network, images, clean, search, batch, seed)
+        clean, dropped = _clean(network, images, search, batch, own)
+        if dropped:
+            search = FastNetwork(network)
+            batch, own = _batches(network, images, wanted, search, batch_size, memory)
+        work = _Evaluation(network, images, clean, search, batch, own, seed)
         for place in sorted(range(len(wanted)), key=lambda place: wanted[place].strength):
             threat = wanted[place]
             kind = (threat.kind, threat.parameters)
@@ -134,7 +145,7 @@ def evaluate(
         Failures(
             work.clean.n_without_class + sum(int(one.without_class.sum()) for one in ordered),
             sum(int(one.without_gradient.sum()) for one in ordered),
-            batch.fits if batch.fits < batch.wanted else None,
+            min((each.fits for each in (batch, own) if each.halved), default=None),
         ),
     )
 
@@ -148,6 +159,27 @@ def _search(
     if isinstance(fast, FastNetwork):
         return fast
     return faster(network, network.pixels(images, slice(0, min(SEEN, batch_size))).to(network.device))
+
+
+def _batches(
+    network: Network, images: ImageSet, threats: Sequence[Threat], search: FastNetwork, batch_size: int, memory: Memory
+) -> tuple[BatchSize, BatchSize]:
+    """How many images fit into memory at a time: with gradients by `search`, and by the network itself."""
+    pixels, gradient = network.pixels(images, slice(0, 1)), any(threat.passes[1] for threat in threats)
+    n = min(batch_size, len(images))
+    with_own_loop = any(not threat.rolling for threat in threats)
+    held = COPIES * pixels.nbytes
+
+    def batch(asked: Network, most: int) -> BatchSize:
+        beside = Footprint(held * most if with_own_loop else 0, held)
+        fits = memory.batch(asked, pixels, most, gradient=gradient, beside=beside)
+        return BatchSize(batch_size, fits if fits < most else batch_size)
+
+    if not search.means:
+        own = batch(network, n)
+        return own, own
+    # Beside threats with a loop of their own, the network itself gives the gradients of a sample alone.
+    return batch(search.network, n), batch(network, n if with_own_loop else math.ceil(len(images) / CHECKED))
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,20 +200,22 @@ class _Clean:
         return int((self.predictions < 0).sum())
 
 
-def _clean(network: Network, images: ImageSet, search: FastNetwork, batch: BatchSize) -> tuple[_Clean, FastPath | None]:
+def _clean(
+    network: Network, images: ImageSet, search: FastNetwork, batch: BatchSize, own: BatchSize
+) -> tuple[_Clean, FastPath | None]:
     """The clean pass; and what is to be said of the copy where it clearly says something else, and must not be used."""
     logits = _logits(search.network, images, batch)
     clear = search.clear(logits)
-    own = ~clear
+    asked = ~clear
     if search.means:
-        own[::CHECKED] = True
-    if bool(own.any()):
-        by_copy = predicted(logits[own])
-        logits[own] = _logits(network, images.subset(own), batch)
-        differ = (by_copy != predicted(logits[own])) & clear[own]
+        asked[::CHECKED] = True
+    if bool(asked.any()):
+        by_copy = predicted(logits[asked])
+        logits[asked] = _logits(network, images.subset(asked), own)
+        differ = (by_copy != predicted(logits[asked])) & clear[asked]
         if bool(differ.any()):
-            clean, _ = _clean(network, images, FastNetwork(network), batch)
-            return clean, FastPath(str(search), int(own.sum()), int(differ.sum()), dropped=True)
+            clean, _ = _clean(network, images, FastNetwork(network), own, own)
+            return clean, FastPath(str(search), int(asked.sum()), int(differ.sum()), dropped=True)
     predictions = predicted(logits)
     if bool((predictions < 0).all()):
         raise ModelError(
@@ -248,6 +282,7 @@ class _Evaluation:
     clean: _Clean
     search: FastNetwork
     batch: BatchSize
+    own: BatchSize
     seed: int
 
     def attack(self, threat: Threat, iterate: Iterate, keep: bool, fallen: Tensor) -> _Found:
@@ -324,8 +359,9 @@ class _Evaluation:
     def _attack_once(self, found: _Found, threat: Threat, rules: Rules, chosen: Tensor, search: FastNetwork) -> None:
         """Attack the chosen images, and fill in what comes of it."""
         # A target holds the last iterates of all that it is given, where they are kept.
-        for places in self._pools(chosen, whole=threat.rolling and not rules.keep):
-            target = self._target(places, rules, threat, search)
+        batch = self.batch if search.means else self.own
+        for places in self._pools(chosen, batch, whole=threat.rolling and not rules.keep):
+            target = self._target(places, rules, threat, search, batch)
             threat.perturb(target)
             if target.n_waiting:
                 raise ThreatError(
@@ -342,20 +378,21 @@ class _Evaluation:
             found.without_gradient[places] |= target.without_gradient.cpu()
             found.n_gradients += int(target.n_gradients.sum())
 
-    def _target(self, places: Tensor, rules: Rules, threat: Threat, search: FastNetwork) -> Target:
+    def _target(self, places: Tensor, rules: Rules, threat: Threat, search: FastNetwork, batch: BatchSize) -> Target:
         return Target(
             self.network,
             self.images.subset(places),
             self.clean.logits[places],
             rules,
             stream=partial(generator, self.seed, "threat", threat.kind),
-            batch=self.batch,
+            batch=batch,
+            own=self.own,
             search=search,
-            at_once=self.batch.fits if threat.rolling else None,
+            at_once=batch.fits if threat.rolling else None,
         )
 
-    def _pools(self, chosen: Tensor, *, whole: bool) -> Iterator[Tensor]:
+    def _pools(self, chosen: Tensor, batch: BatchSize, *, whole: bool) -> Iterator[Tensor]:
         """The places of the images that a threat is given together: all, or whole batches and what is left."""
-        n_batches = max(TOGETHER, POOL_BYTES // (self.clean.image_bytes * self.batch.fits))
-        for where in batches(len(chosen), max(1, len(chosen)) if whole else n_batches * self.batch.fits):
+        n_batches = max(TOGETHER, POOL_BYTES // (self.clean.image_bytes * batch.wanted))
+        for where in batches(len(chosen), max(1, len(chosen)) if whole else n_batches * batch.wanted):
             yield chosen[where]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from manifoldscope.robustness.target import Target
 from manifoldscope.robustness.threat import Threat, make
 from manifoldscope.seeds import derive, generator
 from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.memory import Memory
 from manifoldscope.vision.network import Network
 
 SAMPLE = 200
@@ -72,7 +73,14 @@ class AttackChecks:
 
 
 def attack_checks(
-    network: Network, images: ImageSet, threat: PGD, *, seed: int = 0, n_images: int = SAMPLE, batch_size: int = 128
+    network: Network,
+    images: ImageSet,
+    threat: PGD,
+    *,
+    seed: int = 0,
+    n_images: int = SAMPLE,
+    batch_size: int = 128,
+    memory: Memory | None = None,
 ) -> AttackChecks:
     """What stronger attacks find on images that survived an attack.
 
@@ -85,6 +93,7 @@ def attack_checks(
         threat: the attack whose verdicts are in question, with an epsilon above 0.
         seed: of the sample and of the random starts.
         batch_size: images at a time; changes the answer by rounding only.
+        memory: how much may be taken; most of what is available if omitted.
 
     Raises:
         ModelError: the network gives NaN, or has fewer outputs than there are labels.
@@ -96,7 +105,7 @@ def attack_checks(
     sample = images.subset(chosen)
 
     def survived(attack: Threat, *, on: ImageSet = sample, of: Network = network, start: int = seed) -> Tensor:
-        return _survived(of, on, attack, seed=start, batch_size=batch_size)
+        return _survived(of, on, attack, seed=start, batch_size=batch_size, memory=memory)
 
     traced, twice = (_Traced.of(attack) for attack in (threat, replace(threat, steps=2 * threat.steps)))
     first = survived(traced)
@@ -132,9 +141,12 @@ def installed_library() -> str | None:
         return None
 
 
-def _survived(network: Network, images: ImageSet, attack: Threat, *, seed: int, batch_size: int) -> Tensor:
+def _survived(
+    network: Network, images: ImageSet, attack: Threat, *, seed: int, batch_size: int, memory: Memory | None
+) -> Tensor:
     """(n,) which images are classified correctly when clean and at every iterate."""
-    found = evaluate(network, images, attack, seed=seed, batch_size=batch_size, iterate="any", fast=False).table
+    settings: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "memory": memory}
+    found = evaluate(network, images, attack, iterate="any", fast=False, **settings).table
     column = "survived_any" if attack.iterative else "survived_last"
     by_name = dict(zip(found["image"], found[column], strict=True))
     return torch.tensor([by_name[name] for name in images.names], dtype=torch.bool)

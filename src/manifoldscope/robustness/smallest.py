@@ -30,6 +30,7 @@ from manifoldscope.seeds import generator
 from manifoldscope.tables import conform, parameters_text
 from manifoldscope.vision.batching import BatchSize
 from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.memory import Footprint, Memory
 from manifoldscope.vision.network import Network, predicted, undisturbed
 
 Attack = Literal["pgd", "fmn", "deepfool"]
@@ -38,6 +39,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 STEPS: dict[Attack, int] = {"pgd": 20, "fmn": 100, "deepfool": 50}
 """Steps of each attack where none are given; those of Foolbox are its own."""
+COPIES = 12
+"""How many tensors of the size of the images a search holds, about."""
 SMALLER = 6
 """An image that stands at the largest epsilon is tried at its halves, quarters, ... so often in all."""
 _CURVE_OF = ("model", "threat", "parameters", "label")
@@ -98,6 +101,7 @@ def smallest_perturbation(
     tolerance: float = 1e-3,
     seed: int = 0,
     batch_size: int = 128,
+    memory: Memory | None = None,
 ) -> pl.DataFrame:
     """The smallest epsilon at which each image was seen to fall.
 
@@ -119,7 +123,8 @@ def smallest_perturbation(
         steps: of one attack; 20 for pgd, 100 for fmn and 50 for deepfool where left out.
         tolerance: bisection ends when the bracket is narrower than this share of its upper end.
         seed: of the random starts, a stream for each image by its name; fmn and deepfool draw nothing.
-        batch_size: images at a time, or fewer where memory runs out; changes the answer by rounding only.
+        batch_size: images at a time, or fewer where memory allows no more; changes the answer by rounding only.
+        memory: how much may be taken; most of what is available if omitted.
 
     Returns:
         The columns of the table `verdicts`, with `largest` as the strength and `survived_last` where no attack up to
@@ -151,8 +156,12 @@ def smallest_perturbation(
         streams = [generator(seed, "smallest", attack, name) for name in images.names[where]]
         predictions[where], low[where], high[where] = _of_batch(network, clean, labels, search, streams)
 
+    one, at_once = network.pixels(images, slice(0, 1)), min(batch_size, len(images))
+    beside = Footprint(0, COPIES * one.nbytes)
+    batch = BatchSize(batch_size)
+    batch.fits = (memory or Memory()).batch(network, one, at_once, gradient=True, beside=beside)
     with undisturbed(network):
-        BatchSize(batch_size).over(len(images), find)
+        batch.over(len(images), find)
     if bool((predictions < 0).all()):
         raise ModelError(
             f"{network.name} gave NaN or infinite logits for all {len(images)} images; no verdict can be given"

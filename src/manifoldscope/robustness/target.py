@@ -20,6 +20,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from manifoldscope.errors import ThreatError
 from manifoldscope.vision.batching import BatchSize, bucket
@@ -89,6 +90,7 @@ class Target:
         *,
         stream: Callable[[str], torch.Generator],
         batch: BatchSize,
+        own: BatchSize | None = None,
         search: FastNetwork | None = None,
         at_once: int | None = None,
     ) -> None:
@@ -100,11 +102,12 @@ class Target:
             clean_logits: (n, n_classes) what the network says of them, on the CPU.
             rules: what the threat is held to.
             stream: a stream of random numbers for the image of a name.
-            batch: how many images the network shall have at a time.
+            batch: how many images shall be given at a time to what gives gradients.
+            own: how many to the network itself; as many if omitted.
             search: a copy of the network that answers sooner, and what proposes for it.
             at_once: how many images are under attack at once, at most; all where left out.
         """
-        self._network, self._rules, self._batch = network, rules, batch
+        self._network, self._rules, self._batch, self._own = network, rules, batch, own or batch
         self._search = FastNetwork(network) if search is None else search
         self._proposer = self._search.proposer
         # Whom to ask about images of which gradients were found, where their logits left doubt.
@@ -172,11 +175,12 @@ class Target:
         return n_came
 
     def in_batches(self, work: Callable[[slice], None]) -> None:
-        """Do `work` on as many of the images still under attack as the network shall have at a time, one after another.
+        """Do `work` on a batch of the images still under attack after another.
 
-        For threats that ask for logits, which come at once. Work that runs out of memory is done again in halves.
+        For threats that ask for `logits`, and draw for a whole batch: it is as large as was asked for, whatever fits
+        into memory. Work that runs out of memory is done again, with fewer images to a pass.
         """
-        self._batch.over(len(self._clean), work)
+        self._own.whole(len(self._clean), work)
 
     def gradient(self, images: Tensor, loss: Loss, *beside: Tensor | None) -> tuple[Tensor, Tensor]:
         """Gradient at `images` of the sum of a loss; the images count as iterates and are judged.
@@ -249,10 +253,18 @@ class Target:
     def logits(self, images: Tensor) -> Tensor:
         """Logits (m, n_classes) of any m images, with a graph where they ask for gradients; nothing is judged.
 
-        For attacks with a loop of their own: what they find counts when it is shown through `conclude`. The images are
-        given to the network at once, however many they are.
+        For attacks with a loop of their own: what they find counts when it is shown through `conclude`. Images that do
+        not fit into memory together go through the network in parts, and once more where a gradient is found.
         """
-        return self._network(images)
+        if len(images) <= self._own.fits:
+            return self._network(images)
+        return torch.cat([self._logits_of_part(part) for part in torch.split(images, self._own.fits)])
+
+    def _logits_of_part(self, part: Tensor) -> Tensor:
+        if not (torch.is_grad_enabled() and part.requires_grad):
+            return self._network(part)
+        logits: Tensor = checkpoint(self._network, part, use_reentrant=False, preserve_rng_state=False)
+        return logits
 
     @property
     def stands(self) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,12 +12,17 @@ from manifoldscope.study.draws import Drawn, Role
 from manifoldscope.study.plan import Study
 from manifoldscope.study.store import Store
 from manifoldscope.study.units import PlannedNetwork, inspect_unit
+from manifoldscope.vision.activations import IN_MEMORY
 from manifoldscope.vision.fast import SEEN, FastNetwork, faster
 from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.memory import Footprint, Memory
 from manifoldscope.vision.network import Network
 from manifoldscope.vision.sources import code_digest
 from manifoldscope.vision.sources import network as make_network
 from manifoldscope.vision.weights import fit as fit_weights
+
+POINTS = 0.25
+"""Share of the memory that a process may take that the points of all layers take, at most; others lie in files."""
 
 Tick = Callable[[float], None]
 
@@ -33,15 +38,28 @@ class Bench:
         networks: Mapping[str, PlannedNetwork],
         device: torch.device,
         foreign: Mapping[str, Drawn] | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.study, self.store, self.draws, self.networks, self.device = study, store, draws, networks, device
-        self.foreign = foreign or {}
+        self.foreign, self.memory = foreign or {}, memory or Memory()
         self._loaded: tuple[str, Network] | None = None
         self._fast: tuple[Network, FastNetwork] | None = None
 
     def images(self, role: Role, label: int) -> ImageSet:
         """The images of one class in one draw."""
         return self.draws[role].images.of_class(label)
+
+    def at_once(self, network: Network, images: ImageSet, *, widths: Sequence[int] = (), gradient: bool = False) -> int:
+        """How many images go through a network at a time, of whose layers so many features are kept."""
+        beside = Footprint(0, 8 * sum(widths))  # what a layer gives, and as it is copied
+        most = min(self.study.batch_size, len(images))
+        pixels = network.pixels(images, slice(0, 1))
+        fits = self.memory.batch(network, pixels, most, gradient=gradient, beside=beside)
+        return fits if fits < most else self.study.batch_size
+
+    def points(self, n_layers: int) -> float:
+        """Bytes that the points of each of so many layers may take in memory; those of a larger one lie in a file."""
+        return min(IN_MEMORY, POINTS * self.memory.limit / max(1, n_layers))
 
     def untrained(self, name: str, *, seed: int | None = None) -> Network:
         """The network as its source makes it; without the checkpoint, where it is trained here.

@@ -14,6 +14,7 @@ import torch
 from manifoldscope.errors import DataError
 from manifoldscope.seeds import derive, generator
 from manifoldscope.study.plan import DrawPlan, Study
+from manifoldscope.study.progress import Progress
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Payload, Unit
 from manifoldscope.tables import conform
@@ -42,7 +43,7 @@ class Drawn:
         return hashlib.sha256("".join(self.digests[label] for label in sorted(self.digests)).encode()).hexdigest()
 
 
-def draw_images(study: Study, store: Store) -> dict[Role, Drawn]:
+def draw_images(study: Study, store: Store, progress: Progress | None = None) -> dict[Role, Drawn]:
     """The draws of a study; what was drawn before, from files that have not changed, is remembered and not read again.
 
     The images to attack are drawn first, since attacks are dear: asking for more images to measure leaves them as
@@ -54,7 +55,7 @@ def draw_images(study: Study, store: Store) -> dict[Role, Drawn]:
     Raises:
         DataError: the dataset or a class does not exist, or has too few readable images.
     """
-    splits = _Splits(study)
+    splits = _Splits(study, progress or Progress(quiet=True))
     chosen = choose_classes(splits[study.data.robustness.split], study.data.classes, seed=derive(study.seed, "classes"))
     draws: dict[Role, Drawn] = {
         "robustness": _one(study, store, splits, "robustness", study.data.robustness, chosen, [])
@@ -96,20 +97,22 @@ def _of_equal_sizes(drawn: Drawn, seed: int) -> Drawn:
 class _Splits:
     """The parts of the dataset, each listed once."""
 
-    def __init__(self, study: Study) -> None:
-        self._data = study.data
+    def __init__(self, study: Study, progress: Progress) -> None:
+        self._data, self.progress = study.data, progress
         self._loaded: dict[str | None, ImageSet] = {}
         self._fingerprints: dict[str | None, str] = {}
 
     def __getitem__(self, split: str | None) -> ImageSet:
         if split not in self._loaded:
-            self._loaded[split] = load(self._data.source, root=self._data.root, split=split)
+            with self.progress.stage(f"listing the images of {self._data.source}"):
+                self._loaded[split] = load(self._data.source, root=self._data.root, split=split)
         return self._loaded[split]
 
     def fingerprint(self, split: str | None) -> str:
         """A text that changes when files, labels or names do."""
         if split not in self._fingerprints:
-            self._fingerprints[split] = fingerprint(self[split])
+            with self.progress.stage(f"looking whether {len(self[split]):,} images have changed"):
+                self._fingerprints[split] = fingerprint(self[split])
         return self._fingerprints[split]
 
 
@@ -171,18 +174,25 @@ def _one(
     began = time.time()
     taken = frozenset(name for other in rivals for name in other.images.names)
     try:
-        result = draw(
-            whole,
-            classes=classes,
-            images_per_class=plan.images_per_class,
-            seed=derive(study.seed, "draw", role),
-            exclude=taken,
-            at_least=AT_LEAST["geometry" if study.data.same_images else role],
-        )
+        with splits.progress.stage(f"reading images of {len(classes):,} classes ({role})"):
+            result = draw(
+                whole,
+                classes=classes,
+                images_per_class=plan.images_per_class,
+                seed=derive(study.seed, "draw", role),
+                exclude=taken,
+                at_least=AT_LEAST["geometry" if study.data.same_images else role],
+            )
     except DataError as error:
         advice = "; reduce images_per_class of another draw, or set data.same_images = true" if rivals else ""
         raise DataError(f"data.{role}: {error}{advice}") from None
-    digests = {label: result.images.of_class(label).digest() for label in classes}
+    digests: dict[int, str] = {}
+    with splits.progress.stage(f"reading and digesting {len(result.images):,} images ({role})") as tick:
+        n_done = 0
+        for label in classes:
+            of_class = result.images.of_class(label)
+            digests[label] = of_class.digest()
+            tick(n_done := n_done + len(of_class))
     drawn = Drawn(result.images, unit, digests)
     publish(store, unit, drawn, result.set_aside, began)
     return drawn

@@ -2,45 +2,70 @@
 
 from __future__ import annotations
 
-import os
-import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import torch
-from torch.nn import functional as F
-
-from manifoldscope.errors import ModelError, StudyError
+from manifoldscope.errors import StudyError
+from manifoldscope.geometry.estimate import MEASURES
 from manifoldscope.geometry.subsets import size_grid
+from manifoldscope.robustness.evaluation import CHECKED
 from manifoldscope.study.bench import Bench
 from manifoldscope.study.measuring import DIRECTIONS
-from manifoldscope.study.progress import duration
+from manifoldscope.study.memory import LATER, Need, concluding, largest_class, layers_of, need, rolls
+from manifoldscope.study.probe import Probed, probe
+from manifoldscope.study.progress import Group, Progress, duration
 from manifoldscope.study.rows import EXTRAPOLATION_DRAWS
 from manifoldscope.study.unit import Unit
-from manifoldscope.vision.activations import IN_MEMORY, n_features
-from manifoldscope.vision.network import Network, undisturbed
+from manifoldscope.vision.memory import give_back, process_memory
 
-PROBE_IMAGES = 16
-SHARE_OF_MEMORY = 0.9
+SECONDS_OF_A_UNIT = 0.04
+"""What a unit takes however small: what it reads and writes, and what its passes need once."""
+
+SECONDS_OF_A_STEP = 1e-3
+"""What a step of an attack takes beside the network."""
+
+SECONDS_OF_A_LIBRARY_STEP = 5e-3
+"""The same of an attack with a loop of its own, with what passes need anew for each size of batch."""
+
 SECONDS_OF_A_CALL = 7e-4
 """What a measure takes of however few points."""
 
-LONG_ENOUGH = 0.5
-"""Seconds after which a network has been timed enough."""
+_SHARED = {
+    **dict.fromkeys(("capacity", "radius", "manifold_dimension"), "capacity"),
+    **dict.fromkeys(
+        ("effective_capacity", "effective_radius", "effective_dimension", "effective_alignment"), "effective"
+    ),
+}
+"""Joint measures that are read off one computation."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Seconds by unit key, and the largest memory that a unit's points or training images will take, in bytes."""
+    """What a run will take.
+
+    Attributes:
+        seconds: by unit key.
+        memory: by unit key, bytes of the whole process at the peak of the unit.
+        before: bytes of the process before the first unit.
+        concluding: bytes of the process while tables, figures and the report are made.
+    """
 
     seconds: Mapping[str, float]
-    memory: int
+    memory: Mapping[str, float]
+    before: int
+    concluding: int
 
     @property
     def total(self) -> float:
         """Seconds in all."""
         return sum(self.seconds.values())
+
+    @property
+    def peak(self) -> float:
+        """Bytes of the whole process at the peak of the run."""
+        return max([self.concluding, *self.memory.values()])
 
     def text(self, units: Sequence[Unit]) -> str:
         """The forecast in one line, by kind of work."""
@@ -51,58 +76,106 @@ class Forecast:
         return (
             f"{len(units)} units to compute, about {duration(self.total)}"
             + (f" ({parts})" if parts else "")
-            + (f"; up to {self.memory / 2**20:,.0f} MiB beside the networks" if self.memory >= 2**20 else "")
+            + f"; up to {self.peak / 2**20:,.0f} MiB in all"
         )
 
 
-def forecast(bench: Bench, units: Sequence[Unit]) -> Forecast:
-    """Time a few images through every network that has work to do, and add up.
-
-    This is also where a network first meets the images: layers that do not exist, weights that do not fit and NaN
-    are found here, before any time is spent.
+def forecast(bench: Bench, units: Sequence[Unit], progress: Progress | None = None) -> Forecast:
+    """Pass a few images through every network that has work to do, and add up.
 
     Raises:
         ModelError: a network cannot be loaded, lacks a layer, or gives NaN.
         StudyError: the work cannot fit into memory; the sentence says what to reduce.
     """
+    progress = progress or Progress(quiet=True)
+    give_back()
+    before, limit = process_memory(), bench.memory.limit
     seconds: dict[str, float] = {}
-    memory = 0
-    for name in dict.fromkeys(unit.names["model"] for unit in units):
+    memory: dict[str, float] = {}
+    names = list(dict.fromkeys(unit.names["model"] for unit in units))
+    for place, name in enumerate(names):
         mine = [unit for unit in units if unit.names["model"] == name]
-        network = bench.untrained(name)
-        forward, gradient, features, image_bytes = _probe(bench, network, mine)
+        with progress.stage(f"loading and timing the network {name} ({place + 1} of {len(names)})"):
+            layers = sorted({layer for unit in mine for layer in layers_of(unit)})
+            network = probe(bench, name, mine, layers)
+            give_back()
+        held = before + LATER + network.weights + network.copies
         for unit in mine:
-            forwards, gradients = unit.passes
-            seconds[unit.key] = 0.005 + unit.n_images * (forwards * forward + gradients * gradient)
-            if unit.kind in ("geometry", "layer", "displacement", "detection"):
-                widths = [features[layer] for layer in _layers(unit)]
-                needed = _measuring_memory(unit.n_images, widths)
-                if unit.kind == "detection":
-                    needed += 3 * 8 * unit.n_images * max(widths)  # float64: the points, centred, and as coordinates
-                seconds[unit.key] += _measuring_seconds(unit, widths)
-                reduce = "data.geometry.images_per_class, or measure a smaller layer"
-            elif unit.kind == "train" and unit.n_images:
-                needed = 3 * image_bytes * len(bench.draws["training"].images)  # raw, preprocessed, and stacked
-                reduce = "data.training.images_per_class"
-            else:
-                continue
-            memory = max(memory, needed)
-            if needed > SHARE_OF_MEMORY * available_memory():
-                raise StudyError(
-                    f"{unit.label} needs about {needed / 2**30:.1f} GiB and {available_memory() / 2**30:.1f} GiB are "
-                    f"free; reduce {reduce}"
-                )
-    return Forecast(seconds, memory)
+            needed = need(bench, unit, network)
+            if held + needed.fixed + needed.batch.of(1) > limit:
+                raise StudyError(_refusal(unit, held, needed, limit))
+            memory[unit.key] = held + needed.peak(limit - held)
+            seconds[unit.key] = _seconds(bench, unit, network, needed.at_once(limit - held))
+    return Forecast(seconds, memory, before, before + concluding(bench))
 
 
-def _layers(unit: Unit) -> list[str]:
-    """The layers that a unit measures."""
-    return [unit.inputs["layer"]] if "layer" in unit.inputs else list(unit.inputs.get("layers", []))
+def group_of(unit: Unit) -> Group:
+    """Units whose forecasts are off alike: of one kind, of one network, under one threat or in one layer."""
+    names = unit.names
+    return (
+        unit.kind,
+        str(names.get("model")),
+        str(names.get("threat", names.get("layer"))),
+        str(names.get("strength")),
+    )
+
+
+def _refusal(unit: Unit, held: float, needed: Need, limit: int) -> str:
+    least = held + needed.fixed + needed.batch.of(1)
+    return (
+        f"{unit.label} needs at least {least / 2**30:.1f} GiB of memory in all, and the process may take "
+        f"{limit / 2**30:.1f} GiB; reduce {needed.reduce}, or allow more with --memory"
+    )
+
+
+def _seconds(bench: Bench, unit: Unit, network: Probed, at_once: int) -> float:
+    """Seconds of a unit, whose network has so many images at a time."""
+    forwards, gradients = unit.passes
+    n = unit.n_images
+    seconds = SECONDS_OF_A_UNIT
+    if unit.kind in ("attack", "displacement", "transfer"):
+        seconds += _attack_seconds(bench, unit, network, at_once)
+    elif unit.kind == "train":
+        training = bench.networks[unit.names["model"]].plan.training
+        at_once = training.batch_size if training is not None else at_once
+        seconds += gradients * network.own.seconds.of(n, at_once)
+    else:
+        seconds += forwards * network.forward.seconds.of(n, at_once)
+        seconds += gradients * (network.own.seconds.of(n, at_once) + SECONDS_OF_A_STEP)
+    if unit.kind == "inspect":
+        seconds += network.loading
+    if unit.kind in ("geometry", "layer", "displacement", "detection"):
+        seconds += _measuring_seconds(unit, [network.features[layer] for layer in layers_of(unit)])
+    return seconds
+
+
+def _attack_seconds(bench: Bench, unit: Unit, network: Probed, at_once: int) -> float:
+    """Seconds of an attack on the images of one class after another, and on a sample by the network itself."""
+    forwards, gradients = unit.passes
+    rolling = rolls(unit)
+    passes = network.search if rolling else network.own
+    of_class = unit.n_images if unit.kind == "attack" else largest_class(bench)
+    n_classes = math.ceil(unit.n_images / of_class)
+    seconds = forwards * network.forward.seconds.of(of_class, at_once)
+    step = SECONDS_OF_A_STEP if rolls(unit) else SECONDS_OF_A_LIBRARY_STEP
+    seconds += gradients * (passes.seconds.of(of_class, at_once) + step) + forwards * SECONDS_OF_A_STEP
+    if network.search is not network.own and rolling:
+        sample = math.ceil(of_class / CHECKED)
+        seconds += gradients * (network.own.seconds.of(sample, sample) + SECONDS_OF_A_STEP)
+    return n_classes * seconds * _share_attacked(bench, unit)
+
+
+def _share_attacked(bench: Bench, unit: Unit) -> float:
+    """About which share of the images is attacked, since those that are misclassified when clean are not."""
+    training = bench.networks[unit.names["model"]].plan.training
+    untrained = training is not None and not training.made().passes
+    return 1 / len(bench.draws["robustness"].images.classes) if untrained else 1.0
 
 
 def _measuring_seconds(unit: Unit, widths: Sequence[int]) -> float:
     """Seconds to measure the points of a unit as often as is asked: in halves, nulls and draws of fewer points too."""
-    n_measures, n_classes = len(unit.inputs.get("measures", [])), len(unit.names.get("classes", [None]))
+    measures = unit.inputs.get("measures", [])
+    n_measures, n_classes = len(measures), len(unit.names.get("classes", [None]))
     n_points = max(2, unit.n_images // n_classes)
     asked = unit.inputs.get("sampling", {})
     extrapolating = EXTRAPOLATION_DRAWS if asked.get("extrapolate") else 0
@@ -111,14 +184,35 @@ def _measuring_seconds(unit: Unit, widths: Sequence[int]) -> float:
     often = 1 + asked.get("halvings", 0) / 2
     each = asked.get("null", 0) + asked.get("curve", 0) + 2 * extrapolating
     calls = asked.get("null", 0) + asked.get("curve", 0) * n_sizes + extrapolating * (n_sizes + 4)
-    seconds: float = (often + each * n_measures) * _reading_seconds(unit.n_images, widths)
+    # a wide layer is read once, and is then as wide as it has points
+    reduced = [min(width, unit.n_images) if width >= 4 * unit.n_images else width for width in widths]
+    seconds: float = _reading_seconds(unit.n_images, widths)
+    seconds += (often + each * n_measures) * _reading_seconds(unit.n_images, reduced)
     seconds += calls * n_measures * len(widths) * SECONDS_OF_A_CALL
+    seconds += (often + each) * _joint_seconds(measures, n_points, n_classes)
     if reliability := unit.inputs.get("reliability"):
         apart = n_classes * (_reading_seconds(n_points, widths) + SECONDS_OF_A_CALL) * len(reliability["measures"])
         together = _reading_seconds(unit.n_images, widths) * n_measures
+        together += _joint_seconds(measures, n_points, n_classes)
         seconds += (1 + reliability["splits"] / 2) * (apart + together)
     if unit.kind == "displacement":
         seconds += n_classes * 4e-11 * DIRECTIONS * unit.n_images * sum(widths)
+    return seconds
+
+
+def _joint_seconds(measures: Sequence[Mapping[str, Any]], n_points: int, n_classes: int) -> float:
+    """Seconds of joint measures of so many points of each class, beside reading them; what they share counts once."""
+    n, seconds = n_points * n_classes, 0.0
+    shared = {_SHARED.get(measure["name"], measure["name"]): measure for measure in measures}
+    for family, measure in shared.items():
+        if family == "capacity":
+            seconds += n_classes * (3e-3 + 5.5e-6 * n_points**2) * measure.get("directions", 300) / 300
+        elif family == "effective":
+            seconds += 5e-6 * n**2 * measure.get("draws", 200) / 200
+        elif family == "simulated_capacity":
+            seconds += 8e-5 * n**1.8
+        elif MEASURES[measure["name"]].traits["reads"] == "clouds":
+            seconds += 2e-4 * n
     return seconds
 
 
@@ -126,80 +220,3 @@ def _reading_seconds(n_points: int, widths: Sequence[int]) -> float:
     """Seconds for the spectrum or the distances of so many points in layers of these widths."""
     side = min(n_points, max(widths))
     return 2e-10 * n_points * side * sum(widths) + 5e-9 * side**3
-
-
-def _measuring_memory(n_points: int, widths: Sequence[int]) -> int:
-    """Bytes: the points and halves of them, or their inner products where they lie in a file; and a few blocks."""
-    in_memory = sum(2 * 4 * n_points * width for width in widths if 4 * n_points * width <= IN_MEMORY)
-    side = min(n_points, max(widths))
-    return in_memory + 4 * 8 * side * side
-
-
-def _probe(bench: Bench, network: Network, units: Sequence[Unit]) -> tuple[float, float, dict[str, int], int]:
-    """Seconds an image takes forward and for a gradient, features of each layer, and bytes of one image."""
-    images = bench.draws["robustness"].images.subset(range(min(PROBE_IMAGES, len(bench.draws["robustness"].images))))
-    pixels = network.pixels(images).to(network.device)
-    layers = sorted({layer for unit in units for layer in _layers(unit)})
-    features = n_features(network, layers, pixels[:1]) if layers else {"none": 1}
-    wants_gradient = any(unit.passes[1] for unit in units)
-    with undisturbed(network):
-        with torch.no_grad():
-            outputs = network(pixels)
-        if not torch.isfinite(outputs).all():
-            bad = int((~torch.isfinite(outputs)).flatten(1).any(1).sum())
-            raise ModelError(
-                f"{network.name} gave NaN or infinite outputs for {bad} of the first {len(pixels)} images; "
-                "look for weights that diverged, or a normalisation that divides by zero"
-            )
-        labels = outputs.argmax(1)
-
-        def clean() -> None:
-            with torch.no_grad():
-                network(pixels)
-
-        def attacked() -> None:
-            leaf = pixels.detach().requires_grad_(True)
-            torch.autograd.grad(F.cross_entropy(network(leaf), labels, reduction="sum"), leaf)
-
-        forward = _seconds(clean, network) / len(pixels)
-        gradient = _seconds(attacked, network) / len(pixels) if wants_gradient else 0.0
-    return forward, gradient, features, pixels[0].numel() * 4
-
-
-def _seconds(work: Callable[[], None], network: Network) -> float:
-    """The median time of a few calls, the first left out; one call after the first where it is slow."""
-    times: list[float] = []
-    for _ in range(6):
-        began = time.perf_counter()
-        work()
-        _wait(network)
-        times.append(time.perf_counter() - began)
-        if len(times) > 1 and sum(times) > LONG_ENOUGH:
-            break
-    return statistics.median(times[1:])
-
-
-def _wait(network: Network) -> None:
-    if network.device.type == "cuda":
-        torch.cuda.synchronize(network.device)
-
-
-def available_memory() -> int:
-    """Bytes of memory that are free, or that the machine has where the system does not tell."""
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") + _reclaimable()
-    except (ValueError, OSError, AttributeError):
-        try:
-            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (ValueError, OSError, AttributeError):
-            return 2**63
-
-
-def _reclaimable() -> int:
-    """Page cache that the system gives back when asked: Linux counts it as used."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            values = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
-        return max(0, values["MemAvailable"] - values["MemFree"])
-    except (OSError, KeyError, ValueError, IndexError):
-        return 0

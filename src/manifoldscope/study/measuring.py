@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import torch
 
-from manifoldscope.geometry import Cloud, FeatureCorrelation, Scaling, Spectrum, feature_correlation
+from manifoldscope.geometry import ClassManifold, Cloud, FeatureCorrelation, Scaling, Spectrum, feature_correlation
 from manifoldscope.geometry.displacement import displacement_estimates
 from manifoldscope.geometry.separation import nearest_classes
 from manifoldscope.robustness.evaluation import evaluate
@@ -26,9 +26,10 @@ from manifoldscope.study.rows import (
 )
 from manifoldscope.study.unit import Payload, Unit
 from manifoldscope.tables import TABLES
-from manifoldscope.vision.activations import activations
+from manifoldscope.vision.activations import activations, n_features
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.jacobian import sensitivity
+from manifoldscope.vision.network import Network
 
 NAMED = ("model", "class_index", "other_class_index", "class_name", "split", "threat", "strength")
 """Columns that come from the plan when tables are made, so that renaming computes nothing again."""
@@ -41,13 +42,7 @@ def geometry(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     """Every measure of each layer for the images of one class, and what pictures need: spectra, correlations."""
     label = unit.names["class_index"]
     network, images = bench.network(unit.names["model"]), bench.images("geometry", label)
-    manifolds = activations(
-        network,
-        images,
-        layers=unit.inputs["layers"],
-        batch_size=bench.study.batch_size,
-        folder=bench.store.folder,
-    )
+    manifolds = _activations(bench, network, images, unit.inputs["layers"])
     sampling = bench.study.sampling
     rows: list[Row] = []
     curves: list[Row] = []
@@ -73,7 +68,7 @@ def geometry(unit: Unit, bench: Bench, tick: Tick) -> Payload:
                 layer=manifold.layer,
                 n_projections=bench.study.sensitivity,
                 seed=derive(bench.study.seed, "sensitivity", label),
-                batch_size=bench.study.batch_size,
+                batch_size=bench.at_once(network, images, gradient=True),
             )[label]
             rows += _of_layer(manifold.layer, [estimate_row("sensitivity", sensed)])
         if unit.names["example"]:
@@ -98,13 +93,7 @@ def geometry(unit: Unit, bench: Bench, tick: Tick) -> Payload:
 def layer(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     """What needs all classes of one layer together: joint measures, and the reliability of every measure."""
     study, name = bench.study, unit.inputs["layer"]
-    manifolds = activations(
-        bench.network(unit.names["model"]),
-        bench.draws["geometry"].images,
-        layers=[name],
-        batch_size=study.batch_size,
-        folder=bench.store.folder,
-    )
+    manifolds = _activations(bench, bench.network(unit.names["model"]), bench.draws["geometry"].images, [name])
     tick(0.3)
     sampling = study.sampling
     found: list[Row] = []
@@ -139,6 +128,21 @@ def layer(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     )
 
 
+def _activations(
+    bench: Bench, network: Network, images: ImageSet, layers: Sequence[str], *, in_file: bool = True
+) -> list[ClassManifold]:
+    """The points of some layers, of as many images at a time as fit into memory; large ones `in_file`."""
+    widths = n_features(network, layers, network.pixels(images, slice(0, 1)))
+    return activations(
+        network,
+        images,
+        layers=layers,
+        batch_size=bench.at_once(network, images, widths=list(widths.values())),
+        folder=bench.store.folder if in_file else None,
+        in_memory=bench.points(len(layers)),
+    )
+
+
 def _by_scaling(plans: Sequence[MeasurePlan], *, joint: bool) -> dict[Scaling, list[tuple[str, dict[str, Any]]]]:
     """The measures of one class, or the joint ones: those of one scaling share what they read."""
     mine = [plan for plan in plans if plan.joint is joint]
@@ -169,7 +173,7 @@ def displacement(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     plan = next(plan for plan in study.threats if plan.name == unit.names["threat"])
     threat = next(threat for threat in plan.threats() if threat.strength == unit.inputs["strength"])
     layers, labels = unit.inputs["layers"], [label for label, _ in unit.names["classes"]]
-    measured = activations(network, bench.draws["geometry"].images, layers=layers, batch_size=study.batch_size)
+    measured = _activations(bench, network, bench.draws["geometry"].images, layers, in_file=False)
     own = {layer: measured[place * len(labels) : (place + 1) * len(labels)] for place, layer in enumerate(layers)}
     nearest = {layer: nearest_classes(own[layer]) for layer in layers}
     together = {layer: torch.cat([manifold.points for manifold in own[layer]]) for layer in layers}
@@ -185,14 +189,14 @@ def displacement(unit: Unit, bench: Bench, tick: Tick) -> Payload:
             batch_size=study.batch_size,
             keep_images=True,
             fast=bench.fast(network.name),
+            memory=bench.memory,
         )
         known = {row["image"]: row["clean_prediction"] == label for row in verdicts.table.iter_rows(named=True)}
         attacked = torch.tensor([known[name] for name in images.names])
         if not attacked.any():
             continue
         moved = ImageSet.of(verdicts.adversarial[0].cpu(), images.labels, class_names=images.class_names)
-        before = activations(network, images, layers=layers, batch_size=study.batch_size)
-        after = activations(network, moved, layers=layers, batch_size=study.batch_size)
+        before, after = (_activations(bench, network, shown, layers, in_file=False) for shown in (images, moved))
         for layer, clean, adversarial in zip(layers, before, after, strict=True):
             found = displacement_estimates(
                 clean.points[attacked],

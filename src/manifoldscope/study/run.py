@@ -16,7 +16,7 @@ import torch
 from manifoldscope.errors import ManifoldscopeError, StoreError, StudyError
 from manifoldscope.study.bench import Bench
 from manifoldscope.study.draws import draw_images
-from manifoldscope.study.forecast import forecast
+from manifoldscope.study.forecast import forecast, group_of
 from manifoldscope.study.foreign import draw_foreign
 from manifoldscope.study.plan import Study, load
 from manifoldscope.study.progress import Progress, duration
@@ -24,9 +24,13 @@ from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Unit
 from manifoldscope.study.units import plan_units
 from manifoldscope.study.work import WORK
+from manifoldscope.vision.memory import Memory, give_back
 
 LIBRARIES = ("manifoldscope", "torch", "torchvision", "timm", "numpy", "scipy", "polars", "scikit-learn", "safetensors")
 WAIT_FOR_OTHERS = 0.5
+
+LARGE = 2**28
+"""Bytes: after a unit that took more, what is free is given back to the system, so that gaps do not add up."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,23 @@ class Outcome:
     failed: dict[str, str]
 
 
-def run_units(study: Study, store: Store, *, device: str = "auto", progress: Progress | None = None) -> Outcome:
+def run_units(
+    study: Study,
+    store: Store,
+    *,
+    device: str = "auto",
+    progress: Progress | None = None,
+    memory: int | None = None,
+) -> Outcome:
     """Compute every unit of a study that the store does not hold yet.
 
     A unit that fails does not stop the others; what depends on it is not tried. Interrupt at any moment: finished
     units stay, and the next call goes on.
+
+    Args:
+        device: "auto", "cpu", "cuda" or "mps".
+        progress: where to show how far it is; standard error by default.
+        memory: bytes that the process may take; most of what is available if omitted.
 
     Raises:
         StudyError, DataError, ModelError: the study cannot start.
@@ -51,14 +67,17 @@ def run_units(study: Study, store: Store, *, device: str = "auto", progress: Pro
     progress = progress or Progress()
     chosen = choose_device(device)
     store.prepare()
-    draws = draw_images(study, store)
-    foreign = draw_foreign(study, store, draws)
-    units, networks = plan_units(study, draws, foreign)
+    draws = draw_images(study, store, progress)
+    with progress.stage("reading foreign datasets"):
+        foreign = draw_foreign(study, store, draws)
+    with progress.stage("planning the units"):
+        units, networks = plan_units(study, draws, foreign)
     drawn = list({draw.unit.key: draw.unit for draw in [*draws.values(), *foreign.values()]}.values())
     every = [*drawn, *units]
-    missing = [unit for unit in units if not store.done(unit)]
-    bench = Bench(study, store, draws, networks, chosen, foreign)
-    expected = forecast(bench, missing) if missing else None
+    with progress.stage(f"looking for the results of {len(units):,} units"):
+        missing = [unit for unit in units if not store.done(unit)]
+    bench = Bench(study, store, draws, networks, chosen, foreign, Memory(memory))
+    expected = forecast(bench, missing, progress) if missing else None
     _remember(store, study, every, {"versions": versions(chosen), "networks": list(networks)}, progress)
     for label, problem in store.damaged.items():
         progress.say(f"damaged: {label}: {problem}; it is computed anew, and what was there is kept in damaged/")
@@ -70,7 +89,7 @@ def run_units(study: Study, store: Store, *, device: str = "auto", progress: Pro
         if n_bad := len(store.table(unit, "set_aside")):
             role = unit.names["role"]
             progress.say(f"{n_bad} images could not be read and were set aside ({role}); the report names them")
-    progress.start(expected.total, len(missing))
+    progress.start((group_of(unit), expected.seconds[unit.key]) for unit in missing)
     failed: dict[str, str] = {}
     failed_keys: set[str] = set()
     n_computed = 0
@@ -95,11 +114,13 @@ def run_units(study: Study, store: Store, *, device: str = "auto", progress: Pro
                         held_by_others.append(unit)
                         open_keys.add(unit.key)
                         continue
-                    progress.begin(unit.label, expected.seconds[unit.key])
+                    progress.begin(unit.label, group_of(unit), expected.seconds[unit.key])
                     if store.done(unit):
-                        progress.end()
+                        progress.end(computed=False)
                         continue
                     error = _compute(unit, bench, progress)
+                    if expected.memory[unit.key] > expected.before + LARGE:
+                        give_back()
                     progress.end()
                 if error is None:
                     n_computed += 1
@@ -116,6 +137,7 @@ def run_units(study: Study, store: Store, *, device: str = "auto", progress: Pro
             waiting = held_by_others
     finally:
         progress.close()
+    give_back()  # what follows draws figures
     progress.say(f"{n_computed} units computed in {duration(time.monotonic() - began)}")
     return Outcome(every, n_computed, failed)
 

@@ -27,6 +27,7 @@ from manifoldscope.study.measuring import displacement, geometry, layer
 from manifoldscope.study.unit import Payload, Unit
 from manifoldscope.study.units import PlannedNetwork
 from manifoldscope.training.fit import fit, state
+from manifoldscope.vision.activations import n_features
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network, logits, predicted
 
@@ -64,14 +65,14 @@ def inspect(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     name = unit.names["model"]
     planned, network = bench.networks[name], bench.network(name)
     images = bench.draws["robustness"].images
-    outputs = logits(network, images, batch_size=bench.study.batch_size)
+    outputs = logits(network, images, batch_size=bench.at_once(network, images))
     n_classes = outputs.shape[1]
     if int(images.labels.max()) >= n_classes:
         raise ModelError(
             f"{name} has {n_classes} outputs, but the dataset has a class {int(images.labels.max())}; "
             "the network and the dataset do not fit"
         )
-    checks = network_checks(network, images, batch_size=bench.study.batch_size)
+    checks = network_checks(network, images, batch_size=bench.study.batch_size, memory=bench.memory)
     n_correct = int((predicted(outputs) == images.labels).sum())
     training = planned.plan.training
     learned = training is not None and training.made().passes > 0
@@ -138,6 +139,7 @@ def check_attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
         seed=derive(bench.study.seed, "check"),
         n_images=unit.inputs["n_images"],
         batch_size=bench.study.batch_size,
+        memory=bench.memory,
     )
     return Payload(
         tables={"checks": _rows(found.rows)}, facts={"convergence": [asdict(curve) for curve in found.curves]}
@@ -169,6 +171,7 @@ def attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
         keep_images=example or plan.keep != "no",
         fast=bench.fast(network.name),
         fallen=fallen,
+        memory=bench.memory,
     )
     payload = Payload(tables={"verdicts": verdicts.table.drop("model", "threat")})
     if verdicts.fast is not None:
@@ -178,7 +181,9 @@ def attack(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     if verdicts.adversarial:
         payload.facts["feasibility"] = feasibility(network.pixels(images), verdicts.adversarial[0], threat)
     if plan.keep != "no":
-        payload.images = gathered(network, images, threat, verdicts, as_=plan.keep, batch_size=bench.study.batch_size)
+        payload.images = gathered(
+            network, images, threat, verdicts, as_=plan.keep, batch_size=bench.at_once(network, images)
+        )
         payload.facts["kept"] = {"as": plan.keep, "n_changed": payload.images.n_changed}
     if example:
         _keep_example(payload, network, images, verdicts)
@@ -195,6 +200,7 @@ def smallest(unit: Unit, bench: Bench, tick: Tick) -> Payload:
         **asdict(plan.search()),
         seed=derive(bench.study.seed, "smallest", label),
         batch_size=bench.study.batch_size,
+        memory=bench.memory,
     )
     return Payload(tables={"smallest": found.drop("model", "threat")})
 
@@ -220,15 +226,17 @@ def transfer(unit: Unit, bench: Bench, tick: Tick) -> Payload:
                 batch_size=batch_size,
                 keep_images=True,
                 fast=bench.fast(maker.name),
+                memory=bench.memory,
             ).adversarial[0]
             for label in drawn.classes
         ]
     )
-    own = judged(maker, maker, images, attacked, batch_size=batch_size)
-    rows = [
-        {"place": place, **counts(own, judged(bench.network(name), maker, images, attacked, batch_size=batch_size))}
-        for place, name in enumerate(unit.names["judges"])
-    ]
+    own = judged(maker, maker, images, attacked, batch_size=bench.at_once(maker, images))
+    rows = []
+    for place, name in enumerate(unit.names["judges"]):
+        judge = bench.network(name)
+        said = judged(judge, maker, images, attacked, batch_size=bench.at_once(judge, images))
+        rows.append({"place": place, **counts(own, said)})
     return Payload(tables={"transfer": pl.DataFrame(rows)})
 
 
@@ -238,9 +246,10 @@ def shifted(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     Raises:
         DataError: the images reach the network in another shape.
     """
-    network, batch_size = bench.network(unit.names["model"]), bench.study.batch_size
+    network = bench.network(unit.names["model"])
     known, other = bench.draws["robustness"].images, bench.foreign[unit.names["dataset"]].images
     _refuse_other_shapes(network, known, other)
+    batch_size = bench.at_once(network, known if len(known) > len(other) else other)
     clean = accuracy_by_class(network, known, batch_size=batch_size)
     tick(len(known) / (len(known) + len(other)))
     found = accuracy_by_class(network, other, batch_size=batch_size).join(
@@ -267,14 +276,10 @@ def detect(unit: Unit, bench: Bench, tick: Tick) -> Payload:
     network = bench.network(unit.names["model"])
     known, other = bench.draws["robustness"].images, bench.foreign[unit.names["dataset"]].images
     _refuse_other_shapes(network, known, other)
-    found = detection(
-        network,
-        bench.draws["geometry"].images,
-        known,
-        other,
-        unit.inputs["layer"],
-        batch_size=bench.study.batch_size,
-    )
+    layer, measured = unit.inputs["layer"], bench.draws["geometry"].images
+    widths = n_features(network, [layer], network.pixels(known, slice(0, 1)))
+    batch_size = bench.at_once(network, max(measured, known, other, key=len), widths=list(widths.values()))
+    found = detection(network, measured, known, other, layer, batch_size=batch_size)
     return Payload(tables={"detection": found})
 
 

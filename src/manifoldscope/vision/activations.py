@@ -48,6 +48,7 @@ def activations(
     layers: Sequence[str] = (PENULTIMATE,),
     batch_size: int = 64,
     folder: str | os.PathLike[str] | None = None,
+    in_memory: float = IN_MEMORY,
 ) -> list[ClassManifold]:
     """What each layer answers to the images of each class, in one pass over the images.
 
@@ -58,8 +59,10 @@ def activations(
         layers: names of modules as `layer_table` lists them, or "penultimate". A module gives its output, or the first
             tensor of it; where it is called several times its last call counts, and "name@0", "name@1", ... name them.
         batch_size: images to a forward pass.
-        folder: where the points of a layer that take more than 1 GiB are kept: in a nameless file that is mapped to
-            memory, so that they need not stand in memory whole, and that goes when they go. Without it they do.
+        folder: where the points of a layer that take more than `in_memory` bytes are kept: in a nameless file that is
+            mapped to memory, so that they need not stand in memory whole, and that goes when they go. Without it they
+            do.
+        in_memory: see `folder`.
 
     Returns:
         One manifold for each layer, in the order asked for, and class, in the order of the indices; points are in the
@@ -93,7 +96,7 @@ def activations(
         for where in batches(len(images), batch_size):
             for tap, values in run(network.pixels(images, where)):
                 if tap.layer not in clouds:
-                    clouds[tap.layer] = _room(len(images), values.shape[1], folder)
+                    clouds[tap.layer] = _room(len(images), values.shape[1], folder, in_memory)
                 cloud = clouds[tap.layer]
                 if values.shape[1] != cloud.shape[1]:
                     raise ModelError(
@@ -117,10 +120,10 @@ def activations(
     ]
 
 
-def _room(n_points: int, n_features: int, folder: str | os.PathLike[str] | None) -> Tensor:
+def _room(n_points: int, n_features: int, folder: str | os.PathLike[str] | None, in_memory: float) -> Tensor:
     """Space for the points of one layer, in memory or in a file."""
     size = n_points * n_features
-    if folder is None or 4 * size <= IN_MEMORY:
+    if folder is None or 4 * size <= in_memory:
         return torch.empty(n_points, n_features)
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix="points-") as file:  # what is mapped stays when it goes

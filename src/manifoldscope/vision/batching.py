@@ -20,17 +20,19 @@ class BatchSize:
 
     Attributes:
         wanted: what was asked for, at least 1.
-        fits: what passes have now.
+        fits: what passes have now; `wanted` if omitted.
+        halved: whether memory ran out.
     """
 
     wanted: int
     fits: int = 0
+    halved: bool = False
 
     def __post_init__(self) -> None:
         check_whole(ModelError, batch_size=self.wanted)
         if self.wanted < 1:
             raise ModelError(f"batch_size = {self.wanted}; expected at least 1 image at a time")
-        self.fits = self.wanted
+        self.fits = min(self.wanted, self.fits or self.wanted)
 
     def over(self, n: int, work: Callable[[slice], None]) -> None:
         """Do `work` on consecutive slices that cover 0..n. One that runs out of memory is done again in halves.
@@ -46,13 +48,23 @@ class BatchSize:
             else:
                 self._halve()
 
+    def whole(self, n: int, work: Callable[[slice], None]) -> None:
+        """Do `work` on consecutive slices of `wanted`, for work that gives a network `fits` images at a time itself.
+
+        Raises:
+            ModelError: one image alone does not fit into memory.
+        """
+        for start in range(0, n, self.wanted):
+            while not _fits(work, slice(start, min(start + self.wanted, n))):
+                self._halve()
+
     def _halve(self) -> None:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         if self.fits == 1:
             raise ModelError("one image at a time does not fit into memory; use a machine or a device with more of it")
-        self.fits = math.ceil(self.fits / 2)
+        self.fits, self.halved = math.ceil(self.fits / 2), True
         warnings.warn(f"a batch did not fit into memory: it goes on with {self.fits} images at a time", stacklevel=4)
 
 
@@ -60,13 +72,16 @@ def _fits(work: Callable[[slice], None], where: slice) -> bool:
     """Do the work; False where memory runs out. What it held is free when this returns."""
     try:
         work(where)
-    except (torch.OutOfMemoryError, MemoryError):
-        return False
-    except RuntimeError as error:
-        if "DefaultCPUAllocator" in str(error):  # what torch raises where the memory of the machine runs out
+    except (MemoryError, RuntimeError) as error:
+        if out_of_memory(error):
             return False
         raise
     return True
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out, of a device or of the machine."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def bucket(n: int, most: int) -> int:

@@ -1,0 +1,179 @@
+"""What a network takes of time and memory: a few images are passed through it before anything is computed.
+
+This is also where a network first meets the images: layers that do not exist, weights that do not fit and NaN are found
+here, before any time is spent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from manifoldscope.errors import ModelError
+from manifoldscope.study.bench import Bench
+from manifoldscope.study.unit import Unit
+from manifoldscope.vision.activations import n_features
+from manifoldscope.vision.fast import SEEN, FastNetwork, faster
+from manifoldscope.vision.memory import Footprint
+from manifoldscope.vision.network import Network, undisturbed
+
+PROBE_IMAGES = 16
+
+LONG_ENOUGH = 0.5
+"""Seconds after which a pass has been timed enough."""
+
+SHORT = 0.05
+"""Seconds: where some images take less, as many as a batch holds are timed too."""
+
+
+@dataclass(frozen=True)
+class Duration:
+    """Seconds that a pass of n images takes: fixed + each n."""
+
+    fixed: float = 0.0
+    each: float = 0.0
+
+    def of(self, n_images: float, batch_size: int) -> float:
+        """Seconds of so many images, so many at a time."""
+        return self.fixed * -(-n_images // max(1, batch_size)) + self.each * n_images
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What passes of one kind take.
+
+    Attributes:
+        seconds: by how many images.
+        memory: by how many images at a time.
+    """
+
+    seconds: Duration
+    memory: Footprint
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What one network takes.
+
+    Attributes:
+        weights: bytes of its parameters and buffers.
+        copies: bytes of the copies that attacks ask.
+        image: bytes of one image in float32.
+        features: of each layer that is measured.
+        forward: passes without a gradient.
+        own: gradients by the network itself.
+        search: gradients as attacks find them.
+        loading: seconds to make the network and its copy.
+    """
+
+    weights: int
+    copies: int
+    image: int
+    features: Mapping[str, int]
+    forward: Passes
+    own: Passes
+    search: Passes
+    loading: float
+
+
+NOT_ASKED = Passes(Duration(), Footprint(0, 0))
+
+
+def probe(bench: Bench, name: str, units: Sequence[Unit], layers: Sequence[str]) -> Probed:
+    """Pass a few images through a network as its units will.
+
+    Args:
+        units: those of the network that are to be computed.
+        layers: those that they measure.
+
+    Raises:
+        ModelError: the network cannot be loaded, lacks a layer, or gives NaN.
+    """
+    began = time.perf_counter()
+    network = bench.untrained(name)
+    images = bench.draws["robustness"].images
+    at_once = bench.memory.batch(network, network.pixels(images, slice(0, 1)), PROBE_IMAGES, gradient=False)
+    pixels = network.pixels(images, slice(0, min(PROBE_IMAGES, at_once))).to(network.device)
+    features = n_features(network, layers, pixels[:1]) if layers else {}
+    _refuse_nan(network, pixels)
+    wants_gradient = any(unit.passes[1] for unit in units)
+    attacks = any(unit.kind in ("attack", "displacement", "transfer") and unit.passes[1] for unit in units)
+    fast = FastNetwork(network)
+    if attacks and bench.study.gradients != "plain":
+        fast = faster(network, pixels[:SEEN], propose=False)
+    loading = time.perf_counter() - began
+    forward = _passes(bench, network, pixels, gradient=False)
+    own = _passes(bench, network, pixels, gradient=True) if wants_gradient else NOT_ASKED
+    search = _passes(bench, fast.network, pixels, gradient=True) if fast.means else own
+    weights = sum(each.nbytes for each in network.module.state_dict().values())
+    proposer = weights // 2 if fast.means and bench.study.gradients == "auto" else 0
+    return Probed(
+        weights=weights,
+        copies=weights + proposer if fast.means else 0,
+        image=pixels[0].nbytes,
+        features=features,
+        forward=forward,
+        own=own,
+        search=search,
+        loading=loading,
+    )
+
+
+def _refuse_nan(network: Network, pixels: Tensor) -> None:
+    with undisturbed(network), torch.no_grad():
+        outputs = network(pixels)
+    if not torch.isfinite(outputs).all():
+        bad = int((~torch.isfinite(outputs)).flatten(1).any(1).sum())
+        raise ModelError(
+            f"{network.name} gave NaN or infinite outputs for {bad} of the first {len(pixels)} images; "
+            "look for weights that diverged, or a normalisation that divides by zero"
+        )
+
+
+def _passes(bench: Bench, network: Network, pixels: Tensor, *, gradient: bool) -> Passes:
+    """Time passes of one image, and of some or of a whole batch."""
+    memory = bench.memory.footprint(network, pixels[:1], gradient=gradient)
+
+    def seconds(n: int) -> float:
+        some = pixels[torch.arange(n) % len(pixels)]
+
+        def attacked() -> None:
+            leaf = some.detach().requires_grad_(True)
+            logits = network(leaf)
+            torch.autograd.grad(F.cross_entropy(logits, logits.argmax(1), reduction="sum"), leaf)
+
+        def clean() -> None:
+            with torch.no_grad():
+                network(some)
+
+        return _seconds(attacked if gradient else clean, network)
+
+    def fitting(n: int) -> int:
+        return bench.memory.batch(network, pixels[:1], n, gradient=gradient)
+
+    with undisturbed(network):
+        many = fitting(len(pixels))
+        one, some = seconds(1), seconds(many)
+        if some < SHORT and (whole := fitting(bench.study.batch_size)) > many:
+            many, some = whole, seconds(whole)
+    each = max(0.0, some - one) / (many - 1) if many > 1 else one
+    return Passes(Duration(max(0.0, some - each * many), each), memory)
+
+
+def _seconds(work: Callable[[], None], network: Network) -> float:
+    """The least time of a few calls, the first left out, so that what else the machine does counts little."""
+    times: list[float] = []
+    for _ in range(6):
+        began = time.perf_counter()
+        work()
+        if network.device.type == "cuda":
+            torch.cuda.synchronize(network.device)
+        times.append(time.perf_counter() - began)
+        if len(times) > 1 and sum(times) > LONG_ENOUGH:
+            break
+    return min(times[1:])
