@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from manifoldscope.vision import memory
 from manifoldscope.vision.memory import (
+    FILLED,
     FORWARD,
     GRADIENT,
     WORKSPACE,
@@ -17,7 +18,6 @@ from manifoldscope.vision.memory import (
     available_memory,
     footprint,
     peak_bytes,
-    process_memory,
 )
 from manifoldscope.vision.network import Network
 
@@ -88,13 +88,13 @@ def test_only_tensors_made_within_are_counted_and_only_while_they_exist():
     assert peak_bytes(work, CPU) == 8000
 
 
-def test_a_batch_is_as_large_as_wanted_or_as_memory_allows(network):
+def test_a_batch_is_as_large_as_wanted_or_as_memory_allows(network, monkeypatch):
     pixels = torch.rand(1, 3, 16, 16)
     law = footprint(network, pixels, gradient=True)
     assert Memory().batch(network, pixels, 100, gradient=True) == 100
-    room = process_memory() + law.of(10) + law.each / 2
-    limited = Memory(int(room))
-    assert 1 <= limited.batch(network, pixels, 100, gradient=True) < 100
+    monkeypatch.setattr(memory, "process_memory", lambda: 1000)
+    limited = Memory(int(1000 + (law.of(10) + law.each / 2) / FILLED))
+    assert limited.batch(network, pixels, 100, gradient=True) == 10
     assert limited.batch(network, pixels, 100, gradient=True, beside=Footprint(law.of(10), 0)) == 1
     assert Memory(1).batch(network, pixels, 100, gradient=True) == 1
 

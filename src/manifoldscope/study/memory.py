@@ -13,7 +13,7 @@ from manifoldscope.robustness.threat import THREATS, Threat
 from manifoldscope.study.bench import Bench
 from manifoldscope.study.probe import NOT_ASKED, Probed
 from manifoldscope.study.unit import Unit
-from manifoldscope.vision.memory import NOTHING, Footprint
+from manifoldscope.vision.memory import FILLED, NOTHING, Footprint
 
 LATER = 32 * 2**20
 """Bytes of the libraries that are loaded while units are computed."""
@@ -62,7 +62,7 @@ class Need:
 
     def at_once(self, room: float) -> int:
         """How many images at a time fit, at least one."""
-        return max(1, min(self.wanted, self.batch.most(room - self.fixed)))
+        return max(1, min(self.wanted, self.batch.most(FILLED * (room - self.fixed))))
 
     def peak(self, room: float) -> float:
         """Bytes at the peak, where batches are no larger than fits."""

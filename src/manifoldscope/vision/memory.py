@@ -26,6 +26,9 @@ from manifoldscope.vision.network import Network, undisturbed
 SHARE = 0.9
 """Share of the available memory that a process takes, unless it is told how much."""
 
+FILLED = 0.85
+"""Share of what is left that batches fill: what passes take is known to about 15%."""
+
 WORKSPACE = 48 * 2**20
 """Bytes that libraries take beside tensors: weights in other layouts, and buffers of their own."""
 
@@ -166,12 +169,12 @@ class Memory:
         return known[key]
 
     def room(self, device: torch.device) -> int:
-        """Bytes that may still be taken on a device."""
+        """Bytes that passes may still take on a device."""
         if device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
             unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
             return int(SHARE * (free + unused))
-        return self.limit - process_memory()
+        return int(FILLED * (self.limit - process_memory()))
 
     def batch(
         self, network: Network, pixels: Tensor, wanted: int, *, gradient: bool, beside: Footprint = NOTHING
