@@ -1,7 +1,7 @@
 """What a study survives: kills, a full disk, a tampered store, two drivers at once, and mutated files.
 
-    python benchmarks/survival.py                       # some 40 minutes
-    python benchmarks/survival.py --kills 10 --faults 10 --tampers 10 --mutations 1000
+    python -m benchmarks.survival                       # some 40 minutes
+    python -m benchmarks.survival --kills 10 --faults 10 --tampers 10 --mutations 1000
 
 A small study of digits, with a unit of every kind, runs in child processes. After each kill nothing that was finished
 may be lost or damaged, and the next runs must end with the tables of a run that nothing disturbed, value for value.
@@ -35,20 +35,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+import torch
+from tests.study import tiny
+
+from manifoldscope.api import run
+from manifoldscope.errors import StoreError
+from manifoldscope.study.plan import parse
+from manifoldscope.study.progress import Progress
+from manifoldscope.study.store import Store, manifest_digest
+from manifoldscope.study.verify import verify
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT)]
-
-import polars as pl  # noqa: E402
-import torch  # noqa: E402
-from tests.study import tiny  # noqa: E402
-
-from manifoldscope.api import run  # noqa: E402
-from manifoldscope.errors import StoreError  # noqa: E402
-from manifoldscope.study.plan import parse  # noqa: E402
-from manifoldscope.study.progress import Progress  # noqa: E402
-from manifoldscope.study.store import Store, manifest_digest  # noqa: E402
-from manifoldscope.study.verify import verify  # noqa: E402
-
 STUDY = tiny.raw(
     measures=["pca_dimension", "two_nn", "centre_distance"],
     threats=[

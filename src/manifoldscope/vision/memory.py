@@ -119,7 +119,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.peak = self._now = 0
         self._known: dict[int, int] = {}
 
