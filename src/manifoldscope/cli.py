@@ -301,6 +301,8 @@ def _verify(options: argparse.Namespace) -> int:
         _say(f"half-written: {path}")
     for path in found.strangers:
         _say(f"not ours: {path}")
+    if found.unfinished:
+        _say("tables, figures and the report are being written, or were when a run was stopped: the next run does so")
     _say(f"{found.n_whole} units whole, {len(found.problems)} damaged, {found.n_missing} missing; nothing was changed")
     if found.problems:
         _say("`manifoldscope run` computes damaged units anew, and keeps what was there in damaged/")

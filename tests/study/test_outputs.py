@@ -90,6 +90,46 @@ def test_where_the_record_is_damaged_nothing_is_lost_and_nothing_outside_is_touc
     assert b"old" in content(store.folder / "damaged").values()
 
 
+@pytest.mark.parametrize("stopped_at", range(4))
+def test_outputs_that_were_being_written_when_a_run_was_killed_are_not_called_changed(store, monkeypatch, stopped_at):
+    store.outputs.write({"report.html": b"old", "tables/a": b"old"})
+    n_written = 0
+
+    def killed(*arguments):
+        nonlocal n_written
+        if n_written == stopped_at:
+            raise KeyboardInterrupt
+        n_written += 1
+        return whole(*arguments)
+
+    whole = store._drafts.file
+    monkeypatch.setattr(store._drafts, "file", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.outputs.write({"report.html": b"new", "tables/b": b"new"})
+    monkeypatch.undo()
+    assert store.outputs.problems() == {}
+    assert store.outputs.unfinished() is (stopped_at > 0)
+    assert store.outputs.read("tables/a") == b"old"
+    if stopped_at > 0:
+        with pytest.raises(StoreError, match="was being replaced"):
+            store.outputs.read("report.html")
+    store.outputs.write({"report.html": b"new", "tables/b": b"new"})
+    assert store.outputs.read("tables/b") == b"new"
+    assert not store.outputs.unfinished()
+
+
+def test_outputs_that_were_being_removed_when_a_run_was_killed_are_not_called_missing(store, monkeypatch):
+    store.outputs.write({"report.html": b"old"})
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        store.outputs.remove(["report.html"])
+    monkeypatch.undo()
+    (store.folder / "report.html").unlink()
+    assert store.outputs.problems() == {}
+    store.outputs.remove(["report.html"])
+    assert not store.outputs.unfinished()
+
+
 def test_a_study_file_that_was_edited_is_kept(store):
     store.remember("name = 'a'", [], {"versions": {}})
     (store.folder / "study.toml").write_text("# mine\nname = 'a'")

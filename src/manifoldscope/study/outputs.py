@@ -4,7 +4,8 @@
     DIR/outputs.json         every output that was written here, with its digest
 
 A folder that is not empty and bears no mark is refused. In one that does, only what `outputs.json` names is ever
-replaced or removed.
+replaced or removed. While a file is being replaced, the record holds the digest before and the one to come, so that a
+run that is killed meanwhile leaves nothing that looks changed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ FORMAT = 1
 """Of the folder; raise it when older software can no longer read what newer software writes."""
 
 CHANGED = "it has changed since it was written"
+
+THEN = ">"
+"""Between the digest of a file that is being replaced (empty where there is none) and that of what replaces it."""
 
 
 class Outputs:
@@ -127,7 +131,8 @@ class Outputs:
                 set_aside(self._folder, self._folder / name)
             record = {}
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        self._remember({**record, **{name: record.get(name, "") for name in files}})  # ours from the first byte on
+        coming = {name: f"{record.get(name, '')}{THEN}{digest}" for name, digest in digests.items()}
+        self._remember({**record, **coming})  # ours from the first byte on
         for name, content in files.items():
             path = self._folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,6 +145,8 @@ class Outputs:
         record = self.record() or {}
         ours = {name for name in names if name in record}
         with explained(self._folder):
+            if ours:
+                self._remember({**record, **{name: f"{THEN}{record[name]}" for name in ours}})
             for name in ours:
                 (self._folder / name).unlink(missing_ok=True)
             if ours:
@@ -151,6 +158,10 @@ class Outputs:
         if record is None:
             return {RECORD: "it is damaged or lost"}
         return {name: reason for name, digest in record.items() if (reason := self._problem(name, digest)) is not None}
+
+    def unfinished(self) -> bool:
+        """Whether outputs are being written, or were when a process ended: some may be older than others."""
+        return any(THEN in digest for digest in (self.record() or {}).values())
 
     def names(self, start: str) -> list[str]:
         """The outputs that were written here whose path begins so."""
@@ -164,9 +175,11 @@ class Outputs:
     def _problem(self, name: str, digest: str) -> str | None:
         try:
             found = hashlib.sha256(read_bytes(self._folder / name)).hexdigest()
+        except FileNotFoundError:
+            return None if digest.startswith(THEN) else "it is missing"
         except OSError as error:
-            return "it is missing" if isinstance(error, FileNotFoundError) else str(error.strerror or error).lower()
-        return None if found == digest else CHANGED
+            return str(error.strerror or error).lower()
+        return None if found in digest.split(THEN) else CHANGED
 
     def read(self, name: str) -> bytes:
         """An output, as it was written.
@@ -182,7 +195,10 @@ class Outputs:
             raise StoreError(f"{path} is not there yet; {again}") from None
         except OSError as error:
             raise StoreError(f"{path} cannot be read: {error.strerror or error}; {again}") from None
-        if (self.record() or {}).get(name) != hashlib.sha256(content).hexdigest():
+        digest = (self.record() or {}).get(name, "")
+        if THEN in digest:
+            raise StoreError(f"{path} was being replaced when a run was stopped, or still is; {again}")
+        if digest != hashlib.sha256(content).hexdigest():
             raise StoreError(f"{path} has changed since it was written, and is not believed; {again}")
         return content
 

@@ -41,6 +41,7 @@ class Verification:
         problems: what is damaged.
         leftovers: drafts of runs that were killed or are still writing; the next run removes those of the former.
         strangers: files among the units that no manifest names; they are left alone.
+        unfinished: outputs are being written, or were when a run was stopped; the next run writes them.
     """
 
     n_whole: int
@@ -48,6 +49,7 @@ class Verification:
     problems: tuple[Problem, ...]
     leftovers: tuple[str, ...]
     strangers: tuple[str, ...]
+    unfinished: bool
 
 
 def verify(folder: str | Path) -> Verification:
@@ -94,6 +96,7 @@ def verify(folder: str | Path) -> Verification:
         problems=tuple(problems),
         leftovers=tuple(_below(store, path) for path in leftovers),
         strangers=tuple(_below(store, path) for path in strangers),
+        unfinished=store.outputs.unfinished(),
     )
 
 
