@@ -13,7 +13,7 @@ import manifoldscope
 
 ROOT = Path(manifoldscope.__file__).parent
 
-BASE = {"errors", "files", "seeds", "registry", "outline", "tables"}
+BASE = {"errors", "files", "seeds", "registry", "outline", "tables", "pictures", "stopping"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
@@ -21,6 +21,8 @@ MAY_IMPORT = {
     "registry": {"errors"},
     "outline": {"errors"},
     "tables": {"errors"},
+    "pictures": set(),
+    "stopping": set(),
     "geometry": BASE,
     "vision": BASE | {"geometry"},
     "robustness": BASE | {"geometry", "vision"},

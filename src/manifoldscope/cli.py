@@ -19,6 +19,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any, TextIO
 
+from manifoldscope import stopping
 from manifoldscope.errors import ManifoldscopeError, StudyError, printable
 from manifoldscope.outline import Item, OutlineError, outline, questions
 
@@ -29,8 +30,8 @@ OPTIONAL = {
 }
 """What is not needed to run a study: the module that shows it is there, and the line that installs it."""
 
-ENDINGS = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
-"""Signals that end a process and that a run should hear."""
+ENDINGS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+"""Signals that ask a process to end, and that a run should hear."""
 
 REGISTRIES = {
     "datasets": ("manifoldscope.vision.datasets", "DATASETS"),
@@ -55,17 +56,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _stopped_as_by_ctrl_c():
             return command(options)
-    except ManifoldscopeError as error:
-        if options.debug:
-            raise
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) or stopping.requested():  # whatever a library made of it
+            _say("\nstopped; everything that was finished is kept, and the same command goes on", file=sys.stderr)
+            return 128 + (stopping.requested() or signal.SIGINT)
+        return _told(error, debug=options.debug)
+
+
+def _told(error: BaseException, *, debug: bool) -> int:
+    """Say what was wrong in one sentence, where it is the user's to mend; raise it again where it is ours."""
+    if isinstance(error, ManifoldscopeError) and not debug:
         _say(f"manifoldscope: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt as stop:
-        _say("\nstopped; everything that was finished is kept, and the same command goes on", file=sys.stderr)
-        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
-    except BrokenPipeError:  # the reader of our output has left
+    if isinstance(error, BrokenPipeError):  # the reader of our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    raise error
 
 
 @contextmanager
@@ -73,11 +79,12 @@ def _stopped_as_by_ctrl_c() -> Iterator[None]:
     """A request to end, as schedulers and `kill` send it, stops as cleanly as Ctrl-C does."""
 
     def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt(number)
+        stopping.request(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    stopping.forget()
     before = {number: signal.signal(number, stop) for number in ENDINGS}
     try:
         yield

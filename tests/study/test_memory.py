@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from manifoldscope.study.cost import bytes_of
 
 from manifoldscope.errors import StudyError
 from manifoldscope.study import Store, run_units
+from manifoldscope.study.cost import bytes_of
 from manifoldscope.study.progress import Progress
 from manifoldscope.vision.memory import Memory
 from tests.study import tiny
