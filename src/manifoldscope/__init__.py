@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from manifoldscope.api import Result, run, status
+    from manifoldscope.api import Result, associate_outcome, run, status
     from manifoldscope.errors import ManifoldscopeError
     from manifoldscope.evidence import associate, association_table, diagnose
     from manifoldscope.geometry import (
@@ -60,6 +60,18 @@ if TYPE_CHECKING:
         spectra,
         subsampled,
     )
+    from manifoldscope.recordings import (
+        Axes,
+        Joined,
+        PointSet,
+        join_outcome,
+        load_manifolds,
+        load_points,
+        load_sets,
+        measured,
+        save_manifolds,
+        stepwise,
+    )
     from manifoldscope.robustness import (
         APGDCE,
         APGDT,
@@ -84,7 +96,7 @@ if TYPE_CHECKING:
     )
     from manifoldscope.study import Study, load
     from manifoldscope.training import fit
-    from manifoldscope.vision import ImageSet, Network, load_manifolds, load_points, save_manifolds
+    from manifoldscope.vision import ImageSet, Network
     from manifoldscope.vision.activations import activations
     from manifoldscope.vision.datasets import images
     from manifoldscope.vision.fast import FastNetwork, faster
@@ -100,6 +112,7 @@ __all__ = [
     "FGSM",
     "PGD",
     "AutoAttack",
+    "Axes",
     "ClassManifold",
     "Cloud",
     "Clouds",
@@ -112,6 +125,7 @@ __all__ = [
     "Gram",
     "ImageSet",
     "JacobianNorms",
+    "Joined",
     "JointEstimate",
     "JointNull",
     "ManifoldCapacity",
@@ -119,6 +133,7 @@ __all__ = [
     "Neighbours",
     "Network",
     "Null",
+    "PointSet",
     "PowerLaw",
     "Reliability",
     "Result",
@@ -134,6 +149,7 @@ __all__ = [
     "accuracy_by_class",
     "activations",
     "associate",
+    "associate_outcome",
     "association_table",
     "ball_capacity",
     "capacity",
@@ -154,12 +170,15 @@ __all__ = [
     "gride_curve",
     "images",
     "jacobian_norms",
+    "join_outcome",
     "keep",
     "load",
     "load_manifolds",
     "load_points",
+    "load_sets",
     "measure",
     "measure_at",
+    "measured",
     "nearest_classes",
     "network",
     "power_law",
@@ -174,12 +193,13 @@ __all__ = [
     "smallest_perturbation",
     "spectra",
     "status",
+    "stepwise",
     "subsampled",
     "transfer",
 ]
 
 _ROOMS = {
-    "api": ("Result", "run", "status"),
+    "api": ("Result", "associate_outcome", "run", "status"),
     "errors": ("ManifoldscopeError",),
     "evidence": ("associate", "association_table", "diagnose"),
     "geometry": (
@@ -223,6 +243,18 @@ _ROOMS = {
         "spectra",
         "subsampled",
     ),
+    "recordings": (
+        "Axes",
+        "Joined",
+        "PointSet",
+        "join_outcome",
+        "load_manifolds",
+        "load_points",
+        "load_sets",
+        "measured",
+        "save_manifolds",
+        "stepwise",
+    ),
     "robustness": (
         "APGDCE",
         "APGDT",
@@ -247,7 +279,7 @@ _ROOMS = {
     ),
     "study": ("Study", "load"),
     "training": ("fit",),
-    "vision": ("ImageSet", "Network", "load_manifolds", "load_points", "save_manifolds"),
+    "vision": ("ImageSet", "Network"),
     "vision.activations": ("activations",),
     "vision.datasets": ("images",),
     "vision.fast": ("FastNetwork", "faster"),

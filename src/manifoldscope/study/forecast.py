@@ -10,13 +10,13 @@ from typing import Any
 from manifoldscope.errors import StudyError
 from manifoldscope.geometry.estimate import MEASURES
 from manifoldscope.geometry.subsets import size_grid
+from manifoldscope.recordings.rows import EXTRAPOLATION_DRAWS
 from manifoldscope.robustness.evaluation import CHECKED
 from manifoldscope.study.bench import Bench
 from manifoldscope.study.measuring import DIRECTIONS
 from manifoldscope.study.memory import LATER, Need, concluding, largest_class, layers_of, need, rolls
 from manifoldscope.study.probe import Probed, probe
 from manifoldscope.study.progress import Group, Progress, duration
-from manifoldscope.study.rows import EXTRAPOLATION_DRAWS
 from manifoldscope.study.unit import Unit
 from manifoldscope.vision.memory import give_back, process_memory
 

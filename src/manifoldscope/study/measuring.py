@@ -11,11 +11,7 @@ import torch
 from manifoldscope.geometry import ClassManifold, Cloud, FeatureCorrelation, Scaling, Spectrum, feature_correlation
 from manifoldscope.geometry.displacement import displacement_estimates
 from manifoldscope.geometry.separation import nearest_classes
-from manifoldscope.robustness.evaluation import evaluate
-from manifoldscope.seeds import derive, generator
-from manifoldscope.study.bench import Bench, Tick
-from manifoldscope.study.plan import MeasurePlan
-from manifoldscope.study.rows import (
+from manifoldscope.recordings.rows import (
     Row,
     class_rows,
     curve_rows,
@@ -24,6 +20,10 @@ from manifoldscope.study.rows import (
     joint_rows,
     reliability_row,
 )
+from manifoldscope.robustness.evaluation import evaluate
+from manifoldscope.seeds import derive, generator
+from manifoldscope.study.bench import Bench, Tick
+from manifoldscope.study.plan import MeasurePlan
 from manifoldscope.study.unit import Payload, Unit
 from manifoldscope.tables import TABLES
 from manifoldscope.vision.activations import activations, n_features

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import polars as pl
 
 from manifoldscope.errors import GeometryError, StudyError
 from manifoldscope.geometry import MEASURES, ClassManifold, Cloud, Scaling, equal_sizes
-from manifoldscope.seeds import generator
-from manifoldscope.study.rows import (
+from manifoldscope.recordings.reading import PointSet
+from manifoldscope.recordings.rows import (
     Row,
     Wanted,
     class_rows,
@@ -19,6 +19,7 @@ from manifoldscope.study.rows import (
     joint_rows,
     reliability_row,
 )
+from manifoldscope.seeds import generator
 from manifoldscope.tables import WHOLE
 
 
@@ -66,6 +67,35 @@ def measured(
             place, other = row.pop("place"), row.pop("other_place")
             rows.append({"label": names[place], "other": names[other], **row})
     return _frame(rows)
+
+
+def stepwise(sets: Sequence[PointSet], table: Callable[[list[ClassManifold]], pl.DataFrame]) -> pl.DataFrame:
+    """The table of each set of points, below one another, with a column for each axis that was taken step by step.
+
+    Args:
+        sets: as `load_sets` reads them.
+        table: from the manifolds of a set to its table, such as `measured` with its arguments.
+
+    Raises:
+        GeometryError, StudyError: what `table` raises, with the place.
+
+    Example:
+        >>> import torch
+        >>> steps = [PointSet({"time": at}, [ClassManifold(torch.eye(4)[:, : at + 1], name="v1")]) for at in (1, 2)]
+        >>> found = stepwise(steps, lambda each: measured(each, [("pca_dimension", {})], halvings=0))
+        >>> found.select("time", "value").rows()
+        [(1, 2.0), (2, 3.0)]
+    """
+    frames = []
+    for one in sets:
+        try:
+            found = table(one.manifolds)
+        except (GeometryError, StudyError) as error:
+            raise type(error)(f"{one.place}: {error}" if one.at else str(error)) from None
+        if taken := [name for name in one.at if name in found.columns]:
+            raise StudyError(f"the axis {taken[0]!r} has the name of a column of the table; give it another")
+        frames.append(found.select(*(pl.lit(at, pl.Int64).alias(name) for name, at in one.at.items()), pl.all()))
+    return pl.concat(frames, how="vertical_relaxed")
 
 
 def curves(
