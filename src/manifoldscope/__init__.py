@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from manifoldscope import geometry
     from manifoldscope.api import Result, associate_outcome, run, status
     from manifoldscope.errors import ManifoldscopeError
     from manifoldscope.evidence import associate, association_table, diagnose
@@ -50,12 +51,14 @@ if TYPE_CHECKING:
         feature_correlation,
         gaussian_null,
         gride_curve,
+        mean_field_geometry,
         measure,
         measure_at,
         nearest_classes,
         power_law,
         reliability,
         shuffled_labels,
+        simulate_capacity,
         simulated_capacity,
         spectra,
         subsampled,
@@ -167,6 +170,7 @@ __all__ = [
     "feature_correlation",
     "fit",
     "gaussian_null",
+    "geometry",
     "gride_curve",
     "images",
     "jacobian_norms",
@@ -176,6 +180,7 @@ __all__ = [
     "load_manifolds",
     "load_points",
     "load_sets",
+    "mean_field_geometry",
     "measure",
     "measure_at",
     "measured",
@@ -189,6 +194,7 @@ __all__ = [
     "save_manifolds",
     "sensitivity",
     "shuffled_labels",
+    "simulate_capacity",
     "simulated_capacity",
     "smallest_perturbation",
     "spectra",
@@ -233,12 +239,14 @@ _ROOMS = {
         "feature_correlation",
         "gaussian_null",
         "gride_curve",
+        "mean_field_geometry",
         "measure",
         "measure_at",
         "nearest_classes",
         "power_law",
         "reliability",
         "shuffled_labels",
+        "simulate_capacity",
         "simulated_capacity",
         "spectra",
         "subsampled",
@@ -286,10 +294,13 @@ _ROOMS = {
     "vision.jacobian": ("JacobianNorms", "jacobian_norms", "sensitivity"),
     "vision.sources": ("network",),
 }
+_NAMESPACES = ("geometry",)
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name in _NAMESPACES:
+        return import_module(f"manifoldscope.{name}")
     if name not in _ROOM_OF:
         raise AttributeError(f"module 'manifoldscope' has no attribute {name!r}")
     return getattr(import_module(f"manifoldscope.{_ROOM_OF[name]}"), name)
