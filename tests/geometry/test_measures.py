@@ -25,6 +25,7 @@ from manifoldscope.geometry import (
     Cloud,
     Clouds,
     Estimate,
+    JointEstimate,
     Spectrum,
     feature_correlation,
     measure,
@@ -233,6 +234,32 @@ def test_clouds_of_two_scalings_are_no_layer() -> None:
         measure("centre_distance", clouds)
     with pytest.raises(GeometryError, match="read with scaling 'none', not 'standardise'"):
         measure("two_nn", clouds[:1], scaling="standardise")
+
+
+def test_estimates_show_themselves_shortly() -> None:
+    plain = Estimate(12.0, n_points=50, n_features=2048)
+    full = Estimate(3.14159, 1000, 9, ceiling=8.0, stderr=0.123, parameters={"method": "<fit>"}, note="of few & far")
+    assert repr(plain) == "Estimate(12, 50 points, 2,048 features)"
+    assert repr(full) == (
+        "Estimate(3.142 ± 0.12, ceiling 8, 1,000 points, 9 features, method='<fit>', note: of few & far)"
+    )
+    assert plain._repr_html_() == (
+        "<table><thead><tr><th>value</th><th>points</th><th>features</th></tr></thead>"
+        "<tbody><tr><td>12</td><td>50</td><td>2,048</td></tr></tbody></table>"
+    )
+    assert "<td>method=&lt;fit&gt;</td><td>of few &amp; far</td>" in full._repr_html_()
+
+
+def test_joint_estimates_show_as_much_as_there_is_room_for() -> None:
+    values = [Estimate(float(value), 5, 3) for value in range(7)]
+    pairs = {(i, j): values[j] for i in range(7) for j in range(i + 1, 7)}
+    joint = JointEstimate(tuple(values), whole=values[3], pairs=pairs)
+    assert repr(joint) == "JointEstimate(whole 3, 7 classes 0 to 6, 21 pairs 1 to 6)"
+    assert repr(JointEstimate()) == "JointEstimate()"
+    shown = joint._repr_html_()
+    assert shown.count("<tr>") == 21  # a header, and 20 of 29
+    assert "<td>classes 0 and 1</td><td>1</td>" in shown
+    assert shown.endswith("<p>and 9 more</p>")
 
 
 SHOWN = """

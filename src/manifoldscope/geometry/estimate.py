@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import html
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, cast, overload
 
@@ -179,6 +180,47 @@ class Estimate:
         """The same estimate with one more note."""
         return replace(self, note="; ".join(filter(None, [self.note, note])))
 
+    def __repr__(self) -> str:
+        settings = [f"{name}={value!r}" for name, value in self.parameters.items()]
+        ceiling = [] if self.ceiling is None else [f"ceiling {self.ceiling:.4g}"]
+        sample = [f"{self.n_points:,} points", f"{self.n_features:,} features"]
+        note = [f"note: {self.note}"] if self.note else []
+        return f"Estimate({', '.join([self._shown, *ceiling, *sample, *settings, *note])})"
+
+    def _repr_html_(self) -> str:
+        """The estimate as a small table, for notebooks."""
+        return _html([self._row])
+
+    @property
+    def _shown(self) -> str:
+        """The value with its standard error."""
+        return f"{self.value:.4g}" + ("" if self.stderr is None else f" ± {self.stderr:.2g}")
+
+    @property
+    def _row(self) -> dict[str, str]:
+        settings = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
+        ceiling = "" if self.ceiling is None else f"{self.ceiling:.4g}"
+        return {
+            "value": self._shown,
+            "ceiling": ceiling,
+            "points": f"{self.n_points:,}",
+            "features": f"{self.n_features:,}",
+            "settings": settings,
+            "note": self.note,
+        }
+
+
+def _html(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows of text as a table, without the columns that are empty in all of them."""
+    columns = [name for name in rows[0] if any(row[name] for row in rows)] if rows else []
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
+    body = "".join(f"<tr>{''.join(f'<td>{html.escape(row[name])}</td>' for name in columns)}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+MOST_SHOWN = 20
+"""Rows of a joint estimate that a notebook shows."""
+
 
 @dataclass(frozen=True)
 class JointEstimate:
@@ -207,6 +249,28 @@ class JointEstimate:
             whole=None if self.whole is None else change(self.whole),
             pairs={places: change(estimate) for places, estimate in self.pairs.items()},
         )
+
+    def __repr__(self) -> str:
+        whole = [] if self.whole is None else [f"whole {self.whole._shown}"]
+        parts = [*whole, *_ranged("classes", self.classes), *_ranged("pairs", self.pairs.values())]
+        return f"JointEstimate({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        """The whole, then the classes, then the pairs by their places, as many as a notebook has room for."""
+        rows = [] if self.whole is None else [{"of": "whole", **self.whole._row}]
+        rows += [{"of": f"class {place}", **estimate._row} for place, estimate in enumerate(self.classes)]
+        rows += [{"of": f"classes {i} and {j}", **estimate._row} for (i, j), estimate in self.pairs.items()]
+        more = len(rows) - MOST_SHOWN
+        return _html(rows[:MOST_SHOWN]) + (f"<p>and {more:,} more</p>" if more > 0 else "")
+
+
+def _ranged(what: str, estimates: Collection[Estimate]) -> list[str]:
+    """How many estimates there are, and from where to where they reach."""
+    if not estimates:
+        return []
+    known = [estimate.value for estimate in estimates if not math.isnan(estimate.value)]
+    reach = f" {min(known):.4g} to {max(known):.4g}" if known else " without a value"
+    return [f"{len(estimates):,} {what}{reach}"]
 
 
 def estimate_of(
