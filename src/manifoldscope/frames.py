@@ -140,8 +140,13 @@ def _require_separator(header: list[str], separator: str) -> None:
 
 def _column(name: str, cells: tuple[str, ...], numbers: list[int], required: bool) -> pl.Series:
     """Numbers where all cells are, and text otherwise."""
-    given = pl.Series(name, [None if cell.strip().lower() in MISSING else cell.strip() for cell in cells], pl.String)
+    given = pl.Series(name, cells, pl.String)
     found = given.cast(pl.Float64, strict=False)
+    if found.null_count() or found.is_nan().any():  # otherwise no cell is missing, and looking at each takes longer
+        given = pl.Series(
+            name, [None if cell.strip().lower() in MISSING else cell.strip() for cell in cells], pl.String
+        )
+        found = given.cast(pl.Float64, strict=False)
     wrong = found.is_null() & given.is_not_null()
     if wrong.any():
         if required:
