@@ -249,7 +249,7 @@ def test_what_compares_classes_asks_for_their_labels(option, least, tmp_path, ca
     assert main(["measure", str(tmp_path / "points.npy"), option]) == 2
     message = capsys.readouterr().err
     assert f"{option} compares classes: it needs {least} at least" in message
-    assert "has 1; give --labels LABELS.npy" in message
+    assert "has 1; give --labels" in message
 
 
 def test_associate_gives_the_published_correlations(shared_data, capsys):

@@ -7,10 +7,7 @@ from manifoldscope.vision.activations import (
     PENULTIMATE,
     Layer,
     layer_table,
-    load_manifolds,
-    load_points,
     n_features,
-    save_manifolds,
 )
 from manifoldscope.vision.datasets import DATASETS, load
 from manifoldscope.vision.images import Draw, ImageSet, RawImages, batches, choose_classes, draw
@@ -40,12 +37,9 @@ __all__ = [
     "fit",
     "layer_table",
     "load",
-    "load_manifolds",
-    "load_points",
     "load_weights",
     "logits",
     "n_features",
-    "save_manifolds",
     "seeded",
     "undisturbed",
 ]

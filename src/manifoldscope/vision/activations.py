@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from manifoldscope.errors import DataError, GeometryError, ManifoldscopeError, ModelError, unknown
-from manifoldscope.files import open_regular
+from manifoldscope.errors import DataError, ManifoldscopeError, ModelError, unknown
+from manifoldscope.files import why
 from manifoldscope.geometry.manifold import ClassManifold, resolution_of
-from manifoldscope.vision.arrays import read_array, read_arrays, require_memory, why
 from manifoldscope.vision.images import ImageSet, batches
 from manifoldscope.vision.network import Network, undisturbed
 
@@ -398,107 +392,3 @@ def _first_tensor(value: Any) -> Tensor | None:
         return value
     inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple | list) else ()
     return next((tensor for item in inside if (tensor := _first_tensor(item)) is not None), None)
-
-
-# -- files -------------------------------------------------------------------------------------------------------------
-
-
-def save_manifolds(path: str | os.PathLike[str], manifolds: Sequence[ClassManifold]) -> None:
-    """Write manifolds to one safetensors file, with their labels, layers and names."""
-    about = [{"label": m.label, "layer": m.layer, "name": m.name, "resolution": m.resolution} for m in manifolds]
-    points = {str(index): m.points.contiguous().cpu() for index, m in enumerate(manifolds)}
-    save_file(points, os.fspath(path), metadata={"manifolds": json.dumps(about)})
-
-
-def load_manifolds(path: str | os.PathLike[str]) -> list[ClassManifold]:
-    """The manifolds that `save_manifolds` wrote, in their order.
-
-    Raises:
-        DataError: no such file, no regular one, or one that it did not write.
-        GeometryError: points that cannot be measured, such as NaN.
-    """
-    file = Path(os.path.expanduser(path))
-    try:
-        with open_regular(file) as regular:
-            require_memory(2 * os.fstat(regular.fileno()).st_size)
-        with safe_open(file, framework="pt") as opened:
-            about = json.loads((opened.metadata() or {})["manifolds"])
-            if not isinstance(about, list) or not about:
-                raise ValueError("it names no manifolds")
-            return [_described(opened.get_tensor(str(index)), one) for index, one in enumerate(about)]
-    except GeometryError as error:
-        raise GeometryError(f"{file.name}: {error}") from error
-    except (
-        OSError,
-        SafetensorError,
-        LookupError,
-        ValueError,
-        TypeError,
-        RuntimeError,
-        AttributeError,
-        MemoryError,
-    ) as error:
-        raise DataError(f"{file.name} cannot be read as saved manifolds ({why(error)})") from error
-
-
-def _described(points: Tensor, about: Any) -> ClassManifold:
-    label, layer, name, resolution = about["label"], about["layer"], about["name"], about.get("resolution", -1.0)
-    if type(label) is not int or not isinstance(layer, str) or not isinstance(name, str):
-        raise ValueError(f"label {label!r}, layer {layer!r}, name {name!r}: expected a whole number and text")
-    if type(resolution) not in (int, float) or not -1 <= resolution < 1:
-        raise ValueError(f"resolution {resolution!r}: expected a share below 1")
-    return ClassManifold(points, label=label, layer=_text(layer), name=_text(name), resolution=float(resolution))
-
-
-def load_points(path: str | os.PathLike[str], labels_path: str | os.PathLike[str] | None = None) -> list[ClassManifold]:
-    """Any matrix of points, such as recordings of neurons, as manifolds: one per label, or one in all.
-
-    Args:
-        path: .npy with (n_points, n_features); .npz with `points` and, if you like, `labels`; or .safetensors from
-            `save_manifolds`.
-        labels_path: .npy with one label a point, whole numbers or text.
-
-    Raises:
-        DataError: a file that cannot be read, is no regular one or takes more memory than there is; pickled objects; or
-            labels that do not fit.
-        GeometryError: points that cannot be measured, such as NaN or complex numbers.
-    """
-    file = Path(os.path.expanduser(path))
-    if file.suffix == ".safetensors":
-        if labels_path is not None:
-            raise DataError(f"{file.name} carries its own labels; leave out {Path(labels_path).name}")
-        return load_manifolds(file)
-    held = read_arrays(file, ("points", "labels")) if file.suffix == ".npz" else {"points": read_array(file)}
-    points: Any = held["points"]
-    labels = held.get("labels")
-    if labels_path is not None:
-        labels = read_array(Path(os.path.expanduser(labels_path)))
-    try:
-        if labels is None:
-            return [ClassManifold(points, layer=file.stem, name=file.stem)]
-        if labels.shape != points.shape[:1] or labels.dtype.kind not in "iuUS":
-            raise DataError(
-                f"labels have shape {labels.shape} and type {labels.dtype}; expected one whole number or text for each "
-                f"of the {len(points) if points.ndim else 0} points of {file.name}"
-            )
-        names, which = np.unique(labels, return_inverse=True)
-        return [
-            ClassManifold(
-                points[which == index],
-                label=index if labels.dtype.kind in "US" else int(value),
-                layer=file.stem,
-                name=_text(value),
-            )
-            for index, value in enumerate(names)
-        ]
-    except GeometryError as error:
-        raise GeometryError(f"{file.name}: {error}") from error
-    except ValueError as error:
-        raise DataError(f"{file.name}: a label is no text ({why(error)})") from error
-
-
-def _text(value: Any) -> str:
-    """A label or name as text. Raises ValueError where it is none."""
-    text = value.decode() if isinstance(value, bytes) else str(value)
-    text.encode()  # half of a pair of surrogates is no letter
-    return text
