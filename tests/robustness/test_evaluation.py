@@ -16,9 +16,10 @@ from manifoldscope.robustness import PGD, THREATS, Threat, UniformNoise, evaluat
 from manifoldscope.robustness.target import Target
 from manifoldscope.tables import TABLES
 from manifoldscope.vision.fast import FastNetwork, faster
-from manifoldscope.vision.images import FileImages, ImageSet
+from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.memory import Memory
 from manifoldscope.vision.network import Network
+from manifoldscope.vision.raw import FileImages
 from tests.robustness.networks import convolutional, fitted, images
 
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights
 
 from manifoldscope.errors import DataError, ModelError
-from manifoldscope.vision.images import FileImages, ImageSet
+from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network, Preprocessing, logits, seeded, undisturbed
+from manifoldscope.vision.raw import FileImages
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from manifoldscope.errors import ModelError, StudyError
 from manifoldscope.registry import Entry
 from manifoldscope.vision.datasets import images
 from manifoldscope.vision.network import logits
-from manifoldscope.vision.sources import SOURCES, code_digest, network
+from manifoldscope.vision.sources import SOURCES, network
+from manifoldscope.vision.usercode import code_digest
 from manifoldscope.vision.weights import file_digest
 
 

@@ -13,8 +13,9 @@ from manifoldscope.vision.activations import (
     save_manifolds,
 )
 from manifoldscope.vision.datasets import DATASETS, load
-from manifoldscope.vision.images import Draw, ImageSet, RawImages, batches, choose_classes, draw
+from manifoldscope.vision.images import Draw, ImageSet, batches, choose_classes, draw
 from manifoldscope.vision.network import Network, Preprocessing, logits, seeded, undisturbed
+from manifoldscope.vision.raw import RawImages
 from manifoldscope.vision.small import SMALL, build
 from manifoldscope.vision.sources import SOURCES
 from manifoldscope.vision.weights import Fitted, Loaded, file_digest, fit, load_weights

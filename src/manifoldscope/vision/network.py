@@ -16,8 +16,9 @@ from torchvision.transforms.v2 import functional as tv
 
 from manifoldscope.errors import DataError, ModelError
 from manifoldscope.seeds import derive
-from manifoldscope.vision.images import ArrayImages, ImageSet, batches
+from manifoldscope.vision.images import ImageSet, batches
 from manifoldscope.vision.precision import float32
+from manifoldscope.vision.raw import ArrayImages
 from manifoldscope.vision.whole import check_whole
 
 Interpolation = Literal["bilinear", "bicubic", "nearest"]

@@ -12,25 +12,21 @@ a study file may say about a network from there. Parameters that all of them sha
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
 import math
-import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from manifoldscope.errors import ManifoldscopeError, ModelError, unknown
+from manifoldscope.errors import ModelError, unknown
 from manifoldscope.registry import Registry
 from manifoldscope.vision.datasets import imagenet_class_names
 from manifoldscope.vision.network import Interpolation, Network, Preprocessing, seeded
 from manifoldscope.vision.small import SMALL, build
+from manifoldscope.vision.usercode import brief, made_by
 from manifoldscope.vision.weights import Fitted, file_digest, fit
 
 SOURCES = Registry("model source", package="manifoldscope.vision")
@@ -109,7 +105,7 @@ def torchvision(
             state = entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
         except Exception as error:  # offline, a proxy, a full disk, a broken download: one sentence for all
             raise ModelError(
-                f"torchvision:{name}: the weights {entry.name} could not be downloaded ({_brief(error)}); download "
+                f"torchvision:{name}: the weights {entry.name} could not be downloaded ({brief(error)}); download "
                 f"{entry.url} elsewhere and give the file as weights"
             ) from error
         fit(module, state, f"torchvision:{name}")
@@ -165,7 +161,7 @@ def timm(
     except Exception as error:  # the download, or a tag that timm does not know
         advice = "; download them elsewhere and give the file as weights" if pretrained else ""
         what = "its pretrained weights could not be had" if pretrained else "it could not be made"
-        raise ModelError(f"timm:{name}: {what} ({_brief(error)}){advice}") from error
+        raise ModelError(f"timm:{name}: {what} ({brief(error)}){advice}") from error
     fitted: Fitted | None = None
     if weights is None:
         provenance: dict[str, Any] = {"weights": "random", "seed": seed}
@@ -215,13 +211,8 @@ def python(
     The function takes no arguments and gives a torch.nn.Module, or a Network, of which what is said here replaces its
     own. `weights` is a file. Say `mean` and `std` here rather than normalise in your data: images are in [0, 1].
     """
-    where, _, function = name.rpartition(":")
-    if not where or not function:
-        raise ModelError(f"python:{name}: expected python:package.module:function or python:path/to/file.py:function")
-    file = Path(where).expanduser() if where.endswith(".py") else None
-    shown = f"python:{file.name if file else where}:{function}"
-    with _import_path(file.parent if file else Path()), seeded(seed, "weights", function):
-        made = _call(_import(where, file, shown), function, shown)
+    function = name.rpartition(":")[2]
+    made, shown, file = made_by(name, kind=ModelError, during=seeded(seed, "weights", function))
     module = made.module if isinstance(made, Network) else made
     if not isinstance(module, nn.Module):
         raise ModelError(f"{shown} gives {type(made).__name__}; expected a torch.nn.Module or a Network")
@@ -364,83 +355,3 @@ def _agree(one: Sequence[float], other: Sequence[float]) -> bool:
     n = max(len(one), len(other))
     pairs = zip(list(one) * (n // max(len(one), 1)), list(other) * (n // max(len(other), 1)), strict=False)
     return all(abs(a - b) <= 1e-3 for a, b in pairs)
-
-
-@contextmanager
-def _import_path(folder: Path) -> Iterator[None]:
-    """The user's folder is importable inside, so that a file finds its neighbours; what it imported is forgotten after.
-
-    Two folders may both have a `blocks.py`: each network gets its own.
-    """
-    entry = str(folder.resolve())
-    before = set(sys.modules)
-    sys.path.insert(0, entry)
-    try:
-        yield
-    finally:
-        sys.path.remove(entry)
-        for name in set(sys.modules) - before:
-            origin = Path(getattr(sys.modules[name], "__file__", None) or "/")
-            if folder.resolve() in origin.parents and "site-packages" not in origin.parts:
-                del sys.modules[name]
-
-
-def code_digest(name: str) -> str:
-    """A SHA-256 of the code that `python:NAME` runs: its file, and every Python file in the same folder.
-
-    Code that it imports from elsewhere is not in it.
-
-    Raises:
-        ModelError: no such file or module.
-    """
-    where = name.rpartition(":")[0]
-    shown = f"python:{name}"
-    if where.endswith(".py"):
-        file = Path(where).expanduser()
-    else:
-        with _import_path(Path()):
-            try:
-                found = importlib.util.find_spec(where)
-            except (ImportError, ValueError) as error:
-                raise ModelError(f"{shown} cannot be imported ({_brief(error)})") from error
-        if found is None or found.origin is None:
-            raise ModelError(f"{shown} cannot be imported: there is no module {where!r}")
-        file = Path(found.origin)
-    if not file.is_file():
-        raise ModelError(f"{shown}: there is no file {str(file)!r}")
-    neighbours = sorted({file, *file.parent.glob("*.py")})
-    digests = [f"{path.name} {file_digest(path)}" for path in neighbours]
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
-
-
-def _import(where: str, file: Path | None, shown: str) -> Any:
-    if file is not None and not file.is_file():
-        raise ModelError(f"{shown}: there is no file {str(file)!r}")
-    try:
-        if file is None:
-            return importlib.import_module(where)
-        specification = importlib.util.spec_from_file_location(f"_user_{file.stem}", file)
-        assert specification is not None
-        assert specification.loader is not None
-        module = importlib.util.module_from_spec(specification)
-        sys.modules[specification.name] = module  # dataclasses and pickling look themselves up there
-        specification.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise ModelError(f"{shown} cannot be imported ({type(error).__name__}: {_brief(error)})") from error
-    return module
-
-
-def _call(module: Any, function: str, shown: str) -> Any:
-    if not hasattr(module, function):
-        public = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-        raise ModelError(f"{shown}: {unknown('function', function, public)}")
-    try:
-        return getattr(module, function)()
-    except ManifoldscopeError:
-        raise
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise ModelError(f"{shown} failed ({type(error).__name__}: {_brief(error)})") from error
-
-
-def _brief(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
