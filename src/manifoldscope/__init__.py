@@ -84,7 +84,7 @@ if TYPE_CHECKING:
     )
     from manifoldscope.study import Study, load
     from manifoldscope.training import fit
-    from manifoldscope.vision import ImageSet, Network, load_manifolds, load_points, save_manifolds
+    from manifoldscope.vision import ImageSet, Layer, Network, load_manifolds, load_points, save_manifolds
     from manifoldscope.vision.activations import activations
     from manifoldscope.vision.datasets import images
     from manifoldscope.vision.fast import FastNetwork, faster
@@ -114,6 +114,7 @@ __all__ = [
     "JacobianNorms",
     "JointEstimate",
     "JointNull",
+    "Layer",
     "ManifoldCapacity",
     "ManifoldscopeError",
     "Neighbours",
@@ -247,7 +248,7 @@ _ROOMS = {
     ),
     "study": ("Study", "load"),
     "training": ("fit",),
-    "vision": ("ImageSet", "Network", "load_manifolds", "load_points", "save_manifolds"),
+    "vision": ("ImageSet", "Layer", "Network", "load_manifolds", "load_points", "save_manifolds"),
     "vision.activations": ("activations",),
     "vision.datasets": ("images",),
     "vision.fast": ("FastNetwork", "faster"),

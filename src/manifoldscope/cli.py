@@ -384,7 +384,7 @@ def _list_layers(options: argparse.Namespace) -> int:
     shape = {"channels": 3, "size": options.size or 32, "n_classes": 10} if spec.startswith("small:") else {}
     made = network(spec, **shape)
     side = options.size or made.preprocessing.crop or 224
-    for layer in layer_table(made, (made.preprocessing.channels, side, side)):
+    for layer in layer_table(made, made.shape(side)):
         _say(f"{layer.name:<40} {layer.type:<24} {' x '.join(map(str, layer.shape))}")
     return 0
 

@@ -188,6 +188,29 @@ def as_pixels(image: Any, where: str) -> Tensor:
     return pixels if pixels.dtype == torch.uint8 else pixels.float()
 
 
+def batch_of(batch: Any, where: str) -> tuple[Tensor, Tensor]:
+    """Pixels (n, channels, height, width), uint8 or float32 in [0, 1], and labels (n,) int64 of a loader's batch.
+
+    Raises:
+        DataError: anything else.
+    """
+    pair = tuple(batch[:2]) if isinstance(batch, tuple | list) else ()
+    if len(pair) < 2 or not all(isinstance(part, Tensor) for part in pair):
+        raise DataError(f"{where} is {type(batch).__name__}; expected a tensor of images and one of labels")
+    pixels, labels = pair[0].detach().cpu(), pair[1].detach().cpu()
+    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
+        raise DataError(
+            f"{where} has images of shape {tuple(pixels.shape)}; expected (n, channels, height, width) with 1 or 3 "
+            "channels"
+        )
+    if labels.shape != pixels.shape[:1] or labels.is_floating_point() or (labels.numel() and int(labels.min()) < 0):
+        raise DataError(
+            f"{where} has labels of shape {tuple(labels.shape)}; expected one class index per image, from 0"
+        )
+    require_range(pixels, where)
+    return pixels if pixels.dtype == torch.uint8 else pixels.float(), labels.long()
+
+
 def require_range(pixels: Tensor, where: str) -> None:
     """Raise DataError unless pixels of any shape are uint8, or floating point in [0, 1]."""
     if pixels.dtype == torch.uint8:

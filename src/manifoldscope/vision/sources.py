@@ -12,6 +12,7 @@ a study file may say about a network from there. Parameters that all of them sha
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Sequence
@@ -32,21 +33,36 @@ from manifoldscope.vision.weights import Fitted, file_digest, fit
 SOURCES = Registry("model source", package="manifoldscope.vision")
 
 
-def network(spec: str, **settings: Any) -> Network:
-    """A network by source and name, such as "torchvision:resnet50" or "python:my/models.py:make".
+def network(spec: str | nn.Module, **settings: Any) -> Network:
+    """A network by source and name, such as "torchvision:resnet50" or "python:my/models.py:make"; or from a module.
 
     Args:
-        spec: "scheme:name"; `SOURCES` lists the schemes.
-        settings: what that source can be told, such as `weights`; its function's keyword-only parameters.
+        spec: "scheme:name", where `SOURCES` lists the schemes; or any torch.nn.Module that gives logits.
+        settings: what that source can be told, such as `weights`; its function's keyword-only parameters. For a module:
+            `mean`, `std` (one value per channel, or one for all; the module sees (pixels - mean) / std), `name`, and
+            `channels`, `crop`, `resize` and `interpolation` as for `Preprocessing`, `class_names` (one per output).
 
     Raises:
         StudyError: an unknown scheme or setting, or a value of the wrong type.
-        ModelError: an unknown name, weights that cannot be had or do not fit, or code of the user's that fails.
+        ModelError: an unknown name, weights that cannot be had or do not fit, or code of the user's that fails; neither
+            a text nor a module.
 
     Example:
         >>> network("small:cnn", channels=1, size=8, n_classes=10).n_parameters
         67562
+        >>> network(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten()), mean=[0.5], std=[0.5], name="mine")
+        Network(mine, 40 parameters, grey, any size)
     """
+    if isinstance(spec, nn.Module):
+        known = list(inspect.signature(_of_module).parameters)[1:]
+        if strangers := [name for name in settings if name not in known]:
+            raise ModelError(f"a network from a module: {unknown('setting', strangers[0], known)}")
+        return _of_module(spec, **settings)
+    if not isinstance(spec, str):
+        raise ModelError(
+            f"a network was asked for from {type(spec).__name__}; pass a torch.nn.Module, or a text such as "
+            "'torchvision:resnet50'"
+        )
     scheme, colon, name = spec.partition(":")
     if not colon or not name:
         schemes = ", ".join(f"{known}:NAME" for known in SOURCES.names())
@@ -55,6 +71,30 @@ def network(spec: str, **settings: Any) -> Network:
     entry = SOURCES[scheme]
     made: Network = entry.target(name, **entry.validate(settings))
     return made
+
+
+def _of_module(
+    module: nn.Module,
+    *,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    name: str | None = None,
+    channels: int | None = None,
+    crop: int | None = None,
+    resize: int | None = None,
+    interpolation: Interpolation = "bilinear",
+    class_names: Sequence[str] | None = None,
+) -> Network:
+    given = mean if mean is not None else std if std is not None else (0.0,)
+    n = len(given) if isinstance(given, Sequence) else 1
+    return Network(
+        module,
+        name=type(module).__name__ if name is None else name,
+        mean=(0.0,) * n if mean is None else mean,
+        std=(1.0,) * n if std is None else std,
+        preprocessing=Preprocessing(crop=crop, resize=resize, channels=channels, interpolation=interpolation),
+        class_names=None if class_names is None else tuple(class_names),
+    )
 
 
 @SOURCES.register("torchvision")
@@ -201,7 +241,7 @@ def python(
     weights: str | None = None,
     mean: list[float] | None = None,
     std: list[float] | None = None,
-    channels: int = 3,
+    channels: int | None = None,
     crop: int | None = None,
     resize: int | None = None,
     seed: int = 0,
@@ -210,6 +250,7 @@ def python(
 
     The function takes no arguments and gives a torch.nn.Module, or a Network, of which what is said here replaces its
     own. `weights` is a file. Say `mean` and `std` here rather than normalise in your data: images are in [0, 1].
+    `channels` (1 or 3) is what the first layer takes if omitted.
     """
     function = name.rpartition(":")[2]
     made, shown, file = made_by(name, kind=ModelError, during=seeded(seed, "weights", function))
@@ -229,22 +270,28 @@ def python(
         own = made.preprocessing
         if (*made.mean, *made.std) != (0.0, 1.0):  # what the function says counts as said here
             mean, std = mean or list(made.mean), std or list(made.std)
-        means, stds, said = _normalisation(shown, mean, std, fitted, channels=own.channels)
+        means, stds, said = _normalisation(
+            shown, mean, std, fitted, channels=own.channels or len(mean or std or (0.0,))
+        )
         return replace(
             made,
             name=function,
             mean=means,
             std=stds,
-            preprocessing=replace(own, crop=crop or own.crop, resize=resize or own.resize),
+            preprocessing=replace(
+                own, crop=crop or own.crop, resize=resize or own.resize, channels=channels or own.channels
+            ),
             provenance={**made.provenance, **provenance, **said},
         )
-    means, stds, said = _normalisation(shown, mean, std, fitted, channels=channels)
+    preprocessing = Preprocessing(crop=crop, resize=resize, channels=channels)
+    told = Network(module, name=function, preprocessing=preprocessing).preprocessing.channels
+    means, stds, said = _normalisation(shown, mean, std, fitted, channels=told or len(mean or std or (0.0,)))
     return Network(
         module,
         name=function,
         mean=means,
         std=stds,
-        preprocessing=Preprocessing(crop=crop, resize=resize, channels=channels),
+        preprocessing=preprocessing,
         provenance={**provenance, **said},
     )
 
