@@ -59,7 +59,7 @@ class Tap:
     name: str
     module: nn.Module
     prefix: Prefix
-    channels_last: bool
+    channels_last: bool | None
     call: int | None = None
     of_input: bool = False
     default: str = ""
@@ -191,19 +191,18 @@ def _forward(network: Network, pixels: Tensor) -> None:
 # -- channels and positions --------------------------------------------------------------------------------------------
 
 
-def _channels_last(calls: Sequence[Call], call: Call) -> bool:
-    """Whether the channels of what a call gave are the last dimension.
+def _channels_last(calls: Sequence[Call], call: Call) -> bool | None:
+    """Whether the channels of what a call gave are the last dimension; None where that is not clear.
 
-    Where the module does not tell (a block, an activation), the nearest call that gave the same shape and tells does:
-    first those that finished before it, such as the modules inside it. Where none does, (n, positions, channels) is
-    what transformers give, and (n, channels, height, width) what convolutions give.
+    Where the module does not tell (a block, an activation), calls that gave the same shape do. Only where a map has as
+    many rows and columns as channels can they disagree. Where none tells, (n, positions, channels) is what
+    transformers give, and (n, channels, height, width) what convolutions give.
     """
     assert call.shape is not None
-    at = calls.index(call)
-    for other in (*calls[at::-1], *calls[at + 1 :]):
-        if other.shape == call.shape and other.channels_last is not None:
-            return other.channels_last
-    return len(call.shape) == 3
+    if call.channels_last is not None:
+        return call.channels_last
+    told = {other.channels_last for other in calls if other.shape == call.shape} - {None}
+    return len(call.shape) == 3 if not told else told.pop() if len(told) == 1 else None
 
 
 def _prefix(module: nn.Module, calls: Sequence[Call]) -> Prefix:

@@ -39,14 +39,14 @@ NO_PREFIX = Prefix()
 
 
 def pooled(
-    output: Tensor, layer: Layer, *, channels_last: bool, prefix: Prefix = NO_PREFIX, default: str = ""
+    output: Tensor, layer: Layer, *, channels_last: bool | None, prefix: Prefix = NO_PREFIX, default: str = ""
 ) -> tuple[Tensor, str]:
     """The points of an output, and how they were made of its positions ("" where it has none).
 
     Args:
         output: (n, n_features); or (n, channels, ...), or (n, ..., channels), with the positions in the dots.
         layer: what was asked for.
-        channels_last: which of the two it is.
+        channels_last: which of the two it is; None where that is not clear.
         prefix: what stands before the tokens of the patches, in an output (n, tokens, channels).
         default: what to do where nothing was asked for; by the shape if empty.
 
@@ -54,7 +54,7 @@ def pooled(
         (n, n_features); or (n, positions, channels) where each position is a point.
 
     Raises:
-        ModelError: it has no such positions.
+        ModelError: it has no such positions, or it is not clear which dimension they are.
     """
     asked = layer.pool
     shape = f"shape {tuple(output.shape)}"
@@ -62,6 +62,13 @@ def pooled(
         if asked not in (None, "flatten"):
             raise ModelError(f"layer {str(layer)!r} gives {shape}, without positions; ask for {layer.name!r} alone")
         return output.reshape(len(output), -1), ""
+    if asked == "flatten" or (channels_last is None and asked is None and output.ndim > 3):
+        return output.flatten(1), "flatten"
+    if channels_last is None:
+        raise ModelError(
+            f"layer {str(layer)!r} gives {shape}, where modules of the same shape disagree on which dimension are the "
+            "channels; ask for it flattened, or for a module inside of it"
+        )
     where = 1 if channels_last else 2
     positions = output.flatten(1, -2) if channels_last else output.flatten(2)
     n_positions = positions.shape[where]
