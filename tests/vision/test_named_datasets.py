@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 from manifoldscope.errors import DataError, StudyError
 from manifoldscope.study.draws import fingerprint
+from manifoldscope.study.plan import DataPlan, json_schema
 from manifoldscope.vision.datasets import dataset_entry, load
 from tests.vision.test_datasets import write_mnist
 
@@ -25,6 +27,17 @@ def test_a_source_is_a_name_or_a_scheme_and_a_name() -> None:
         dataset_entry("torchvision:")
     with pytest.raises(StudyError, match="did you mean 'torchvision'"):
         dataset_entry("torchvison:CIFAR10")
+
+
+def test_a_study_names_its_dataset_in_the_same_way() -> None:
+    assert DataPlan(source="torchvision:CIFAR100").source == "torchvision:CIFAR100"
+    with pytest.raises(ValueError, match="there is no dataset 'mnist:x'"):
+        DataPlan(source="mnist:x")
+    plain, schemes = json_schema()["$defs"]["DataPlan"]["properties"]["source"]["anyOf"]
+    assert "mnist" in plain["enum"]
+    assert "torchvision" not in plain["enum"]
+    assert re.search(schemes["pattern"], "torchvision:CIFAR100")
+    assert not re.search(schemes["pattern"], "mnist:x")
 
 
 # -- torchvision -------------------------------------------------------------------------------------------------------

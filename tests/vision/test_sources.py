@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torchvision import models
 
+from manifoldscope.cli import main
 from manifoldscope.errors import ModelError, StudyError
 from manifoldscope.registry import Entry
 from manifoldscope.vision.datasets import images
@@ -288,3 +289,13 @@ def test_a_network_of_code_takes_the_channels_of_its_first_layer(tmp_path: Path)
         with pytest.raises(ModelError, match="one value a channel"):
             network(spec, mean=[0.3] * 3, std=[0.2] * 3)
     assert network(f"python:{tmp_path}/grey.py:module", channels=3).preprocessing.channels == 3
+
+
+def test_layers_are_listed_with_the_channels_that_the_network_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "grey.py").write_text(
+        "from torch import nn\ndef make():\n    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten())\n"
+    )
+    assert main(["list", "layers", "--model", f"python:{tmp_path}/grey.py:make", "--size", "8"]) == 0
+    assert "4 x 6 x 6" in capsys.readouterr().out
