@@ -99,7 +99,7 @@ if TYPE_CHECKING:
     )
     from manifoldscope.study import Study, load
     from manifoldscope.training import fit
-    from manifoldscope.vision import ImageSet, Network
+    from manifoldscope.vision import ImageSet, Layer, Network
     from manifoldscope.vision.activations import activations
     from manifoldscope.vision.datasets import images
     from manifoldscope.vision.fast import FastNetwork, faster
@@ -131,6 +131,7 @@ __all__ = [
     "Joined",
     "JointEstimate",
     "JointNull",
+    "Layer",
     "ManifoldCapacity",
     "ManifoldscopeError",
     "Neighbours",
@@ -287,7 +288,7 @@ _ROOMS = {
     ),
     "study": ("Study", "load"),
     "training": ("fit",),
-    "vision": ("ImageSet", "Network"),
+    "vision": ("ImageSet", "Layer", "Network"),
     "vision.activations": ("activations",),
     "vision.datasets": ("images",),
     "vision.fast": ("FastNetwork", "faster"),

@@ -23,6 +23,7 @@ from manifoldscope.errors import ManifoldscopeError, StudyError, printable
 from manifoldscope.outline import Item, OutlineError, outline, questions
 
 OPTIONAL = {
+    "datasets": ("datasets", "for datasets of Hugging Face: pip install 'manifoldscope[huggingface]'"),
     "foolbox": ("foolbox", "for the attacks fmn and deepfool: pip install 'manifoldscope[attacks]'"),
     "pyautoattack": ("pyautoattack", "for AutoAttack and its four parts: pip install 'manifoldscope[attacks]'"),
     "h5py": ("h5py", "for files of MATLAB 7.3: pip install 'manifoldscope[recordings]'"),
@@ -441,7 +442,7 @@ def _list_layers(options: argparse.Namespace) -> int:
     shape = {"channels": 3, "size": options.size or 32, "n_classes": 10} if spec.startswith("small:") else {}
     made = network(spec, **shape)
     side = options.size or made.preprocessing.crop or 224
-    for layer in layer_table(made, (made.preprocessing.channels, side, side)):
+    for layer in layer_table(made, made.shape(side)):
         _say(f"{layer.name:<40} {layer.type:<24} {' x '.join(map(str, layer.shape))}")
     return 0
 

@@ -20,7 +20,8 @@ from manifoldscope.recordings.labels import text_of
 
 def save_manifolds(path: str | os.PathLike[str], manifolds: Sequence[ClassManifold]) -> None:
     """Write manifolds to one safetensors file, with their labels, layers and names."""
-    about = [{"label": m.label, "layer": m.layer, "name": m.name, "resolution": m.resolution} for m in manifolds]
+    told = ("label", "layer", "name", "resolution", "pool")
+    about = [{name: getattr(manifold, name) for name in told} for manifold in manifolds]
     points = {str(index): m.points.contiguous().cpu() for index, m in enumerate(manifolds)}
     save_file(points, os.fspath(path), metadata={"manifolds": json.dumps(about)})
 
@@ -62,4 +63,14 @@ def _described(points: Tensor, about: Any) -> ClassManifold:
         raise ValueError(f"label {label!r}, layer {layer!r}, name {name!r}: expected a whole number and text")
     if type(resolution) not in (int, float) or not -1 <= resolution < 1:
         raise ValueError(f"resolution {resolution!r}: expected a share below 1")
-    return ClassManifold(points, label=label, layer=text_of(layer), name=text_of(name), resolution=float(resolution))
+    pool = about.get("pool", "")
+    if not isinstance(pool, str):
+        raise ValueError(f"pool {pool!r}: expected text")
+    return ClassManifold(
+        points,
+        label=label,
+        layer=text_of(layer),
+        name=text_of(name),
+        resolution=float(resolution),
+        pool=text_of(pool),
+    )
