@@ -13,7 +13,7 @@ import manifoldscope
 
 ROOT = Path(manifoldscope.__file__).parent
 
-BASE = {"errors", "files", "footers", "frames", "seeds", "registry", "outline", "tables", "pictures", "stopping"}
+BASE = {"errors", "files", "footers", "frames", "seeds", "registry", "outline", "tables", "pictures", "stopping", "plugins"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "outline": {"errors"},
     "tables": {"errors"},
     "pictures": set(),
+    "plugins": {"errors", "files", "registry"},
     "stopping": set(),
     "footers": set(),
     "frames": {"errors", "files", "footers"},

@@ -34,11 +34,15 @@ class OutlineError(Exception):
 
 @dataclass(frozen=True)
 class Item:
-    """One registered item; `settings` has the default of each setting, and `...` where there is none."""
+    """One registered item; `settings` has the default of each setting, and `...` where there is none.
+
+    `origin` is the file that it stands in, where that is not the package's.
+    """
 
     name: str
     settings: Mapping[str, Any]
     summary: str
+    origin: str = ""
 
 
 def outline(module: str, registry: str) -> list[Item]:

@@ -107,7 +107,8 @@ class Unit:
     @cached_property
     def inputs(self) -> dict[str, Any]:
         """Everything that changes its answer, but for what other units stored: JSON values."""
-        return {"version": self.version, **keyed(self)}
+        code = KINDS[self.kind].code
+        return {"version": self.version, **({"code": code} if code else {}), **keyed(self)}
 
     @cached_property
     def key(self) -> str:
@@ -190,7 +191,7 @@ class Unit:
 
     def to_json(self) -> dict[str, Any]:
         """The unit as JSON values: its kind and fields."""
-        return {"kind": self.kind, **_adapter_of(self.kind).dump_python(self, mode="json")}
+        return {"kind": self.kind, **_adapter_of(type(self)).dump_python(self, mode="json")}
 
 
 def kinds() -> list[type[Unit]]:
@@ -206,13 +207,13 @@ def unit_of(raw: Mapping[str, Any]) -> Unit:
         ValueError: fields that are not those of its kind.
     """
     told = dict(raw)
-    found: Unit = _adapter_of(str(told.pop("kind"))).validate_python(told)
+    found: Unit = _adapter_of(KINDS[str(told.pop("kind"))].target).validate_python(told)
     return found
 
 
 @cache
-def _adapter_of(kind: str) -> TypeAdapter[Any]:
-    return TypeAdapter(cast("type[Unit]", KINDS[kind].target))
+def _adapter_of(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 @dataclass
