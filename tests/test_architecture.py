@@ -13,7 +13,19 @@ import manifoldscope
 
 ROOT = Path(manifoldscope.__file__).parent
 
-BASE = {"errors", "files", "footers", "frames", "seeds", "registry", "outline", "tables", "pictures", "stopping", "plugins"}
+BASE = {
+    "errors",
+    "files",
+    "footers",
+    "frames",
+    "seeds",
+    "registry",
+    "outline",
+    "tables",
+    "pictures",
+    "stopping",
+    "plugins",
+}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
@@ -22,7 +34,7 @@ MAY_IMPORT = {
     "outline": {"errors"},
     "tables": {"errors"},
     "pictures": set(),
-    "plugins": {"errors", "files", "registry"},
+    "plugins": {"errors", "files", "outline", "registry"},
     "stopping": set(),
     "footers": set(),
     "frames": {"errors", "files", "footers"},

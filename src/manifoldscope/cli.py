@@ -14,14 +14,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import import_module
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from textwrap import fill
 from typing import Any, TextIO
 
 from manifoldscope import stopping
 from manifoldscope.errors import ManifoldscopeError, StudyError, printable
-from manifoldscope.outline import Item, OutlineError, outline, questions
+from manifoldscope.outline import Item, OutlineError, any_installed, outline, questions
 
 OPTIONAL = {
     "datasets": ("datasets", "for datasets of Hugging Face: pip install 'manifoldscope[huggingface]'"),
@@ -34,9 +33,6 @@ OPTIONAL = {
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 """Signals that ask a process to end, and that a run should hear."""
-
-GROUP = "manifoldscope"
-"""The group of entry points by which installed packages name what they register."""
 
 REGISTRIES = {
     "datasets": ("manifoldscope.vision.datasets", "DATASETS"),
@@ -428,7 +424,7 @@ def _items(kind: str, *, with_plugins: bool) -> list[tuple[str, str]]:
 def _registered(kind: str, *, with_plugins: bool = False) -> list[Item]:
     """The items of a registry, read from its files if they can be: to import them takes seconds."""
     try:
-        if not with_plugins and not entry_points(group=GROUP):
+        if not with_plugins and not any_installed():
             return outline(*REGISTRIES[kind])
     except OutlineError:
         pass

@@ -18,10 +18,8 @@ from types import ModuleType
 
 from manifoldscope.errors import ManifoldscopeError, StudyError
 from manifoldscope.files import read_bytes
+from manifoldscope.outline import GROUP
 from manifoldscope.registry import Registry
-
-GROUP = "manifoldscope"
-"""The group of entry points by which installed packages name what they register."""
 
 LARGEST = 2**24
 """Bytes of a plug-in's file, at most."""
