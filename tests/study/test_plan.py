@@ -186,6 +186,7 @@ CHANGES = {
     "Study.sensitivity": {"sensitivity": 3},
     "Study.shifts": {"shifts": tiny.SHIFTS},
     "Study.ood": {"ood": tiny.OOD},
+    "Study.plugins": None,  # see the tests of plug-ins
     "Study.checks": {"checks": "full"},
     "Study.gradients": {"gradients": "plain"},
     "Study.associations": {"associations": {"bootstrap": 500}},
@@ -208,6 +209,7 @@ CHANGES = {
     "ModelPlan.source": {"models.0.source": "small:mlp", "models.0.layers": ["penultimate"]},
     "ModelPlan.layers": {"models.0.layers": ["penultimate"]},
     "ModelPlan.training": {"models.0.training": {"objective": "natural"}},
+    "ModelPlan.at_chance": {"models.0.at_chance": "measure"},
     "ModelPlan.mean": {"models.0.mean": [0.5]},
     "MeasurePlan.name": {"measures": ["participation_ratio"]},
     "MeasurePlan.scaling": {"measures": [{"name": "pca_dimension", "scaling": "standardise"}]},

@@ -104,6 +104,9 @@ class ModelPlan(OpenSection):
     )
     layers: list[str] | None = setting(None, "layers to measure, instead of the study's", keyed=True, min_length=1)
     training: TrainingPlan | None = setting(None, "train this network here", keyed=True)
+    at_chance: Literal["refuse", "measure"] = setting(
+        "refuse", "whether loaded weights that classify no better than chance are refused, or measured", keyed=True
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -121,12 +124,15 @@ class ModelPlan(OpenSection):
         weights = self.settings.get("weights")
         if self.training is not None and weights is not None:
             raise ValueError(f"model {self.name!r} has both weights and [training]; expected one of them")
-        if self.training is not None and scheme != "small":
-            raise ValueError(f"source = {self.source!r} is not trained here; only small: networks are")
+        if self.training is not None and "seed" not in SOURCES[scheme].settings.model_fields:
+            raise ValueError(
+                f"source = {self.source!r} cannot be trained here: {scheme}: takes no seed, by which its first weights "
+                "would be drawn"
+            )
         if self.training is None and weights is None and scheme != "python":
             raise ValueError(
                 f"model {self.name!r} has no weights; give weights = 'DEFAULT' or a file"
-                + (", or a table [models.training] (objective = 'random' for untrained weights)" * (scheme == "small"))
+                + ", or a table [models.training] (objective = 'random' for untrained weights)"
             )
         return self
 
@@ -223,9 +229,8 @@ class Study(Section):
     layers: list[str] = setting(["penultimate"], "layers to measure", keyed=True, min_length=1)
     measures: list[MeasurePlan] = setting(
         [MeasurePlan(name="pca_dimension"), MeasurePlan(name="participation_ratio")],
-        "what is measured of each class manifold",
+        "what is measured of each class manifold; [] for attacks alone",
         keyed=True,
-        min_length=1,
     )
     sampling: SamplingPlan = setting(SamplingPlan(), "what so many images can show", keyed=True)
     sensitivity: int = setting(
@@ -234,7 +239,7 @@ class Study(Section):
         keyed=True,
         ge=0,
     )
-    threats: list[ThreatPlan] = setting(..., "what is done to the images", keyed=True, min_length=1)
+    threats: list[ThreatPlan] = setting([], "what is done to the images; none for geometry alone", keyed=True)
     gradients: Literal["auto", "float32", "plain"] = setting(
         "auto",
         "whose gradients attacks take: those of a faster copy of the network, with bfloat16 to propose where that is "

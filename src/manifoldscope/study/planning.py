@@ -16,6 +16,7 @@ from manifoldscope.study.plan import ModelPlan, Study, models_of
 from manifoldscope.study.refs import ClassRef, NetworkRef
 from manifoldscope.study.unit import Unit, kinds
 from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.sources import SOURCES
 from manifoldscope.vision.usercode import code_digest
 from manifoldscope.vision.weights import file_digest
 
@@ -138,14 +139,22 @@ def _network(draws: Mapping[Role, Drawn], name: str, plan: ModelPlan, seed: int 
         identity["weights"] = file_digest(file) if file.is_file() else weights
     if plan.source.startswith("python:"):
         identity["code"] = code_digest(plan.source.removeprefix("python:"))
+    elif code := SOURCES[plan.source.partition(":")[0]].code:
+        identity["source_code"] = code
     return PlannedNetwork(name, plan, seed, build, identity)
 
 
 def _build_settings(draws: Mapping[Role, Drawn], plan: ModelPlan) -> dict[str, Any]:
-    """The source's settings without the weights; a small network takes its shape from the images unless it is given."""
+    """The source's settings without the weights.
+
+    A small network takes its shape from the images unless it is given, and whatever is trained here its classes.
+    """
     settings = {key: value for key, value in plan.settings.items() if key != "weights"}
-    if plan.source.startswith("small:"):
-        settings = {**_shape(draws["robustness"].images, settings), **settings}
+    scheme, images = plan.source.partition(":")[0], draws["robustness"].images
+    if scheme == "small":
+        return {**_shape(images, settings), **settings}
+    if plan.training is not None and "n_classes" in SOURCES[scheme].settings.model_fields:
+        return {"n_classes": max(images.class_names) + 1, **settings}
     return settings
 
 

@@ -28,6 +28,7 @@ class Inspect(Unit):
 
     Attributes:
         images: a digest of all images that are attacked, `n_images` of them.
+        at_chance: what is done with loaded weights that classify no better than chance.
         trained_for: the objective that it is trained for here; None where it is loaded.
         replicate_of: the model of which it is one of several seeds; None where it is loaded.
     """
@@ -40,6 +41,7 @@ class Inspect(Unit):
     images: str
     batch_size: int
     trained_for: str | None
+    at_chance: str
     replicate_of: str | None = unkeyed()
     n_images: int = unkeyed()
 
@@ -51,6 +53,7 @@ class Inspect(Unit):
             images=drawn.digest,
             batch_size=planning.study.batch_size,
             trained_for=None if training is None else training.objective,
+            at_chance=network.plan.at_chance,
             replicate_of=None if network.seed is None else network.plan.name,
             n_images=len(drawn.images),
         )
@@ -77,10 +80,11 @@ class Inspect(Unit):
         learned = training is not None and training.made().trains
         n_known = len(context.draws["training"].images.classes) if learned else n_classes
         verdict = chance(n_correct, len(images), n_known)
-        if verdict.guesses and planned.checkpoint is None:
+        if verdict.guesses and planned.checkpoint is None and self.at_chance == "refuse":
             raise ModelError(
                 f"{name} is near chance: {verdict.text}. Look at the order of the labels, the preprocessing (mean, "
-                "std, crop) and whether these weights belong to this network; nothing else was computed for it"
+                "std, crop) and whether these weights belong to this network; nothing else was computed for it. "
+                "To measure it all the same, give its table at_chance = 'measure'"
             )
         if training is None or learned:
             share = n_correct / len(images)

@@ -18,6 +18,7 @@ from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Gradients, Payload, Unit, kind
 from manifoldscope.tables import conform
 from manifoldscope.training.fit import fit, state
+from manifoldscope.training.objectives import OBJECTIVES
 from manifoldscope.vision.memory import NOTHING
 
 
@@ -55,9 +56,11 @@ class Train(Unit):
         objective = training.made()
         drawn = planning.draws["training"] if objective.trains else None
         schedule = training.model_dump(mode="json", exclude={"seeds"})
+        code = OBJECTIVES[training.objective].code
         yield cls(
             network=network.ref,
-            training=schedule if objective.trains else {"objective": training.objective},
+            training={**(schedule if objective.trains else {"objective": training.objective})}
+            | ({"code": code} if code else {}),
             images=None if drawn is None else drawn.digest,
             initialisation=derive(seed, "initialisation", network.seed),
             seed=derive(seed, "training", network.seed),

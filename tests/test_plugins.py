@@ -1,0 +1,281 @@
+"""One file outside the package adds one of each, through the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import polars as pl
+import pytest
+
+from manifoldscope import plugins
+from manifoldscope.api import run
+from manifoldscope.cli import main
+from manifoldscope.errors import StudyError
+from manifoldscope.geometry.estimate import MEASURES
+from manifoldscope.registry import Registry
+from manifoldscope.study.plan import parse
+from manifoldscope.study.progress import Progress
+from manifoldscope.study.store import Store
+from manifoldscope.tables import TABLES
+from tests.study import tiny
+
+PLUGIN = '''
+from dataclasses import dataclass
+from typing import ClassVar
+
+import polars as pl
+import torch
+from torch.nn import functional as F
+
+from manifoldscope.geometry.estimate import MEASURES, Estimate
+from manifoldscope.robustness.corruptions.corruption import corruption
+from manifoldscope.robustness.threat import THREATS, Threat
+from manifoldscope.study.refs import NetworkRef, unkeyed
+from manifoldscope.study.unit import Payload, Unit, kind
+from manifoldscope.tables import Schema
+from manifoldscope.training.objectives import OBJECTIVES, Natural
+from manifoldscope.vision.datasets.dataset import DATASETS
+from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.network import Network
+from manifoldscope.vision.sources import SOURCES
+
+
+@MEASURES.of_spectrum("my_spread", invariant_to=("rotation",))
+def my_spread(spectrum, *, power: float = SPREAD):
+    """The sum of the eigenvalues to a power."""
+    return spectrum.estimate(float(spectrum.variances.sum()) ** power, power=power)
+
+
+@THREATS.register("my_shift")
+@dataclass(frozen=True, kw_only=True)
+class MyShift(Threat):
+    """Every pixel brighter by epsilon."""
+
+    kind: ClassVar[str] = "my_shift"
+    strength_setting: ClassVar[str] = "epsilon"
+    iterative: ClassVar[bool] = False
+
+    epsilon: float
+
+    def perturb(self, target):
+        target.conclude((target.clean + self.epsilon).clamp(0, 1))
+
+    def excess(self, clean, perturbed):
+        return (perturbed - clean).abs().flatten(1).amax(1) - self.epsilon
+
+
+@DATASETS.register("my_stripes", splits=("all",), needs_root="")
+def my_stripes(*, split: str = "all", root: str | None = None):
+    """Three classes of stripes, 40 images each."""
+    noise = torch.rand(120, 1, 8, 8, generator=torch.Generator().manual_seed(0)) / 2
+    labels = torch.arange(120) % 3
+    for place, label in enumerate(labels.tolist()):
+        noise[place, :, label::3] += 0.5
+    return ImageSet.of(noise, labels, class_names=["a", "b", "c"], source="my_stripes", split=split)
+
+
+@SOURCES.register("mine")
+def mine(name: str, *, weights: str | None = None, seed: int = 0):
+    """A linear network."""
+    torch.manual_seed(seed)
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
+    return Network(module=module, name=name, mean=(0.5,), std=(0.5,))
+
+
+@OBJECTIVES.register("my_squares")
+@dataclass(frozen=True, kw_only=True)
+class MySquares(Natural):
+    """Squared distance to the one-hot label."""
+
+    def loss(self, network, pixels, labels, progress, generator):
+        outputs = network(pixels)
+        return F.mse_loss(outputs, F.one_hot(labels, outputs.shape[1]).float())
+
+
+@kind("my_bias")
+@dataclass(frozen=True, kw_only=True)
+class MyBias(Unit):
+    """How often a network says each class."""
+
+    files = ("my_bias.parquet",)
+    tables = {
+        "my_bias": Schema(
+            row="a class that a network says",
+            columns={"model": pl.String(), "label": pl.Int64(), "n_said": pl.Int64()},
+            identity=("model", "label"),
+        )
+    }
+
+    network: NetworkRef
+    images: str
+    n_images: int = unkeyed()
+
+    @classmethod
+    def of_network(cls, planning, network):
+        drawn = planning.draws["robustness"]
+        yield cls(network=network.ref, images=drawn.digest, n_images=len(drawn.images))
+
+    def compute(self, context, tick):
+        network, images = context.network(self.network.name), context.draws["robustness"].images
+        said = network(network.pixels(images)).argmax(1)
+        rows = [{"label": label, "n_said": int((said == label).sum())} for label in range(3)]
+        return Payload(tables={"my_bias": pl.DataFrame(rows)})
+
+    @classmethod
+    def rows(cls, store, units):
+        return {"my_bias": [store.table(u, "my_bias").with_columns(model=pl.lit(u.network.name)) for u in units]}
+'''
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(PLUGIN.replace("SPREAD", "0.5"))
+    yield path
+    for name in list(sys.modules):
+        if name.startswith("manifoldscope_plugin_mine"):
+            Registry.forget(name)
+    TABLES.pop("my_bias", None)
+
+
+def study_of(plugin, **changes):
+    raw = {
+        "name": "mine",
+        "plugins": [str(plugin)],
+        "layers": ["penultimate"],
+        "batch_size": 30,
+        "data": {
+            "source": "my_stripes",
+            "geometry": {"images_per_class": 12},
+            "robustness": {"images_per_class": 10},
+            "training": {"images_per_class": 15},
+        },
+        "models": [{"name": "linear", "source": "mine:linear", "training": {"objective": "my_squares", "epochs": 20}}],
+        "measures": ["my_spread"],
+        "threats": [{"kind": "my_shift", "epsilons": [0, 0.1]}],
+        "associations": {"bootstrap": 100, "permutations": 100},
+    }
+    return {**raw, **changes}
+
+
+def test_one_file_adds_one_of_each(plugin, tmp_path, capsys):
+    import tomli_w
+
+    (tmp_path / "study.toml").write_text(tomli_w.dumps(study_of(plugin)))
+    command = [sys.executable, "-m", "manifoldscope"]
+    done = subprocess.run(
+        [*command, "run", str(tmp_path / "study.toml"), "--out", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for again in (["status"], ["verify"], ["report"]):  # each in a process that has yet to load the file
+        found = subprocess.run([*command, *again, str(tmp_path / "run")], capture_output=True, text=True, check=False)
+        assert found.returncode == 0, found.stderr
+    plugins.load([str(plugin)])
+    store = Store(tmp_path / "run")
+    said = store.read_table("my_bias")
+    assert (said["n_said"].sum(), said["model"].unique().to_list()) == (30, ["linear"])
+    assert store.read_table("geometry")["measure"].unique().to_list() == ["my_spread"]
+    robustness = store.read_table("robustness")
+    assert robustness["threat"].unique().to_list() == ["my_shift"]
+    assert store.read_table("models")["clean_accuracy"][0] > 0.9  # the objective trained it
+    assert "my_bias" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_what_uses_a_plugin_has_its_contents_in_its_key_and_nothing_else_has(plugin, tmp_path):
+    store = Store(tmp_path / "run")
+    store.prepare()
+
+    def keys(**changes):
+        units = tiny.planned(parse(tiny.raw(plugins=[str(plugin)], **changes)), store)
+        return {
+            name: {unit.key for unit in tiny.of_kind(units, name)}
+            for name in ("geometry", "attack", "inspect", "my_bias")
+        }
+
+    before, before_without = keys(measures=["my_spread"]), keys()
+    plugin.write_text(plugin.read_text().replace("0.5:", "0.5 :").replace("= 0.5)", "= 0.25)"))
+    after, after_without = keys(measures=["my_spread"]), keys()
+    assert MEASURES["my_spread"].settings().power == 0.25
+    assert {name for name in before if not before[name] & after[name]} == {"geometry", "my_bias"}
+    assert {name for name in before if before_without[name] != after_without[name]} == {"my_bias"}
+
+
+def test_list_says_what_comes_from_where(plugin, capsys):
+    assert main(["list", "measures", "--plugin", str(plugin)]) == 0
+    shown = capsys.readouterr().out
+    assert f"my_spread (power=0.5) from {plugin}" in shown
+    assert "two_nn" in shown
+    assert "two_nn (method='fit', discard=0.1) from" not in shown
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("import nothing_of_this_name", "ModuleNotFoundError"),
+        ("def f(:", "SyntaxError"),
+        ("1 / 0", "ZeroDivisionError"),
+        (
+            "from manifoldscope.geometry.estimate import MEASURES\n"
+            "@MEASURES.of_spectrum('two_nn', invariant_to=())\ndef two_nn(spectrum): ...",
+            "the measure 'two_nn' is registered twice",
+        ),
+    ],
+)
+def test_a_plugin_that_cannot_be_loaded_is_one_sentence(tmp_path, content, message):
+    path = tmp_path / "broken.py"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(StudyError, match=r"the plug-in .*broken.py cannot be") as found:
+        parse(tiny.raw(plugins=[str(path)]))
+    assert message in str(found.value)
+
+
+def test_installed_packages_are_found_by_their_entry_points(tmp_path):
+    (tmp_path / "theirs.py").write_text(
+        textwrap.dedent(
+            """
+            from manifoldscope.geometry.estimate import MEASURES, Estimate
+
+            @MEASURES.of_spectrum("theirs", invariant_to=())
+            def theirs(spectrum):
+                \"\"\"Somebody else's.\"\"\"
+                return Estimate(1.0, spectrum.n_points, spectrum.n_features, {})
+            """
+        )
+    )
+    about = tmp_path / "theirs-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[manifoldscope]\ntheirs = theirs\n")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from manifoldscope.cli import main; main(sys.argv[1:])"
+    found = subprocess.run(
+        [sys.executable, "-c", code, "list", "measures"], capture_output=True, text=True, check=False
+    )
+    assert f"theirs from {tmp_path / 'theirs.py'}\n  Somebody else's." in found.stdout, found.stderr
+
+
+def test_a_module_that_is_importable_is_a_plugin_too(tmp_path, monkeypatch):
+    (tmp_path / "importable.py").write_text(PLUGIN.replace("SPREAD", "0.5"))
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        assert parse(study_of("importable")).measures[0].settings == {"power": 0.5}
+    finally:
+        Registry.forget("importable")
+        TABLES.pop("my_bias", None)
+
+
+def test_the_report_of_a_study_with_a_plugin_needs_it(plugin, tmp_path):
+    result = run(parse(study_of(plugin)), out=tmp_path / "run", progress=Progress(quiet=True))
+    assert isinstance(result.table("my_bias"), pl.DataFrame)
+    plugin.unlink()
+    code = f"from manifoldscope.cli import main; raise SystemExit(main(['status', {str(tmp_path / 'run')!r}]))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert "the plug-in" in found.stderr
+    assert "Traceback" not in found.stderr
