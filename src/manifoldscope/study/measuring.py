@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -84,7 +85,7 @@ def geometry(unit: Unit, bench: Bench, tick: Tick) -> Payload:
             "correlations": {
                 name: {"mean_absolute": found.mean_absolute, "baseline": found.chance}
                 for name, found in correlations.items()
-                if not found.note
+                if math.isfinite(found.mean_absolute)
             },
         },
     )

@@ -120,13 +120,12 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
         found = pl.concat(
             _named(
                 store.table(unit, "smallest").drop("low", "high"),
-                norm=unit.inputs["norm"],
                 **{name: unit.names[name] for name in names},
             )
             for unit in searches
         )
         tables["smallest"] = smallest_of(found, _classes(searches))
-        rows = conform("verdicts", found.drop("norm", "split"))
+        rows = conform("verdicts", found.drop("split"))
         tables["verdicts"] = conform("verdicts", pl.concat([tables["verdicts"], rows]))
     return {name: conform(name, tables.get(name, [])) for name in TABLES if name != "associations"}
 

@@ -38,15 +38,15 @@ from manifoldscope.vision.weights import file_digest
 VERSIONS = {
     "train": 1,
     "inspect": 3,
-    "geometry": 3,
-    "layer": 2,
-    "attack": 3,
-    "displacement": 4,
+    "geometry": 4,
+    "layer": 3,
+    "attack": 4,
+    "displacement": 5,
     "check": 3,
     "transfer": 2,
     "shifted": 1,
     "detection": 1,
-    "smallest": 2,
+    "smallest": 3,
 }
 """Raise a number when the code of that kind of unit comes to give another answer."""
 
