@@ -13,11 +13,12 @@ import manifoldscope
 
 ROOT = Path(manifoldscope.__file__).parent
 
-BASE = {"errors", "files", "seeds", "registry", "outline", "tables"}
+BASE = {"errors", "chance", "files", "seeds", "registry", "outline", "tables"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
     "seeds": {"errors"},
+    "chance": set(),
     "registry": {"errors"},
     "outline": {"errors"},
     "tables": {"errors"},

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from manifoldscope.api import Result, run, status
     from manifoldscope.errors import ManifoldscopeError
-    from manifoldscope.evidence import associate, association_table, diagnose
+    from manifoldscope.evidence import associate, association_table
     from manifoldscope.geometry import (
         ClassManifold,
         Cloud,
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         spectra,
         subsampled,
     )
+    from manifoldscope.report import diagnose
     from manifoldscope.robustness import (
         APGDCE,
         APGDT,
@@ -181,7 +182,7 @@ __all__ = [
 _ROOMS = {
     "api": ("Result", "run", "status"),
     "errors": ("ManifoldscopeError",),
-    "evidence": ("associate", "association_table", "diagnose"),
+    "evidence": ("associate", "association_table"),
     "geometry": (
         "ClassManifold",
         "Cloud",
@@ -223,6 +224,7 @@ _ROOMS = {
         "spectra",
         "subsampled",
     ),
+    "report": ("diagnose",),
     "robustness": (
         "APGDCE",
         "APGDT",

@@ -15,8 +15,16 @@ from typing import Any
 import polars as pl
 
 from manifoldscope.errors import StoreError, StudyError
-from manifoldscope.evidence import Finding, association_table, diagnose
-from manifoldscope.report import CorrelationPicture, ExamplePicture, Pictures, SpectrumPicture, render
+from manifoldscope.evidence import association_table
+from manifoldscope.report import (
+    CorrelationPicture,
+    ExamplePicture,
+    Finding,
+    Pictures,
+    SpectrumPicture,
+    diagnose,
+    render,
+)
 from manifoldscope.study.memory import bytes_of
 from manifoldscope.study.plan import Study, load, parse
 from manifoldscope.study.progress import Progress
@@ -32,7 +40,7 @@ MADE_FROM = "tables/made-from.json"
 LONGEST_NAME = 100
 """Bytes of the name of a study that is to name a folder."""
 
-TABLES_VERSION = 4
+TABLES_VERSION = 5
 """Raise it when tables, associations or the report come to be made in another way from the same units."""
 
 

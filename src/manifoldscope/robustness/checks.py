@@ -18,11 +18,11 @@ from scipy import stats
 from torch import Tensor
 from torch.nn import functional as F
 
+from manifoldscope.chance import near_chance
 from manifoldscope.errors import ModelError
 from manifoldscope.robustness.target import BUDGET_TOLERANCE
 from manifoldscope.robustness.threat import THREATS, Threat
 from manifoldscope.robustness.verdicts import Failures, FastPath
-from manifoldscope.tables import near_chance
 from manifoldscope.vision.images import ImageSet, batches
 from manifoldscope.vision.memory import Memory
 from manifoldscope.vision.network import Network, undisturbed
@@ -145,7 +145,7 @@ class Chance:
     """How clean accuracy compares with guessing.
 
     Attributes:
-        near: accuracy is hardly above chance (`tables.near_chance`).
+        near: accuracy is hardly above chance (`chance.near_chance`).
         guesses: that, and so few correct images would be rare (p < 0.01) for a network that is right half of the time:
             with very few images nothing can be said.
         expected, text: the rule and what was seen, in words.
