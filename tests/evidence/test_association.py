@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from manifoldscope.errors import StudyError
-from manifoldscope.evidence import associate, associate_frame, association_table, holm
+from manifoldscope.evidence import associate, associate_frame, association_table, holm, nearly_constant
 from manifoldscope.evidence.association import _coefficients, _weighted_ranks
 from manifoldscope.tables import TABLES, conform
 
@@ -368,3 +368,20 @@ def test_ordinary_pairs_have_no_leverage() -> None:
     for seed in range(40):
         x, y, _ = related(100, seed=seed)
         assert not associate(x, y, **NO_DRAWS).note
+
+
+@pytest.mark.parametrize(
+    ("values", "differ"),
+    [
+        ([5, 5, 5, 5, 5, 5, 5, 9], 1),
+        ([5, 4, 5, 5, 5, 6], 2),
+        ([5, 5, 5, 9, 9], 2),
+        ([5, 5, 5, 5], 0),  # a constant has no coefficient at all
+        ([5, 5, 9, 9], 0),  # none of the two is what the others share
+        ([5, 5, 5, 1, 2, 3], 0),
+        ([5, 5, 9], 0),
+        ([], 0),
+    ],
+)
+def test_values_that_all_but_one_or_two_share_are_nearly_constant(values: list[float], differ: int) -> None:
+    assert nearly_constant(values) == differ

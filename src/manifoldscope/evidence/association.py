@@ -590,3 +590,17 @@ def _in_blocks(orders: npt.NDArray[np.intp]) -> Iterator[npt.NDArray[np.intp]]:
     step = max(1, _BLOCK_ELEMENTS // orders.shape[1])
     for start in range(0, len(orders), step):
         yield orders[start : start + step]
+
+
+def nearly_constant(values: npt.ArrayLike) -> int:
+    """How many values differ from the one that all others share, where those are one or two of at least four; else 0.
+
+    A correlation would then rest on these alone.
+
+    Example:
+        >>> nearly_constant([3, 3, 3, 3, 5]), nearly_constant([3, 3, 5, 5]), nearly_constant([3, 3, 3, 3])
+        (1, 0, 0)
+    """
+    _, counts = np.unique(np.asarray(values), return_counts=True)
+    differ = int(counts.sum() - counts.max(initial=0))
+    return differ if differ <= 2 and counts.sum() >= 4 and counts.max(initial=0) > differ else 0
