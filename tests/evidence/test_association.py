@@ -267,20 +267,21 @@ def test_without_a_coefficient_the_row_holds_nulls() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "constant"),
+    ("values", "differ"),
     [
-        ([7.0] * 5, True),
-        ([7.0] * 8 + [9.0, 3.0], True),
-        ([7.0] * 8 + [9.0, 9.0], True),
-        ([7.0] * 7 + [9.0, 3.0, 5.0], False),
-        ([7.0, 7.0, 9.0, 3.0], False),  # only two share a value
-        ([7.0, 7.0, 7.0, math.nan, math.nan, math.nan, 9.0, 8.0], True),
-        ([1.0, 2.0, 3.0, 4.0], False),
-        ([], False),
+        ([5, 5, 5, 5, 5, 5, 5, 9], 1),
+        ([5, 4, 5, 5, 5, 6], 2),
+        ([5, 5, 5, 9, 9], 2),
+        ([5, 5, 5, 5], 0),  # a constant has no coefficient at all
+        ([5, 5, 9, 9], 0),  # none of the two is what the others share
+        ([5, 5, 5, 1, 2, 3], 0),
+        ([5, 5, 5, math.nan, math.nan, math.nan, 9, 8], 2),
+        ([5, 5, 9], 0),
+        ([], 0),
     ],
 )
-def test_nearly_constant_is_all_but_at_most_two(values: list[float], constant: bool) -> None:
-    assert nearly_constant(values) is constant
+def test_values_that_all_but_one_or_two_share_are_nearly_constant(values: list[float], differ: int) -> None:
+    assert nearly_constant(values) == differ
 
 
 def test_no_coefficient_rests_on_one_or_two_classes() -> None:

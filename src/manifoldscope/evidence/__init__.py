@@ -17,7 +17,7 @@ from manifoldscope.evidence.iterates import Gap, gaps
 from manifoldscope.evidence.proportions import difference, wilson
 from manifoldscope.evidence.replicates import replicates
 from manifoldscope.evidence.significance import Coefficient, smallest_detectable
-from manifoldscope.evidence.strengths import telling_setting, telling_strengths
+from manifoldscope.evidence.strengths import compared_networks, telling_attack, telling_strengths
 from manifoldscope.evidence.unreadable import Unreadable, unreadable
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "beside_clean",
     "ceilings",
     "checked",
+    "compared_networks",
     "detections",
     "difference",
     "falls",
@@ -57,7 +58,7 @@ __all__ = [
     "replicates",
     "shifts",
     "smallest_detectable",
-    "telling_setting",
+    "telling_attack",
     "telling_strengths",
     "unreadable",
     "wilson",

@@ -159,11 +159,13 @@ def across_classes(tables: Mapping[str, pl.DataFrame]) -> AcrossClasses | None:
 
 def _telling(rows: pl.DataFrame, accuracies: pl.DataFrame) -> pl.DataFrame:
     """The rows of one network under the attack and at the strength that tell its classes apart."""
-    asked = rows.select("model", "threat", "strength").unique()
-    judged = asked.join(accuracies, on=("model", "threat", "strength"), how="left")
-    threat = telling_attack(judged)
-    chosen = telling_strengths(judged.filter(pl.col("threat") == threat))
-    return rows.filter((pl.col("threat") == threat) & (pl.col("strength") == chosen["strength"][0]))
+    keys = ("model", "threat", "strength")
+    judged = (
+        rows.select(keys).unique().join(accuracies.drop("attack"), on=keys, how="left").rename({"threat": "attack"})
+    )
+    attack = telling_attack(judged)
+    strength = telling_strengths(judged.filter(pl.col("attack") == attack))["strength"][0]
+    return rows.filter((pl.col("threat") == attack) & (pl.col("strength") == strength))
 
 
 def _pair(rows: Sequence[Row], tables: Mapping[str, pl.DataFrame], accuracies: pl.DataFrame) -> Pair:
@@ -194,9 +196,8 @@ def _why_none(row: Row, geometry: pl.DataFrame, accuracies: pl.DataFrame) -> NoC
     values = of_measure(of_classes(geometry).filter(of_network), row)["value"].drop_nulls()
     if values.n_unique() == 1:
         return NoCoefficient("constant", "measure", values[0])
-    if nearly_constant(values):
-        most = values.mode()[0]
-        return NoCoefficient("nearly_constant", "measure", most, int((values != most).sum()))
+    if few := nearly_constant(values):
+        return NoCoefficient("nearly_constant", "measure", values.mode()[0], few)
     here = accuracies.filter(
         *(pl.col(name) == row[name] for name in ("model", "threat", "strength")), pl.col("accuracy").is_not_null()
     )

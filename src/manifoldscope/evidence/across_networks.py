@@ -11,11 +11,11 @@ import polars as pl
 
 from manifoldscope.evidence.association_table import FEWEST_NETWORKS
 from manifoldscope.evidence.attacks import attacks_in, of_attacks, preferred_iterate, with_attack
-from manifoldscope.evidence.guessing import guessing_networks
+from manifoldscope.evidence.guessing import guessing, guessing_networks
 from manifoldscope.evidence.measures import main_measure, of_classes, of_measure
 from manifoldscope.evidence.replicates import replicates
 from manifoldscope.evidence.significance import Coefficient
-from manifoldscope.evidence.strengths import telling_setting
+from manifoldscope.evidence.strengths import compared_networks, telling_attack, telling_strengths
 
 Trend = Literal["more", "fewer", "same", "none"]
 
@@ -104,13 +104,17 @@ def across_networks(tables: Mapping[str, pl.DataFrame]) -> AcrossNetworks | None
     geometry = main_measure(geometry)
     names = replicates(tables["models"])
     guesses = guessing_networks(tables["models"], names)
-    values = by_network(geometry, names, "value", "layer")
+    values = _values_of_networks(geometry, names)
     attacked = preferred_iterate(of_attacks(robustness, attacks_in(robustness)))
-    accuracies = by_network(attacked, names, "accuracy", "threat", "strength").join(values, on="network", how="semi")
-    if accuracies.is_empty():
+    measured = attacked.join(geometry, on="model", how="semi").filter(pl.col("accuracy").is_finite())
+    if measured.is_empty():
         return None
-    threat, strength = telling_setting(accuracies, leave_out=guesses)
-    here = accuracies.filter((pl.col("threat") == threat) & (pl.col("strength") == strength))
+    compared = compared_networks(measured, names, left_out=guessing(tables["models"]))
+    threat = telling_attack(compared)
+    strength = telling_strengths(compared.filter(pl.col("attack") == threat), within=["attack"])["strength"][0]
+    here = compared_networks(
+        measured.filter((pl.col("attack") == threat) & (pl.col("strength") == strength)), names
+    ).rename({"attack": "threat"})
     shared = (
         values.join(here, on="network")
         .filter(pl.len().over("layer") >= 2)
@@ -148,16 +152,12 @@ def across_networks(tables: Mapping[str, pl.DataFrame]) -> AcrossNetworks | None
     )
 
 
-def by_network(frame: pl.DataFrame, names: Mapping[str, str], column: str, *keys: str) -> pl.DataFrame:
-    """The mean over classes, then over replicates of one network: network, the keys, and the column.
-
-    Args:
-        names: under which name each model counts, as `replicates` gives them.
-    """
-    finite = frame.filter(pl.col(column).is_finite())
-    each = finite.group_by("model", *keys, maintain_order=True).agg(pl.col(column).mean())
+def _values_of_networks(geometry: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
+    """The mean over classes, then over replicates of one network: network, layer, value."""
+    finite = geometry.filter(pl.col("value").is_finite())
+    each = finite.group_by("model", "layer", maintain_order=True).agg(pl.col("value").mean())
     named = each.with_columns(network=pl.col("model").replace(dict(names)))
-    return named.group_by("network", *keys, maintain_order=True).agg(pl.col(column).mean())
+    return named.group_by("network", "layer", maintain_order=True).agg(pl.col("value").mean())
 
 
 def _tests(associations: pl.DataFrame, threat: str, strength: float) -> dict[str, tuple[Coefficient, int]]:

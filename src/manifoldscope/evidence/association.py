@@ -74,18 +74,19 @@ class Association:
         return float(2 * special.stdtr(df, -abs(r) * math.sqrt(df / (1 - r * r))))
 
 
-def nearly_constant(values: npt.ArrayLike) -> bool:
-    """Whether all but at most two values are the same: what goes with them rests on these two alone.
+def nearly_constant(values: npt.ArrayLike) -> int:
+    """How many values differ from the one that all others share, where those are one or two of at least four; else 0.
 
-    At least three must share the value, and numbers that are not finite are not counted.
+    A correlation would then rest on these alone. What is not finite is not counted.
 
     Example:
-        >>> nearly_constant([7, 7, 7, 9, 8]), nearly_constant([7, 7, 5, 9, 8]), nearly_constant([1, 2, 2, 3])
-        (True, False, False)
+        >>> nearly_constant([3, 3, 3, 3, 5]), nearly_constant([3, 3, 5, 5]), nearly_constant([3, 3, 3, 3])
+        (1, 0, 0)
     """
     numbers = as_numbers(values, "values").values
     _, counts = np.unique(numbers[np.isfinite(numbers)], return_counts=True)
-    return bool(len(counts)) and bool(counts.max() >= max(3, counts.sum() - 2))
+    differ = int(counts.sum() - counts.max(initial=0))
+    return differ if differ <= 2 and counts.sum() >= 4 and counts.max(initial=0) > differ else 0
 
 
 def associate(

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from manifoldscope.errors import StudyError, unknown
@@ -16,7 +15,7 @@ from manifoldscope.evidence.association import Association, associate, nearly_co
 from manifoldscope.evidence.attacks import with_attack
 from manifoldscope.evidence.coefficient import Method
 from manifoldscope.evidence.measures import of_classes
-from manifoldscope.evidence.numbers import as_numbers
+from manifoldscope.evidence.numbers import FloatArray, as_numbers
 from manifoldscope.evidence.replicates import replicates
 from manifoldscope.tables import conform
 
@@ -62,10 +61,10 @@ def association_table(
     for method in methods:
         if method not in ("pearson", "spearman", "partial"):
             raise StudyError(unknown("method", method, ("pearson", "spearman", "partial")))
-    paired = _paired(geometry, robustness)
+    classes = _paired(geometry, robustness)
     rows: list[dict[str, Any]] = []
     key = ["model", "layer", "measure", "parameters", "threat", "strength", "iterate"]
-    for frame in (paired, _network_means(paired, models)):
+    for frame in (classes, _network_means(classes, models)):
         for identity, group in frame.group_by(key, maintain_order=True):
             if identity[0] == "*" and len(group) < FEWEST_NETWORKS:
                 continue
@@ -75,9 +74,8 @@ def association_table(
                 if controls and np.array_equal(y, clean):
                     continue
                 of: Method = "spearman" if method == "spearman" else "pearson"
-                paired_values = x[np.isfinite(x) & np.isfinite(y)]
-                if nearly_constant(paired_values) and np.ptp(paired_values) > 0:
-                    result = _resting_on_few(paired_values, of, tuple(controls))
+                if few := nearly_constant(paired := x[np.isfinite(x) & np.isfinite(y)]):
+                    result = _resting_on_few(few, paired, of, tuple(controls))
                 else:
                     result = associate(
                         x,
@@ -202,11 +200,10 @@ def _network_means(paired: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
     return means.with_columns(model=pl.lit("*")).sort(*keys, "network")
 
 
-def _resting_on_few(values: npt.NDArray[np.float64], method: Method, controls: tuple[str, ...]) -> Association:
-    """No coefficient: the values are the same but for one or two."""
-    different, counts = np.unique(values, return_counts=True)
-    few, most, n = len(values) - int(counts.max()), float(different[counts.argmax()]), len(values)
-    note = f"measure is {most:.4g} for all but {few} of {n} pairs, on which alone a coefficient would rest"
+def _resting_on_few(few: int, values: FloatArray, method: Method, controls: tuple[str, ...]) -> Association:
+    """No coefficient: the values are the same but for a few, one or two."""
+    n, shared = len(values), np.median(values)
+    note = f"measure is {shared:.4g} for all but {few} of {n} pairs, on which alone a coefficient would rest"
     return Association(method, math.nan, math.nan, math.nan, math.nan, n, controls, note)
 
 

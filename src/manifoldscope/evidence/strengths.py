@@ -1,76 +1,77 @@
-"""At which strength an answer is given: where accuracies differ most. The choice does not look at any measure."""
+"""The strengths at which an attack tells most: where accuracies differ most."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
 import polars as pl
 
-_SPREAD = pl.col("accuracy").std().fill_null(0.0).round(9)  # rounded: equal accuracies tie, whatever their order
+_SPREAD = pl.col("accuracy").std().fill_null(0.0).round(9)
 
 
-def telling_strengths(table: pl.DataFrame) -> pl.DataFrame:
-    """Each network's rows at the strength where the accuracies of its classes differ most.
+def telling_strengths(accuracies: pl.DataFrame, *, within: Sequence[str] = ("model",)) -> pl.DataFrame:
+    """The strength at which accuracies differ most: of each network over its classes, if `within` is not given.
 
-    Strength 0 is taken only where there is no other, and the smaller strength wins a tie.
+    It is that of the largest standard deviation. Strength 0 is no attack, and is taken only where there is no other; of
+    equals (up to nine decimals) the smallest is taken. The choice looks at accuracies alone.
 
     Args:
-        table: a row a class: model, strength, accuracy, and whatever else; of one attack and one iterate.
+        accuracies: columns `within`, strength and accuracy; a row per class, or per whatever is compared.
+        within: columns that tell apart for what a strength is chosen.
+
+    Returns:
+        Columns `within` and strength, a row each.
 
     Example:
-        >>> rows = {"model": "net", "strength": [0.1, 0.1, 0.2, 0.2], "accuracy": [0.9, 0.8, 0.9, 0.1]}
-        >>> telling_strengths(pl.DataFrame(rows))["strength"].unique().to_list()
-        [0.2]
+        >>> rows = {"model": ["a"] * 4, "strength": [0.1, 0.1, 0.2, 0.2], "accuracy": [0.9, 0.8, 0.7, 0.1]}
+        >>> telling_strengths(pl.DataFrame(rows)).rows()
+        [('a', 0.2)]
     """
-    clean = pl.col("strength") == 0
     ranked = (
-        table.group_by("model", "strength")
-        .agg(spread=_SPREAD)
-        .sort("model", clean, "spread", "strength", descending=[False, False, True, False])
+        accuracies.group_by(*within, "strength")
+        .agg(_spread=_SPREAD)
+        .sort(pl.col("strength") == 0, "_spread", "strength", descending=[False, True, False])
     )
-    chosen = ranked.unique("model", keep="first", maintain_order=True)
-    return table.join(chosen, on=("model", "strength"), how="semi", maintain_order="left")
+    return ranked.unique(list(within), keep="first").select(*within, "strength").sort(within)
 
 
-def telling_attack(table: pl.DataFrame) -> str:
-    """The threat by which classes are told apart: of those under which they differ, that of the most strengths.
+def compared_networks(
+    accuracies: pl.DataFrame, names: Mapping[str, str], *, left_out: Collection[str] = ()
+) -> pl.DataFrame:
+    """The accuracies by which networks are compared: means over classes, then over the replicates of a network.
 
-    Of equals, the one under which accuracies differ most; then the first by name.
-
-    Args:
-        table: a row a class: threat, strength, accuracy; of one network and one iterate each.
-    """
-    spreads = table.group_by("threat", "strength").agg(spread=_SPREAD)
-    threats = spreads.group_by("threat").agg(pl.len().alias("strengths"), pl.col("spread").max())
-    differ = pl.col("spread") > 0
-    ranked = threats.sort(differ, "strengths", "spread", "threat", descending=[True, True, True, False])
-    return str(ranked["threat"][0])
-
-
-def telling_setting(accuracies: pl.DataFrame, *, leave_out: Collection[str] = ()) -> tuple[str, float]:
-    """The threat and strength at which networks differ most, of those that the most networks share.
-
-    Strength 0 is taken only where there is no other; of equals the smallest strength, then the first threat by name.
+    A network of which every replicate is in `left_out` does not count, unless fewer than two others remain.
 
     Args:
-        accuracies: a row a network, threat and strength: network, threat, strength, accuracy.
-        leave_out: networks that do not count, such as those that guess; they do where fewer than two others are left.
+        accuracies: columns model, attack, strength and accuracy; a row per class.
+        names: the network of each model, as of `replicates`.
+        left_out: models that say nothing, such as those at chance level.
 
-    Example:
-        >>> rows = {"network": ["a", "b", "a", "b"], "strength": [0.1, 0.1, 0.2, 0.2], "accuracy": [0.9, 0.8, 0.9, 0.1]}
-        >>> telling_setting(pl.DataFrame(rows).with_columns(threat=pl.lit("pgd")))
-        ('pgd', 0.2)
+    Returns:
+        Columns network, attack, strength and accuracy.
     """
-    counted = accuracies.filter(~pl.col("network").is_in(list(leave_out)))
+    keys = ("attack", "strength")
+    each = accuracies.group_by("model", *keys).agg(pl.col("accuracy").mean())
+    named = each.with_columns(
+        network=pl.col("model").replace(dict(names)), counts=~pl.col("model").is_in(list(left_out))
+    )
+    counted = named.filter(pl.col("counts").any().over("network"))
     if counted["network"].n_unique() < 2:
-        counted = accuracies
-    ranked = (
-        counted.group_by("threat", "strength")
-        .agg(pl.len().alias("networks"), spread=_SPREAD)
-        .sort(
-            *(pl.col("strength") == 0, "networks", "spread", "strength", "threat"),
-            descending=[False, True, True, False, False],
-        )
-    )
-    threat, strength = ranked.select("threat", "strength").row(0)
-    return str(threat), float(strength)
+        counted = named
+    return counted.group_by("network", *keys).agg(pl.col("accuracy").mean()).sort("network", *keys)
+
+
+def telling_attack(accuracies: pl.DataFrame) -> str:
+    """The attack under which an answer is given: of those under which accuracies differ, that of the most rows.
+
+    These are classes or networks. Of equals, the one of the most strengths, then the one under which accuracies differ
+    most, then the first by name.
+
+    Args:
+        accuracies: columns attack, strength and accuracy; a row per class of one network, or per network.
+    """
+    spreads = accuracies.group_by("attack", "strength").agg(pl.len().alias("rows"), spread=_SPREAD)
+    attacks = spreads.group_by("attack").agg(pl.len().alias("strengths"), pl.col("spread", "rows").max())
+    differ = pl.col("spread") > 0
+    ranked = attacks.sort(differ, "rows", "strengths", "spread", "attack", descending=[True, True, True, True, False])
+    return str(ranked["attack"][0])

@@ -148,8 +148,8 @@ def dimension_beside_accuracy(
 
 
 def telling_strengths(table: pl.DataFrame) -> pl.DataFrame:
-    """`evidence.telling_strengths`."""
-    return strengths.telling_strengths(table)
+    """The rows of a table at the strength of `evidence.telling_strengths`."""
+    return table.join(strengths.telling_strengths(table), on=("model", "strength"), how="semi")
 
 
 def association(
