@@ -75,12 +75,12 @@ def test_damage_to_a_stored_unit_shows_in_the_status(finished, capsys):
 
 
 def test_a_failed_unit_is_named_with_exit_status_1(finished, tmp_path, capsys, monkeypatch):
-    from manifoldscope.study import work
+    from manifoldscope.study.kinds.geometry import Geometry
 
-    def broken(unit, bench, tick):
+    def broken(unit, context, tick):
         raise RuntimeError("the sky fell")
 
-    monkeypatch.setitem(work.WORK, "geometry", broken)
+    monkeypatch.setattr(Geometry, "compute", broken)
     changes = ["--set", "measures=['pca_dimension']", "--set", "data.classes=[1]", "--set", "data.training.split='all'"]
     assert main(["run", str(finished / "tiny.toml"), "--out", str(tmp_path / "run"), "--quiet", *changes]) == 1
     printed = capsys.readouterr()

@@ -16,22 +16,15 @@ import polars as pl
 
 from manifoldscope.errors import StoreError, StudyError
 from manifoldscope.evidence import association_table
-from manifoldscope.report import (
-    CorrelationPicture,
-    ExamplePicture,
-    Finding,
-    Pictures,
-    SpectrumPicture,
-    diagnose,
-    render,
-)
-from manifoldscope.study.memory import bytes_of
+from manifoldscope.report import Finding, diagnose, render
+from manifoldscope.study.cost import bytes_of
 from manifoldscope.study.plan import Study, load, parse
 from manifoldscope.study.progress import Progress
-from manifoldscope.study.results import collect
+from manifoldscope.study.refs import names_of
+from manifoldscope.study.results import collect, pictures
 from manifoldscope.study.run import run_units
 from manifoldscope.study.store import Store
-from manifoldscope.study.unit import Unit, canonical
+from manifoldscope.study.unit import canonical
 from manifoldscope.tables import TABLES
 
 MADE_FROM = "tables/made-from.json"
@@ -135,7 +128,7 @@ def _keep_apart(folder: Path, study: Study) -> None:
         StudyError: one of them lies in the other.
     """
     out = folder.resolve()
-    for root in filter(None, [study.data.root, *(foreign.root for foreign in study.foreign)]):
+    for root in study.roots:
         data = Path(root).expanduser().resolve()
         if out == data or data in out.parents or out in data.parents:
             raise StudyError(
@@ -160,7 +153,13 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
     done = [unit for unit in units if store.done(unit)]
     keys = {unit.key for unit in done}
     failed = [f"{unit.label}: {error}" for unit in units if unit.key not in keys and (error := store.failure(unit))]
-    state = [TABLES_VERSION, text, failed, facts["versions"]["manifoldscope"], [[u.key, u.names] for u in done]]
+    state = [
+        TABLES_VERSION,
+        text,
+        failed,
+        facts["versions"]["manifoldscope"],
+        [[unit.key, names_of(unit)] for unit in done],
+    ]
     fingerprint = hashlib.sha256(canonical(state).encode()).hexdigest()
     page = store.folder / "report.html"
     if not anew and _made_from(store) == fingerprint and not store.outputs.problems():
@@ -184,7 +183,7 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
         study_text=text,
         tables=tables,
         findings=diagnose(tables),
-        pictures=pictures(store, done),
+        pictures=list(pictures(store, done)),
         rerun=shlex.join(["manifoldscope", "run", str(store.folder / "study.toml"), "--out", str(store.folder)]),
         versions={name: str(value) for name, value in facts["versions"].items()},
         failed=failed,
@@ -216,55 +215,6 @@ def _changed(study: Study, changes: Mapping[str, Any] | Iterable[str]) -> Study:
     return study
 
 
-def pictures(store: Store, units: Iterable[Unit]) -> Pictures:
-    """What the units keep for pictures: spectra, correlations of features, example images."""
-    spectra, correlations, examples = [], [], []
-    for unit in units:
-        if unit.kind not in ("geometry", "attack"):
-            continue
-        manifest = store.manifest(unit)
-        arrays = store.arrays(unit)
-        if manifest is None or not arrays:
-            continue
-        common = {key: unit.names[key] for key in ("model", "class_name")}
-        if unit.kind == "attack":
-            found = manifest["facts"]["example"]
-            examples.append(
-                ExamplePicture(
-                    **common,
-                    **found,
-                    threat=unit.names["threat"],
-                    strength=unit.names["strength"],
-                    original=arrays["original"],
-                    adversarial=arrays["adversarial"],
-                )
-            )
-            continue
-        for array_name, array in arrays.items():
-            kind, rest = array_name.split("/", 1)
-            if kind == "spectrum":
-                layer, scaling = rest.rsplit("/", 1)
-                if scaling == "none" or f"spectrum/{layer}/none" not in arrays:
-                    n_points, n_features = manifest["facts"]["shapes"][layer]
-                    spectra.append(
-                        SpectrumPicture(
-                            **common,
-                            layer=layer if scaling == "none" else f"{layer} ({scaling})",
-                            class_index=unit.names["class_index"],
-                            variances=array,
-                            n_points=n_points,
-                            n_features=n_features,
-                        )
-                    )
-            elif (number := manifest["facts"]["correlations"].get(rest)) is not None:
-                correlations.append(
-                    CorrelationPicture(
-                        **common, layer=rest, class_index=unit.names["class_index"], matrix=array, **number
-                    )
-                )
-    return Pictures(tuple(spectra), tuple(correlations), tuple(examples))
-
-
 @dataclass(frozen=True)
 class Status:
     """How far a study is: labels of units by state."""
@@ -284,17 +234,14 @@ def status(folder: str | Path) -> Status:
     running: list[str] = []
     missing: list[str] = []
     failed: dict[str, str] = {}
-    bad = []
+    drawn = [unit for unit in units if "set_aside.parquet" in unit.files]
     for unit in units:
         if store.done(unit):
             done.append(unit.label)
-            if unit.kind == "draw":
-                bad.append(store.table(unit, "set_aside"))
         elif store.running(unit):
             running.append(unit.label)
         elif (error := store.failure(unit)) is not None:
             failed[unit.label] = error
         else:
             missing.append(unit.label)
-    aside = pl.concat(bad).unique().sort("image") if bad else pl.DataFrame()
-    return Status(done, running, failed, missing, aside)
+    return Status(done, running, failed, missing, collect(store, drawn)["set_aside"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import polars as pl
 
+from manifoldscope.pictures import Picture
 from manifoldscope.report import behind, figures, words
 from manifoldscope.report.chart import inline
 from manifoldscope.report.contents import (
@@ -65,7 +66,7 @@ def render(
     study_text: str,
     tables: Mapping[str, pl.DataFrame],
     findings: Sequence[Finding],
-    pictures: Pictures,
+    pictures: Pictures | Sequence[Picture],
     rerun: str,
     versions: Mapping[str, str],
     failed: Sequence[str] = (),
@@ -87,7 +88,7 @@ def render(
     Returns:
         The content of each file by its path relative to the folder of the study.
     """
-    contents = gather(study, tables, pictures)
+    contents = gather(study, tables, pictures if isinstance(pictures, Pictures) else Pictures.of(pictures))
     shown = list(galleries(contents))
     drawings: dict[str, str] = {}
     files: dict[str, bytes] = {}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifoldscope.errors import ManifoldscopeError
+from manifoldscope.pictures import Picture
 
 
 def _array(owner: str, name: str, value: Any, dimensions: tuple[int, ...]) -> NDArray[np.float64]:
@@ -108,3 +109,16 @@ class Pictures:
     spectra: Sequence[SpectrumPicture] = ()
     correlations: Sequence[CorrelationPicture] = ()
     examples: Sequence[ExamplePicture] = ()
+
+    @classmethod
+    def of(cls, pictures: Sequence[Picture]) -> Pictures:
+        """Those of a study."""
+
+        def found(of: str, made: Any) -> tuple[Any, ...]:
+            return tuple(made(**each.names, **each.arrays) for each in pictures if each.of == of)
+
+        return cls(
+            found("spectrum", SpectrumPicture),
+            found("correlation", CorrelationPicture),
+            found("example", ExamplePicture),
+        )

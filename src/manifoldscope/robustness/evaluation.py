@@ -154,7 +154,7 @@ def _search(
     network: Network, images: ImageSet, threats: Sequence[Threat], fast: bool | FastNetwork, batch_size: int
 ) -> FastNetwork:
     """What gradients are asked of."""
-    if fast is False or not any(threat.passes[1] for threat in threats):
+    if fast is False or not any(threat.asks_gradients for threat in threats):
         return FastNetwork(network)
     if isinstance(fast, FastNetwork):
         return fast
@@ -165,7 +165,7 @@ def _batches(
     network: Network, images: ImageSet, threats: Sequence[Threat], search: FastNetwork, batch_size: int, memory: Memory
 ) -> tuple[BatchSize, BatchSize]:
     """How many images fit into memory at a time: with gradients by `search`, and by the network itself."""
-    pixels, gradient = network.pixels(images, slice(0, 1)), any(threat.passes[1] for threat in threats)
+    pixels, gradient = network.pixels(images, slice(0, 1)), any(threat.asks_gradients for threat in threats)
     n = min(batch_size, len(images))
     with_own_loop = any(not threat.rolling for threat in threats)
     held = COPIES * pixels.nbytes
@@ -299,7 +299,7 @@ class _Evaluation:
         verdict = "survived_any" if iterate == "any" and threat.iterative else "survived_last"
         found = self._nothing(keep)
         self._attack(found, threat, rules, chosen, verdict)
-        if self.search.means and threat.passes[1]:
+        if self.search.means and threat.asks_gradients:
             sample = chosen[::CHECKED]
             again = self._nothing(False)
             self._attack_once(again, threat, replace(rules, keep=False), sample, FastNetwork(self.network))

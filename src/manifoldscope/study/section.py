@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,6 +24,20 @@ class Section(BaseModel):
     """One table of the study file: unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+
+class KindSection(Section):
+    """The section of the study file that a kind of unit has for itself: `[[key]]`, once for each that is asked for.
+
+    Attributes:
+        key: what the study file calls it.
+        column: the column of tables in which its name stands; no two names there may be equal.
+    """
+
+    key: ClassVar[str]
+    column: ClassVar[str]
+
+    name: str
 
 
 class OpenSection(BaseModel):
