@@ -7,15 +7,17 @@ import io
 import json
 import shlex
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from manifoldscope.errors import StoreError, StudyError
-from manifoldscope.evidence import association_table
+from manifoldscope.errors import StoreError, StudyError, unknown
+from manifoldscope.evidence import associate_frame, association_table
+from manifoldscope.recordings import join_outcome
+from manifoldscope.recordings.outcomes import outcome_column
 from manifoldscope.report import Finding, diagnose, render
 from manifoldscope.study.cost import bytes_of
 from manifoldscope.study.plan import Study, load, parse
@@ -32,6 +34,9 @@ MADE_FROM = "tables/made-from.json"
 
 LONGEST_NAME = 100
 """Bytes of the name of a study that is to name a folder."""
+
+_X = "the measure"
+"""What the measured values are called beside the columns of an outcome."""
 
 TABLES_VERSION = 5
 """Raise it when tables, associations or the report come to be made in another way from the same units."""
@@ -245,3 +250,62 @@ def status(folder: str | Path) -> Status:
         else:
             missing.append(unit.label)
     return Status(done, running, failed, missing, collect(store, drawn)["set_aside"])
+
+
+def associate_outcome(
+    measured: pl.DataFrame,
+    outcome: pl.DataFrame,
+    *,
+    y: str,
+    key: str | None = None,
+    controls: Sequence[str] = (),
+    seed: int = 0,
+) -> pl.DataFrame:
+    """Each measure of points against an outcome of the same classes, such as an accuracy from elsewhere.
+
+    Args:
+        measured: as `measured` returns it, or `stepwise`: one association per measure, and per place along the axes.
+        outcome: one row a class.
+        y: the column of numbers in `outcome`.
+        key: its column with the names of the classes; see `join_outcome`.
+        controls: columns of `outcome` to hold fixed.
+        seed: see `associate`.
+
+    Returns:
+        The columns of the axes, measure, parameters, and what `associate_frame` returns; the note names the classes
+        that only one of the two has.
+
+    Raises:
+        StudyError: a column that is not there or does not hold numbers; classes that do not fit (see `join_outcome`);
+            or a measure that says nothing of single classes.
+        DataError: a row of the outcome that names no class.
+
+    Example:
+        >>> measured = pl.DataFrame(
+        ...     [
+        ...         {"label": name, "other": None, "measure": "two_nn", "parameters": "", "value": value}
+        ...         for name, value in zip("abcde", [1.0, 2.0, 3.0, 4.0, 5.0])
+        ...     ]
+        ... )
+        >>> outcome = pl.DataFrame({"class": list("abcde"), "accuracy": [0.9, 0.7, 0.8, 0.5, 0.4]})
+        >>> found = associate_outcome(measured, outcome, y="accuracy")
+        >>> found.select("measure", "method", pl.col("coefficient").round(3)).row(0)
+        ('two_nn', 'pearson', -0.915)
+    """
+    for name in (y, *controls):
+        if name not in outcome.columns:
+            raise StudyError(unknown("column", name, outcome.columns))
+    identity = [*measured.columns[: measured.columns.index("label")], "measure", "parameters"]
+    whole = set(measured["measure"]) - set(measured.filter(pl.col("label").is_not_null())["measure"])
+    if whole:
+        raise StudyError(f"{min(whole)} says nothing of single classes, whose outcome is asked about; leave it out")
+    joined = join_outcome(measured, outcome, key=key)
+    renamed = {name: outcome_column(measured, name) for name in (y, *controls)}
+    columns = [pl.col("value").alias(_X), *(pl.col(joint).alias(name) for name, joint in renamed.items())]
+    found = []
+    for values, group in joined.frame.group_by(identity, maintain_order=True):
+        table = associate_frame(group.select(columns), _X, y, controls=tuple(controls), seed=seed)
+        fixed = [pl.lit(value).alias(name) for name, value in zip(identity, values, strict=True)]
+        notes = ["; ".join(filter(None, [own, joined.missing])) for own in table["note"]]
+        found.append(table.select(*fixed, pl.exclude("note"), pl.Series("note", notes, pl.String)))
+    return pl.concat(found, how="vertical_relaxed")

@@ -454,7 +454,7 @@ def test_smallest_perturbations_are_told_by_class_and_are_no_attack_at_a_strengt
     found = tables(store)
     assert found["robustness"].equals(before["robustness"])
     assert found["checks"].equals(before["checks"])
-    images = found["verdicts"].filter(threat="smallest_pgd")
+    images = found["verdicts"].filter(threat="minimal_pgd")
     assert len(found["verdicts"]) - len(images) == len(before["verdicts"])
     assert images["smallest_strength"].null_count() == 0
     assert len(found["smallest"]) == 6

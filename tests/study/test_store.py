@@ -7,7 +7,7 @@ import json
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -176,7 +176,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_was_there(store, monkeypatch
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", no_space)
-    other = replace(UNIT, inputs={"x": 1})
+    other = Tried(fraction=0.5)
     with pytest.raises(StoreError, match="No space left on device; choose another folder"):
         store.publish(other, payload(), {})
     assert store.done(UNIT)

@@ -10,6 +10,7 @@ from manifoldscope.study.context import Context
 from manifoldscope.study.draws import Drawn, draw_images
 from manifoldscope.study.plan import Study, parse
 from manifoldscope.study.planning import plan_units
+from manifoldscope.study.refs import keyed as keyed
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Unit, kinds
 

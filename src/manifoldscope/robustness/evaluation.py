@@ -18,7 +18,7 @@ from functools import partial
 
 import polars as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from manifoldscope.errors import ModelError, ThreatError
 from manifoldscope.robustness.target import Iterate, Rules, Target
@@ -28,9 +28,9 @@ from manifoldscope.seeds import generator
 from manifoldscope.tables import conform
 from manifoldscope.vision.batching import BatchSize
 from manifoldscope.vision.fast import SEEN, FastNetwork, faster
-from manifoldscope.vision.images import ImageSet, batches
+from manifoldscope.vision.images import ImageSet, as_image_set, batches
 from manifoldscope.vision.memory import Footprint, Memory
-from manifoldscope.vision.network import Network, predicted, undisturbed
+from manifoldscope.vision.network import Network, as_network, predicted, undisturbed
 
 CHECKED = 50
 """One of so many attacked images is attacked with the network's own gradients as well, where a copy gives them."""
@@ -52,7 +52,7 @@ POOL_BYTES = 4 * 2**20
 
 
 def evaluate(
-    network: Network,
+    network: Network | nn.Module,
     images: ImageSet,
     threats: Threat | Sequence[Threat],
     *,
@@ -72,7 +72,8 @@ def evaluate(
     `Verdicts.failures` says how many there were. Where it gives them as a gradient, that step stays where it is.
 
     Args:
-        network: found again as it was: mode, flags, gradients and buffers.
+        network: found again as it was: mode, flags, gradients and buffers. A plain module is shown pixels in [0, 1]
+            without normalisation.
         images: labelled images; the network's own preprocessing brings them to pixels in [0, 1].
         threats: one threat or several.
         seed: the same seed gives an image of the same name the same random start, for every network, in whatever
@@ -94,12 +95,13 @@ def evaluate(
         memory: how much may be taken; most of what is available if omitted. It changes the answer by rounding only.
 
     Raises:
-        DataError: an image cannot be read.
+        DataError: an image cannot be read; a loader or a dataset instead of images, with what to make of it.
         ModelError: the network gives NaN for every image, has fewer outputs than there are labels, or takes more
             memory than there is for a single image.
         ThreatError: a threat broke its budget; nothing was asked for; images to keep under "any"; reuse or
             fallen without "any"; fallen is not one truth an image.
     """
+    network, images = as_network(network), as_image_set(images)
     wanted = [threats] if isinstance(threats, Threat) else list(threats)
     if not wanted or not len(images):
         raise ThreatError(f"{len(wanted)} threats and {len(images)} images; expected at least one of each")

@@ -17,8 +17,8 @@ from manifoldscope.vision.fast import SEEN, FastNetwork, faster
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.memory import Footprint, Memory
 from manifoldscope.vision.network import Network
-from manifoldscope.vision.sources import code_digest
 from manifoldscope.vision.sources import network as make_network
+from manifoldscope.vision.usercode import code_digest
 from manifoldscope.vision.weights import fit as fit_weights
 
 POINTS = 0.25

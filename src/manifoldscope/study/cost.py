@@ -11,11 +11,11 @@ from typing import Any
 from manifoldscope.errors import StudyError
 from manifoldscope.geometry.estimate import MEASURES
 from manifoldscope.geometry.subsets import size_grid
+from manifoldscope.recordings.rows import EXTRAPOLATION_DRAWS
 from manifoldscope.robustness.evaluation import CHECKED, COPIES, POOL_BYTES, TOGETHER
 from manifoldscope.study.context import Context
 from manifoldscope.study.probe import NOT_ASKED, Passes, Probed
 from manifoldscope.study.refs import AttackRef
-from manifoldscope.study.rows import EXTRAPOLATION_DRAWS
 from manifoldscope.vision.memory import FILLED, NOTHING, Footprint
 
 SECONDS_OF_A_UNIT = 0.04

@@ -19,7 +19,7 @@ from manifoldscope.study.refs import unkeyed
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Payload, Unit, kind
 from manifoldscope.tables import conform
-from manifoldscope.vision.datasets import DATASETS, load
+from manifoldscope.vision.datasets import dataset_entry, load
 from manifoldscope.vision.images import ImageSet, choose_classes, draw
 
 Role = Literal["robustness", "geometry", "training"]
@@ -106,7 +106,7 @@ def draw_images(study: Study, store: Store, progress: Progress | None = None) ->
     if any(model.training is not None and model.training.made().trains for model in study.models):
         plan = study.data.training
         if plan.split is None:  # a dataset names its training part first; one without parts has only the whole
-            splits_of = DATASETS[study.data.source].traits["splits"] or (study.data.robustness.split,)
+            splits_of = dataset_entry(study.data.source).traits["splits"] or (study.data.robustness.split,)
             plan = DrawPlan(split=splits_of[0], images_per_class=plan.images_per_class)
         draws["training"] = _one(study, store, splits, "training", plan, chosen, list(draws.values()))
     if study.sampling.equal_sizes:
@@ -159,7 +159,7 @@ def fingerprint(images: ImageSet) -> str:
     """A text that changes when files, labels or names do; nothing is decoded."""
     named = hashlib.sha256(images.labels.numpy().tobytes())
     named.update("\x1f".join([*images.names, *map(str, sorted(images.class_names.items()))]).encode())
-    return f"{images.raw.fingerprint()}-{named.hexdigest()}"
+    return "-".join(part for part in (images.raw.fingerprint(), named.hexdigest(), images.origin) if part)
 
 
 def remembered(store: Store, unit: Draw, whole: ImageSet) -> Drawn | None:

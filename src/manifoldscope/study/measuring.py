@@ -9,10 +9,10 @@ import polars as pl
 
 from manifoldscope.geometry import ClassManifold, Scaling
 from manifoldscope.geometry.estimate import MEASURES
+from manifoldscope.recordings.rows import Row
 from manifoldscope.study.context import Context
 from manifoldscope.study.plan import MeasurePlan, Study
 from manifoldscope.study.refs import ClassRef
-from manifoldscope.study.rows import Row
 from manifoldscope.tables import TABLES, WHOLE
 from manifoldscope.vision.activations import activations, n_features
 from manifoldscope.vision.images import ImageSet

@@ -14,9 +14,9 @@ from manifoldscope.errors import DataError, unknown
 from manifoldscope.seeds import derive
 from manifoldscope.study.draws import Draw, Drawn, Role, fingerprint, publish, remembered
 from manifoldscope.study.plan import Study
-from manifoldscope.study.section import KindSection, entry_of, setting
+from manifoldscope.study.section import KindSection, known_dataset, setting
 from manifoldscope.study.store import Store
-from manifoldscope.vision.datasets import DATASETS, load
+from manifoldscope.vision.datasets import load
 from manifoldscope.vision.images import Draw as Chosen
 from manifoldscope.vision.images import ImageSet, choose_classes, draw
 from manifoldscope.vision.network import Network
@@ -43,8 +43,7 @@ class OtherDataset(KindSection):
     @field_validator("source")
     @classmethod
     def _known(cls, source: str) -> str:
-        entry_of(DATASETS, source)
-        return source
+        return known_dataset(source)
 
 
 def draw_same_classes(study: Study, store: Store, plan: OtherDataset, draws: Mapping[Role, Drawn], *, by: str) -> Drawn:

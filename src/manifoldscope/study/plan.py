@@ -19,10 +19,10 @@ from manifoldscope.geometry.extrapolation import FARTHEST
 from manifoldscope.registry import Entry, describe
 from manifoldscope.robustness.threat import THREATS, Threat
 from manifoldscope.study.challenges import ThreatPlan, strength_setting
-from manifoldscope.study.section import KindSection, OpenSection, Section, entry_of, setting, settle
+from manifoldscope.study.section import KindSection, OpenSection, Section, entry_of, known_dataset, setting, settle
 from manifoldscope.study.unit import kinds
 from manifoldscope.training.objectives import OBJECTIVES, Objective
-from manifoldscope.vision.datasets import DATASETS
+from manifoldscope.vision.datasets import source_schema
 from manifoldscope.vision.sources import SOURCES
 
 PRESETS = "manifoldscope.study.presets"
@@ -67,8 +67,7 @@ class DataPlan(Section):
     @field_validator("source")
     @classmethod
     def _known(cls, source: str) -> str:
-        entry_of(DATASETS, source)
-        return source
+        return known_dataset(source)
 
 
 class TrainingPlan(OpenSection):
@@ -458,7 +457,7 @@ def json_schema() -> dict[str, Any]:
         definitions[section]["oneOf"] = [_alternative(entry, key, definitions) for entry in registry]
     for definition in definitions.values():
         if {"source", "root"} <= definition.get("properties", {}).keys():
-            definition["properties"]["source"]["enum"] = DATASETS.names()
+            definition["properties"]["source"] |= source_schema()
     measures = schema["properties"]["measures"]
     measures["items"] = {"anyOf": [{"enum": MEASURES.names()}, measures["items"]]}
     return schema

@@ -16,7 +16,7 @@ from manifoldscope.study.plan import ModelPlan, Study, models_of
 from manifoldscope.study.refs import ClassRef, NetworkRef
 from manifoldscope.study.unit import Unit, kinds
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.sources import code_digest
+from manifoldscope.vision.usercode import code_digest
 from manifoldscope.vision.weights import file_digest
 
 EXAMPLE_CLASSES = 4

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from manifoldscope import stopping
 from manifoldscope.errors import ManifoldscopeError, StoreError, StudyError
 from manifoldscope.study.context import Context
 from manifoldscope.study.draws import draw_images
@@ -98,6 +99,7 @@ def run_units(
             held_by_others: list[Unit] = []
             open_keys: set[str] = set()
             for unit in waiting:
+                stopping.obey()
                 before = {*unit.needs, *unit.after}
                 if before & failed_keys:
                     failed_keys.add(unit.key)  # named by the failure that it waits for
@@ -167,7 +169,10 @@ def _compute(unit: Unit, context: Context, progress: Progress) -> str | None:
         context.store.publish(unit, payload, record)
     except StoreError:
         raise
-    except Exception as error:  # a unit may fail in any library; the others go on
+    except BaseException as error:  # a unit may fail in any library; the others go on
+        stopping.obey()
+        if not isinstance(error, Exception):
+            raise
         known = isinstance(error, ManifoldscopeError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
         context.store.fail(unit, reason, traceback.format_exc())

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from manifoldscope.errors import StudyError, shortened, unknown
 from manifoldscope.registry import Entry, Registry
+from manifoldscope.vision.datasets import dataset_entry
 
 
 def setting(default: Any, description: str, *, keyed: bool, **limits: Any) -> Any:
@@ -61,6 +62,15 @@ def entry_of(registry: Registry, name: str) -> Entry:
         return registry[name]
     except StudyError as error:
         raise ValueError(str(error)) from None
+
+
+def known_dataset(source: str) -> str:
+    """A dataset's source as it stands; an error of pydantic's kind where there is none such."""
+    try:
+        dataset_entry(source)
+    except StudyError as error:
+        raise ValueError(str(error)) from None
+    return source
 
 
 def refuse_strangers(section: OpenSection, own: Mapping[str, Any], known: set[str]) -> None:

@@ -30,6 +30,7 @@ import safetensors.torch
 
 from manifoldscope.errors import StoreError, StudyError
 from manifoldscope.files import file_digest, open_regular, read_bytes
+from manifoldscope.stopping import deferred
 from manifoldscope.study.drafts import Drafts, explained, flush
 from manifoldscope.study.locks import drop, held, holder, take
 from manifoldscope.study.outputs import Outputs, set_aside
@@ -369,7 +370,7 @@ def payload_problem(home: Path, manifest: Mapping[str, Any]) -> str | None:
 def _write_payload(folder: Path, payload: Payload) -> dict[str, str]:
     """Write the files of a payload into a folder, flushed; their digests by name."""
     for name, table in payload.tables.items():
-        with (folder / f"{name}.parquet").open("wb") as file:
+        with (folder / f"{name}.parquet").open("wb") as file, deferred():
             table.write_parquet(file)
     if payload.arrays:
         whole = {name: np.ascontiguousarray(array) for name, array in payload.arrays.items()}
@@ -386,5 +387,5 @@ def _write_payload(folder: Path, payload: Payload) -> dict[str, str]:
 
 
 def _read_parquet(path: Path) -> pl.DataFrame:
-    with open_regular(path) as file:  # not by its path, in which polars would look for patterns
+    with open_regular(path) as file, deferred():  # not by its path, in which polars would look for patterns
         return pl.read_parquet(file)

@@ -11,6 +11,7 @@ import torch
 
 from manifoldscope.geometry.displacement import displacement_estimates
 from manifoldscope.geometry.separation import nearest_classes
+from manifoldscope.recordings.rows import Row, estimate_row
 from manifoldscope.robustness.evaluation import evaluate
 from manifoldscope.seeds import derive, generator
 from manifoldscope.study.context import Context, Tick
@@ -18,7 +19,6 @@ from manifoldscope.study.cost import POINTS, Costs, Need, reading_seconds
 from manifoldscope.study.measuring import frame, of_places, points_of
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import AttackRef, ClassRef, NetworkRef
-from manifoldscope.study.rows import Row, estimate_row
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Gradients, Payload, Unit, kind
 from manifoldscope.vision.images import ImageSet

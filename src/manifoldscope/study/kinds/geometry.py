@@ -11,13 +11,13 @@ import polars as pl
 
 from manifoldscope.geometry import Cloud, FeatureCorrelation, Spectrum, feature_correlation
 from manifoldscope.pictures import Picture
+from manifoldscope.recordings.rows import Row, class_rows, curve_rows, estimate_row, extrapolation_rows
 from manifoldscope.seeds import derive
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import POINTS, SECONDS_OF_A_UNIT, Costs, Need, measuring_seconds
 from manifoldscope.study.measuring import by_scaling, frame, measures_of, named, of_layer, points_of, settings_of
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import ClassRef, NetworkRef, unkeyed
-from manifoldscope.study.rows import Row, class_rows, curve_rows, estimate_row, extrapolation_rows
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Gradients, Payload, Unit, kind
 from manifoldscope.vision.jacobian import sensitivity

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import polars as pl
 
+from manifoldscope.recordings.rows import Row, curve_rows, joint_rows, reliability_row
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import (
     POINTS,
@@ -29,7 +30,6 @@ from manifoldscope.study.measuring import (
 )
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import ClassRef, NetworkRef
-from manifoldscope.study.rows import Row, curve_rows, joint_rows, reliability_row
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Payload, Unit, kind
 from manifoldscope.tables import WHOLE
