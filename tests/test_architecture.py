@@ -25,6 +25,7 @@ BASE = {
     "tables",
     "pictures",
     "stopping",
+    "plugins",
 }
 MAY_IMPORT = {
     "errors": set(),
@@ -35,6 +36,7 @@ MAY_IMPORT = {
     "outline": {"errors"},
     "tables": {"errors"},
     "pictures": set(),
+    "plugins": {"errors", "files", "outline", "registry"},
     "stopping": set(),
     "footers": set(),
     "frames": {"errors", "files", "footers"},

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 from manifoldscope import stopping
 from manifoldscope.errors import ManifoldscopeError, StudyError, printable
-from manifoldscope.outline import Item, OutlineError, outline, questions
+from manifoldscope.outline import Item, OutlineError, any_installed, outline, questions
 
 OPTIONAL = {
     "datasets": ("datasets", "for datasets of Hugging Face: pip install 'manifoldscope[huggingface]'"),
@@ -150,6 +150,9 @@ def _parser() -> argparse.ArgumentParser:
 
     listing = command("list", _list, "list what can be named in a study file")
     listing.add_argument("kind", choices=KINDS)
+    listing.add_argument(
+        "--plugin", action="append", dest="plugins", default=[], metavar="FILE", help="list what this file adds, too"
+    )
     listing.add_argument("--model", help="with layers: the network, for example torchvision:resnet50")
     listing.add_argument("--size", type=int, default=None, help="with layers: side of the input image")
 
@@ -387,7 +390,13 @@ def _new(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     if options.kind == "layers":
         return _list_layers(options)
-    for name, about in _studies() if options.kind == "studies" else _items(options.kind):
+    if options.plugins:
+        from manifoldscope import plugins
+
+        plugins.load(options.plugins)
+    for name, about in (
+        _studies() if options.kind == "studies" else _items(options.kind, with_plugins=bool(options.plugins))
+    ):
         _say(f"{name}\n{_wrapped(about)}")
     return 0
 
@@ -401,19 +410,26 @@ def _studies() -> list[tuple[str, str]]:
         return [(name, load(name).question) for name in preset_names()]
 
 
-def _items(kind: str) -> list[tuple[str, str]]:
-    rows = [(item.name + _signature(item), item.summary) for item in _registered(kind)]
+def _items(kind: str, *, with_plugins: bool) -> list[tuple[str, str]]:
+    """Name, settings and origin of each item, and what it is."""
+    found = [(item.name, item) for item in _registered(kind, with_plugins=with_plugins)]
     if kind == "models":
-        rows += [(f"small:{item.name}", item.summary) for item in _registered("small networks")]
-    return rows
+        small = _registered("small networks", with_plugins=with_plugins)
+        found += [(f"small:{item.name}", item) for item in small]
+    return [
+        (name + _signature(item) + (f" from {item.origin}" if item.origin else ""), item.summary)
+        for name, item in found
+    ]
 
 
-def _registered(kind: str) -> list[Item]:
+def _registered(kind: str, *, with_plugins: bool = False) -> list[Item]:
     """The items of a registry, read from its files if they can be: to import them takes seconds."""
     try:
-        return outline(*REGISTRIES[kind])
+        if not with_plugins and not any_installed():
+            return outline(*REGISTRIES[kind])
     except OutlineError:
-        return _imported(kind)
+        pass
+    return _imported(kind)
 
 
 def _imported(kind: str) -> list[Item]:
@@ -423,6 +439,7 @@ def _imported(kind: str) -> list[Item]:
             entry.name,
             {key: ... if info.is_required() else info.default for key, info in entry.settings.model_fields.items()},
             entry.summary,
+            entry.origin,
         )
         for entry in getattr(import_module(module), name)
     ]

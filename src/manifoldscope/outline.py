@@ -15,6 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+GROUP = "manifoldscope"
+"""The group of entry points by which installed packages name what they register."""
+
 SOURCE = Path(__file__).parents[1]
 """The folder that holds the package."""
 
@@ -34,11 +37,15 @@ class OutlineError(Exception):
 
 @dataclass(frozen=True)
 class Item:
-    """One registered item; `settings` has the default of each setting, and `...` where there is none."""
+    """One registered item; `settings` has the default of each setting, and `...` where there is none.
+
+    `origin` is the file that it stands in, where that is not the package's.
+    """
 
     name: str
     settings: Mapping[str, Any]
     summary: str
+    origin: str = ""
 
 
 def outline(module: str, registry: str) -> list[Item]:
@@ -56,6 +63,13 @@ def outline(module: str, registry: str) -> list[Item]:
     if not items:
         raise OutlineError(f"no files of {module} register anything in {registry}")
     return sorted(items, key=lambda item: item.name)
+
+
+def any_installed() -> bool:
+    """Whether an installed package registers something: it has to be imported to be listed."""
+    from importlib.metadata import entry_points  # not above: it takes longer than all else that `--help` needs
+
+    return bool(entry_points(group=GROUP))
 
 
 def questions() -> list[tuple[str, str]]:

@@ -8,13 +8,16 @@ package, so that a new file is found without being named anywhere.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar, get_type_hints
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -25,12 +28,29 @@ Item = TypeVar("Item", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered item: its `name`, the function or class itself, and what else was said of it in `traits`."""
+    """One registered item.
+
+    Attributes:
+        kind: what such items are called, for example "measure".
+        name: under which it is found.
+        target: the function or class itself.
+        traits: what else was said of it.
+        origin: the file that it stands in, or its module, where that is not the package's.
+        code: a digest of that file; empty where it is the package's.
+    """
 
     kind: str
     name: str
     target: Callable[..., Any]
     traits: Mapping[str, Any] = field(default_factory=dict)
+    origin: str = ""
+    code: str = ""
+
+    @property
+    def version(self) -> int | str:
+        """What stands in keys for its code: the number in its traits, and for a plug-in a digest of its file."""
+        own: int = self.traits.get("version", 1)
+        return f"{own} {self.code}" if self.code else own
 
     @property
     def summary(self) -> str:
@@ -110,6 +130,15 @@ def _purpose(model: type[BaseModel], path: tuple[int | str, ...]) -> str | None:
     return info.description if info else None
 
 
+def _outside(module: str) -> tuple[str, str]:
+    """Where a module outside the package stands, and a digest of it: of a notebook's, of nothing but its name."""
+    if module.split(".")[0] == __name__.split(".")[0]:
+        return "", ""
+    path = getattr(sys.modules.get(module), "__file__", None)
+    content = Path(path).read_bytes() if path is not None else module.encode()
+    return path or module, hashlib.sha256(content).hexdigest()
+
+
 class Registry:
     """The items of one kind, by name.
 
@@ -118,7 +147,10 @@ class Registry:
         package: the package whose modules define the items; imported on first look-up.
     """
 
+    _all: ClassVar[list[Registry]] = []
+
     def __init__(self, kind: str, package: str) -> None:
+        self._all.append(self)
         self.kind = kind
         self._package = package
         self._entries: dict[str, Entry] = {}
@@ -130,10 +162,18 @@ class Registry:
         def add(target: Item) -> Item:
             if name in self._entries:
                 raise ManifoldscopeError(f"the {self.kind} {name!r} is registered twice; give one another name")
-            self._entries[name] = Entry(self.kind, name, target, traits)
+            self._entries[name] = Entry(self.kind, name, target, traits, *_outside(target.__module__))
             return target
 
         return add
+
+    @classmethod
+    def forget(cls, module: str) -> None:
+        """Drop what a module has registered, wherever that is."""
+        for registry in cls._all:
+            for entry in list(registry._entries.values()):
+                if entry.target.__module__ == module:
+                    del registry._entries[entry.name]
 
     def _discover(self) -> None:
         if not self._complete:
@@ -141,6 +181,7 @@ class Registry:
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{self._package}.{module.name}")
             self._complete = True
+            importlib.import_module("manifoldscope.plugins").load_installed()
 
     def __getitem__(self, name: str) -> Entry:
         if name not in self._entries:

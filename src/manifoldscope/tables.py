@@ -299,6 +299,20 @@ TABLES: dict[str, Schema] = {
 }
 
 
+_declared: dict[str, str] = {}
+
+
+def declare(name: str, schema: Schema, *, by: str) -> None:
+    """Add a table, which the module `by` fills.
+
+    Raises:
+        ManifoldscopeError: a table of this name is there already, and is not the module's own.
+    """
+    if name in TABLES and _declared.get(name) != by:
+        raise ManifoldscopeError(f"the table {name!r} is there already; give another name")
+    TABLES[name], _declared[name] = schema, by
+
+
 def conform(name: str, rows: pl.DataFrame | Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """The rows as table `name`: columns in their order and types, sorted by identity; a column left out is null.
 

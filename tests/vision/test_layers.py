@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision.models import SwinTransformer, VisionTransformer, convnext_tiny
 
 from manifoldscope.errors import DataError, ModelError
-from manifoldscope.vision.activations import activations, load_manifolds, n_features, save_manifolds
+from manifoldscope.recordings.saved import load_manifolds, save_manifolds
+from manifoldscope.vision.activations import activations, n_features
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.jacobian import jacobian_norms
 from manifoldscope.vision.layers import Layer, layers_of

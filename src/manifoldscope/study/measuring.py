@@ -40,7 +40,7 @@ def points_of(
 def measures_of(study: Study, *, joint: bool) -> list[dict[str, Any]]:
     """The measures of one class, or the joint ones, as they enter a key."""
     return [
-        {**measure.model_dump(mode="json"), "version": MEASURES[measure.name].traits.get("version", 1)}
+        {**measure.model_dump(mode="json"), "version": MEASURES[measure.name].version}
         for measure in study.measures
         if measure.joint is joint
     ]

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 import tomli_w
 from pydantic import ValidationError, create_model, field_validator, model_validator
 
+from manifoldscope import plugins
 from manifoldscope.errors import ManifoldscopeError, StudyError, shortened, unknown
 from manifoldscope.files import read_bytes
 from manifoldscope.geometry.estimate import MEASURES
@@ -212,6 +213,9 @@ class Study(Section):
 
     name: str = setting("study", "what the report calls it", keyed=False)
     question: str = setting("", "what the study asks, for the report", keyed=False)
+    plugins: list[str] = setting(
+        [], "files (.py) and modules that register measures, attacks, figures, ... of your own", keyed=False
+    )
     seed: int = setting(0, "the one seed from which every draw, start and training derives its own", keyed=True, ge=0)
     batch_size: int = setting(100, "images at a time; changes results by rounding only", keyed=True, ge=1)
     data: DataPlan
@@ -361,6 +365,9 @@ def load(study: str | Path, changes: Mapping[str, Any] | Iterable[str] = ()) -> 
 def parse(raw: Mapping[str, Any]) -> Study:
     """A study from nested tables, as TOML gives them. Raises StudyError."""
     _require_bounded(raw)
+    asked = raw.get("plugins", [])
+    if isinstance(asked, list) and all(isinstance(name, str) for name in asked):
+        plugins.load(asked)
     for old, new in RENAMED.items():
         if old in raw:
             raise StudyError(f"{old}: there is no setting {old!r} any more; write {new}")

@@ -89,7 +89,7 @@ class AttackRef:
     """
 
     attack: str
-    attack_version: int
+    attack_version: int | str
     parameters: str
     strength: float
     name: str = unkeyed()
@@ -98,8 +98,7 @@ class AttackRef:
     @classmethod
     def of(cls, threat: Threat, name: str) -> Self:
         """As the study names it."""
-        version = THREATS[threat.kind].traits.get("version", 1)
-        return cls(threat.kind, version, threat.parameters, threat.strength, name, threat.passes)
+        return cls(threat.kind, THREATS[threat.kind].version, threat.parameters, threat.strength, name, threat.passes)
 
     @property
     def rolling(self) -> bool:

@@ -18,6 +18,7 @@ import io
 import json
 import shutil
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ import polars as pl
 import safetensors.numpy
 import safetensors.torch
 
+from manifoldscope import plugins
 from manifoldscope.errors import StoreError, StudyError
 from manifoldscope.files import file_digest, open_regular, read_bytes
 from manifoldscope.stopping import deferred
@@ -269,7 +271,8 @@ class Store:
         try:
             plan = json.loads(read_bytes(path, at_most=LARGEST_MANIFEST))
             facts = dict(plan["facts"])
-            _ = facts["study"], facts["versions"]
+            _ = facts["versions"]
+            plugins.load(tomllib.loads(facts["study"]).get("plugins", []))
             units = [_planned(raw) for raw in plan["units"]]
         except FileNotFoundError:
             raise StoreError(

@@ -33,6 +33,7 @@ from manifoldscope.registry import Registry
 from manifoldscope.robustness.kept import Kept
 from manifoldscope.study.refs import NetworkRef, keyed
 from manifoldscope.study.section import KindSection
+from manifoldscope.tables import Schema, declare
 
 if TYPE_CHECKING:
     from manifoldscope.pictures import Picture
@@ -56,6 +57,8 @@ def kind(name: str, *, place: float = 50) -> Callable[[T], T]:
 
     def add(cls: T) -> T:
         cls.kind = name
+        for table, schema in cls.tables.items():
+            declare(table, schema, by=cls.__module__)
         return KINDS.register(name, place=place)(cls)
 
     return add
@@ -69,6 +72,7 @@ class Unit:
         kind: what the kind is called.
         version: raised when the code of the kind comes to give another answer; part of the key.
         files: what its payload holds at least, by file name: without them it is not done.
+        tables: those that units of this kind were the first to fill.
         section: its own section of the study file, where it has one.
         trains: it makes the weights of its network.
         gates: nothing else is asked of its network before it has succeeded.
@@ -77,6 +81,7 @@ class Unit:
     kind: ClassVar[str]
     version: ClassVar[int] = 1
     files: ClassVar[tuple[str, ...]] = ()
+    tables: ClassVar[Mapping[str, Schema]] = {}
     section: ClassVar[type[KindSection] | None] = None
     trains: ClassVar[bool] = False
     gates: ClassVar[bool] = False
@@ -107,7 +112,8 @@ class Unit:
     @cached_property
     def inputs(self) -> dict[str, Any]:
         """Everything that changes its answer, but for what other units stored: JSON values."""
-        return {"version": self.version, **keyed(self)}
+        code = KINDS[self.kind].code
+        return {"version": self.version, **({"code": code} if code else {}), **keyed(self)}
 
     @cached_property
     def key(self) -> str:
@@ -190,7 +196,7 @@ class Unit:
 
     def to_json(self) -> dict[str, Any]:
         """The unit as JSON values: its kind and fields."""
-        return {"kind": self.kind, **_adapter_of(self.kind).dump_python(self, mode="json")}
+        return {"kind": self.kind, **_adapter_of(KINDS[self.kind].target).dump_python(self, mode="json")}
 
 
 def kinds() -> list[type[Unit]]:
@@ -206,13 +212,13 @@ def unit_of(raw: Mapping[str, Any]) -> Unit:
         ValueError: fields that are not those of its kind.
     """
     told = dict(raw)
-    found: Unit = _adapter_of(str(told.pop("kind"))).validate_python(told)
+    found: Unit = _adapter_of(KINDS[str(told.pop("kind"))].target).validate_python(told)
     return found
 
 
 @cache
-def _adapter_of(kind: str) -> TypeAdapter[Any]:
-    return TypeAdapter(cast("type[Unit]", KINDS[kind].target))
+def _adapter_of(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 @dataclass

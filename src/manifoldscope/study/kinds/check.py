@@ -67,7 +67,7 @@ class Check(Unit):
             images=drawn.digest,
             sample=SAMPLE,
             attack=AttackRef.of(attack, plan.name),
-            gradient_free=(installed_library(), THREATS["square"].traits.get("version", 1)),
+            gradient_free=(installed_library(), THREATS["square"].version),
             seed=study.seed,
             batch_size=study.batch_size,
             n_images=min(SAMPLE, len(drawn.images)),
