@@ -15,6 +15,7 @@ ROOT = Path(manifoldscope.__file__).parent
 
 BASE = {
     "errors",
+    "chance",
     "files",
     "footers",
     "frames",
@@ -30,6 +31,7 @@ MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
     "seeds": {"errors"},
+    "chance": set(),
     "registry": {"errors"},
     "outline": {"errors"},
     "tables": {"errors"},

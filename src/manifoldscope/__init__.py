@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from manifoldscope import geometry
     from manifoldscope.api import Result, associate_outcome, run, status
     from manifoldscope.errors import ManifoldscopeError
-    from manifoldscope.evidence import associate, association_table, diagnose
+    from manifoldscope.evidence import associate, association_table
     from manifoldscope.geometry import (
         ClassManifold,
         Cloud,
@@ -75,6 +75,7 @@ if TYPE_CHECKING:
         save_manifolds,
         stepwise,
     )
+    from manifoldscope.report import diagnose
     from manifoldscope.robustness import (
         APGDCE,
         APGDT,
@@ -208,7 +209,7 @@ __all__ = [
 _ROOMS = {
     "api": ("Result", "associate_outcome", "run", "status"),
     "errors": ("ManifoldscopeError",),
-    "evidence": ("associate", "association_table", "diagnose"),
+    "evidence": ("associate", "association_table"),
     "geometry": (
         "ClassManifold",
         "Cloud",
@@ -264,6 +265,7 @@ _ROOMS = {
         "save_manifolds",
         "stepwise",
     ),
+    "report": ("diagnose",),
     "robustness": (
         "APGDCE",
         "APGDT",

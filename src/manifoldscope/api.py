@@ -15,10 +15,10 @@ from typing import Any
 import polars as pl
 
 from manifoldscope.errors import StoreError, StudyError, unknown
-from manifoldscope.evidence import Finding, associate_frame, association_table, diagnose
+from manifoldscope.evidence import associate_frame, association_table
 from manifoldscope.recordings import join_outcome
 from manifoldscope.recordings.outcomes import outcome_column
-from manifoldscope.report import render
+from manifoldscope.report import Finding, diagnose, render
 from manifoldscope.study.cost import bytes_of
 from manifoldscope.study.plan import Study, load, parse
 from manifoldscope.study.progress import Progress
@@ -38,7 +38,7 @@ LONGEST_NAME = 100
 _X = "the measure"
 """What the measured values are called beside the columns of an outcome."""
 
-TABLES_VERSION = 4
+TABLES_VERSION = 5
 """Raise it when tables, associations or the report come to be made in another way from the same units."""
 
 

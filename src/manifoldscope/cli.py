@@ -41,10 +41,11 @@ REGISTRIES = {
     "measures": ("manifoldscope.geometry.estimate", "MEASURES"),
     "threats": ("manifoldscope.robustness.threat", "THREATS"),
     "objectives": ("manifoldscope.training.objectives", "OBJECTIVES"),
+    "findings": ("manifoldscope.report.findings.finding", "FINDINGS"),
 }
 """The registry of each kind: the module that defines it, and its name there."""
 
-KINDS = ("studies", "datasets", "models", "measures", "threats", "objectives", "layers")
+KINDS = ("studies", "datasets", "models", "measures", "threats", "objectives", "findings", "layers")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -60,6 +60,8 @@ TABLES: dict[str, Schema] = {
             "ceiling": _REAL,
             "null": _REAL,
             "null_p": _REAL,
+            "describes_sample": _TRUTH,
+            "falls_when_halved": _TRUTH,
             "split": _TEXT,
             "note": _TEXT,
         },
@@ -78,6 +80,8 @@ TABLES: dict[str, Schema] = {
             "stderr": _REAL,
             "null": _REAL,
             "null_p": _REAL,
+            "describes_sample": _TRUTH,
+            "falls_when_halved": _TRUTH,
             "note": _TEXT,
         },
         identity=("model", "layer", "measure", "parameters", "class_index", "other_class_index"),
@@ -124,6 +128,8 @@ TABLES: dict[str, Schema] = {
             "model": _TEXT,
             "threat": _TEXT,
             "parameters": _TEXT,
+            "norm": _TEXT,
+            "n_steps": _WHOLE,
             "strength": _REAL,
             "iterate": _TEXT,
             "class_index": _WHOLE,
@@ -143,6 +149,9 @@ TABLES: dict[str, Schema] = {
             "model": _TEXT,
             "threat": _TEXT,
             "parameters": _TEXT,
+            "norm": _TEXT,
+            "n_steps": _WHOLE,
+            "targeted": _TRUTH,
             "strength": _REAL,
             "image": _TEXT,
             "label": _WHOLE,
@@ -266,6 +275,7 @@ TABLES: dict[str, Schema] = {
             "p_value": _REAL,
             "p_adjusted": _REAL,
             "n": _WHOLE,
+            "note": _TEXT,
         },
         identity=("model", "layer", "measure", "parameters", "threat", "strength", "iterate", "method", "controls"),
     ),
@@ -340,17 +350,3 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return str(value)
-
-
-def near_chance(accuracy: float, n_classes: int) -> bool:
-    """Whether an accuracy is hardly above guessing among `n_classes`.
-
-    Hardly: by at most a tenth of the way from chance to 1, and by at most ten times chance, which is the less where
-    there are more than about 100 classes. Labels in another order, of which a few fit by accident, stay below it.
-
-    Example:
-        >>> near_chance(0.17, 10), near_chance(0.008, 1000), near_chance(0.08, 1000)
-        (True, True, False)
-    """
-    guess = 1 / n_classes
-    return accuracy <= guess + min(10 * guess, 0.1 * (1 - guess))

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from manifoldscope.errors import StudyError
-from manifoldscope.evidence import associate, associate_frame, association_table, holm
-from manifoldscope.evidence.association import _coefficients, _weighted_ranks
+from manifoldscope.evidence import associate, associate_frame, association_table, holm, nearly_constant
+from manifoldscope.evidence.coefficient import coefficients, weighted_ranks
 from manifoldscope.tables import TABLES, conform
 
 PLAIN = {0.0: -0.560, 0.0002: -0.610, 0.0005: -0.636, 0.002: -0.675, 0.005: -0.643}
@@ -86,7 +86,7 @@ def test_a_partial_correlation_is_that_of_the_residuals(method: Any, n_controls:
 def test_weighted_ranks_are_the_ranks_of_the_repeated_values() -> None:
     rng = np.random.default_rng(2)
     row, weights = rng.integers(0, 5, 12).astype(float), rng.integers(0, 3, (6, 12)).astype(float)
-    for draw, ranks in zip(weights.astype(int), _weighted_ranks(row, weights), strict=True):
+    for draw, ranks in zip(weights.astype(int), weighted_ranks(row, weights), strict=True):
         assert np.repeat(ranks, draw).tolist() == stats.rankdata(np.repeat(row, draw)).tolist()
 
 
@@ -94,7 +94,7 @@ def test_weighted_ranks_are_the_ranks_of_the_repeated_values() -> None:
 def test_weights_are_repetitions(method: Any) -> None:
     x, y, z = related(15)
     weights = np.random.default_rng(3).multinomial(15, np.full(15, 1 / 15), size=5)
-    weighted = _coefficients(np.stack([x, y, z]), weights.astype(float), method)
+    weighted = coefficients(np.stack([x, y, z]), weights.astype(float), method)
     for draw, coefficient in zip(weights, weighted, strict=True):
         rx, ry, rz = (np.repeat(v, draw) for v in (x, y, z))
         assert coefficient == pytest.approx(
@@ -264,6 +264,63 @@ def test_without_a_coefficient_the_row_holds_nulls() -> None:
     table = association_table(**tables(["net0"], n_classes=3, strengths=[0.1]), bootstrap=50, permutations=50)
     assert table["n"].unique().to_list() == [3]
     assert table.select("coefficient", "low", "high", "p_value", "p_adjusted").null_count().row(0) == (6,) * 5
+
+
+@pytest.mark.parametrize(
+    ("values", "differ"),
+    [
+        ([5, 5, 5, 5, 5, 5, 5, 9], 1),
+        ([5, 4, 5, 5, 5, 6], 2),
+        ([5, 5, 5, 9, 9], 2),
+        ([5, 5, 5, 5], 0),  # a constant has no coefficient at all
+        ([5, 5, 9, 9], 0),  # none of the two is what the others share
+        ([5, 5, 5, 1, 2, 3], 0),
+        ([5, 5, 5, math.nan, math.nan, math.nan, 9, 8], 2),
+        ([5, 5, 9], 0),
+        ([], 0),
+    ],
+)
+def test_values_that_all_but_one_or_two_share_are_nearly_constant(values: list[float], differ: int) -> None:
+    assert nearly_constant(values) == differ
+
+
+def test_no_coefficient_rests_on_one_or_two_classes() -> None:
+    study = tables(["net0"], n_classes=10, strengths=[0.0, 0.1])
+    value = pl.when(pl.col("class_index") < 8).then(7.0).otherwise("value")
+    study["geometry"] = study["geometry"].with_columns(value=value)
+    table = association_table(**study, bootstrap=50, permutations=50)
+    assert set(table["method"]) == {"pearson", "spearman", "partial"}
+    assert table.select("coefficient", "low", "high", "p_value", "p_adjusted").null_count().row(0) == (len(table),) * 5
+    assert table["note"].unique().to_list() == [
+        "measure is 7 for all but 2 of 10 pairs, on which alone a coefficient would rest"
+    ]
+    varied = pl.when(pl.col("class_index") < 7).then(7.0).otherwise("value")
+    study["geometry"] = study["geometry"].with_columns(
+        value=varied + pl.col("class_index") * (pl.col("class_index") > 6)
+    )
+    assert association_table(**study, bootstrap=50, permutations=50)["coefficient"].null_count() == 0
+
+
+def test_a_class_that_carries_a_coefficient_is_named_in_the_table() -> None:
+    study = tables(["net0"], n_classes=12, strengths=[0.1])
+    far = pl.when(pl.col("class_index") == 3).then(400.0).otherwise("value")
+    study["geometry"] = study["geometry"].with_columns(value=far)
+    notes = association_table(**study, bootstrap=50, permutations=50).select("method", "note").unique()
+    by_method = {method: note for method, note in notes.rows() if note}
+    assert by_method["pearson"].startswith("one pair (measure 400, accuracy ")
+    assert "of the variance of measure; without it the coefficient is" in by_method["pearson"]
+    assert "spearman" not in by_method
+    plain = association_table(**tables(["net0"], n_classes=40, strengths=[0.1]), bootstrap=50, permutations=50)
+    assert set(plain["note"]) == {""}
+
+
+def test_the_reason_for_no_coefficient_is_in_the_table() -> None:
+    table = association_table(**tables(["net0"], n_classes=3, strengths=[0.1]), bootstrap=50, permutations=50)
+    assert any(note.startswith("3 pairs are too few") for note in table["note"])
+    constant = tables(["net0"], n_classes=6, strengths=[0.1])
+    constant["geometry"] = constant["geometry"].with_columns(value=pl.lit(7.0))
+    table = association_table(**constant, methods=("pearson",), bootstrap=50, permutations=50)
+    assert set(table["note"]) == {"measure is 7 for all 6 pairs, and nothing goes with a constant"}
 
 
 def test_two_runs_of_one_threat_are_told_apart() -> None:

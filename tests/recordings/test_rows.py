@@ -49,6 +49,25 @@ def test_rows_have_the_columns_of_their_tables():
         assert set(TABLES[table].columns) - named <= set(rows[0])
 
 
+def test_a_value_that_describes_the_sample_is_flagged():
+    def flags(value: float, halved: bool | None) -> tuple[bool, bool | None]:
+        row = estimate_row("m", Estimate(value, 50, 100, ceiling=49, falls_when_halved=halved))
+        return row["describes_sample"], row["falls_when_halved"]
+
+    assert flags(44.0, None) == (False, None)
+    assert flags(44.2, False) == (True, False)  # within 10% of its ceiling
+    assert flags(20.0, True) == (True, True)
+    assert flags(20.0, False) == (False, False)
+
+    def falls(n_points: int, n_features: int) -> bool | None:
+        points = ClassManifold(torch.randn(n_points, n_features, generator=generator(0, "points")), label=10)
+        (found,) = class_rows(points, [("participation_ratio", {})], label=10, halvings=3, seed=0)
+        return found["falls_when_halved"]
+
+    assert falls(200, 3) is False
+    assert falls(20, 500) is True
+
+
 def test_what_gives_no_value_gives_its_reason():
     few = classes(3, 3, 3)
     unreliable = reliability_row("participation_ratio", {}, few, splits=2, seed=0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from conftest import beside_falls
 from manifoldscope.report import displacement_table, telling_displacement, telling_strengths
-from manifoldscope.report.behind import mean_accuracy, square, wilson, with_attack
+from manifoldscope.report.behind import mean_accuracy, square, wilson
 from manifoldscope.tables import conform
 
 
@@ -74,10 +74,3 @@ def test_mean_accuracy_pools_images_over_classes(tables: dict[str, pl.DataFrame]
         (pl.col("model") == "natural") & (pl.col("iterate") == "last") & (pl.col("strength") == row["strength"])
     )
     assert row["accuracy"] == pytest.approx(expected["n_survived"].sum() / expected["n_images"].sum())
-
-
-def test_one_threat_run_in_two_ways_is_two_attacks_but_a_step_size_is_no_way(tables: dict[str, pl.DataFrame]) -> None:
-    assert with_attack(tables["robustness"])["attack"].unique().to_list() == ["pgd"]
-    longer = tables["robustness"].with_columns(pl.col("parameters").str.replace("steps=20", "steps=40"))
-    attacks = with_attack(pl.concat([tables["robustness"], longer]))["attack"].unique().sort().to_list()
-    assert attacks == ["pgd loss=ce steps=20", "pgd loss=ce steps=40"]

@@ -10,8 +10,7 @@ import polars as pl
 import pytest
 
 from conftest import FINDINGS, arguments, foreign_tables, sampled_tables, study_pictures, study_tables, written
-from manifoldscope.evidence import Finding, diagnose
-from manifoldscope.report import Pictures, render
+from manifoldscope.report import Finding, Pictures, diagnose, render
 
 HOSTILE = (
     '<script>alert("1")</script>',

@@ -163,7 +163,10 @@ def made(**survived):
     rows = [
         {
             "threat": threat.replace("_", " "),
-            "parameters": "steps=1" if threat == "one_step" else "steps=10",
+            "parameters": "",
+            "norm": "linf",
+            "n_steps": 1 if threat == "one_step" else 10,
+            "targeted": False,
             "strength": 0.6,
             "image": str(image),
             "label": image % 2,
@@ -181,6 +184,10 @@ def test_many_steps_that_find_less_than_one_step_are_flagged():
     table = made(pgd=[1, 1, 0, 0], one_step=[1, 0, 0, 0])
     assert flagged(verdict_checks(table)) == {"iterative beats single-step (pgd and one step at 0.6)"}
     assert flagged(verdict_checks(made(pgd=[1, 0, 0, 0], one_step=[1, 1, 1, 0]))) == set()
+    many = pl.col("threat") == "pgd"
+    assert flagged(verdict_checks(table.with_columns(targeted=many))) == set()  # it aims elsewhere
+    in_other_balls = table.with_columns(norm=pl.when(many).then(pl.lit("l2")).otherwise("norm"))
+    assert flagged(verdict_checks(in_other_balls)) == set()
 
 
 def test_more_than_chance_at_an_epsilon_that_allows_any_image_is_flagged_if_there_are_many_steps():

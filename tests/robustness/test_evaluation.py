@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from manifoldscope.errors import DataError, ModelError, StudyError, ThreatError
-from manifoldscope.robustness import PGD, THREATS, Threat, UniformNoise, evaluate, evaluation, make, robustness_of
+from manifoldscope.robustness import FGSM, PGD, THREATS, Threat, UniformNoise, evaluate, evaluation, make, robustness_of
 from manifoldscope.robustness.target import Target
 from manifoldscope.tables import TABLES
 from manifoldscope.vision.fast import FastNetwork, faster
@@ -266,6 +266,26 @@ def test_several_threats_give_one_answer_the_worst_case_of_each_image():
     assert list(together.table.columns) == list(TABLES["verdicts"].columns)
 
 
+def test_the_norm_the_steps_and_the_aim_of_a_threat_have_columns():
+    drawn = images(12)
+    threats = [
+        PGD(epsilon=0.2, norm="l2", steps=3),
+        PGD(epsilon=0.04, steps=2, target="random"),
+        FGSM(epsilon=0.04),
+        UniformNoise(epsilon=0.04),
+        make("gaussian_noise", {"severity": 1}),
+    ]
+    table = evaluate(fitted(drawn), drawn, threats).table
+    found = table.select("threat", "norm", "n_steps", "targeted").unique().sort("threat", "norm")
+    assert found.rows() == [
+        ("fgsm", "linf", 1, False),
+        ("gaussian_noise", None, None, False),
+        ("noise", "linf", None, False),
+        ("pgd", "l2", 3, False),
+        ("pgd", "linf", 2, True),
+    ]
+
+
 def test_counts_by_class_agree_with_the_verdicts():
     drawn = images(20)
     verdicts = evaluate(fitted(drawn, steps=8), drawn, PGD(epsilon=0.03, steps=3))
@@ -275,6 +295,7 @@ def test_counts_by_class_agree_with_the_verdicts():
     last = counted.filter(pl.col("iterate") == "last")
     assert last["n_survived"].sum() == verdicts.table["survived_last"].sum()
     assert (last["n_survived"] <= last["n_clean_correct"]).all()
+    assert counted.select("norm", "n_steps").unique().rows() == [("linf", 3)]
     assert last["accuracy"].mean() == pytest.approx(verdicts.accuracy)  # classes of equal size
 
 

@@ -113,6 +113,7 @@ def mantel(shares: npt.ArrayLike, values: npt.ArrayLike, *, permutations: int = 
     ranks[known] = rankdata(values[known])
     if n_pairs < 3 or np.ptp(shares[used]) == 0 or np.ptp(ranks[used]) == 0:
         return PairAssociation(math.nan, math.nan, n_pairs, n_classes)
+    # Mantel's statistic is sum_ij w_ij v_ij; with w standardised, and over the deviation of v, it is a correlation.
     weights, counted = np.zeros_like(values), used.astype(np.float64)
     wanted = rankdata(shares[used])
     weights[used] = (wanted - wanted.mean()) / wanted.std()

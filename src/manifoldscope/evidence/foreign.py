@@ -2,22 +2,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from manifoldscope.evidence.answer import Finding, listed
+from manifoldscope.chance import near_chance
 from manifoldscope.evidence.proportions import difference
-from manifoldscope.tables import near_chance
 
-SCORES = {
-    "max_softmax": "the largest softmax probability",
-    "nearest_centre": "distance to the nearest class centre",
-    "mahalanobis": "Mahalanobis distance",
-    "residual": "residual outside the nearest class",
-}
-"""The scores of foreign images, in words."""
+EXPECTED_BY_CHANCE = 0.05
+"""The share of 95% intervals that leave out 0 where nothing changed."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """By how much accuracy differs from that on the study's own images, with its 95% interval (Newcombe 1998)."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Shift:
+    """One network on another dataset of the same classes, beside the study's own images.
+
+    Attributes:
+        accuracy, n_images: on the dataset, over all classes; clean_accuracy, n_clean: on the study's own.
+        guesses: clean accuracy is hardly above chance, so that the change says nothing.
+        change: over all classes.
+        n_classes, n_clear: of which so many have an interval that leaves out 0.
+        worst_class, worst: the class whose accuracy falls most, by its name, or its index where it has none.
+    """
+
+    model: str
+    accuracy: float
+    n_images: int
+    clean_accuracy: float
+    n_clean: int
+    guesses: bool
+    change: Change
+    n_classes: int
+    n_clear: int
+    worst_class: str
+    worst: Change
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """Every network on one dataset; `rows` are their sums over classes with the change."""
+
+    dataset: str
+    networks: tuple[Shift, ...]
+    rows: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well one score tells foreign images from known ones: the area under the ROC curve and its 95% interval.
+
+    Attributes:
+        layer: empty for the score of the output.
+    """
+
+    score: str
+    layer: str
+    auroc: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Detected:
+    """Every score of every network for one dataset of other classes.
+
+    Attributes:
+        networks: by name, the scores of the output and those of layers, each from the smallest area to the largest.
+        rows: of the table `detection`.
+    """
+
+    dataset: str
+    n_known: int
+    n_foreign: int
+    networks: Mapping[str, tuple[Score, ...]]
+    rows: tuple[Mapping[str, Any], ...]
 
 
 def beside_clean(shifted: pl.DataFrame) -> pl.DataFrame:
@@ -37,109 +107,61 @@ def beside_clean(shifted: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def shifts(shifted: pl.DataFrame, models: pl.DataFrame) -> list[Finding]:
-    """How accuracy differs on each other dataset of the same classes; networks that guess when clean say nothing."""
-    return [
-        _shift(str(dataset), rows, models)
-        for (dataset,), rows in shifted.group_by(["dataset"], maintain_order=True)
-        if rows.height
-    ]
-
-
-def _shift(dataset: str, rows: pl.DataFrame, models: pl.DataFrame) -> Finding:
-    pooled = beside_clean(
-        rows.group_by("model", maintain_order=True)
-        .agg(pl.col("n_images", "n_correct", "n_clean", "n_clean_correct").sum())
-        .with_columns(
-            (pl.col("n_correct") / pl.col("n_images")).alias("accuracy"),
-            (pl.col("n_clean_correct") / pl.col("n_clean")).alias("clean_accuracy"),
-        )
-    )
-    known = dict(models.select("model", "n_classes").iter_rows())
-    sentences, changes = [], []
-    for row in pooled.iter_rows(named=True):
-        classes = beside_clean(rows.filter(pl.col("model") == row["model"]))
-        if near_chance(row["clean_accuracy"], known.get(row["model"]) or classes.height):
-            sentences.append(f"{row['model']} hardly does better than guess on the study's own images.")
-            continue
-        changes.append(row["change"])
-        clear = classes.filter((pl.col("change_low") > 0) | (pl.col("change_high") < 0)).height
-        worst = classes.sort("change", "class_index").row(0, named=True)
-        sentences.append(
-            f"{row['model']}: {row['accuracy']:.1%} of {row['n_images']} images, against {row['clean_accuracy']:.1%} "
-            f"of {row['n_clean']} of the study's own: a change of {_points(row)}. Of {classes.height} classes, {clear} "
-            f"{'has' if clear == 1 else 'have'} an interval that leaves out 0, where chance alone would make about "
-            f"{0.05 * classes.height:.2g}; lowest is {worst['class_name'] or worst['class_index']}, {_points(worst)}."
-        )
-    low, high = min(changes, default=0.0), max(changes, default=0.0)
-    if not changes:
-        title = f"No network knows enough for its accuracy on {dataset} to say anything"
-    elif len(changes) == 1:
-        title = f"On {dataset} accuracy is {abs(low) * 100:.1f} points {'lower' if low < 0 else 'higher'}"
-    else:
-        title = f"On {dataset} accuracy changes by {low * 100:+.1f} to {high * 100:+.1f} points"
-    return Finding(
-        kind="shifted",
-        title=title.replace("-", "\u2212") if len(changes) > 1 else title,
-        text=" ".join(sentences),
-        doubts=(
-            "The lowest class is the lowest of several: part of its change is chance.",
-            "The intervals take the images of the two datasets as independent, and not as the same photographs.",
-            "A change may come from the images or from how they were labelled, sized and stored.",
-        ),
-        numbers=tuple(pooled.to_dicts()),
-        weight=45,
-    )
-
-
-def _points(row: dict[str, Any]) -> str:
-    """`+3.1 points (95%: -1.0 to 7.2)`, with real minus signs."""
-    change, low, high = (100 * row[name] for name in ("change", "change_low", "change_high"))
-    return f"{change:+.1f} points (95%: {low:.1f} to {high:.1f})".replace("-", "\u2212")
-
-
-def detections(detection: pl.DataFrame) -> list[Finding]:
-    """How well each dataset of other classes is told from known images, by each score and layer."""
-    return [
-        _noticed(str(dataset), rows)
-        for (dataset,), rows in detection.group_by(["dataset"], maintain_order=True)
-        if rows.height
-    ]
-
-
-def _noticed(dataset: str, rows: pl.DataFrame) -> Finding:
-    sentences = []
-    for (model,), found in rows.group_by(["model"], maintain_order=True):
-        by_output = found.filter(pl.col("score") == "max_softmax").to_dicts()
-        by_layer = found.filter(pl.col("score") != "max_softmax").sort("auroc", "layer", "score").to_dicts()
-        parts = [f"by {SCORES['max_softmax']} {_area(row)}" for row in by_output]
-        if by_layer:
-            worst, best = by_layer[0], by_layer[-1]
-            parts.append(
-                f"by {len(by_layer)} distances from {_area(worst)} ({_where(worst)}) to {_area(best)} ({_where(best)})"
+def shifts(shifted: pl.DataFrame, models: pl.DataFrame) -> list[Shifted]:
+    """How accuracy differs on each other dataset of the same classes, for every network."""
+    n_classes = dict(models.select("model", "n_classes").iter_rows())
+    found = []
+    for (dataset,), rows in shifted.group_by(["dataset"], maintain_order=True):
+        pooled = beside_clean(
+            rows.group_by("model", maintain_order=True)
+            .agg(pl.col("n_images", "n_correct", "n_clean", "n_clean_correct").sum())
+            .with_columns(
+                (pl.col("n_correct") / pl.col("n_images")).alias("accuracy"),
+                (pl.col("n_clean_correct") / pl.col("n_clean")).alias("clean_accuracy"),
             )
-        sentences.append(f"{model}: {listed(parts)}.")
-    areas = rows["auroc"].to_list()
-    first = rows.row(0, named=True)
-    return Finding(
-        kind="detection",
-        title=f"Images of {dataset} are told from known ones with AUROCs of {min(areas):.2f} to {max(areas):.2f}",
-        text=f"{' '.join(sentences)} {first['n_foreign']} foreign images against {first['n_known']} known ones; 0.5 is "
-        "guessing, and below it foreign images look more familiar than known ones.",
-        doubts=(
-            "The best score was picked by looking at these very images; on others it may not be the best.",
-            "Images of one dataset stand for no other: what is noticed may be their size, colours or storage, and "
-            "not that their classes are unknown.",
-            "Foreign is what the study file says; only the names of classes were compared.",
-        ),
-        numbers=tuple(rows.to_dicts()),
-        weight=44,
+        ).to_dicts()
+        networks = [
+            _shift(row, beside_clean(rows.filter(pl.col("model") == row["model"])), n_classes.get(row["model"]))
+            for row in pooled
+        ]
+        found.append(Shifted(str(dataset), tuple(networks), tuple(pooled)))
+    return found
+
+
+def _shift(row: Mapping[str, Any], classes: pl.DataFrame, n_classes: int | None) -> Shift:
+    worst = classes.sort("change", "class_index").row(0, named=True)
+    return Shift(
+        model=row["model"],
+        accuracy=row["accuracy"],
+        n_images=row["n_images"],
+        clean_accuracy=row["clean_accuracy"],
+        n_clean=row["n_clean"],
+        guesses=near_chance(row["clean_accuracy"], n_classes or classes.height),
+        change=_change(row),
+        n_classes=classes.height,
+        n_clear=classes.filter((pl.col("change_low") > 0) | (pl.col("change_high") < 0)).height,
+        worst_class=str(worst["class_name"] or worst["class_index"]),
+        worst=_change(worst),
     )
 
 
-def _area(row: dict[str, Any]) -> str:
-    return f"{row['auroc']:.2f} (95%: {row['low']:.2f} to {row['high']:.2f})"
+def _change(row: Mapping[str, Any]) -> Change:
+    return Change(row["change"], row["change_low"], row["change_high"])
 
 
-def _where(row: dict[str, Any]) -> str:
-    return f"{SCORES.get(row['score'], row['score'])}, {row['layer']}"
+def detections(detection: pl.DataFrame) -> list[Detected]:
+    """How well each dataset of other classes is told from known images, by each score and layer."""
+    found = []
+    for (dataset,), rows in detection.group_by(["dataset"], maintain_order=True):
+        first = rows.row(0, named=True)
+        networks = {
+            str(model): tuple(
+                Score(*row)
+                for row in mine.sort("auroc", "layer", "score")
+                .select("score", pl.col("layer").fill_null(""), "auroc", "low", "high")
+                .iter_rows()
+            )
+            for (model,), mine in rows.group_by(["model"], maintain_order=True)
+        }
+        found.append(Detected(str(dataset), first["n_known"], first["n_foreign"], networks, tuple(rows.to_dicts())))
+    return found

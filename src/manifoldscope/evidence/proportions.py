@@ -12,6 +12,7 @@ _Z = 1.959964  # 95%, two-sided
 
 def wilson(successes: Reals, trials: Reals, z: float = _Z) -> tuple[Reals, Reals]:
     """The 95% Wilson score interval of a proportion (Wilson 1927); NaN where there were no trials."""
+    # The p for which |share - p| = z sqrt(p (1 - p) / n): both roots of a quadratic.
     trials = np.where(trials > 0, trials, np.nan)
     share = successes / trials
     centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
@@ -29,6 +30,7 @@ def difference(successes: Reals, trials: Reals, other_successes: Reals, other_tr
         (0.0524, 0.3339)
     """
     (low, high), (other_low, other_high) = wilson(successes, trials), wilson(other_successes, other_trials)
+    # Newcombe (1998), method 10: the distances of each share to its own bounds are added as squares.
     share = successes / np.where(trials > 0, trials, np.nan)
     other = other_successes / np.where(other_trials > 0, other_trials, np.nan)
     below = np.sqrt((share - low) ** 2 + (other_high - other) ** 2)

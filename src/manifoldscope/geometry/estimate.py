@@ -158,6 +158,8 @@ class Estimate:
             nobody asked for it or there is none.
         parameters: what else defines the measure.
         note: what a reader must know before using the value; empty where there is nothing.
+        falls_when_halved: whether the value falls clearly where half of the points are left out, by more than
+            `sampling.UNSTABLE`; None where nobody halved them.
 
     Example:
         >>> Estimate(12.0, n_points=50, n_features=2048).noting("from one layer").note
@@ -171,10 +173,21 @@ class Estimate:
     stderr: float | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    falls_when_halved: bool | None = None
 
     def __post_init__(self) -> None:
         if math.isnan(self.value) and not self.note:
             raise GeometryError("a measure gave NaN without a note; the note must say why there is no value")
+
+    @property
+    def near_ceiling(self) -> bool:
+        """Whether the value is within 10% of the most that so many points and features could show."""
+        return bool(self.ceiling) and self.value >= NEAR_CEILING * (self.ceiling or 0.0)
+
+    @property
+    def describes_sample(self) -> bool:
+        """Whether the value describes the sample rather than the manifold: more images would give another one."""
+        return self.near_ceiling or bool(self.falls_when_halved)
 
     def noting(self, note: str) -> Estimate:
         """The same estimate with one more note."""
@@ -406,7 +419,7 @@ def _finished(estimate: Estimate, scaling: Scaling) -> Estimate:
 
 def _noting_ceiling(estimate: Estimate) -> Estimate:
     ceiling = estimate.ceiling
-    if not ceiling or not estimate.value >= NEAR_CEILING * ceiling:
+    if ceiling is None or not estimate.near_ceiling:
         return estimate
     by_points = ceiling <= estimate.n_points - 1 < estimate.n_features
     sample = f"{estimate.n_points} points" if by_points else f"{estimate.n_features} features"

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.cloud import Cloud, Clouds
-from manifoldscope.geometry.estimate import MEASURES, NEAR_CEILING, Estimate, JointEstimate, measure
+from manifoldscope.geometry.estimate import MEASURES, Estimate, JointEstimate, measure
 from manifoldscope.geometry.manifold import ClassManifold, as_points
 from manifoldscope.geometry.moments import Scaling
 from manifoldscope.geometry.subsets import (
@@ -381,7 +381,7 @@ def measure_at(
         parameters=estimates[0].parameters,
         note=note,
     )
-    if size == total or not ceiling or found.value < NEAR_CEILING * ceiling:
+    if size == total or ceiling is None or not found.near_ceiling:
         return found
     return found.noting(f"{found.value:.3g} is within 10% of {ceiling:.3g}, the most that {size} points can show")
 
@@ -413,12 +413,13 @@ def _judged(splits: Sequence[tuple[Parts, Parts]], place: Place, estimate: Estim
     if not pairs:
         return replace(estimate, stderr=None).noting(f"no standard error: of half of the points, {reason}")
     mean = mean_of([value for pair in pairs for value in pair])
-    estimate = replace(estimate, stderr=standard_error(estimate.value, pairs, share=0.5))
+    estimate = replace(estimate, stderr=standard_error(estimate.value, pairs, share=0.5), falls_when_halved=False)
     if not estimate.value > 0 or not estimate.value - mean > (estimate.stderr or 0.0):
         return estimate
     fall = 1 - mean / estimate.value
     if not fall > UNSTABLE:
         return estimate
+    estimate = replace(estimate, falls_when_halved=True)
     return estimate.noting(f"falls by {fall:.0%} when half of the points are left out: it describes the sample")
 
 

@@ -47,7 +47,8 @@ def measured(
 
     Returns:
         label (None for the whole of a layer), other (the other label of a pair), measure, parameters, value, stderr,
-        ceiling, null (mean of the null), null_p (two-sided, by rank), n_points, n_features, note.
+        ceiling, null (mean of the null), null_p (two-sided, by rank), n_points, n_features, describes_sample,
+        falls_when_halved (None where nothing was halved), note.
 
     Raises:
         GeometryError: points that cannot be measured, named by their label.

@@ -133,6 +133,8 @@ def estimate_row(name: str, estimate: Estimate, chance: Null | None = None) -> R
         "null_p": chance.p_value if chance else None,
         "n_points": estimate.n_points,
         "n_features": estimate.n_features,
+        "describes_sample": estimate.describes_sample,
+        "falls_when_halved": estimate.falls_when_halved,
         "note": "; ".join(filter(None, [estimate.note, doubt])),
     }
 

@@ -34,6 +34,7 @@ from manifoldscope.report.figures import (
     value_by_points,
     variance_spectra,
 )
+from manifoldscope.report.findings import Finding, diagnose
 from manifoldscope.report.page import render
 from manifoldscope.report.pictures import CorrelationPicture, ExamplePicture, Pictures, SpectrumPicture
 
@@ -41,6 +42,7 @@ __all__ = [
     "Chart",
     "CorrelationPicture",
     "ExamplePicture",
+    "Finding",
     "Pictures",
     "SpectrumPicture",
     "accuracy_by_smallest",
@@ -51,6 +53,7 @@ __all__ = [
     "comparison_table",
     "convergence_table",
     "detection_by_score",
+    "diagnose",
     "dimension_against_accuracy",
     "dimension_against_accuracy_by_strength",
     "dimension_beside_accuracy",

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from manifoldscope.evidence import beside_clean, falls, wilson
+from manifoldscope.evidence import attacks, beside_clean, falls, strengths, wilson
 from manifoldscope.report import words
 from manifoldscope.report.chart import plain
 from manifoldscope.report.pictures import CorrelationPicture, ExamplePicture, SpectrumPicture
@@ -53,22 +53,9 @@ def measured(geometry: pl.DataFrame) -> list[tuple[str, str]]:
     return sorted(pairs, key=lambda pair: (pair[0] != "pca_dimension", pair))
 
 
-def with_attack(robustness: pl.DataFrame) -> pl.DataFrame:
-    """`robustness` with a column `attack`: the threat, and its parameters where one threat was run in several ways.
-
-    The step size is left out of the comparison, because it usually follows from the strength.
-    """
-    ways = pl.col("parameters").fill_null("").str.replace_all(r"\s*\bstep_size=\S+", "").str.strip_chars()
-    return (
-        robustness.with_columns(ways.alias("_way"))
-        .with_columns(
-            pl.when(pl.col("_way").n_unique().over("threat") > 1)
-            .then(pl.concat_str("threat", pl.lit(" "), "_way"))
-            .otherwise("threat")
-            .alias("attack")
-        )
-        .drop("_way")
-    )
+def with_attack(table: pl.DataFrame) -> pl.DataFrame:
+    """`evidence.with_attack`."""
+    return attacks.with_attack(table)
 
 
 def _with_interval(table: pl.DataFrame) -> pl.DataFrame:
@@ -161,19 +148,8 @@ def dimension_beside_accuracy(
 
 
 def telling_strengths(table: pl.DataFrame) -> pl.DataFrame:
-    """Of a table of dimension beside accuracy, each network's rows at the strength where its classes differ most.
-
-    The choice does not look at dimensions, and is that of the answer in words; strength 0 is taken only if there is
-    no other, and the smaller strength wins a tie.
-    """
-    spreads = table.group_by("model", "strength").agg(pl.col("accuracy").std().fill_null(0.0).round(9).alias("spread"))
-    chosen = (
-        spreads.with_columns(clean=pl.col("strength") == 0)
-        .sort("model", "clean", "spread", "strength", descending=[False, False, True, False])
-        .group_by("model", maintain_order=True)
-        .first()
-    )
-    return table.join(chosen.select("model", "strength"), on=("model", "strength"), how="semi")
+    """The rows of a table at the strength of `evidence.telling_strengths`."""
+    return table.join(strengths.telling_strengths(table), on=("model", "strength"), how="semi")
 
 
 def association(

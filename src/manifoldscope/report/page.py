@@ -28,7 +28,7 @@ from manifoldscope.report.plates import galleries
 from manifoldscope.tables import TABLES
 
 if TYPE_CHECKING:
-    from manifoldscope.evidence.diagnosis import Finding
+    from manifoldscope.report.findings import Finding
 
 ROWS_SHOWN = 200
 WHERE_ASKED_FOR = (

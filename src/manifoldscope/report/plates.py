@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import polars as pl
 
 from manifoldscope.evidence import PairAssociation, guessing, mantel
-from manifoldscope.evidence.answer import RELIABLE
+from manifoldscope.evidence.across_classes import RELIABLE
 from manifoldscope.report import behind, figures, words
 from manifoldscope.report.attack_plates import accuracy, convergence, smallest, training, transfer
 from manifoldscope.report.contents import (

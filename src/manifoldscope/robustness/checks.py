@@ -7,7 +7,6 @@ attack failure". A failed check does not stop anything: it is shown beside the r
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,11 +18,11 @@ from scipy import stats
 from torch import Tensor
 from torch.nn import functional as F
 
+from manifoldscope.chance import near_chance
 from manifoldscope.errors import ModelError
 from manifoldscope.robustness.target import BUDGET_TOLERANCE
 from manifoldscope.robustness.threat import THREATS, Threat
 from manifoldscope.robustness.verdicts import Failures, FastPath
-from manifoldscope.tables import near_chance
 from manifoldscope.vision.images import ImageSet, batches
 from manifoldscope.vision.memory import Memory
 from manifoldscope.vision.network import Network, undisturbed
@@ -146,7 +145,7 @@ class Chance:
     """How clean accuracy compares with guessing.
 
     Attributes:
-        near: accuracy is hardly above chance (`tables.near_chance`).
+        near: accuracy is hardly above chance (`chance.near_chance`).
         guesses: that, and so few correct images would be rare (p < 0.01) for a network that is right half of the time:
             with very few images nothing can be said.
         expected, text: the rule and what was seen, in words.
@@ -190,7 +189,7 @@ def verdict_checks(
         reused: names of the threats under which an image that fell at one strength was not attacked at a larger one:
             their curves fall by construction, and are not judged.
     """
-    by = ["threat", "parameters", "strength"]
+    by = ["threat", "parameters", "norm", "n_steps", "targeted", "strength"]
     settings = verdicts.select(by).n_unique()
     verdicts = verdicts.filter(pl.len().over("image") == settings)
     if not len(verdicts):
@@ -304,14 +303,16 @@ class _Attack:
     """One attack at one epsilon, as its rows in the table `verdicts` tell it.
 
     Attributes:
-        steps: gradient steps; None where its parameters name none.
+        norm: of the ball; None where that is not known.
+        steps: gradient steps; None where it is not told by their number.
     """
 
     threat: str
     parameters: str
-    norm: str
+    norm: str | None
     epsilon: float
     steps: int | None
+    targeted: bool
     n_images: int
     n_survived: int
 
@@ -324,14 +325,13 @@ def _attack(row: Mapping[str, Any], kind: str) -> _Attack | None:
     """An attack in a ball of positive radius; None for noise, corruptions and epsilon 0."""
     if kind == "noise" or _swept(kind) != "epsilon" or row["strength"] == 0:
         return None
-    norm = re.search(r"\bnorm=(\w+)", row["parameters"])
-    steps = re.search(r"\bsteps=(\d+)", row["parameters"])
     return _Attack(
         row["threat"],
         row["parameters"],
-        norm.group(1) if norm else "linf",
+        row["norm"],
         row["strength"],
-        1 if kind == "fgsm" else int(steps.group(1)) if steps else None,
+        row["n_steps"],
+        bool(row["targeted"]),
         row["n"],
         row["any"] if row["last"] is None else row["last"],
     )
@@ -371,13 +371,13 @@ def _single_step(attacks: Sequence[_Attack]) -> list[Row]:
         and many.steps is not None
         and many.steps > 1
         and (one.norm, one.epsilon) == (many.norm, many.epsilon)
-        and "target=" not in many.parameters
+        and not many.targeted
     ]
 
 
 def _aggregation(verdicts: pl.DataFrame, attacks: Sequence[_Attack]) -> list[Row]:
     """The worst case image by image over all attacks in one ball, beside the smallest of their accuracies."""
-    balls: dict[tuple[str, float], list[_Attack]] = {}
+    balls: dict[tuple[str | None, float], list[_Attack]] = {}
     for attack in attacks:
         balls.setdefault((attack.norm, attack.epsilon), []).append(attack)
     rows = []

@@ -327,6 +327,9 @@ class _Evaluation:
             model=pl.lit(self.network.name),
             threat=pl.lit(name),
             parameters=pl.lit(threat.parameters),
+            norm=pl.lit(threat.norm, dtype=pl.String),
+            n_steps=pl.lit(threat.n_steps, dtype=pl.Int64),
+            targeted=pl.lit(threat.targeted),
             strength=pl.lit(threat.strength),
         )
 

@@ -53,6 +53,10 @@ class FGSM(Threat):
             raise ThreatError(f"restarts = {self.restarts}; expected 1, or more with random_start = true")
 
     @property
+    def n_steps(self) -> int:
+        return 1
+
+    @property
     def passes(self) -> tuple[int, int]:
         return (self.restarts, self.restarts)
 

@@ -133,6 +133,10 @@ class APGDCE(LibraryThreat):
     restarts: int = 1
 
     @property
+    def n_steps(self) -> int:
+        return self.steps
+
+    @property
     def passes(self) -> tuple[int, int]:
         return (self.restarts, self.restarts * (self.steps + 1))
 
@@ -165,6 +169,10 @@ class APGDT(LibraryThreat):
     steps: int = 100
     restarts: int = 1
     targets: int = 9
+
+    @property
+    def n_steps(self) -> int:
+        return self.steps
 
     @property
     def passes(self) -> tuple[int, int]:
@@ -209,6 +217,10 @@ class FABT(LibraryThreat):
     steps: int = 100
     restarts: int = 1
     targets: int = 9
+
+    @property
+    def n_steps(self) -> int:
+        return self.steps
 
     @property
     def passes(self) -> tuple[int, int]:
@@ -303,6 +315,10 @@ class AutoAttack(LibraryThreat):
             FABT(epsilon=epsilon, norm=norm, steps=steps, targets=targets),
             Square(epsilon=epsilon, norm=norm, queries=self.queries),
         )
+
+    @property
+    def n_steps(self) -> int:
+        return self.steps
 
     @property
     def passes(self) -> tuple[int, int]:

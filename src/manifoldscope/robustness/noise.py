@@ -29,6 +29,7 @@ class UniformNoise(Threat):
     kind: ClassVar[str] = "noise"
     strength_setting: ClassVar[str] = "epsilon"
     iterative: ClassVar[bool] = False
+    norm = "linf"
 
     epsilon: float
     draws: int = 1

@@ -112,6 +112,14 @@ class PGD(Threat):
                 raise ThreatError(f"{name} = {value}; expected a positive number")
 
     @property
+    def n_steps(self) -> int:
+        return self.steps
+
+    @property
+    def targeted(self) -> bool:
+        return self.target is not None
+
+    @property
     def resolved_step_size(self) -> float:
         """The step size in pixel units."""
         if self.step_size is not None:

@@ -213,7 +213,7 @@ def smallest_of(verdicts: pl.DataFrame, classes: pl.DataFrame) -> pl.DataFrame:
     """Smallest perturbations told class by class: the table `smallest`.
 
     Args:
-        verdicts: of `smallest_perturbation`, as the table `verdicts`, with columns `norm` and `split` beside it.
+        verdicts: of `smallest_perturbation`, as the table `verdicts`, with a column `split` beside it.
         classes: columns `label` and `class_name`.
 
     Returns:
@@ -426,6 +426,9 @@ def _table(
         model=pl.lit(network.name),
         threat=pl.lit(f"smallest_{search.attack}"),
         parameters=pl.lit(search.parameters),
+        norm=pl.lit(search.norm),
+        n_steps=pl.lit(search.steps, dtype=pl.Int64),
+        targeted=pl.lit(False),
         strength=pl.lit(search.largest),
     )
     return conform("verdicts", verdicts).join(frame.select("image", "low", "high"), on="image", validate="1:1")

@@ -35,6 +35,8 @@ class Threat(ABC):
     """Whether it lets images come as others leave (`Target.admit`); otherwise it is given some batches at a time."""
     ordered: ClassVar[bool] = True
     """Whether a larger strength is meant to fell more images."""
+    norm: str | None = None
+    """Of the ball that holds what it makes: "linf" or "l2"; None for what is no ball."""
 
     @property
     def strength(self) -> float:
@@ -46,6 +48,16 @@ class Threat(ABC):
         """What else defines the threat, as canonical text."""
         settings = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]  # a dataclass
         return parameters_text({k: v for k, v in settings.items() if k != self.strength_setting})
+
+    @property
+    def n_steps(self) -> int | None:
+        """Gradient steps of one run; None for what is not told by their number."""
+        return None
+
+    @property
+    def targeted(self) -> bool:
+        """Whether it aims at a class of its choice, and not just away from the label."""
+        return False
 
     @property
     def passes(self) -> tuple[int, int]:

@@ -107,7 +107,7 @@ def robustness_of(verdicts: pl.DataFrame, classes: pl.DataFrame) -> pl.DataFrame
         classes: columns `label` and `class_name`.
     """
     correct = pl.col("clean_prediction") == pl.col("label")
-    by = ["model", "threat", "parameters", "strength", "label", "split"]
+    by = ["model", "threat", "parameters", "norm", "n_steps", "strength", "label", "split"]
     counted = []
     for iterate in ("last", "any"):
         survived = pl.col(f"survived_{iterate}")

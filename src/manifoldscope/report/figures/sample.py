@@ -13,7 +13,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from manifoldscope.evidence.answer import RELIABLE
+from manifoldscope.evidence.across_classes import RELIABLE
 from manifoldscope.report import words
 from manifoldscope.report.behind import of_measure, reals
 from manifoldscope.report.chart import FAINT, INK, Chart, plain, styled

@@ -48,7 +48,7 @@ class Attack(Unit):
         example: whether one attacked image is kept as a picture.
     """
 
-    version = 4
+    version = 5
     files = ("verdicts.parquet",)
 
     network: NetworkRef

@@ -38,7 +38,7 @@ class Displacement(Unit):
         copy: whose gradients are taken (the study's `gradients`).
     """
 
-    version = 5
+    version = 6
     files = ("geometry.parquet",)
 
     network: NetworkRef

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -35,7 +36,7 @@ class Geometry(Unit):
         example: whether correlations of features are kept as pictures.
     """
 
-    version = 4
+    version = 5
     files = ("geometry.parquet", "curves.parquet")
 
     network: NetworkRef
@@ -117,7 +118,7 @@ class Geometry(Unit):
                 "correlations": {
                     name: {"mean_absolute": found.mean_absolute, "baseline": found.chance}
                     for name, found in correlations.items()
-                    if not found.note
+                    if math.isfinite(found.mean_absolute)
                 },
             },
         )

@@ -77,7 +77,7 @@ class Minimal(Unit):
         passes: forward and gradient passes of an image, about.
     """
 
-    version = 3
+    version = 4
     files = ("smallest.parquet",)
     section = MinimalPlan
 
@@ -152,7 +152,6 @@ class Minimal(Unit):
         found = pl.concat(
             named(
                 store.table(unit, "smallest").drop("low", "high"),
-                norm=unit.norm,
                 model=unit.network.name,
                 threat=unit.name,
                 split=unit.images.split,
@@ -163,5 +162,5 @@ class Minimal(Unit):
         names = pl.DataFrame({"label": list(classes), "class_name": list(classes.values())})
         return {
             "smallest": smallest_of(found, names),
-            "verdicts": conform("verdicts", found.drop("norm", "split")),
+            "verdicts": conform("verdicts", found.drop("split")),
         }

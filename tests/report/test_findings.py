@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import doctest
-import importlib
 from typing import Any
 
 import polars as pl
 import pytest
 
-from manifoldscope.evidence import Finding, diagnose
-from manifoldscope.evidence.answer import guessing
+from manifoldscope.evidence import guessing
+from manifoldscope.report.findings import FINDINGS, Finding, diagnose
 from manifoldscope.tables import TABLES, conform
 
 CLASSES = range(30)
@@ -69,13 +67,6 @@ def study(*associations: dict[str, Any], models: tuple[str, ...] = ("net",), **t
 def of_kind(kind: str, tables: dict[str, pl.DataFrame]) -> Finding:
     (finding,) = [finding for finding in diagnose(tables) if finding.kind == kind]
     return finding
-
-
-@pytest.mark.parametrize("module", ["association", "answer", "confusion", "diagnosis"])
-def test_the_examples_in_the_docstrings_run(module: str) -> None:
-    result = doctest.testmod(importlib.import_module(f"manifoldscope.evidence.{module}"))
-    assert result.attempted
-    assert not result.failed
 
 
 SEEN, UNSEEN = 0.001, 0.6
@@ -245,7 +236,8 @@ def test_uncertainty_is_quoted_and_doubts_follow_the_evidence() -> None:
     assert any("disagree about zero for net at penultimate: evidence at the border" in doubt for doubt in border.doubts)
     tables = study(row("pearson", -0.6, 0.001))
     tables["geometry"] = tables["geometry"].with_columns(
-        value=pl.when(pl.col("class_index") < 10).then(45.0).otherwise("value")
+        value=pl.when(pl.col("class_index") < 10).then(45.0).otherwise("value"),
+        describes_sample=pl.col("class_index") < 10,
     )
     assert any("10 of 30 values are near the most" in doubt for doubt in of_kind("association", tables).doubts)
 
@@ -481,11 +473,73 @@ def test_ceilings() -> None:
     label = pl.col("class_index")
     tables["geometry"] = tables["geometry"].with_columns(
         value=pl.when(label < 10).then(45.0).otherwise("value"),
-        note=pl.when(label.is_between(5, 14)).then(pl.lit("falls by 30% when half of the points are left out")),
+        falls_when_halved=label.is_between(5, 14),
+        describes_sample=label < 15,
+        note=pl.lit("falls by 30% when half of the points are left out"),  # which nobody reads
     )
     finding = of_kind("ceiling", tables)
     assert finding.title == "50% of the values depend on the number of images"
     assert "Dimension (fraction=0.95): 10 of 30 values are within 10% of their ceiling, and 10 fall" in finding.text
+
+
+def test_many_measures_are_a_range_and_a_table_and_not_a_paragraph_of_one_line_each() -> None:
+    tables = study()
+    one = tables["geometry"]
+    tables["geometry"] = pl.concat(
+        one.with_columns(measure=pl.lit(f"m{at}"), describes_sample=pl.col("class_index") < 3 * at) for at in range(8)
+    )
+    finding = of_kind("ceiling", tables)
+    assert "Of 8 measures 7 have such values, 0% to 70% of the values of a measure. The most: M7 (" in finding.text
+    assert finding.text.count("are within 10% of their ceiling") == 1
+    assert len(finding.numbers) == 8
+    tables["geometry"] = tables["geometry"].with_columns(describes_sample=False)
+    assert "8 measures have a ceiling, and none of their values" in of_kind("ceiling", tables).text
+
+
+def test_many_layers_are_a_range_and_the_strongest() -> None:
+    names = tuple(f"net{at}" for at in range(5))
+    layers = [f"layer{at}" for at in range(6)]
+    rows = [row("spearman", 0.1 * at, 0.4, model="*", n=5, layer=layer) for at, layer in enumerate(layers)]
+    tables = study(*rows, models=names)
+    one = tables["geometry"]
+    tables["geometry"] = pl.concat(one.with_columns(layer=pl.lit(layer)) for layer in layers)
+    finding = of_kind("networks", tables)
+    assert "Over 6 layers the rank correlation goes from +0.00 to +0.50. The strongest: layer5: net0 (" in finding.text
+    assert "layer4" not in finding.text
+    assert len(finding.numbers) == 30
+    tables["associations"] = tables["associations"].clear()
+    assert "Of 6 layers, the one in which the networks differ most: layer0: net0" in of_kind("networks", tables).text
+
+
+def test_a_measure_that_is_constant_but_for_two_classes_has_no_r_and_the_reason() -> None:
+    tables = study(row("pearson", None, None))
+    few = pl.when(pl.col("class_index") < 28).then(7.0).otherwise("value")
+    tables["geometry"] = tables["geometry"].with_columns(value=few)
+    text = of_kind("association", tables).text
+    assert "all but 2 of the classes have the same value, 7: a correlation would rest on those two alone" in text
+
+
+def test_what_an_association_notes_of_its_classes_is_a_doubt() -> None:
+    note = "one pair (measure 40, accuracy 0.1) carries 80% of the variance of measure; without it the coefficient is 0"
+    doubts = of_kind("association", study(row("pearson", -0.6, 0.001, note=note))).doubts
+    assert f"net at penultimate: {note}." in doubts
+
+
+def test_a_finding_is_of_the_kind_under_which_it_is_registered() -> None:
+    tables = {name: conform(name, []) for name in TABLES} | study(row("pearson", -0.6, 0.001), models=("net", "other"))
+    assert len(FINDINGS.names()) >= 10
+    for entry in FINDINGS:
+        assert {finding.kind for finding in entry.target(tables)} <= {entry.name}
+
+
+def test_a_finding_of_ones_own_is_found_without_being_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FINDINGS, "_entries", dict(FINDINGS._entries))
+
+    @FINDINGS.register("own")
+    def found(tables: Any) -> list[Finding]:
+        return [Finding("own", f"{len(tables['models'])} networks", "", weight=1000)]
+
+    assert diagnose(study())[0].title == "1 networks"
 
 
 def test_granularity() -> None:

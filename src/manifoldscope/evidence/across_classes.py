@@ -1,0 +1,215 @@
+"""The main question, as facts: within one network, do the classes with fewer dimensions survive more often?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+
+from manifoldscope.evidence.association import nearly_constant
+from manifoldscope.evidence.attacks import attacks_in, of_attacks, preferred_iterate, with_attack
+from manifoldscope.evidence.guessing import guessing
+from manifoldscope.evidence.measures import describes_sample, main_measure, of_classes, of_measure
+from manifoldscope.evidence.significance import Coefficient, finite
+from manifoldscope.evidence.strengths import telling_attack, telling_strengths
+
+RELIABLE = 0.7
+"""With a reliability across classes below this, an association is attenuated."""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class NoCoefficient:
+    """Why there is no coefficient.
+
+    Attributes:
+        reason: "few": fewer than four classes; "constant": the `what` of every class is `value`; "nearly_constant": it
+            is but for `n_others` classes; "unknown": one of the two does not vary.
+        what: "measure" or "accuracy".
+    """
+
+    reason: Literal["few", "constant", "nearly_constant", "unknown"]
+    what: Literal["measure", "accuracy"] = "measure"
+    value: float | None = None
+    n_others: int = 0
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How well another sample of the images would agree on the classes, with its 95% interval where there is one."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A network and a layer: the association across its classes, with and without clean accuracy held fixed.
+
+    Attributes:
+        threat, strength, iterate: under which the classes of the network differ most.
+        method: "pearson" or "spearman".
+        n: classes.
+        plain: None where there is a `reason`.
+        partial: given clean accuracy; None where it was not asked for, or could not be estimated.
+        asked_partial: whether it was asked for.
+        note: what the association itself says of its classes, such as that one of them carries it.
+    """
+
+    model: str
+    layer: str
+    threat: str
+    strength: float
+    iterate: str
+    method: str
+    n: int
+    plain: Coefficient | None
+    partial: Coefficient | None
+    asked_partial: bool
+    reason: NoCoefficient | None
+    reliability: Reliability | None
+    note: str
+
+    @property
+    def unreliable(self) -> bool:
+        """Whether the measure's reliability across classes is too low for its association not to be attenuated."""
+        return self.reliability is not None and self.reliability.value < RELIABLE
+
+
+@dataclass(frozen=True)
+class AcrossClasses:
+    """What the associations across classes say, over all networks and layers.
+
+    Attributes:
+        measure, parameters: of which they are.
+        threats: of which there are associations.
+        attacked: whether the study has an attack: other threats, such as noise, search for no failure.
+        guesses: networks that are left out, with their clean accuracy.
+        pairs: those that are counted.
+        n_values, n_of_sample: values that coefficients rest on, and how many of these describe the sample.
+        fewest_images: of the class of these networks that has the fewest; None where that is not known.
+        rows: of the table `associations`.
+    """
+
+    measure: str
+    parameters: str | None
+    threats: tuple[str, ...]
+    attacked: bool
+    guesses: Mapping[str, float]
+    pairs: tuple[Pair, ...]
+    n_values: int
+    n_of_sample: int
+    fewest_images: int | None
+    rows: tuple[Row, ...]
+
+    @property
+    def asked(self) -> tuple[tuple[Pair, Coefficient], ...]:
+        """The pairs that have a coefficient, with it."""
+        return tuple((pair, pair.plain) for pair in self.pairs if pair.plain is not None)
+
+
+def across_classes(tables: Mapping[str, pl.DataFrame]) -> AcrossClasses | None:
+    """Whether the classes with fewer dimensions survive more often; None where nothing was asked.
+
+    The measure is the PCA dimension where there is one. Of each network it takes the attack with the most strengths,
+    at the strength where the accuracies of its classes spread most. Networks that guess are left out, and named.
+
+    Args:
+        tables: by name, as in `manifoldscope.tables`, all of them.
+    """
+    rows = tables["associations"].filter((pl.col("model") != "*") & (pl.col("strength") > 0))
+    named = with_attack(tables["robustness"]).with_columns(threat="attack").filter(pl.col("strength") > 0)
+    attacks = attacks_in(named)
+    if rows.is_empty() or (rows := of_attacks(rows, attacks)).is_empty():
+        return None
+    rows = preferred_iterate(main_measure(rows))
+    accuracies = preferred_iterate(named)
+    guesses = {model: found for model, found in guessing(tables["models"]).items() if model in set(rows["model"])}
+    counted = [_telling(mine, accuracies) for mine in rows.partition_by("model") if mine["model"][0] not in guesses]
+    chosen = pl.concat(counted) if counted else rows.clear()
+    pairs = [
+        _pair(found.to_dicts(), tables, accuracies)
+        for found in chosen.partition_by("model", "layer")
+        if set(found["method"]) & {"pearson", "spearman"}
+    ]
+    if not pairs and not guesses:
+        return None
+    like = rows.select("measure", "parameters").row(0, named=True)
+    values = of_measure(of_classes(tables["geometry"]), like)
+    asked = [pair for pair in pairs if pair.plain]
+    used = [values.filter((pl.col("model") == pair.model) & (pl.col("layer") == pair.layer)) for pair in asked]
+    images = accuracies.filter(pl.col("model").is_in([pair.model for pair in asked]))["n_images"].drop_nulls()
+    kept = {(pair.model, pair.layer) for pair in pairs}
+    return AcrossClasses(
+        **like,
+        threats=tuple(sorted(set(rows["threat"]))),
+        attacked=bool(attacks),
+        guesses=guesses,
+        pairs=tuple(pairs),
+        n_values=sum(map(len, used)),
+        n_of_sample=sum(len(each.filter(describes_sample())) for each in used),
+        fewest_images=min(images.to_list(), default=None),
+        rows=tuple(row for row in chosen.to_dicts() if (row["model"], row["layer"]) in kept),
+    )
+
+
+def _telling(rows: pl.DataFrame, accuracies: pl.DataFrame) -> pl.DataFrame:
+    """The rows of one network under the attack and at the strength that tell its classes apart."""
+    keys = ("model", "threat", "strength")
+    judged = (
+        rows.select(keys).unique().join(accuracies.drop("attack"), on=keys, how="left").rename({"threat": "attack"})
+    )
+    attack = telling_attack(judged)
+    strength = telling_strengths(judged.filter(pl.col("attack") == attack))["strength"][0]
+    return rows.filter((pl.col("threat") == attack) & (pl.col("strength") == strength))
+
+
+def _pair(rows: Sequence[Row], tables: Mapping[str, pl.DataFrame], accuracies: pl.DataFrame) -> Pair:
+    by_method = {row["method"]: row for row in rows}
+    row = by_method.get("pearson") or by_method["spearman"]
+    plain = Coefficient.of(row)
+    return Pair(
+        model=row["model"],
+        layer=row["layer"],
+        threat=row["threat"],
+        strength=row["strength"],
+        iterate=row["iterate"],
+        method=row["method"],
+        n=row["n"],
+        plain=plain,
+        partial=Coefficient.of(by_method.get("partial")),
+        asked_partial="partial" in by_method,
+        reason=_why_none(row, tables["geometry"], accuracies) if plain is None else None,
+        reliability=_reliability(row, tables["reliability"]),
+        note=row["note"] or "",
+    )
+
+
+def _why_none(row: Row, geometry: pl.DataFrame, accuracies: pl.DataFrame) -> NoCoefficient:
+    if row["n"] < 4:
+        return NoCoefficient("few")
+    of_network = (pl.col("model") == row["model"]) & (pl.col("layer") == row["layer"])
+    values = of_measure(of_classes(geometry).filter(of_network), row)["value"].drop_nulls()
+    if values.n_unique() == 1:
+        return NoCoefficient("constant", "measure", values[0])
+    if few := nearly_constant(values):
+        return NoCoefficient("nearly_constant", "measure", values.mode()[0], few)
+    here = accuracies.filter(
+        *(pl.col(name) == row[name] for name in ("model", "threat", "strength")), pl.col("accuracy").is_not_null()
+    )
+    if here["accuracy"].n_unique() == 1:
+        return NoCoefficient("constant", "accuracy", here["accuracy"][0])
+    return NoCoefficient("unknown")
+
+
+def _reliability(row: Row, reliability: pl.DataFrame) -> Reliability | None:
+    rows = reliability.filter(
+        *(pl.col(name) == row[name] for name in ("model", "layer", "measure")),
+        pl.col("parameters").fill_null("") == (row["parameters"] or ""),
+    ).to_dicts()
+    value = finite(rows[0]["reliability"]) if rows else None
+    return None if value is None else Reliability(value, finite(rows[0]["low"]), finite(rows[0]["high"]))

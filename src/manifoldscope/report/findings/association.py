@@ -1,0 +1,227 @@
+"""The main question in words: within one network, do the classes with fewer dimensions survive more often?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from manifoldscope.evidence.across_classes import AcrossClasses, NoCoefficient, Pair, across_classes
+from manifoldscope.evidence.significance import Coefficient
+from manifoldscope.report.findings.association_doubts import doubts
+from manifoldscope.report.findings.finding import FINDINGS, Finding, Tables
+from manifoldscope.report.findings.phrases import (
+    MOST_SPELLED_OUT,
+    MeasureWords,
+    every,
+    interval,
+    listed,
+    not_counted,
+    p_value,
+    some,
+)
+
+Asked = Sequence[tuple[Pair, Coefficient]]
+"""Pairs of network and layer, each with its coefficient."""
+
+
+@FINDINGS.register("association")
+def found(tables: Tables) -> list[Finding]:
+    """Whether the classes with fewer dimensions survive more often: one answer for all networks and layers."""
+    fact = across_classes(tables)
+    if fact is None:
+        return []
+    words = MeasureWords(fact.measure)
+    survive = "survive attacks" if fact.attacked else f"survive {listed(fact.threats)}"
+    return [
+        Finding(
+            kind="association",
+            title=headline(fact.asked, words, survive),
+            text="\n\n".join(filter(None, [*_paragraphs(fact), not_counted(fact.guesses)])),
+            doubts=doubts(fact),
+            numbers=fact.rows,
+            weight=98,
+        )
+    ]
+
+
+def headline(asked: Asked, words: MeasureWords, survive: str) -> str:
+    """The answer at a glance."""
+    fewer = words.full["fewer"]
+    if not asked:
+        return f"Whether classes with {fewer} {survive} better could not be asked"
+    tested = [(pair, r) for pair, r in asked if r.p_value is not None]
+    if not tested:
+        return f"{_where_more(asked, asked, words, 'survived')}; chance was not tested"
+    seen = [(pair, r) for pair, r in tested if r.seen]
+    if seen:
+        title = _where_more(seen, tested, words, "survive")
+        given = [pair.partial for pair, _ in seen if pair.partial and pair.partial.p_value is not None]
+        explained = given and not any(partial.seen for partial in given)
+        return f"{title}; clean accuracy may be why" if explained else title
+    hints = [r for _, r in tested if r.hinted]
+    if not hints:
+        many = _counted(tested) if len(tested) > 1 else tested[0][0].model
+        return f"No evidence that classes with {fewer} {survive} better ({many}, {_classes(tested)})"
+    of_all = f"{len(hints)} of {_counted(tested)}" if len(tested) > 1 else tested[0][0].model
+    if len({r.value < 0 for r in hints}) == 2:
+        return f"No evidence that {words.name} goes with survival: hints point both ways ({of_all})"
+    side = words.full["fewer" if hints[0].value < 0 else "more"]
+    return f"A hint, no more, that classes with {side} {survive} better ({of_all})"
+
+
+def _where_more(found: Asked, of: Asked, words: MeasureWords, survive: str) -> str:
+    """In which of these pairs the classes on one side, or on each, survive more often."""
+    n_fewer = sum(r.value < 0 for _, r in found)
+    n_more = len(found) - n_fewer
+    side = words.full["fewer" if n_fewer else "more"]
+    if len(of) == 1:
+        pair, r = of[0]
+        return f"In {pair.model}, classes with {side} {survive} more often (r = {r.value:+.2f})"
+    classes = f"Classes with {side} {survive} more often in"
+    if n_fewer and n_more:
+        return f"{classes} {n_fewer} of {_counted(of)}, less often in {n_more}"
+    if len(found) == len(of):
+        return f"{classes} {every(len(of))} {_unit(of)}s"
+    return f"{classes} {len(found)} of {_counted(of)}{f' ({at(found[0][0])})' if len(found) == 1 else ''}"
+
+
+def _unit(pairs: Asked) -> str:
+    """What tells them apart."""
+    n_models = len({pair.model for pair, _ in pairs})
+    return "layer" if n_models == 1 else "network" if n_models == len(pairs) else "network-layer pair"
+
+
+def _counted(pairs: Asked) -> str:
+    return f"{len(pairs)} {_unit(pairs)}s"
+
+
+def _classes(pairs: Iterable[tuple[Pair, Coefficient]]) -> str:
+    numbers = sorted({pair.n for pair, _ in pairs})
+    return f"{numbers[0]} classes" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]} classes"
+
+
+def at(pair: Pair) -> str:
+    """`net at penultimate`."""
+    return f"{pair.model} at {pair.layer}"
+
+
+def _paragraphs(fact: AcrossClasses) -> list[str]:
+    """The setting, a clause a pair (or the range of many), and what is left at equal clean accuracy."""
+    if not fact.pairs:
+        return []
+    if len(fact.pairs) <= MOST_SPELLED_OUT:
+        clauses = [_clause(pair) for pair in fact.pairs]
+    else:
+        clauses = [*_range(fact.asked), *_reasons(fact.pairs)]
+    return [_opening(fact), *clauses, _at_equal_clean_accuracy(fact.asked)]
+
+
+def _opening(fact: AcrossClasses) -> str:
+    iterates = listed(sorted({pair.iterate for pair in fact.pairs}))
+    where = (
+        f"Under {_settings(fact.pairs)}, where the classes of a network differ most in accuracy ({iterates} iterate)"
+    )
+    if not fact.asked:
+        numbers = sorted({pair.n for pair in fact.pairs})
+        return f"{where}, there is no correlation over {' to '.join(map(str, {numbers[0], numbers[-1]}))} classes:"
+    pair, r = fact.asked[0]
+    named = "Pearson's r" if pair.method == "pearson" else "Spearman's r"
+    adjusted = " and p adjusted for the number of tests" if r.p_adjusted is not None else ""
+    return f"{where}, {named} over {_classes(fact.asked)} (95% interval){adjusted}:"
+
+
+def _settings(pairs: Sequence[Pair]) -> str:
+    """`pgd at strength 0.1`, or which strength for which network."""
+    by_threat: dict[str, dict[str, float]] = {}
+    for pair in pairs:
+        by_threat.setdefault(pair.threat, {})[pair.model] = pair.strength
+    phrases = []
+    for threat, strengths in by_threat.items():
+        values = sorted(set(strengths.values()))
+        few = len(strengths) <= MOST_SPELLED_OUT
+        if len(values) == 1 and (len(by_threat) == 1 or not few):
+            phrases.append(f"{threat} at strength {values[0]:.4g}")
+        elif few:
+            each = [f"{strength:.4g} ({model})" for model, strength in strengths.items()]
+            phrases.append(f"{threat} at strength {listed(each)}")
+        else:
+            phrases.append(f"{threat} at strengths from {values[0]:.4g} to {values[-1]:.4g}")
+    return listed(phrases)
+
+
+def _clause(pair: Pair) -> str:
+    where = f"{pair.model}, {pair.layer}"
+    if pair.plain is None:
+        return f"{where}: no correlation, as {_because(pair.reason)}."
+    given = "given clean accuracy no estimate"
+    if pair.partial is not None:
+        given = f"given clean accuracy {pair.partial.value:+.2f}"
+        if pair.plain.seen or pair.partial.seen:
+            given += f" ({interval(pair.partial.low, pair.partial.high)}){p_value(pair.partial)}"
+    r = pair.plain
+    return f"{where}: r = {r.value:+.2f} ({interval(r.low, r.high)}){p_value(r)}; {given}."
+
+
+def _because(why: NoCoefficient | None) -> str:
+    """Why there is no coefficient."""
+    if why is None or why.reason == "unknown" or why.value is None:
+        return "at least 4 classes are needed" if why and why.reason == "few" else "one of the two does not vary"
+    if why.reason == "nearly_constant":
+        return (
+            f"all but {why.n_others} of the classes have the same value, {why.value:.4g}: a correlation would rest on "
+            f"{'that one' if why.n_others == 1 else 'those two'} alone"
+        )
+    if why.what == "accuracy":
+        return f"every class has the same accuracy, {why.value:.1%}"
+    return f"every class has the same value, {why.value:.4g}"
+
+
+def _range(asked: Asked) -> list[str]:
+    """Many pairs in a sentence, and the clauses of those with evidence, or of the strongest."""
+    if not asked:
+        return []
+    r = sorted(r.value for _, r in asked)
+    text = f"Over {_counted(asked)} r goes from {r[0]:+.2f} to {r[-1]:+.2f} and is below 0 in {sum(x < 0 for x in r)}"
+    given = [pair.partial.value for pair, _ in asked if pair.partial]
+    if given:
+        text += f"; given clean accuracy from {min(given):+.2f} to {max(given):+.2f}"
+    by_size = sorted(asked, key=lambda one: -abs(one[1].value))
+    seen = [pair for pair, r in by_size if r.seen]
+    if not seen:
+        return [f"{text}. The strongest: {_clause(by_size[0][0])}"]
+    shown = seen[:MOST_SPELLED_OUT]
+    head = f"The strongest {len(shown)} of {len(seen)} with evidence" if len(shown) < len(seen) else "With evidence"
+    return [f"{text}. {head}:", *map(_clause, shown)]
+
+
+def _reasons(pairs: Sequence[Pair]) -> list[str]:
+    """What could not be asked, a sentence a reason."""
+    by_reason: dict[str, list[str]] = {}
+    for pair in pairs:
+        if pair.plain is None:
+            by_reason.setdefault(_because(pair.reason), []).append(at(pair))
+    return [f"No correlation for {some(names)}, as {reason}." for reason, names in by_reason.items()]
+
+
+def _at_equal_clean_accuracy(asked: Asked) -> str:
+    """What is left of each association among classes of equal clean accuracy."""
+    by_phrase: dict[str, list[str]] = {}
+    for pair, r in asked:
+        if r.p_value is not None:
+            by_phrase.setdefault(_outlasts(r, pair.partial), []).append(at(pair))
+    if not by_phrase:
+        return ""
+    if len(by_phrase) == 1:
+        return f"At equal clean accuracy {next(iter(by_phrase))}."
+    return f"At equal clean accuracy {'; '.join(f'{phrase} for {some(names)}' for phrase, names in by_phrase.items())}."
+
+
+def _outlasts(plain: Coefficient, partial: Coefficient | None) -> str:
+    if partial is None:
+        return "nothing could be estimated"
+    if plain.seen and partial.seen:
+        return "the association holds" if partial.value * plain.value > 0 else "the association turns around"
+    if plain.seen:
+        return "the evidence is gone (it is consistent with clean accuracy alone)"
+    if partial.seen:
+        return "an association appears (to be repeated before it is believed)"
+    return "there is no evidence either"

@@ -1,0 +1,37 @@
+"""What the last iterate leaves out, in words."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from manifoldscope.evidence.iterates import gaps
+from manifoldscope.report.findings.finding import FINDINGS, Finding, Tables
+
+
+@FINDINGS.register("iterates")
+def found(tables: Tables) -> list[Finding]:
+    """By how much the last iterate alone overstates robustness."""
+    facts = gaps(tables["robustness"])
+    if not facts:
+        return []
+    worst = facts[0]
+    if worst.gap <= 0:
+        return [
+            Finding(
+                kind="iterates",
+                title="No image was misclassified on the way and classified correctly at the end",
+                text=f"The two agree over {len(facts)} settings.",
+                weight=18,
+            )
+        ]
+    return [
+        Finding(
+            kind="iterates",
+            title=f"The last iterate alone overstates robustness by up to {100 * worst.gap:.1f} points",
+            text=f"Largest for {worst.model} under {worst.threat} at strength {worst.strength:.4g}: "
+            f"{worst.n_survived} of {worst.n_images} images survive the last iterate and {worst.n_survived_any} "
+            "survive every iterate. An attacker would keep the best: 'any' is the safer number.",
+            numbers=tuple(asdict(fact) for fact in facts if fact.gap > 0),
+            weight=50 if worst.gap >= 0.01 else 18,
+        )
+    ]
