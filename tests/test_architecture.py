@@ -13,7 +13,7 @@ import manifoldscope
 
 ROOT = Path(manifoldscope.__file__).parent
 
-BASE = {"errors", "files", "seeds", "registry", "outline", "tables"}
+BASE = {"errors", "files", "seeds", "registry", "outline", "tables", "pictures"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "registry": {"errors"},
     "outline": {"errors"},
     "tables": {"errors"},
+    "pictures": {"errors"},
     "geometry": BASE,
     "vision": BASE | {"geometry"},
     "robustness": BASE | {"geometry", "vision"},

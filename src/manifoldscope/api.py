@@ -16,7 +16,8 @@ import polars as pl
 
 from manifoldscope.errors import StoreError, StudyError
 from manifoldscope.evidence import Finding, association_table, diagnose
-from manifoldscope.report import CorrelationPicture, ExamplePicture, Pictures, SpectrumPicture, render
+from manifoldscope.pictures import Picture
+from manifoldscope.report import FIGURES, Figure, draw, render
 from manifoldscope.study.memory import bytes_of
 from manifoldscope.study.plan import Study, load, parse
 from manifoldscope.study.progress import Progress
@@ -32,7 +33,7 @@ MADE_FROM = "tables/made-from.json"
 LONGEST_NAME = 100
 """Bytes of the name of a study that is to name a folder."""
 
-TABLES_VERSION = 4
+TABLES_VERSION = 5
 """Raise it when tables, associations or the report come to be made in another way from the same units."""
 
 
@@ -57,6 +58,21 @@ class Result:
             StoreError: the table is not there.
         """
         return Store(self.folder).read_table(name)
+
+    def draw(self, figure: str) -> list[Figure]:
+        """The figures of one name, such as "transfer", as the report has them: charts, captions and their tables.
+
+        Raises:
+            StudyError: there is no figure of this name.
+        """
+        store = Store(self.folder)
+        units, facts = store.plan()
+        return draw(
+            figure,
+            {name: self.table(name) for name in TABLES},
+            pictures=pictures(store, filter(store.done, units)),
+            study=tomllib.loads(facts["study"]),
+        )
 
     @property
     def findings(self) -> list[Finding]:
@@ -152,7 +168,8 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
     done = [unit for unit in units if store.done(unit)]
     keys = {unit.key for unit in done}
     failed = [f"{unit.label}: {error}" for unit in units if unit.key not in keys and (error := store.failure(unit))]
-    state = [TABLES_VERSION, text, failed, facts["versions"]["manifoldscope"], [[u.key, u.names] for u in done]]
+    made_by = [TABLES_VERSION, facts["versions"]["manifoldscope"], FIGURES.names()]
+    state = [*made_by, text, failed, [[u.key, u.names] for u in done]]
     fingerprint = hashlib.sha256(canonical(state).encode()).hexdigest()
     page = store.folder / "report.html"
     if not anew and _made_from(store) == fingerprint and not store.outputs.problems():
@@ -208,9 +225,9 @@ def _changed(study: Study, changes: Mapping[str, Any] | Iterable[str]) -> Study:
     return study
 
 
-def pictures(store: Store, units: Iterable[Unit]) -> Pictures:
-    """What the units keep for pictures: spectra, correlations of features, example images."""
-    spectra, correlations, examples = [], [], []
+def pictures(store: Store, units: Iterable[Unit]) -> list[Picture]:
+    """What the units keep for figures: spectra, correlations of features, example images."""
+    found = []
     for unit in units:
         if unit.kind not in ("geometry", "attack"):
             continue
@@ -218,43 +235,25 @@ def pictures(store: Store, units: Iterable[Unit]) -> Pictures:
         arrays = store.arrays(unit)
         if manifest is None or not arrays:
             continue
-        common = {key: unit.names[key] for key in ("model", "class_name")}
+        facts = manifest["facts"]
+        names = {key: unit.names[key] for key in ("model", "class_name")}
         if unit.kind == "attack":
-            found = manifest["facts"]["example"]
-            examples.append(
-                ExamplePicture(
-                    **common,
-                    **found,
-                    threat=unit.names["threat"],
-                    strength=unit.names["strength"],
-                    original=arrays["original"],
-                    adversarial=arrays["adversarial"],
-                )
-            )
+            names |= {key: unit.names[key] for key in ("threat", "strength")}
+            images = {key: arrays[key] for key in ("original", "adversarial")}
+            found.append(Picture("example", names | facts["example"], images))
             continue
+        names["class_index"] = unit.names["class_index"]
         for array_name, array in arrays.items():
             kind, rest = array_name.split("/", 1)
             if kind == "spectrum":
                 layer, scaling = rest.rsplit("/", 1)
                 if scaling == "none" or f"spectrum/{layer}/none" not in arrays:
-                    n_points, n_features = manifest["facts"]["shapes"][layer]
-                    spectra.append(
-                        SpectrumPicture(
-                            **common,
-                            layer=layer if scaling == "none" else f"{layer} ({scaling})",
-                            class_index=unit.names["class_index"],
-                            variances=array,
-                            n_points=n_points,
-                            n_features=n_features,
-                        )
-                    )
-            elif (number := manifest["facts"]["correlations"].get(rest)) is not None:
-                correlations.append(
-                    CorrelationPicture(
-                        **common, layer=rest, class_index=unit.names["class_index"], matrix=array, **number
-                    )
-                )
-    return Pictures(tuple(spectra), tuple(correlations), tuple(examples))
+                    shape = dict(zip(("n_points", "n_features"), facts["shapes"][layer], strict=True))
+                    called = layer if scaling == "none" else f"{layer} ({scaling})"
+                    found.append(Picture("spectrum", names | shape | {"layer": called}, {"variances": array}))
+            elif (numbers := facts["correlations"].get(rest)) is not None:
+                found.append(Picture("correlation", names | numbers | {"layer": rest}, {"matrix": array}))
+    return found
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,11 @@ REGISTRIES = {
     "measures": ("manifoldscope.geometry.estimate", "MEASURES"),
     "threats": ("manifoldscope.robustness.threat", "THREATS"),
     "objectives": ("manifoldscope.training.objectives", "OBJECTIVES"),
+    "figures": ("manifoldscope.report.figure", "FIGURES"),
 }
 """The registry of each kind: the module that defines it, and its name there."""
 
-KINDS = ("studies", "datasets", "models", "measures", "threats", "objectives", "layers")
+KINDS = ("studies", "datasets", "models", "measures", "threats", "objectives", "figures", "layers")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -139,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("name", metavar="NAME", help="see: manifoldscope list studies")
     new.add_argument("--schema", action="store_true", help="print the JSON schema of study files instead")
 
-    listing = command("list", _list, "list what can be named in a study file")
+    listing = command("list", _list, "list what can be named in a study file, and the figures of a report")
     listing.add_argument("kind", choices=KINDS)
     listing.add_argument("--model", help="with layers: the network, for example torchvision:resnet50")
     listing.add_argument("--size", type=int, default=None, help="with layers: side of the input image")
