@@ -13,7 +13,7 @@ import torch
 
 from clock import classes, cloud, report
 from manifoldscope.geometry import Cloud, Spectrum, measure
-from manifoldscope.geometry import capacity as mean_field
+from manifoldscope.geometry import mean_field_geometry as mean_field
 from manifoldscope.geometry import spectra as batched
 
 

@@ -53,8 +53,8 @@ STUDY = tiny.raw(
         {"kind": "pgd", "epsilons": [0, 0.1], "steps": 3, "displacement": True, "transfer": True},
         {"name": "kept", "kind": "pgd", "epsilons": [0.05], "steps": 2, "keep": "uint8"},
     ],
-    smallest=[{"steps": 3, "tolerance": 0.1}],
-    foreign=tiny.FOREIGN,
+    minimal=[{"steps": 3, "tolerance": 0.1}],
+    **tiny.OTHERS,
     sampling={"halvings": 2, "reliability": 2, "curve": 2},
 )
 TABLES = ("models", "geometry", "pairs", "reliability", "robustness", "verdicts", "smallest", "transfer", "shifted")

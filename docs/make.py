@@ -26,12 +26,12 @@ from manifoldscope.geometry import (
     Estimate,
     Spectrum,
     ball_capacity,
-    capacity,
     displacement,
     effective_geometry,
     extrapolate,
+    mean_field_geometry,
     measure,
-    simulated_capacity,
+    simulate_capacity,
     subsampled,
 )
 from manifoldscope.geometry.reference import (
@@ -140,7 +140,15 @@ JOINT_TRUTHS = {
 -1/7 from the mean of eight, and a variance of 1."""
 
 
-BEHIND = (capacity, effective_geometry, simulated_capacity, displacement, jacobian_norms, subsampled, extrapolate)
+BEHIND = (
+    mean_field_geometry,
+    effective_geometry,
+    simulate_capacity,
+    displacement,
+    jacobian_norms,
+    subsampled,
+    extrapolate,
+)
 """Functions whose docstrings say what measures rest on."""
 
 

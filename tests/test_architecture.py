@@ -13,7 +13,7 @@ import manifoldscope
 
 ROOT = Path(manifoldscope.__file__).parent
 
-BASE = {"errors", "files", "seeds", "registry", "outline", "tables", "pictures"}
+BASE = {"errors", "files", "footers", "frames", "seeds", "registry", "outline", "tables", "pictures", "stopping"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
@@ -21,16 +21,20 @@ MAY_IMPORT = {
     "registry": {"errors"},
     "outline": {"errors"},
     "tables": {"errors"},
-    "pictures": {"errors"},
+    "pictures": set(),
+    "stopping": set(),
+    "footers": set(),
+    "frames": {"errors", "files", "footers"},
     "geometry": BASE,
+    "recordings": BASE | {"geometry"},
     "vision": BASE | {"geometry"},
     "robustness": BASE | {"geometry", "vision"},
     "training": BASE | {"geometry", "vision", "robustness"},
-    "study": BASE | {"geometry", "vision", "robustness", "training"},
+    "study": BASE | {"geometry", "recordings", "vision", "robustness", "training"},
     "evidence": BASE,
     "report": BASE | {"evidence"},
-    "api": BASE | {"report", "evidence", "study"},
-    "cli": BASE | {"api", "report", "evidence", "study", "training", "robustness", "vision", "geometry"},
+    "api": BASE | {"report", "evidence", "study", "recordings"},
+    "cli": BASE | {"api", "report", "evidence", "study", "training", "robustness", "vision", "recordings", "geometry"},
     "__main__": {"cli"},
 }
 

@@ -75,12 +75,12 @@ def test_damage_to_a_stored_unit_shows_in_the_status(finished, capsys):
 
 
 def test_a_failed_unit_is_named_with_exit_status_1(finished, tmp_path, capsys, monkeypatch):
-    from manifoldscope.study import work
+    from manifoldscope.study.kinds.geometry import Geometry
 
-    def broken(unit, bench, tick):
+    def broken(unit, context, tick):
         raise RuntimeError("the sky fell")
 
-    monkeypatch.setitem(work.WORK, "geometry", broken)
+    monkeypatch.setattr(Geometry, "compute", broken)
     changes = ["--set", "measures=['pca_dimension']", "--set", "data.classes=[1]", "--set", "data.training.split='all'"]
     assert main(["run", str(finished / "tiny.toml"), "--out", str(tmp_path / "run"), "--quiet", *changes]) == 1
     printed = capsys.readouterr()
@@ -249,7 +249,7 @@ def test_what_compares_classes_asks_for_their_labels(option, least, tmp_path, ca
     assert main(["measure", str(tmp_path / "points.npy"), option]) == 2
     message = capsys.readouterr().err
     assert f"{option} compares classes: it needs {least} at least" in message
-    assert "has 1; give --labels LABELS.npy" in message
+    assert "has 1; give --labels" in message
 
 
 def test_associate_gives_the_published_correlations(shared_data, capsys):
@@ -348,7 +348,8 @@ def test_a_plan_that_was_edited_is_one_sentence_and_speaks_no_escape_sequences(f
     whole = (folder / "plan.json").read_text()
     plan = json.loads(whole)
     for unit in plan["units"]:
-        unit["names"]["model"] = "\x1b]0;owned\x07\udcff"
+        if "network" in unit:
+            unit["network"]["name"] = "\x1b]0;owned\x07"
     (folder / "plan.json").write_text(json.dumps(plan))
     assert main(["status", str(folder)]) == 0
     (folder / "units" / "attack").rename(folder / "units" / "other")
@@ -356,10 +357,29 @@ def test_a_plan_that_was_edited_is_one_sentence_and_speaks_no_escape_sequences(f
     shown = capsys.readouterr().out
     assert "\\x1b]0;owned" in shown
     assert "\x1b" not in shown
-    for text in ("[]", "{", "null", '{"units": [1], "facts": {}}', "[" * 10_000, whole.replace("needs", "need")):
+    for text in ("[]", "{", "null", '{"units": [1], "facts": {}}', "[" * 10_000, whole.replace("network", "net")):
         (folder / "plan.json").write_text(text)
         assert main(["status", str(folder)]) == 2
         assert "is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("made_of_it", [RuntimeError, type("Panic", (BaseException,), {})])
+def test_a_request_that_a_library_turns_into_its_own_error_stops_as_well(
+    finished, tmp_path, capsys, monkeypatch, made_of_it
+):
+    from manifoldscope.study.kinds.geometry import Geometry
+
+    def interrupted(*_):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise made_of_it("in a callback") from None
+
+    monkeypatch.setattr(Geometry, "compute", interrupted)
+    run = ["run", str(finished / "tiny.toml"), "--out", str(tmp_path / "run"), "--quiet"]
+    assert main(run) == 143
+    assert "stopped; everything that was finished is kept" in capsys.readouterr().err
+    assert not list((tmp_path / "run" / "failed").iterdir())
 
 
 def test_a_request_to_end_stops_as_ctrl_c_does(tmp_path):

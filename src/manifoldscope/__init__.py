@@ -16,7 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from manifoldscope.api import Result, run, status
+    from manifoldscope import geometry
+    from manifoldscope.api import Result, associate_outcome, run, status
     from manifoldscope.errors import ManifoldscopeError
     from manifoldscope.evidence import associate, association_table, diagnose
     from manifoldscope.geometry import (
@@ -50,15 +51,29 @@ if TYPE_CHECKING:
         feature_correlation,
         gaussian_null,
         gride_curve,
+        mean_field_geometry,
         measure,
         measure_at,
         nearest_classes,
         power_law,
         reliability,
         shuffled_labels,
+        simulate_capacity,
         simulated_capacity,
         spectra,
         subsampled,
+    )
+    from manifoldscope.recordings import (
+        Axes,
+        Joined,
+        PointSet,
+        join_outcome,
+        load_manifolds,
+        load_points,
+        load_sets,
+        measured,
+        save_manifolds,
+        stepwise,
     )
     from manifoldscope.robustness import (
         APGDCE,
@@ -84,7 +99,7 @@ if TYPE_CHECKING:
     )
     from manifoldscope.study import Study, load
     from manifoldscope.training import fit
-    from manifoldscope.vision import ImageSet, Network, load_manifolds, load_points, save_manifolds
+    from manifoldscope.vision import ImageSet, Layer, Network
     from manifoldscope.vision.activations import activations
     from manifoldscope.vision.datasets import images
     from manifoldscope.vision.fast import FastNetwork, faster
@@ -100,6 +115,7 @@ __all__ = [
     "FGSM",
     "PGD",
     "AutoAttack",
+    "Axes",
     "ClassManifold",
     "Cloud",
     "Clouds",
@@ -112,13 +128,16 @@ __all__ = [
     "Gram",
     "ImageSet",
     "JacobianNorms",
+    "Joined",
     "JointEstimate",
     "JointNull",
+    "Layer",
     "ManifoldCapacity",
     "ManifoldscopeError",
     "Neighbours",
     "Network",
     "Null",
+    "PointSet",
     "PowerLaw",
     "Reliability",
     "Result",
@@ -134,6 +153,7 @@ __all__ = [
     "accuracy_by_class",
     "activations",
     "associate",
+    "associate_outcome",
     "association_table",
     "ball_capacity",
     "capacity",
@@ -151,15 +171,20 @@ __all__ = [
     "feature_correlation",
     "fit",
     "gaussian_null",
+    "geometry",
     "gride_curve",
     "images",
     "jacobian_norms",
+    "join_outcome",
     "keep",
     "load",
     "load_manifolds",
     "load_points",
+    "load_sets",
+    "mean_field_geometry",
     "measure",
     "measure_at",
+    "measured",
     "nearest_classes",
     "network",
     "power_law",
@@ -170,16 +195,18 @@ __all__ = [
     "save_manifolds",
     "sensitivity",
     "shuffled_labels",
+    "simulate_capacity",
     "simulated_capacity",
     "smallest_perturbation",
     "spectra",
     "status",
+    "stepwise",
     "subsampled",
     "transfer",
 ]
 
 _ROOMS = {
-    "api": ("Result", "run", "status"),
+    "api": ("Result", "associate_outcome", "run", "status"),
     "errors": ("ManifoldscopeError",),
     "evidence": ("associate", "association_table", "diagnose"),
     "geometry": (
@@ -213,15 +240,29 @@ _ROOMS = {
         "feature_correlation",
         "gaussian_null",
         "gride_curve",
+        "mean_field_geometry",
         "measure",
         "measure_at",
         "nearest_classes",
         "power_law",
         "reliability",
         "shuffled_labels",
+        "simulate_capacity",
         "simulated_capacity",
         "spectra",
         "subsampled",
+    ),
+    "recordings": (
+        "Axes",
+        "Joined",
+        "PointSet",
+        "join_outcome",
+        "load_manifolds",
+        "load_points",
+        "load_sets",
+        "measured",
+        "save_manifolds",
+        "stepwise",
     ),
     "robustness": (
         "APGDCE",
@@ -247,17 +288,20 @@ _ROOMS = {
     ),
     "study": ("Study", "load"),
     "training": ("fit",),
-    "vision": ("ImageSet", "Network", "load_manifolds", "load_points", "save_manifolds"),
+    "vision": ("ImageSet", "Layer", "Network"),
     "vision.activations": ("activations",),
     "vision.datasets": ("images",),
     "vision.fast": ("FastNetwork", "faster"),
     "vision.jacobian": ("JacobianNorms", "jacobian_norms", "sensitivity"),
     "vision.sources": ("network",),
 }
+_NAMESPACES = ("geometry",)
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name in _NAMESPACES:
+        return import_module(f"manifoldscope.{name}")
     if name not in _ROOM_OF:
         raise AttributeError(f"module 'manifoldscope' has no attribute {name!r}")
     return getattr(import_module(f"manifoldscope.{_ROOM_OF[name]}"), name)

@@ -7,24 +7,26 @@ import io
 import json
 import shlex
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from manifoldscope.errors import StoreError, StudyError
-from manifoldscope.evidence import Finding, association_table, diagnose
-from manifoldscope.pictures import Picture
+from manifoldscope.errors import StoreError, StudyError, unknown
+from manifoldscope.evidence import Finding, associate_frame, association_table, diagnose
+from manifoldscope.recordings import join_outcome
+from manifoldscope.recordings.outcomes import outcome_column
 from manifoldscope.report import FIGURES, Figure, draw, render
-from manifoldscope.study.memory import bytes_of
+from manifoldscope.study.cost import bytes_of
 from manifoldscope.study.plan import Study, load, parse
 from manifoldscope.study.progress import Progress
-from manifoldscope.study.results import collect
+from manifoldscope.study.refs import names_of
+from manifoldscope.study.results import collect, pictures
 from manifoldscope.study.run import run_units
 from manifoldscope.study.store import Store
-from manifoldscope.study.unit import Unit, canonical
+from manifoldscope.study.unit import canonical
 from manifoldscope.tables import TABLES
 
 MADE_FROM = "tables/made-from.json"
@@ -32,6 +34,9 @@ MADE_FROM = "tables/made-from.json"
 
 LONGEST_NAME = 100
 """Bytes of the name of a study that is to name a folder."""
+
+_X = "the measure"
+"""What the measured values are called beside the columns of an outcome."""
 
 TABLES_VERSION = 5
 """Raise it when tables, associations or the report come to be made in another way from the same units."""
@@ -70,7 +75,7 @@ class Result:
         return draw(
             figure,
             {name: self.table(name) for name in TABLES},
-            pictures=pictures(store, filter(store.done, units)),
+            pictures=list(pictures(store, [unit for unit in units if store.done(unit)])),
             study=tomllib.loads(facts["study"]),
         )
 
@@ -143,7 +148,7 @@ def _keep_apart(folder: Path, study: Study) -> None:
         StudyError: one of them lies in the other.
     """
     out = folder.resolve()
-    for root in filter(None, [study.data.root, *(foreign.root for foreign in study.foreign)]):
+    for root in study.roots:
         data = Path(root).expanduser().resolve()
         if out == data or data in out.parents or out in data.parents:
             raise StudyError(
@@ -168,8 +173,14 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
     done = [unit for unit in units if store.done(unit)]
     keys = {unit.key for unit in done}
     failed = [f"{unit.label}: {error}" for unit in units if unit.key not in keys and (error := store.failure(unit))]
-    made_by = [TABLES_VERSION, facts["versions"]["manifoldscope"], FIGURES.names()]
-    state = [*made_by, text, failed, [[u.key, u.names] for u in done]]
+    state = [
+        TABLES_VERSION,
+        text,
+        failed,
+        facts["versions"]["manifoldscope"],
+        FIGURES.names(),
+        [[unit.key, names_of(unit)] for unit in done],
+    ]
     fingerprint = hashlib.sha256(canonical(state).encode()).hexdigest()
     page = store.folder / "report.html"
     if not anew and _made_from(store) == fingerprint and not store.outputs.problems():
@@ -193,7 +204,7 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
         study_text=text,
         tables=tables,
         findings=diagnose(tables),
-        pictures=pictures(store, done),
+        pictures=list(pictures(store, done)),
         rerun=shlex.join(["manifoldscope", "run", str(store.folder / "study.toml"), "--out", str(store.folder)]),
         versions={name: str(value) for name, value in facts["versions"].items()},
         failed=failed,
@@ -225,37 +236,6 @@ def _changed(study: Study, changes: Mapping[str, Any] | Iterable[str]) -> Study:
     return study
 
 
-def pictures(store: Store, units: Iterable[Unit]) -> list[Picture]:
-    """What the units keep for figures: spectra, correlations of features, example images."""
-    found = []
-    for unit in units:
-        if unit.kind not in ("geometry", "attack"):
-            continue
-        manifest = store.manifest(unit)
-        arrays = store.arrays(unit)
-        if manifest is None or not arrays:
-            continue
-        facts = manifest["facts"]
-        names = {key: unit.names[key] for key in ("model", "class_name")}
-        if unit.kind == "attack":
-            names |= {key: unit.names[key] for key in ("threat", "strength")}
-            images = {key: arrays[key] for key in ("original", "adversarial")}
-            found.append(Picture("example", names | facts["example"], images))
-            continue
-        names["class_index"] = unit.names["class_index"]
-        for array_name, array in arrays.items():
-            kind, rest = array_name.split("/", 1)
-            if kind == "spectrum":
-                layer, scaling = rest.rsplit("/", 1)
-                if scaling == "none" or f"spectrum/{layer}/none" not in arrays:
-                    shape = dict(zip(("n_points", "n_features"), facts["shapes"][layer], strict=True))
-                    called = layer if scaling == "none" else f"{layer} ({scaling})"
-                    found.append(Picture("spectrum", names | shape | {"layer": called}, {"variances": array}))
-            elif (numbers := facts["correlations"].get(rest)) is not None:
-                found.append(Picture("correlation", names | numbers | {"layer": rest}, {"matrix": array}))
-    return found
-
-
 @dataclass(frozen=True)
 class Status:
     """How far a study is: labels of units by state."""
@@ -275,17 +255,73 @@ def status(folder: str | Path) -> Status:
     running: list[str] = []
     missing: list[str] = []
     failed: dict[str, str] = {}
-    bad = []
+    drawn = [unit for unit in units if "set_aside.parquet" in unit.files]
     for unit in units:
         if store.done(unit):
             done.append(unit.label)
-            if unit.kind == "draw":
-                bad.append(store.table(unit, "set_aside"))
         elif store.running(unit):
             running.append(unit.label)
         elif (error := store.failure(unit)) is not None:
             failed[unit.label] = error
         else:
             missing.append(unit.label)
-    aside = pl.concat(bad).unique().sort("image") if bad else pl.DataFrame()
-    return Status(done, running, failed, missing, aside)
+    return Status(done, running, failed, missing, collect(store, drawn)["set_aside"])
+
+
+def associate_outcome(
+    measured: pl.DataFrame,
+    outcome: pl.DataFrame,
+    *,
+    y: str,
+    key: str | None = None,
+    controls: Sequence[str] = (),
+    seed: int = 0,
+) -> pl.DataFrame:
+    """Each measure of points against an outcome of the same classes, such as an accuracy from elsewhere.
+
+    Args:
+        measured: as `measured` returns it, or `stepwise`: one association per measure, and per place along the axes.
+        outcome: one row a class.
+        y: the column of numbers in `outcome`.
+        key: its column with the names of the classes; see `join_outcome`.
+        controls: columns of `outcome` to hold fixed.
+        seed: see `associate`.
+
+    Returns:
+        The columns of the axes, measure, parameters, and what `associate_frame` returns; the note names the classes
+        that only one of the two has.
+
+    Raises:
+        StudyError: a column that is not there or does not hold numbers; classes that do not fit (see `join_outcome`);
+            or a measure that says nothing of single classes.
+        DataError: a row of the outcome that names no class.
+
+    Example:
+        >>> measured = pl.DataFrame(
+        ...     [
+        ...         {"label": name, "other": None, "measure": "two_nn", "parameters": "", "value": value}
+        ...         for name, value in zip("abcde", [1.0, 2.0, 3.0, 4.0, 5.0])
+        ...     ]
+        ... )
+        >>> outcome = pl.DataFrame({"class": list("abcde"), "accuracy": [0.9, 0.7, 0.8, 0.5, 0.4]})
+        >>> found = associate_outcome(measured, outcome, y="accuracy")
+        >>> found.select("measure", "method", pl.col("coefficient").round(3)).row(0)
+        ('two_nn', 'pearson', -0.915)
+    """
+    for name in (y, *controls):
+        if name not in outcome.columns:
+            raise StudyError(unknown("column", name, outcome.columns))
+    identity = [*measured.columns[: measured.columns.index("label")], "measure", "parameters"]
+    whole = set(measured["measure"]) - set(measured.filter(pl.col("label").is_not_null())["measure"])
+    if whole:
+        raise StudyError(f"{min(whole)} says nothing of single classes, whose outcome is asked about; leave it out")
+    joined = join_outcome(measured, outcome, key=key)
+    renamed = {name: outcome_column(measured, name) for name in (y, *controls)}
+    columns = [pl.col("value").alias(_X), *(pl.col(joint).alias(name) for name, joint in renamed.items())]
+    found = []
+    for values, group in joined.frame.group_by(identity, maintain_order=True):
+        table = associate_frame(group.select(columns), _X, y, controls=tuple(controls), seed=seed)
+        fixed = [pl.lit(value).alias(name) for name, value in zip(identity, values, strict=True)]
+        notes = ["; ".join(filter(None, [own, joined.missing])) for own in table["note"]]
+        found.append(table.select(*fixed, pl.exclude("note"), pl.Series("note", notes, pl.String)))
+    return pl.concat(found, how="vertical_relaxed")

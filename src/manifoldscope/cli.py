@@ -15,22 +15,24 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from textwrap import fill
 from typing import Any, TextIO
 
+from manifoldscope import stopping
 from manifoldscope.errors import ManifoldscopeError, StudyError, printable
 from manifoldscope.outline import Item, OutlineError, outline, questions
 
 OPTIONAL = {
+    "datasets": ("datasets", "for datasets of Hugging Face: pip install 'manifoldscope[huggingface]'"),
     "foolbox": ("foolbox", "for the attacks fmn and deepfool: pip install 'manifoldscope[attacks]'"),
     "pyautoattack": ("pyautoattack", "for AutoAttack and its four parts: pip install 'manifoldscope[attacks]'"),
+    "h5py": ("h5py", "for files of MATLAB 7.3: pip install 'manifoldscope[recordings]'"),
     "torchattacks": ("torchattacks", "for the tests, which compare attacks: pip install --no-deps torchattacks"),
 }
 """What is not needed to run a study: the module that shows it is there, and the line that installs it."""
 
-ENDINGS = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
-"""Signals that end a process and that a run should hear."""
+ENDINGS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+"""Signals that ask a process to end, and that a run should hear."""
 
 REGISTRIES = {
     "datasets": ("manifoldscope.vision.datasets", "DATASETS"),
@@ -56,17 +58,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _stopped_as_by_ctrl_c():
             return command(options)
-    except ManifoldscopeError as error:
-        if options.debug:
-            raise
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) or stopping.requested():  # whatever a library made of it
+            _say("\nstopped; everything that was finished is kept, and the same command goes on", file=sys.stderr)
+            return 128 + (stopping.requested() or signal.SIGINT)
+        return _told(error, debug=options.debug)
+
+
+def _told(error: BaseException, *, debug: bool) -> int:
+    """Say what was wrong in one sentence, where it is the user's to mend; raise it again where it is ours."""
+    if isinstance(error, ManifoldscopeError) and not debug:
         _say(f"manifoldscope: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt as stop:
-        _say("\nstopped; everything that was finished is kept, and the same command goes on", file=sys.stderr)
-        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
-    except BrokenPipeError:  # the reader of our output has left
+    if isinstance(error, BrokenPipeError):  # the reader of our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    raise error
 
 
 @contextmanager
@@ -74,11 +81,12 @@ def _stopped_as_by_ctrl_c() -> Iterator[None]:
     """A request to end, as schedulers and `kill` send it, stops as cleanly as Ctrl-C does."""
 
     def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt(number)
+        stopping.request(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    stopping.forget()
     before = {number: signal.signal(number, stop) for number in ENDINGS}
     try:
         yield
@@ -149,10 +157,34 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument(
         "points",
         metavar="POINTS",
-        help=".npy, one row a point; .npz with `points`, and `labels` if you like; or .safetensors",
+        help=".npy, .csv, .tsv or .parquet, one row a point; .npz or .mat, by the names of its arrays; or .safetensors",
     )
     measure.add_argument(
-        "--labels", metavar="LABELS.npy", help="one whole number or text a point: measure each class apart"
+        "--labels",
+        metavar="LABELS",
+        help="one whole number or text a point: a column or array of POINTS, or a file (.npy, .csv, .tsv, .parquet)",
+    )
+    measure.add_argument(
+        "--points", metavar="NAME", dest="array", help="the array of an .npz or .mat file that is meant"
+    )
+    measure.add_argument(
+        "--axes",
+        metavar="NAMES",
+        help="the axes of the array: trials,neurons,time or neurons,trials; classes may have one of their own",
+    )
+    measure.add_argument(
+        "--window",
+        type=_window,
+        metavar="START:STOP",
+        help="of the axis `time`: its samples from START to before STOP",
+    )
+    measure.add_argument(
+        "--pool",
+        action="append",
+        type=_pool,
+        default=[],
+        metavar="AXIS=HOW",
+        help="for each further axis, such as time: its mean, flatten (into features), or each (measured apart)",
     )
     measure.add_argument(
         "--measure",
@@ -193,11 +225,21 @@ def _parser() -> argparse.ArgumentParser:
     instead.add_argument(
         "--reliability", action="store_true", help="print split-half reliabilities across classes instead"
     )
+    instead.add_argument(
+        "--outcome",
+        metavar="TABLE",
+        help="associate each measure with the column --y of this table instead",
+    )
+    measure.add_argument("--y", metavar="COLUMN", help="with --outcome: its column of numbers")
+    measure.add_argument("--key", metavar="COLUMN", help="with --outcome: its column with the names of the classes")
+    measure.add_argument(
+        "--control", action="append", default=[], metavar="COLUMN", help="with --outcome: a column to hold fixed"
+    )
     measure.add_argument("--seed", type=int, default=0, help="of every random draw (0)")
     measure.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
     associate = command("associate", _associate, "relate two columns of any table, with intervals and p-values")
-    associate.add_argument("table", metavar="TABLE", help=".csv (UTF-8, with a header and commas) or .parquet")
+    associate.add_argument("table", metavar="TABLE", help=".csv or .tsv (UTF-8, with a header), or .parquet")
     associate.add_argument("--x", required=True, metavar="COLUMN")
     associate.add_argument("--y", required=True, metavar="COLUMN")
     associate.add_argument("--control", action="append", default=[], metavar="COLUMN", help="held fixed")
@@ -233,6 +275,23 @@ def _factor(text: str) -> float:
             f"{text} times the points cannot be told; expected more than 1 and at most {FARTHEST}, as 2"
         )
     return factor
+
+
+def _window(text: str) -> tuple[int, int]:
+    """Samples START:STOP of an axis."""
+    start, _, stop = text.partition(":")
+    try:
+        return int(start), int(stop)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no window; expected START:STOP in samples, as 10:30") from None
+
+
+def _pool(text: str) -> tuple[str, str]:
+    """What becomes of an axis: NAME=HOW."""
+    name, equals, how = text.partition("=")
+    if not name or not equals or not how:
+        raise argparse.ArgumentTypeError(f"{text} says nothing of an axis; expected AXIS=HOW, as time=mean")
+    return name, how
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -384,23 +443,38 @@ def _list_layers(options: argparse.Namespace) -> int:
     shape = {"channels": 3, "size": options.size or 32, "n_classes": 10} if spec.startswith("small:") else {}
     made = network(spec, **shape)
     side = options.size or made.preprocessing.crop or 224
-    for layer in layer_table(made, (made.preprocessing.channels, side, side)):
+    for layer in layer_table(made, made.shape(side)):
         _say(f"{layer.name:<40} {layer.type:<24} {' x '.join(map(str, layer.shape))}")
     return 0
 
 
 def _measure(options: argparse.Namespace) -> int:
     from manifoldscope.geometry import MEASURES
+    from manifoldscope.recordings import (
+        curves,
+        equally_many,
+        extrapolations,
+        load_sets,
+        measured,
+        reliabilities,
+        stepwise,
+    )
     from manifoldscope.study.plan import parse_change
-    from manifoldscope.study.recordings import curves, equally_many, extrapolations, measured, reliabilities
-    from manifoldscope.vision.activations import load_points
 
     if options.null and (
-        instead := [name for name in ("curve", "extrapolate", "reliability") if getattr(options, name)]
+        instead := [name for name in ("curve", "extrapolate", "reliability", "outcome") if getattr(options, name)]
     ):
         raise StudyError(f"--null stands beside values, which --{instead[0]} does not print; leave out one of them")
-    manifolds = load_points(Path(options.points), Path(options.labels) if options.labels else None)
-    _require_classes(options, len(manifolds))
+    _require_outcome(options)
+    sets = load_sets(
+        options.points,
+        options.labels,
+        points=options.array,
+        axes=options.axes,
+        window=options.window,
+        pool=dict(options.pool),
+    )
+    _require_classes(options, len(sets[0].manifolds))
     names = options.names or [entry.name for entry in MEASURES if entry.traits["reads"] != "clouds"]
     settings: dict[str, dict[str, Any]] = {name: {} for name in names}
     for change in options.changes:
@@ -411,18 +485,43 @@ def _measure(options: argparse.Namespace) -> int:
         settings[name][key] = value
     wanted = [(name, MEASURES[name].validate(own)) for name, own in settings.items()]
     common = {"scaling": options.scaling, "seed": options.seed}
-    if options.equal:
-        manifolds = equally_many(manifolds, seed=options.seed)
-    if options.curve:
-        found = curves(manifolds, wanted, **common)
-    elif options.extrapolate:
-        found = extrapolations(manifolds, wanted, factor=options.extrapolate, **common)
-    elif options.reliability:
-        found = reliabilities(manifolds, wanted, **common)
-    else:
-        found = measured(manifolds, wanted, halvings=options.halvings, null=options.null, **common)
+
+    def table(manifolds: Any) -> Any:
+        if options.equal:
+            manifolds = equally_many(manifolds, seed=options.seed)
+        if options.curve:
+            return curves(manifolds, wanted, **common)
+        if options.extrapolate:
+            return extrapolations(manifolds, wanted, factor=options.extrapolate, **common)
+        if options.reliability:
+            return reliabilities(manifolds, wanted, **common)
+        halvings = 0 if options.outcome else options.halvings
+        return measured(manifolds, wanted, halvings=halvings, null=options.null, **common)
+
+    found = stepwise(sets, table)
+    if options.outcome:
+        found = _beside_outcome(options, found)
     _print_table(found, as_json=options.json)
     return 0
+
+
+def _require_outcome(options: argparse.Namespace) -> None:
+    """Raise StudyError where an outcome was given without its column, or the other way round."""
+    if options.outcome and not options.y:
+        raise StudyError(f"--outcome {options.outcome} needs --y COLUMN, the numbers that measures are associated with")
+    for name in ("y", "key", "control"):
+        if getattr(options, name) and not options.outcome:
+            raise StudyError(f"--{name} is a column of an outcome; give --outcome TABLE as well")
+
+
+def _beside_outcome(options: argparse.Namespace, measured: Any) -> Any:
+    from manifoldscope.api import associate_outcome
+    from manifoldscope.frames import read_frame
+
+    outcome = read_frame(options.outcome, numeric=[options.y, *options.control])
+    return associate_outcome(
+        measured, outcome, y=options.y, key=options.key, controls=tuple(options.control), seed=options.seed
+    )
 
 
 def _require_classes(options: argparse.Namespace, n_classes: int) -> None:
@@ -430,13 +529,13 @@ def _require_classes(options: argparse.Namespace, n_classes: int) -> None:
         if getattr(options, name) and n_classes < least:
             raise StudyError(
                 f"--{name} compares classes: it needs {least} at least, and {options.points} has {n_classes}; "
-                "give --labels LABELS.npy, one label a point"
+                "give --labels, one label a point"
             )
 
 
 def _associate(options: argparse.Namespace) -> int:
     from manifoldscope.evidence import associate_frame
-    from manifoldscope.evidence.frames import read_frame
+    from manifoldscope.frames import read_frame
 
     frame = read_frame(options.table, numeric=[options.x, options.y, *options.control])
     found = associate_frame(

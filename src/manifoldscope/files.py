@@ -9,6 +9,12 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
+SHARE_OF_MEMORY = 0.9
+"""Of the memory that is available, what one file may take."""
+
+EXPANDS, LARGE = 100, 2**28
+"""What is more than 256 MiB and was compressed to less than a hundredth holds hardly a number: it is refused."""
+
 KINDS = (
     (stat.S_ISDIR, "it is a folder, not a file"),
     (stat.S_ISFIFO, "it is a named pipe, not a regular file"),
@@ -74,3 +80,34 @@ def file_digest(path: str | Path) -> str:
     """The SHA-256 of a regular file. Raises OSError as `open_regular` does."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_memory(n_bytes: int) -> None:
+    """Raise OSError where so many bytes are more than the memory that is available."""
+    if n_bytes > SHARE_OF_MEMORY * (available := _available_memory()):
+        raise OSError(
+            0, f"it takes {n_bytes / 2**30:,.1f} GiB of memory, and {available / 2**30:,.1f} GiB are available"
+        )
+
+
+def why(error: BaseException) -> str:
+    """Why a file could not be read, in a few words."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[:1].lower() + error.strerror[1:]
+    if isinstance(error, MemoryError):
+        return "it takes more memory than is available"
+    if isinstance(error, KeyError):
+        return "it was written by something else"
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _available_memory() -> int:
+    """Bytes of memory that a process may still take, or that the machine has where the system does not tell."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        try:
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (ValueError, OSError, AttributeError):
+            return 2**63

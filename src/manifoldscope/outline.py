@@ -18,6 +18,9 @@ from typing import Any
 SOURCE = Path(__file__).parents[1]
 """The folder that holds the package."""
 
+REGISTERING = ("register", "of_spectrum", "of_cloud", "of_clouds")
+"""Methods of registries that register what they decorate."""
+
 MAKERS = {"corruption": ("THREATS", "manifoldscope.robustness.corruptions.corruption", "Corruption")}
 """Decorators that register a function as a class: in which registry, and the class whose fields are its settings."""
 
@@ -88,8 +91,8 @@ def _items(node: ast.stmt, path: Path, registry: str) -> Iterator[Item]:
     summary = (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
     for decorator in node.decorator_list:
         match decorator:
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=owner), attr="register"), args=[name]):
-                if owner == registry:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=owner), attr=method), args=[name]):
+                if owner == registry and method in REGISTERING:
                     settings = _fields(node, path) if isinstance(node, ast.ClassDef) else _parameters(node, path)
                     yield Item(_value(name, path), settings, summary)
             case ast.Call(func=ast.Name(id=maker)) if maker in MAKERS:

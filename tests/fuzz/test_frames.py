@@ -10,7 +10,7 @@ import pytest
 
 from manifoldscope.errors import ManifoldscopeError
 from manifoldscope.evidence import associate_frame
-from manifoldscope.evidence.frames import read_frame
+from manifoldscope.frames import read_frame
 from tests.fuzz.mutate import budget, mutations
 
 

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from manifoldscope.vision.datasets import load
-from manifoldscope.vision.images import FileImages, ImageSet, draw
+from manifoldscope.vision.images import ImageSet, draw
+from manifoldscope.vision.raw import FileImages
 from tests.fuzz.law import bounded_memory, success_or_one_sentence
 from tests.fuzz.mutate import budget, mutations
 

@@ -7,13 +7,15 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
+from scipy.io import savemat
 
 from manifoldscope.cli import main
 from manifoldscope.errors import DataError, GeometryError
 from manifoldscope.geometry import ClassManifold
-from manifoldscope.vision.activations import load_points, save_manifolds
+from manifoldscope.recordings import load_points, save_manifolds
 from tests.fuzz.mutate import budget, mutations
 
 POINTS = np.random.default_rng(0).standard_normal((8, 3))
@@ -28,11 +30,47 @@ def write(path: Path) -> None:
             np.savez_compressed(path, points=POINTS.astype(np.float32), labels=LABELS)
         case ".npz":
             np.savez(path, points=POINTS.astype(np.float32), labels=LABELS)
+        case ".csv":
+            table().write_csv(path)
+        case ".parquet":
+            table().write_parquet(path)
+        case ".mat" if path.stem == "v73":
+            write_73(path)
+        case ".mat":
+            cells = LABELS.astype(object)[:, None]
+            savemat(path, {"points": POINTS, "labels": cells}, do_compression=path.stem == "compressed")
         case _:
             save_manifolds(path, [ClassManifold(torch.from_numpy(POINTS), label=1, name="left")])
 
 
-@pytest.mark.parametrize("name", ["plain.npy", "plain.npz", "compressed.npz", "saved.safetensors"])
+def table() -> pl.DataFrame:
+    return pl.DataFrame({f"n{place}": POINTS[:, place] for place in range(3)} | {"label": LABELS})
+
+
+def write_73(path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file.create_dataset("points", data=POINTS.T, chunks=(3, 4), compression="gzip")
+        file.create_dataset("labels", data=np.array([[ord(letter)] for letter in "abababab"], np.uint16).T)
+        for name, kind in (("points", b"double"), ("labels", b"uint16")):
+            file[name].attrs["MATLAB_class"] = np.bytes_(kind)
+    path.write_bytes(b"MATLAB 7.3".ljust(126) + b"IM" + path.read_bytes()[128:])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plain.npy",
+        "plain.npz",
+        "compressed.npz",
+        "saved.safetensors",
+        "plain.csv",
+        "plain.parquet",
+        "plain.mat",
+        "compressed.mat",
+        "v73.mat",
+    ],
+)
 def test_points_are_loaded_or_refused(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     write(path)

@@ -13,7 +13,7 @@ from scipy import integrate, stats
 from scipy.optimize import nnls
 
 from manifoldscope.errors import GeometryError
-from manifoldscope.geometry import Clouds, ball_capacity, capacity, measure
+from manifoldscope.geometry import Clouds, ball_capacity, mean_field_geometry, measure
 from manifoldscope.geometry.capacity import support
 from manifoldscope.geometry.reference import rotation, sphere
 
@@ -74,7 +74,7 @@ def random_classes(seed: int, *, sizes: tuple[int, ...] = (12, 7, 12, 9), n_feat
 def test_the_published_run_is_reproduced() -> None:
     """100 classes of 50 standard normal points in 5,000 dimensions: .04, 1.47, 36.17 and .01 as published."""
     generator = seeded(0)
-    found = capacity([torch.randn(50, 5000, generator=generator) for _ in range(100)])
+    found = mean_field_geometry([torch.randn(50, 5000, generator=generator) for _ in range(100)])
     assert found.capacity == pytest.approx(0.04, abs=0.0005)  # 30,000 directions: 0.2%
     assert found.radius == pytest.approx(1.47, abs=0.01)  # two digits were published
     assert found.dimension == pytest.approx(36.17, abs=0.25)  # draws of the data and the directions: 0.1 each
@@ -127,7 +127,7 @@ def test_points_have_the_capacity_of_a_perceptron(margin: float) -> None:
     if not margin:
         assert expected == pytest.approx(0.5)
     points = [point.expand(3, -1) for point in torch.randn(60, 1, 100, generator=seeded(3))]
-    found = capacity(points, margin=margin, common=False)
+    found = mean_field_geometry(points, margin=margin, common=False)
     # 18,000 directions, whose squares spread by two times their mean
     assert 1 / found.capacity == pytest.approx(expected, rel=4 * 2.3 / 18_000**0.5)
     assert not found.radii.any()
@@ -139,7 +139,7 @@ def test_a_small_ball_has_its_own_radius_and_dimension() -> None:
     """Far from the readout's plane, the anchor point is the point of the ball that lies farthest against t."""
     around = torch.linspace(0, 2 * math.pi, 201, dtype=torch.float64)[:-1]
     circle = 0.02 * torch.stack([around.cos(), around.sin()], 1)
-    found = capacity(far_apart([circle] * 4), common=False)
+    found = mean_field_geometry(far_apart([circle] * 4), common=False)
     # inside the cone, which few directions are for so small a ball, the anchor lies within
     assert found.radius == pytest.approx(0.02 / OF_FOUR, rel=0.02)
     assert found.dimension == pytest.approx(2, rel=0.02)
@@ -192,18 +192,18 @@ def test_agrees_with_one_problem_at_a_time(size: float) -> None:
 
 def test_what_the_batch_leaves_unsolved_is_solved_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     points = random_classes(6)
-    expected = capacity(points, directions=40)
+    expected = mean_field_geometry(points, directions=40)
     monkeypatch.setattr(module, "_STEPS", 1)
-    found = capacity(points, directions=40)
+    found = mean_field_geometry(points, directions=40)
     assert torch.allclose(found.capacities, expected.capacities, rtol=1e-6)
     assert torch.allclose(found.radii, expected.radii, rtol=1e-5)  # multipliers are less certain than their sum
 
 
 def test_pieces_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     points = random_classes(7)
-    expected = capacity(points, directions=40)
+    expected = mean_field_geometry(points, directions=40)
     monkeypatch.setattr(module, "_AT_ONCE", 1)
-    found = capacity(points, directions=40)
+    found = mean_field_geometry(points, directions=40)
     for name in ("capacities", "radii", "dimensions", "capacity_errors"):
         assert torch.allclose(getattr(found, name), getattr(expected, name), rtol=1e-6)
 
@@ -212,7 +212,7 @@ def test_pieces_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_capacities_average_harmonically_and_the_rest_arithmetically() -> None:
-    found = capacity(random_classes(8))
+    found = mean_field_geometry(random_classes(8))
     assert found.capacity == pytest.approx(stats.hmean(found.capacities.numpy()))
     assert found.radius == pytest.approx(float(found.radii.mean()))
     assert found.dimension == pytest.approx(float(found.dimensions.mean()))
@@ -220,7 +220,7 @@ def test_capacities_average_harmonically_and_the_rest_arithmetically() -> None:
 
 def test_standard_errors_are_those_of_other_directions() -> None:
     points = random_classes(9, sizes=(12,) * 6)
-    draws = [capacity(points, directions=60, seed=seed) for seed in range(30)]
+    draws = [mean_field_geometry(points, directions=60, seed=seed) for seed in range(30)]
     for values, errors in {
         "capacities": "capacity_errors",
         "radii": "radius_errors",
@@ -237,14 +237,14 @@ def test_what_centres_have_in_common_is_found_and_removed(n_common: int) -> None
     own = torch.randn(30, 300, generator=generator)
     noise = torch.randn(30, 10, 300, generator=generator)
     shared = 3 * torch.randn(30, n_common, generator=generator) @ torch.randn(n_common, 300, generator=generator)
-    plain = capacity(list(own[:, None] + noise))
-    mixed = capacity(list((own + shared)[:, None] + noise))
+    plain = mean_field_geometry(list(own[:, None] + noise))
+    mixed = mean_field_geometry(list((own + shared)[:, None] + noise))
     assert (plain.n_common, mixed.n_common) == (0, n_common)
     assert plain.centre_correlation < 0.1 < 0.4 < mixed.centre_correlation
     # what is removed takes n_common of 30 dimensions of the own centres with it, and so 2% of capacity for each
     assert mixed.capacity == pytest.approx(plain.capacity, rel=0.1)
     assert mixed.radius == pytest.approx(plain.radius, rel=0.06)
-    assert capacity(list((own + shared)[:, None] + noise), common=False).capacity > 1.5 * plain.capacity
+    assert mean_field_geometry(list((own + shared)[:, None] + noise), common=False).capacity > 1.5 * plain.capacity
 
 
 @given(seed=st.integers(0, 1000), size=st.floats(0.2, 2.0))
@@ -252,9 +252,11 @@ def test_what_centres_have_in_common_is_found_and_removed(n_common: int) -> None
 def test_a_larger_manifold_or_a_margin_leaves_less_capacity(seed: int, size: float) -> None:
     shapes = [size * torch.randn(8, 6, dtype=torch.float64, generator=seeded(seed + place)) for place in range(3)]
     shapes = [shape - shape.mean(0) for shape in shapes]  # so that a larger one holds the smaller
-    found = capacity(far_apart(shapes, n_features=30), common=False, directions=30)
-    larger = capacity(far_apart([1.2 * shape for shape in shapes], n_features=30), common=False, directions=30)
-    wider = capacity(far_apart(shapes, n_features=30), common=False, directions=30, margin=0.5)
+    found = mean_field_geometry(far_apart(shapes, n_features=30), common=False, directions=30)
+    larger = mean_field_geometry(
+        far_apart([1.2 * shape for shape in shapes], n_features=30), common=False, directions=30
+    )
+    wider = mean_field_geometry(far_apart(shapes, n_features=30), common=False, directions=30, margin=0.5)
     # the directions are the same, and for none of them is the problem easier
     assert bool((larger.capacities <= found.capacities * (1 + 1e-6)).all())
     assert bool((wider.capacities < found.capacities).all())
@@ -265,7 +267,7 @@ def test_the_measures_are_read_off_one_computation(monkeypatch: pytest.MonkeyPat
     original = module._anchors
     monkeypatch.setattr(module, "_anchors", lambda *given: calls.append(1) or original(*given))
     clouds = Clouds(random_classes(11, sizes=(9, 9, 9)))
-    expected = capacity(clouds, directions=50, seed=3)
+    expected = mean_field_geometry(clouds, directions=50, seed=3)
     for name, values, whole in (
         ("capacity", expected.capacities, expected.capacity),
         ("radius", expected.radii, expected.radius),
@@ -287,7 +289,7 @@ def test_the_measures_are_read_off_one_computation(monkeypatch: pytest.MonkeyPat
 def test_a_constant_class_is_a_point(offset: float) -> None:
     generator = seeded(12)
     others = [torch.randn(1, 20, generator=generator) + 0.3 * torch.randn(9, 20, generator=generator) for _ in range(3)]
-    found = capacity(
+    found = mean_field_geometry(
         [torch.randn(1, 20, generator=generator).expand(9, -1) + offset, *[each + offset for each in others]]
     )
     assert found.capacities[0] == pytest.approx(2, abs=0.6)  # 300 directions: 13% of it
@@ -297,7 +299,7 @@ def test_a_constant_class_is_a_point(offset: float) -> None:
 
 
 def test_two_points_are_a_segment() -> None:
-    found = capacity(far_apart([torch.tensor([[0.5], [-0.5]])] * 4), common=False, directions=3000)
+    found = mean_field_geometry(far_apart([torch.tensor([[0.5], [-0.5]])] * 4), common=False, directions=3000)
     assert found.capacity == pytest.approx(ball_capacity(0.5 / OF_FOUR, 1), rel=0.05)  # of 12,000 directions: 1.3%
     assert found.dimension <= 1
 
@@ -327,12 +329,12 @@ def test_classes_that_cannot_be_told_apart_have_no_value_and_a_reason() -> None:
 )
 def test_impossible_settings_are_refused(settings: dict[str, float], words: str) -> None:
     with pytest.raises(GeometryError, match=words):
-        capacity([torch.eye(3), torch.eye(3) + 1], **settings)
+        mean_field_geometry([torch.eye(3), torch.eye(3) + 1], **settings)
 
 
 def test_one_class_and_impossible_balls_are_refused() -> None:
     with pytest.raises(GeometryError, match="at least two classes"):
-        capacity([torch.eye(3)])
+        mean_field_geometry([torch.eye(3)])
     for radius, dimension in ((-1.0, 3), (math.nan, 3), (1.0, 0)):
         with pytest.raises(GeometryError, match="expected at least 0 and at least 1"):
             ball_capacity(radius, dimension)

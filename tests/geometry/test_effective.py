@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from manifoldscope.errors import GeometryError
-from manifoldscope.geometry import ball_capacity, capacity, effective_geometry, measure, simulated_capacity
+from manifoldscope.geometry import ball_capacity, effective_geometry, mean_field_geometry, measure, simulate_capacity
 from manifoldscope.geometry.reference import sphere
 from manifoldscope.geometry.separability import is_separable
 
@@ -40,18 +40,18 @@ def with_common_axes(seed: int = 0) -> list[torch.Tensor]:
 @pytest.mark.parametrize("draw", [uncorrelated, with_common_axes])
 def test_effective_capacity_is_what_simulation_finds(draw) -> None:
     found = effective_geometry(draw(), draws=200)
-    simulated = simulated_capacity(draw(), dichotomies=60)
+    simulated = simulate_capacity(draw(), dichotomies=60)
     error = 3 * found.capacity_error
     assert simulated.low - error < found.capacity < simulated.high + error
     assert found.missed < 1e-3
 
 
 def test_mean_field_theory_misses_correlations_that_effective_capacity_sees() -> None:
-    related, theory = effective_geometry(with_common_axes()).capacity, capacity(with_common_axes()).capacity
+    related, theory = effective_geometry(with_common_axes()).capacity, mean_field_geometry(with_common_axes()).capacity
     assert related > 2 * theory
     free = effective_geometry(uncorrelated())
     # 200 draws: a standard error of 2% each
-    assert capacity(uncorrelated()).capacity == pytest.approx(free.capacity, rel=0.1)
+    assert mean_field_geometry(uncorrelated()).capacity == pytest.approx(free.capacity, rel=0.1)
 
 
 def test_points_have_a_capacity_of_two() -> None:
@@ -59,7 +59,7 @@ def test_points_have_a_capacity_of_two() -> None:
     found = effective_geometry(list(points), draws=400)
     assert found.capacity == pytest.approx(2, abs=4 * found.capacity_error + 2 / 60)  # one dimension went to the mean
     assert found.dimension == pytest.approx(0, abs=1e-6)
-    few = simulated_capacity(list(points[:30]), dichotomies=60)
+    few = simulate_capacity(list(points[:30]), dichotomies=60)
     assert few.low <= 2.1
     assert few.high >= 1.9
 
@@ -146,7 +146,7 @@ def test_separability_is_decided_exactly() -> None:
 
 def test_what_has_no_capacity_is_refused_or_has_a_reason() -> None:
     one = torch.randn(5, 4, generator=seeded(9))
-    for function in (effective_geometry, simulated_capacity):
+    for function in (effective_geometry, simulate_capacity):
         with pytest.raises(GeometryError, match="at least two classes"):
             function([one])
     with pytest.raises(GeometryError, match="all points of all classes are the same"):
@@ -154,9 +154,9 @@ def test_what_has_no_capacity_is_refused_or_has_a_reason() -> None:
     with pytest.raises(GeometryError, match="draws = 1"):
         effective_geometry([one, one + 1], draws=1)
     with pytest.raises(GeometryError, match="dichotomies = 0"):
-        simulated_capacity([one, one + 1], dichotomies=0)
+        simulate_capacity([one, one + 1], dichotomies=0)
     with pytest.raises(GeometryError, match="expected at least half"):
-        simulated_capacity([torch.randn(40, 3, generator=seeded(i)) for i in range(4)], dichotomies=20)
+        simulate_capacity([torch.randn(40, 3, generator=seeded(i)) for i in range(4)], dichotomies=20)
     assert math.isfinite(measure("effective_capacity", [one, one + 1]).whole.value)
 
 
@@ -171,7 +171,7 @@ def test_a_class_whose_terms_come_to_less_than_nothing_has_no_value_and_a_reason
 
 
 def test_simulated_capacity_as_a_measure_is_of_the_whole_layer() -> None:
-    found = simulated_capacity(uncorrelated(), dichotomies=30)
+    found = simulate_capacity(uncorrelated(), dichotomies=30)
     joint = measure("simulated_capacity", uncorrelated(), dichotomies=30)
     assert joint.whole.value == pytest.approx(found.capacity)
     assert joint.whole.stderr == pytest.approx((found.high - found.low) / 4)

@@ -7,7 +7,9 @@ import importlib
 import inspect
 import math
 import pkgutil
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +22,10 @@ from manifoldscope.geometry import (
     MEASURES,
     NEAR_CEILING,
     ClassManifold,
+    Cloud,
+    Clouds,
     Estimate,
+    JointEstimate,
     Spectrum,
     feature_correlation,
     measure,
@@ -114,6 +119,23 @@ class TestEveryMeasure:
             if estimate.ceiling is not None and math.isfinite(estimate.value):
                 assert estimate.value <= estimate.ceiling * (1 + 1e-9)
 
+    def test_is_a_function_of_its_name_that_measures_as_measure_does(self, name: str) -> None:
+        function = getattr(manifoldscope.geometry, name)
+        assert name in manifoldscope.geometry.__all__
+        assert list(inspect.signature(function).parameters)[1:] == list(MEASURES[name].settings.model_fields)
+        assert inspect.getdoc(function) == inspect.getdoc(MEASURES[name].target)
+        clouds = three(20, 4)
+        together = measure(name, clouds)
+        assert function(clouds) == function([Cloud(cloud) for cloud in clouds]) == function(Clouds(clouds)) == together
+        assert function([ClassManifold(cloud) for cloud in clouds]) == together
+        if MEASURES[name].traits["reads"] != "clouds":
+            for points in (clouds[0], clouds[0].numpy(), ClassManifold(clouds[0]), Cloud(clouds[0])):
+                assert function(points) == measure(name, clouds[0]) == together.classes[0]
+        scaled = [Cloud(cloud, scaling="standardise") for cloud in clouds]
+        assert function(scaled) == measure(name, clouds, scaling="standardise")
+        with pytest.raises(StudyError, match="there is no setting 'sead'"):
+            function(clouds, sead=1)
+
     def test_an_ordinary_class_has_a_value(self, name: str) -> None:
         apart = [torch.randn(1, 60, generator=seeded(20 + place)) for place in range(6)]
         clouds = [3 * centre + torch.randn(20, 60, generator=seeded(place)) for place, centre in enumerate(apart)]
@@ -204,3 +226,76 @@ def test_feature_correlation_of_a_constant_class_says_why_there_is_none() -> Non
     assert "0 of 4 features vary" in result.note
     with pytest.raises(GeometryError, match="2 images"):
         feature_correlation(torch.ones(1, 4))
+
+
+def test_clouds_of_two_scalings_are_no_layer() -> None:
+    clouds = [Cloud(torch.eye(3)), Cloud(torch.eye(3), scaling="standardise")]
+    with pytest.raises(GeometryError, match="expected one"):
+        measure("centre_distance", clouds)
+    with pytest.raises(GeometryError, match="read with scaling 'none', not 'standardise'"):
+        measure("two_nn", clouds[:1], scaling="standardise")
+
+
+def test_estimates_show_themselves_shortly() -> None:
+    plain = Estimate(12.0, n_points=50, n_features=2048)
+    full = Estimate(3.14159, 1000, 9, ceiling=8.0, stderr=0.123, parameters={"method": "<fit>"}, note="of few & far")
+    assert repr(plain) == "Estimate(12, 50 points, 2,048 features)"
+    assert repr(full) == (
+        "Estimate(3.142 ± 0.12, ceiling 8, 1,000 points, 9 features, method='<fit>', note: of few & far)"
+    )
+    assert plain._repr_html_() == (
+        "<table><thead><tr><th>value</th><th>points</th><th>features</th></tr></thead>"
+        "<tbody><tr><td>12</td><td>50</td><td>2,048</td></tr></tbody></table>"
+    )
+    assert "<td>method=&lt;fit&gt;</td><td>of few &amp; far</td>" in full._repr_html_()
+
+
+def test_joint_estimates_show_as_much_as_there_is_room_for() -> None:
+    values = [Estimate(float(value), 5, 3) for value in range(7)]
+    pairs = {(i, j): values[j] for i in range(7) for j in range(i + 1, 7)}
+    joint = JointEstimate(tuple(values), whole=values[3], pairs=pairs)
+    assert repr(joint) == "JointEstimate(whole 3, 7 classes 0 to 6, 21 pairs 1 to 6)"
+    assert repr(JointEstimate()) == "JointEstimate()"
+    shown = joint._repr_html_()
+    assert shown.count("<tr>") == 21  # a header, and 20 of 29
+    assert "<td>classes 0 and 1</td><td>1</td>" in shown
+    assert shown.endswith("<p>and 9 more</p>")
+
+
+SHOWN = """
+import numpy as np
+import torch
+
+import manifoldscope as ms
+from manifoldscope.geometry import ClassManifold, Cloud, Clouds, Spectrum, capacity, pca_dimension, two_nn
+
+points = torch.eye(5)
+reveal_type(two_nn(points))  # Estimate
+reveal_type(two_nn(np.eye(5), discard=0.2))  # Estimate
+reveal_type(two_nn(ClassManifold(points), method="mle"))  # Estimate
+reveal_type(ms.geometry.pca_dimension(Spectrum.of(points), fraction=0.5))  # Estimate
+reveal_type(two_nn([points, Cloud(points)]))  # JointEstimate
+reveal_type(pca_dimension(Clouds([points])))  # JointEstimate
+reveal_type(capacity([points, points], directions=5))  # JointEstimate
+two_nn(points, discart=0.2)  # error
+two_nn(points, discard="0.2")  # error
+two_nn(points, method="lme")  # error
+two_nn(points, 0.2)  # error
+two_nn(Spectrum.of(points))  # error
+capacity(points)  # error
+"""
+
+
+def test_a_type_checker_knows_the_measures_and_their_settings(tmp_path: Path) -> None:
+    api = pytest.importorskip("mypy.api")
+    (tmp_path / "shown.py").write_text(SHOWN)
+    config = Path(__file__).parents[2] / "pyproject.toml"  # strict
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MYPYPATH", str(Path(manifoldscope.__path__[0]).parent))
+        said, trouble, _ = api.run(["--config-file", str(config), "--no-pretty", str(tmp_path / "shown.py")])
+    assert not trouble
+    found: dict[int, str] = {}
+    for number, text in re.findall(r"shown\.py:(\d+): (?:note: Revealed type is .*?(\w+)\"|error)", said):
+        found[int(number)] = text or "error"
+    lines = SHOWN.splitlines()
+    assert found == {at: line.split("# ")[1] for at, line in enumerate(lines, start=1) if "# " in line}

@@ -10,15 +10,17 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from manifoldscope.errors import DataError, ModelError, StudyError, ThreatError
 from manifoldscope.robustness import PGD, THREATS, Threat, UniformNoise, evaluate, evaluation, make, robustness_of
 from manifoldscope.robustness.target import Target
 from manifoldscope.tables import TABLES
 from manifoldscope.vision.fast import FastNetwork, faster
-from manifoldscope.vision.images import FileImages, ImageSet
+from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.memory import Memory
 from manifoldscope.vision.network import Network
+from manifoldscope.vision.raw import FileImages
 from tests.robustness.networks import convolutional, fitted, images
 
 
@@ -436,3 +438,16 @@ def test_images_that_are_known_to_have_fallen_are_not_attacked():
         evaluate(network, drawn, attack, fallen=fallen)
     with pytest.raises(ThreatError, match="one truth for each of the 12 images"):
         evaluate(network, drawn, attack, iterate="any", fallen=fallen[1:])
+
+
+def test_a_plain_module_is_attacked_and_a_loader_is_not():
+    drawn, threat = images(8), PGD(epsilon=0.05, steps=2)
+    module = convolutional().module
+    plain = evaluate(module, drawn, threat)
+    assert plain.table.equals(evaluate(Network(module, name=type(module).__name__), drawn, threat).table)
+    dataset = TensorDataset(torch.rand(2, 3, 8, 8), torch.tensor([0, 1]))
+    with pytest.raises(DataError, match=r"pass ImageSet\.from_dataset\(loader\.dataset\)"):
+        evaluate(module, DataLoader(dataset), threat)
+    assert len(evaluate(module, ImageSet.from_dataset(dataset), threat).table) == 2
+    with pytest.raises(ModelError, match=r"the network is str; pass a torch\.nn\.Module"):
+        evaluate("resnet50", drawn, threat)

@@ -12,12 +12,9 @@ from manifoldscope.geometry import gaussian_null, measure, reliability
 from manifoldscope.robustness import evaluate
 from manifoldscope.seeds import derive, generator
 from manifoldscope.study import Store, run_units
-from manifoldscope.study.bench import Bench
-from manifoldscope.study.draws import draw_images
 from manifoldscope.study.plan import parse
 from manifoldscope.study.progress import Progress
 from manifoldscope.study.results import collect
-from manifoldscope.study.units import plan_units
 from manifoldscope.vision.activations import activations
 from manifoldscope.vision.fast import FastNetwork
 from tests.study import tiny
@@ -45,9 +42,8 @@ def tables(store):
 
 
 @pytest.fixture(scope="module")
-def bench(study, store):
-    draws = draw_images(study, store)
-    return Bench(study, store, draws, plan_units(study, draws)[1], torch.device("cpu"))
+def context(study, store):
+    return tiny.context_of(study, store)
 
 
 @pytest.mark.parametrize(
@@ -63,11 +59,10 @@ def test_a_study_says_whose_gradients_attacks_take(study, store, monkeypatch, gr
         told.append(propose)
         return FastNetwork(network, ("watched",))
 
-    monkeypatch.setattr("manifoldscope.study.bench.faster", watched)
+    monkeypatch.setattr("manifoldscope.study.context.faster", watched)
     chosen = study.model_copy(update={"gradients": gradients})
-    draws = draw_images(study, store)
-    bench = Bench(chosen, store, draws, plan_units(chosen, draws)[1], torch.device("cpu"))
-    assert bench.fast("random").means == (("watched",) if asked else ())
+    context = tiny.context_of(chosen, store)
+    assert context.fast("random").means == (("watched",) if asked else ())
     assert told == asked
 
 
@@ -83,23 +78,23 @@ def test_every_class_and_layer_has_every_measure_once(tables):
     assert clean["class_name"].to_list() == [str(index) for index in clean["class_index"]]
 
 
-def test_joint_measures_land_in_geometry_and_pairs(tables, bench):
+def test_joint_measures_land_in_geometry_and_pairs(tables, context):
     whole = tables["geometry"].filter(pl.col("class_index") == -1)
     assert set(whole["measure"]) == {"centre_distance", "centre_correlation", "within_between_ratio"}
     pairs = tables["pairs"].filter(
         (pl.col("model") == "random") & (pl.col("layer") == "flatten") & (pl.col("measure") == "centre_distance")
     )
     assert pairs.select("class_index", "other_class_index").rows() == [(1, 4), (1, 7), (4, 7)]
-    images = bench.draws["geometry"].images
-    manifolds = activations(bench.network("random"), images, layers=["flatten"], batch_size=16)
+    images = context.draws["geometry"].images
+    manifolds = activations(context.network("random"), images, layers=["flatten"], batch_size=16)
     expected = measure("centre_distance", manifolds).pairs
     assert pairs["value"].to_list() == pytest.approx([expected[key].value for key in ((0, 1), (0, 2), (1, 2))])
 
 
-def test_displaced_are_the_images_that_were_attacked(tables, bench, study):
+def test_displaced_are_the_images_that_were_attacked(tables, context, study):
     """The size of the displacement, made again from the attack itself."""
     threat = study.threats[0].threats()[0]
-    network, images = bench.network("adversarial"), bench.images("robustness", 4)
+    network, images = context.network("adversarial"), context.images("robustness", 4)
     verdicts = evaluate(network, images, threat, seed=derive(study.seed, "attack", 4), batch_size=16, keep_images=True)
     rows = {row["image"]: row for row in verdicts.table.iter_rows(named=True)}
     correct = torch.tensor([rows[name]["clean_prediction"] == 4 for name in images.names])
@@ -143,9 +138,8 @@ def asked(tmp_path_factory):
 
 
 def points_of(study, store):
-    draws = draw_images(study, store)
-    bench = Bench(study, store, draws, plan_units(study, draws)[1], torch.device("cpu"))
-    return activations(bench.network("random"), draws["geometry"].images, layers=["flatten"], batch_size=16)
+    context = tiny.context_of(study, store)
+    return activations(context.network("random"), context.draws["geometry"].images, layers=["flatten"], batch_size=16)
 
 
 def test_every_value_stands_beside_what_chance_gives(asked):
@@ -203,10 +197,10 @@ def test_a_reliability_that_cannot_be_told_is_a_row_with_its_reason(tmp_path):
     assert tables["geometry"].height == 2
 
 
-def test_random_directions_of_the_layer_are_those_of_the_points_measured(tables, bench):
+def test_random_directions_of_the_layer_are_those_of_the_points_measured(tables, context):
     """Shares of the layer's own covariance in the subspace of class 4: what many random directions show on average."""
     manifolds = activations(
-        bench.network("adversarial"), bench.draws["geometry"].images, layers=["flatten"], batch_size=16
+        context.network("adversarial"), context.draws["geometry"].images, layers=["flatten"], batch_size=16
     )
     points = torch.cat([manifold.points for manifold in manifolds]).double()
     own = next(manifold for manifold in manifolds if manifold.label == 4).points.double()

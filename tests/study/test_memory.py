@@ -6,7 +6,7 @@ import pytest
 
 from manifoldscope.errors import StudyError
 from manifoldscope.study import Store, run_units
-from manifoldscope.study.memory import bytes_of
+from manifoldscope.study.cost import bytes_of
 from manifoldscope.study.progress import Progress
 from manifoldscope.vision.memory import Memory
 from tests.study import tiny

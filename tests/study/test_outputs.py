@@ -75,7 +75,7 @@ def test_an_output_that_was_changed_is_not_believed(store):
 
 @pytest.mark.parametrize("damage", ["lost", "[]", "{", '{"../../x": "1", "/etc/passwd": "1"}'])
 def test_where_the_record_is_damaged_nothing_is_lost_and_nothing_outside_is_touched(store, damage):
-    store.outputs.write({"report.html": b"old"})
+    store.outputs.write({"report.html": b"old", "tables/a": b"old table"})
     record = store.folder / "outputs.json"
     record.unlink() if damage == "lost" else record.write_text(damage)
     if damage.startswith("{"):
@@ -86,8 +86,10 @@ def test_where_the_record_is_damaged_nothing_is_lost_and_nothing_outside_is_touc
     if damage.startswith('{"'):
         return  # a record that is well formed and does not name the report: the report counts as theirs
     store.outputs.write({"report.html": b"new"})
+    store.outputs.write({"tables/a": b"new table"})
     assert store.outputs.read("report.html") == b"new"
-    assert b"old" in content(store.folder / "damaged").values()
+    assert store.outputs.read("tables/a") == b"new table"
+    assert {b"old", b"old table"} <= set(content(store.folder / "damaged").values())
 
 
 @pytest.mark.parametrize("stopped_at", range(4))

@@ -16,16 +16,14 @@ from manifoldscope.robustness.threat import THREATS
 from manifoldscope.study import Store, plan
 from manifoldscope.study.challenges import ThreatPlan
 from manifoldscope.study.draws import draw_images
-from manifoldscope.study.foreign import draw_foreign
+from manifoldscope.study.kinds.check import checked as checked_attack
 from manifoldscope.study.plan import Study, load, models_of, parse, preset_names, preset_text
-from manifoldscope.study.units import plan_units
+from manifoldscope.study.section import KindSection
 from tests.study import tiny
 
 
 def keys(study, store):
-    draws = draw_images(study, store)
-    units, _ = plan_units(study, draws, draw_foreign(study, store, draws))
-    return {unit.key for unit in units}
+    return {unit.key for unit in tiny.planned(study, store)}
 
 
 def minimal(**changes):
@@ -107,7 +105,7 @@ def test_training_seeds_make_one_network_each():
         ("seed.x=1", "seed is a value and has no keys of its own"),
         ("data.same_images=true", "differ; give them the same"),
         ("models.1.name=random", "two models are called 'random'"),
-        ("threats.1.name=pgd", "two threats or searches are called 'pgd'"),
+        ("threats.1.name=pgd", "two parts of the study in the column 'threat' are called 'pgd'"),
         ("nonsense", "expected KEY=VALUE"),
         ("sampling.extrapolate=5", "sampling.extrapolate = 5: input should be less than or equal to 4"),
         ("sampling.extrapolate=0.5", "sampling.extrapolate = 0.5: expected more than 1 times the points"),
@@ -153,11 +151,8 @@ def test_changes_reach_any_key():
 
 
 def sections():
-    return [
-        item
-        for item in vars(plan).values()
-        if isinstance(item, type) and issubclass(item, BaseModel) and item.model_fields
-    ]
+    here = [item for item in vars(plan).values() if isinstance(item, type) and issubclass(item, BaseModel)]
+    return [item for item in here if item.model_fields and item is not KindSection] + list(plan.sections())
 
 
 @pytest.mark.parametrize("section", sections(), ids=lambda section: section.__name__)
@@ -189,7 +184,8 @@ CHANGES = {
     "Study.threats": {"threats": [{"kind": "noise", "epsilons": [0.1]}]},
     "Study.sampling": None,  # its fields are below
     "Study.sensitivity": {"sensitivity": 3},
-    "Study.foreign": {"foreign": tiny.FOREIGN[:1]},
+    "Study.shifts": {"shifts": tiny.SHIFTS},
+    "Study.ood": {"ood": tiny.OOD},
     "Study.checks": {"checks": "full"},
     "Study.gradients": {"gradients": "plain"},
     "Study.associations": {"associations": {"bootstrap": 500}},
@@ -227,27 +223,31 @@ CHANGES = {
     "ThreatPlan.keep": {"threats.0.keep": "uint8"},
     "ThreatPlan.transfer": {"threats.0.transfer": True},
     "ThreatPlan.steps": {"threats.0.steps": 4},
-    "Study.smallest": {"smallest": [{}]},
-    "SmallestPlan.name": None,  # see the test of renamed searches
-    "SmallestPlan.attack": {"smallest": [{"attack": "pgd"}]},
-    "SmallestPlan.norm": {"smallest": [{"norm": "l2"}]},
-    "SmallestPlan.largest": {"smallest": [{"largest": 0.3}]},
-    "SmallestPlan.steps": {"smallest": [{"steps": 3}]},
-    "SmallestPlan.tolerance": {"smallest": [{"tolerance": 0.1}]},
+    "Study.minimal": {"minimal": [{}]},
+    "MinimalPlan.name": None,  # see the test of renamed searches
+    "MinimalPlan.attack": {"minimal": [{"attack": "pgd"}]},
+    "MinimalPlan.norm": {"minimal": [{"norm": "l2"}]},
+    "MinimalPlan.largest": {"minimal": [{"largest": 0.3}]},
+    "MinimalPlan.steps": {"minimal": [{"steps": 3}]},
+    "MinimalPlan.tolerance": {"minimal": [{"tolerance": 0.1}]},
     "SamplingPlan.halvings": {"sampling.halvings": 2},
     "SamplingPlan.equal_sizes": None,  # see the test of classes of unequal sizes
     "SamplingPlan.null": {"sampling.null": 20},
     "SamplingPlan.curve": {"sampling.curve": 3},
     "SamplingPlan.reliability": {"sampling.reliability": 5},
     "SamplingPlan.extrapolate": {"sampling.extrapolate": 2},
-    "ForeignPlan.name": {"foreign.0.name": "other"},
-    "ForeignPlan.source": None,  # another dataset would need its files
-    "ForeignPlan.root": {"foreign.0.root": "elsewhere"},
-    "ForeignPlan.split": None,  # the digits have one part only
-    "ForeignPlan.same_classes": {"foreign.0.same_classes": False, "foreign.0.classes": [2]},
-    "ForeignPlan.match": None,  # of the digits the one class is the other either way: see the tests of matching
-    "ForeignPlan.classes": {"foreign.1.classes": [0, 2]},
-    "ForeignPlan.images_per_class": {"foreign.1.images_per_class": 9},
+    "ShiftPlan.name": {"shifts.0.name": "other"},
+    "ShiftPlan.source": None,  # another dataset would need its files
+    "ShiftPlan.root": {"shifts.0.root": "elsewhere"},
+    "ShiftPlan.split": None,  # the digits have one part only
+    "ShiftPlan.match": None,  # of the digits the one class is the other either way: see the tests of matching
+    "ShiftPlan.images_per_class": {"shifts.0.images_per_class": 9},
+    "OodPlan.name": {"ood.0.name": "other"},
+    "OodPlan.source": None,  # another dataset would need its files
+    "OodPlan.root": {"ood.0.root": "elsewhere"},
+    "OodPlan.split": None,  # the digits have one part only
+    "OodPlan.classes": {"ood.0.classes": [0, 2]},
+    "OodPlan.images_per_class": {"ood.0.images_per_class": 9},
     "AssociationPlan.methods": {"associations.methods": ["pearson"]},
     "AssociationPlan.bootstrap": {"associations.bootstrap": 300},
     "AssociationPlan.permutations": {"associations.permutations": 300},
@@ -262,13 +262,17 @@ def store(tmp_path_factory):
 
 
 def raw_for(field):
-    """The tiny study, with foreign datasets where the field is one of theirs."""
-    return tiny.raw(foreign=copy.deepcopy(tiny.FOREIGN)) if field.startswith("ForeignPlan.") else tiny.raw()
+    """The tiny study, with other datasets where the field is one of theirs."""
+    return tiny.raw(**copy.deepcopy(tiny.OTHERS)) if field.startswith(("ShiftPlan.", "OodPlan.")) else tiny.raw()
+
+
+SECTIONS = {name: section for name, section in vars(plan).items() if isinstance(section, type)}
+SECTIONS |= {section.__name__: section for section in plan.sections()} | {"Study": plan.study_model()}
 
 
 def is_keyed(field):
     section, name = field.split(".")
-    info = getattr(plan, section).model_fields.get(name) if hasattr(plan, section) else None
+    info = SECTIONS[section].model_fields.get(name) if section in SECTIONS else None
     return True if info is None else info.json_schema_extra["keyed"]  # a registered item's own settings always are
 
 
@@ -283,7 +287,7 @@ def test_keys_change_if_and_only_if_the_field_says_so(field, store):
 
 def by_kind(store, raw):
     """The keys of each kind of unit that measures."""
-    units, _ = plan_units(parse(raw), draw_images(parse(raw), store))
+    units = tiny.planned(parse(raw), store)
     return {kind: {unit.key for unit in units if unit.kind == kind} for kind in ("geometry", "layer", "attack")}
 
 
@@ -309,8 +313,8 @@ def test_full_checks_depend_on_the_attack_in_question_and_on_no_other(store):
 
     def checked(*threats):
         study = tiny.study(checks="full", threats=list(threats))
-        units, _ = plan_units(study, draw_images(study, store))
-        return {unit.key for unit in units if unit.kind == "check"}, study.checked_threat.epsilon
+        found = tiny.of_kind(tiny.planned(study, store), "check")
+        return {unit.key for unit in found}, checked_attack(study)[1].epsilon
 
     known, epsilon = checked(pgd)
     assert (len(known), epsilon) == (2, 0.1)  # one a network, at the middle of the epsilons above 0
@@ -323,22 +327,22 @@ def test_a_sweep_that_reuses_verdicts_needs_the_strength_below_and_shares_the_sm
     def attacks(**changes):
         threat = {"kind": "pgd", "epsilons": [0.2, 0.05, 0.1], "steps": 3, "iterate": "any", **changes}
         study = tiny.study(threats=[threat], models=tiny.raw()["models"][:1])
-        units, _ = plan_units(study, draw_images(study, store))
+        units = tiny.planned(study, store)
         assert all(set(unit.needs) <= {each.key for each in units[:place]} for place, unit in enumerate(units))
-        return {(unit.inputs["strength"], unit.names["class_index"]): unit for unit in units if unit.kind == "attack"}
+        return {(unit.attack.strength, unit.images.index): unit for unit in tiny.of_kind(units, "attack")}
 
     alone, reused = attacks(), attacks(sweep="reuse")
     assert alone.keys() == reused.keys()
     for (strength, label), unit in reused.items():
         assert (unit.key == alone[strength, label].key) is (strength == 0.05)
-    assert reused[0.2, 1].inputs["reuses"] == [0.05, 0.1]
+    assert reused[0.2, 1].reuses == (0.05, 0.1)
     assert reused[0.1, 1].key in reused[0.2, 1].needs
-    assert "reuses" not in alone[0.2, 1].inputs
+    assert alone[0.2, 1].reuses == ()
 
 
 def test_each_setting_of_a_search_changes_its_keys_and_its_name_does_not(store):
     def searched(**settings):
-        return keys(tiny.study(smallest=[settings]), store)
+        return keys(tiny.study(minimal=[settings]), store)
 
     known = searched()
     assert searched(name="other") == known
@@ -347,7 +351,7 @@ def test_each_setting_of_a_search_changes_its_keys_and_its_name_does_not(store):
     assert searched(steps=20) == known
     with pytest.raises(StudyError, match="did you mean 8/255"):
         searched(largest=8)
-    with pytest.raises(StudyError, match="two threats or searches are called 'pgd'"):
+    with pytest.raises(StudyError, match="two parts of the study in the column 'threat' are called 'pgd'"):
         searched(name="pgd")
 
 
@@ -390,13 +394,14 @@ def test_every_field_has_its_change():
             {"threats": [{"kind": "noise", "epsilons": [0.1], "iterate": "any", "sweep": "reuse"}]},
             "give sweep = 'independent', or a threat of kind pgd",
         ),
-        ({"foreign": tiny.FOREIGN[:1] * 2}, "two foreign datasets are called 'again'"),
-        ({"foreign": [{**tiny.FOREIGN[0], "classes": [1]}]}, "leave classes out"),
-        ({"foreign": [{**tiny.FOREIGN[1], "match": "index"}]}, "there is nothing to match: leave match out"),
-        ({"foreign": [{"source": "digits"}]}, "foreign.0.same_classes"),
+        ({"shifts": tiny.SHIFTS * 2}, "two parts of the study in the column 'dataset' are called 'again'"),
+        ({"shifts": [{**tiny.SHIFTS[0], "classes": [1]}]}, "there is no setting 'classes'"),
+        ({"ood": [{**tiny.OOD[0], "match": "index"}]}, "there is no setting 'match'"),
+        ({"foreign": [{"source": "digits"}]}, "write [[shifts]] for the same classes, [[ood]] for others"),
+        ({"smallest": [{}]}, "write [[minimal]]"),
         (
             {
-                "foreign": tiny.FOREIGN[1:],
+                "ood": tiny.OOD,
                 "data.same_images": True,
                 "data.geometry": {"images_per_class": 10},
             },

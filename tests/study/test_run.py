@@ -25,10 +25,8 @@ from PIL import Image
 from manifoldscope.errors import DataError, ModelError, StoreError, StudyError
 from manifoldscope.robustness import load_kept
 from manifoldscope.study import Store, run_units
-from manifoldscope.study.draws import draw_images
 from manifoldscope.study.progress import Progress
 from manifoldscope.study.results import collect
-from manifoldscope.study.units import plan_units
 from manifoldscope.vision.sources import network
 from tests.study import tiny
 
@@ -118,8 +116,8 @@ def test_a_manifest_traces_a_number_to_its_settings(finished):
     store, _ = finished
     unit = next(unit for unit in store.plan()[0] if unit.kind == "attack")
     manifest = store.manifest(unit)
-    assert manifest["inputs"]["parameters"].startswith("loss=ce steps=3")
-    assert manifest["inputs"]["network"]["source"] == "small:cnn"
+    assert manifest["inputs"]["attack"]["parameters"].startswith("loss=ce steps=3")
+    assert manifest["inputs"]["network"]["identity"]["source"] == "small:cnn"
     assert manifest["versions"]["torch"] == torch.__version__.split("+")[0]
     assert manifest["seed"] == 0
     assert manifest["needs"]
@@ -351,7 +349,7 @@ def test_a_small_network_takes_colour_if_any_image_has_it_and_refuses_unequal_si
         Image.open(path).convert("L").save(path)
     store = Store(tmp_path / "run")
     outcome = run_units(of_photographs(photographs), store, progress=QUIET)
-    assert next(unit for unit in outcome.units if unit.kind == "train").inputs["build"]["channels"] == 3
+    assert next(unit for unit in outcome.units if unit.kind == "train").network.identity["build"]["channels"] == 3
     Image.new("RGB", (12, 20)).save(photographs / "dogs" / "tall.png")
     data = {"source": "folder", "root": str(photographs), "same_images": True}
     with pytest.raises(DataError, match="have sides of 12 to 20 pixels"):
@@ -450,13 +448,13 @@ def test_a_sweep_that_reuses_verdicts_falls_by_construction_and_says_so(finished
 def test_smallest_perturbations_are_told_by_class_and_are_no_attack_at_a_strength(finished, tmp_path):
     store = copy_of(finished, tmp_path)
     before = tables(store)
-    outcome = run_units(tiny.study(smallest=[{"steps": 3, "tolerance": 0.2}]), store, progress=QUIET)
+    outcome = run_units(tiny.study(minimal=[{"steps": 3, "tolerance": 0.2}]), store, progress=QUIET)
     assert outcome.failed == {}
     assert outcome.n_computed == 2 * 3  # networks, classes
     found = tables(store)
     assert found["robustness"].equals(before["robustness"])
     assert found["checks"].equals(before["checks"])
-    images = found["verdicts"].filter(threat="smallest_pgd")
+    images = found["verdicts"].filter(threat="minimal_pgd")
     assert len(found["verdicts"]) - len(images) == len(before["verdicts"])
     assert images["smallest_strength"].null_count() == 0
     assert len(found["smallest"]) == 6
@@ -470,7 +468,7 @@ def test_smallest_perturbations_are_told_by_class_and_are_no_attack_at_a_strengt
 def test_a_driver_names_whom_it_waits_for(tmp_path):
     store = Store(tmp_path / "run")
     store.prepare()
-    units = plan_units(tiny.study(), draw_images(tiny.study(), store))[0]
+    units = tiny.planned(tiny.study(), store)
     held = next(unit for unit in units if unit.kind == "attack")
     lines = StringIO()
     with Store(store.folder).claim(held):

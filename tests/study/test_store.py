@@ -6,7 +6,9 @@ import errno
 import json
 import os
 import stat
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,8 +19,9 @@ from hypothesis import strategies as st
 
 from manifoldscope.errors import StoreError
 from manifoldscope.study.drafts import Drafts
+from manifoldscope.study.refs import unkeyed
 from manifoldscope.study.store import Store
-from manifoldscope.study.unit import Payload, Unit, canonical
+from manifoldscope.study.unit import Payload, Unit, canonical, kind
 
 
 @pytest.fixture
@@ -37,7 +40,23 @@ def payload(value=1.0):
     )
 
 
-UNIT = Unit("geometry", {"fraction": 0.95, "layers": ["a"]}, names={"model": "m"})
+@kind("tried")
+@dataclass(frozen=True, kw_only=True)
+class Tried(Unit):
+    """A unit that asks no network."""
+
+    fraction: float = 0.95
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    layers: tuple[str, ...] = ("a",)
+    read: tuple[str, ...] = ()
+    name: str = unkeyed("m")
+
+    @property
+    def needs(self):
+        return self.read
+
+
+UNIT = Tried()
 
 
 def test_what_is_published_is_read_back(store):
@@ -47,24 +66,23 @@ def test_what_is_published_is_read_back(store):
     assert store.table(UNIT, "rows")["value"].to_list() == [1.0]
     assert store.arrays(UNIT)["spectrum/layer"].tolist() == [0, 1, 2]
     manifest = store.manifest(UNIT)
-    assert manifest["inputs"] == {"fraction": 0.95, "layers": ["a"]}
+    assert manifest["inputs"] == {"version": 1, "fraction": 0.95, "settings": {}, "layers": ["a"], "read": []}
     assert manifest["facts"] == {"note": "ü"}
     assert set(manifest["payload"]) == {"rows.parquet", "arrays.safetensors", "checkpoint.safetensors"}
 
 
 @given(st.permutations(["a", "b", "c"]))
 def test_a_key_does_not_depend_on_the_order_of_settings_or_on_names(order):
-    inputs = {name: name for name in order}
-    unit = Unit("attack", inputs, names={"model": "x"})
-    assert unit.key == Unit("attack", {name: name for name in "abc"}, names={"model": "y"}, after=("k",)).key
+    unit = Tried(settings={name: name for name in order}, name="x")
+    assert unit.key == Tried(settings={name: name for name in "abc"}, name="y").key
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        replace(UNIT, kind="attack"),
-        replace(UNIT, inputs={"fraction": 0.9, "layers": ["a"]}),
-        replace(UNIT, needs=("k",)),
+        Tried(fraction=0.9),
+        Tried(layers=("a", "b")),
+        Tried(read=("k",)),
     ],
 )
 def test_a_key_changes_with_whatever_changes_the_answer(other):
@@ -125,7 +143,7 @@ def test_a_failure_is_remembered_until_the_unit_succeeds(store):
 
 
 def test_the_plan_survives_a_round_trip(store):
-    units = [UNIT, Unit("train", {}, needs=("a",), after=("b",), n_images=3, passes=(1.0, 2.0), files=("c",))]
+    units = [UNIT, Tried(fraction=0.5, layers=("b", "c"), name="other")]
     store.remember("name = 'x'", units, {"versions": {}})
     assert store.plan() == (units, {"versions": {}, "study": "name = 'x'"})
     assert (store.folder / "study.toml").read_text() == "name = 'x'"
@@ -158,7 +176,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_was_there(store, monkeypatch
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", no_space)
-    other = replace(UNIT, inputs={"x": 1})
+    other = Tried(fraction=0.5)
     with pytest.raises(StoreError, match="No space left on device; choose another folder"):
         store.publish(other, payload(), {})
     assert store.done(UNIT)

@@ -96,7 +96,8 @@ def a_draw(folder):
 
 
 def a_checkpoint(folder):
-    path = max(folder.glob("units/train/*/checkpoint.safetensors"), key=lambda path: path.stat().st_size)
+    trained = [path for path in folder.glob("units/train/*/manifest.json") if '"loss"' in path.read_text()]
+    path = trained[0].with_name("checkpoint.safetensors")
     path.write_bytes(path.read_bytes()[:-1] + b"\x00")
     return 1
 

@@ -59,6 +59,10 @@ def test_every_dataset_is_documented_typed_and_refuses_what_is_not_there(
     assert isinstance(entry.traits["splits"], tuple)
     default = inspect.signature(entry.target).parameters["split"].default
     assert not entry.traits["splits"] or default in entry.traits["splits"]
+    if entry.traits.get("named"):
+        with pytest.raises(StudyError, match=f"does not say which one; expected {entry.name}:"):
+            load(entry.name)
+        return
     if entry.traits["needs_root"]:
         with pytest.raises(DataError, match="no root was given; expected "):
             load(entry.name)

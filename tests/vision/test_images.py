@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from manifoldscope.errors import DataError
-from manifoldscope.vision.images import FileImages, ImageSet, choose_classes, draw
+from manifoldscope.vision.images import ImageSet, choose_classes, draw
 from manifoldscope.vision.printable import printable
+from manifoldscope.vision.raw import FileImages
 
 
 def image_set(n: int = 12, classes: int = 3) -> ImageSet:

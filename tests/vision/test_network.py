@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights
 
 from manifoldscope.errors import DataError, ModelError
-from manifoldscope.vision.images import FileImages, ImageSet
-from manifoldscope.vision.network import Network, Preprocessing, logits, seeded, undisturbed
+from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.network import Network, Preprocessing, as_network, logits, seeded, undisturbed
+from manifoldscope.vision.raw import FileImages
 
 
 @pytest.fixture
@@ -155,3 +156,85 @@ def test_seeded_weights_repeat_and_leave_the_global_stream_alone() -> None:
 def test_a_mean_and_std_that_cannot_be_are_refused(std: tuple[float, ...]) -> None:
     with pytest.raises(ModelError, match=r"positive|finite|numbers|one value a channel"):
         Network(nn.Flatten(), mean=(0.0,) * len(std), std=std)
+
+
+# -- how many channels -------------------------------------------------------------------------------------------------
+
+
+class Late(nn.Module):
+    """Its first layer takes what a function made, and says nothing of the images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(6, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(torch.cat([x] * (6 // x.shape[1]), 1)).mean((2, 3))
+
+
+def linear(n_features: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(n_features, 2))
+
+
+@pytest.mark.parametrize("image_channels", [1, 3])
+@pytest.mark.parametrize(
+    ("module", "settings", "channels"),
+    [
+        (nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 2)), {}, 1),
+        (nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 2)), {"mean": [0.5], "std": [0.5]}, 1),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 2)), {"mean": [0.5], "std": [0.5]}, 3),
+        (linear(64), {}, 1),
+        (linear(192), {}, 3),
+        (linear(16), {"preprocessing": Preprocessing(crop=4)}, 1),
+        (Late(), {"mean": [0.5] * 3, "std": [0.5] * 3}, 3),
+        (Late(), {"preprocessing": Preprocessing(channels=1)}, 1),
+        (Late(), {}, None),
+    ],
+)
+def test_channels_come_from_the_first_layer_and_the_images(
+    module: nn.Module, settings: dict[str, object], channels: int | None, image_channels: int
+) -> None:
+    network = Network(module, **settings)
+    images = ImageSet.of(torch.rand(2, image_channels, 8, 8), [0, 1])
+    assert network.pixels(images).shape[1] == (channels or image_channels)
+    assert logits(network, images).shape == (2, 2)
+    assert network.shape(network.preprocessing.crop or 8)[0] == (channels or 3)
+
+
+def test_channels_that_contradict_the_normalisation_are_refused() -> None:
+    with pytest.raises(ModelError, match=r"must have one value a channel \(1\)"):
+        Network(nn.Conv2d(1, 2, 3), mean=[0.5] * 3, std=[0.5] * 3)
+
+
+def test_grey_and_colour_together_need_a_network_that_tells(tmp_path: Path) -> None:
+    for name, mode in (("a.png", "L"), ("b.png", "RGB")):
+        Image.new(mode, (4, 4)).save(tmp_path / name)
+    names = ["a.png", "b.png"]
+    images = ImageSet(FileImages(names, tmp_path), torch.tensor([0, 0]), names, {0: "x"})
+    assert Network(linear(48)).pixels(images).shape == (2, 3, 4, 4)
+    assert Network(linear(16)).pixels(images).shape == (2, 1, 4, 4)
+    with pytest.raises(DataError, match=r"some images are grey and some in colour.*give the network channels = 1 or 3"):
+        Network(nn.Identity()).pixels(images)
+
+
+# -- what a network is made of -----------------------------------------------------------------------------------------
+
+
+def test_a_module_is_a_network_without_normalisation() -> None:
+    module = linear(64)
+    network = as_network(module)
+    pixels = torch.rand(2, 1, 8, 8)
+    assert network.module is module
+    assert network.name == "Sequential"
+    assert torch.equal(network(pixels), module(pixels))
+    assert as_network(network) is network
+    with pytest.raises(ModelError, match=r"the network is str; pass a torch\.nn\.Module, or a Network"):
+        as_network("resnet50")  # type: ignore[arg-type]
+
+
+def test_a_network_is_shown_in_one_line_and_its_text_is_escaped() -> None:
+    network = Network(linear(16), name="<i>mine", class_names=["a", "b"], preprocessing=Preprocessing(crop=4))
+    assert repr(network) == "Network(<i>mine, 34 parameters, grey, 4 x 4, 2 classes)"
+    assert "&lt;i&gt;mine" in network._repr_html_()
+    assert "<i>" not in network._repr_html_()
+    assert repr(Network(nn.Identity())) == "Network(network, 0 parameters, grey or colour, any size)"

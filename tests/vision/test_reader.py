@@ -13,8 +13,9 @@ from torch import nn
 from manifoldscope.errors import DataError
 from manifoldscope.robustness import PGD, evaluate
 from manifoldscope.vision import reader as reader_module
-from manifoldscope.vision.images import FileImages, ImageSet
+from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
+from manifoldscope.vision.raw import FileImages
 from manifoldscope.vision.reader import PIECE, Reader
 from tests.robustness.networks import fitted, images
 

@@ -9,13 +9,16 @@ from urllib.error import URLError
 
 import pytest
 import torch
+from torch import nn
 from torchvision import models
 
+from manifoldscope.cli import main
 from manifoldscope.errors import ModelError, StudyError
 from manifoldscope.registry import Entry
 from manifoldscope.vision.datasets import images
 from manifoldscope.vision.network import logits
-from manifoldscope.vision.sources import SOURCES, code_digest, network
+from manifoldscope.vision.sources import SOURCES, network
+from manifoldscope.vision.usercode import code_digest
 from manifoldscope.vision.weights import file_digest
 
 
@@ -251,3 +254,48 @@ def test_one_mean_stands_for_every_channel_and_is_said() -> None:
     made = network("small:cnn", channels=3, size=8, n_classes=4, mean=[0.5], std=[0.25])
     assert (made.mean, made.std) == ((0.5,) * 3, (0.25,) * 3)
     assert made.provenance["mean"] == made.provenance["std"] == "the same for all 3 channels"
+
+
+def test_any_module_becomes_a_network() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten())
+    made = network(module, mean=(0.25,), std=[0.5], name="mine", crop=8, resize=9, class_names=["a", "b"])
+    assert (made.module, made.name, made.class_names) == (module, "mine", ("a", "b"))
+    assert (made.preprocessing.channels, made.preprocessing.crop, made.preprocessing.resize) == (1, 8, 9)
+    assert made.normalise(torch.full((1, 1, 1, 1), 0.75)).item() == 1.0
+    plain = network(module)
+    assert (plain.name, tuple(plain.mean), tuple(plain.std)) == ("Sequential", (0.0,), (1.0,))
+    assert tuple(network(nn.Conv2d(3, 2, 3), std=[0.5] * 3).mean) == (0.0, 0.0, 0.0)
+    for settings, message in (
+        ({"means": [0.5]}, "no setting 'means'; did you mean 'mean'"),
+        ({"mean": 0.5}, "expected lists of numbers"),
+        ({"channels": 2}, "channels = 2: expected 1 .* or 3"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            network(module, **settings)
+    with pytest.raises(ModelError, match=r"from int; pass a torch\.nn\.Module, or a text such as"):
+        network(5)
+
+
+def test_a_network_of_code_takes_the_channels_of_its_first_layer(tmp_path: Path) -> None:
+    (tmp_path / "grey.py").write_text(
+        "from torch import nn\nfrom manifoldscope import Network\n"
+        "def module():\n    return nn.Conv2d(1, 2, 3)\n"
+        "def made():\n    return Network(nn.Conv2d(1, 2, 3), mean=[0.5], std=[0.5])\n"
+    )
+    for function in ("module", "made"):
+        spec = f"python:{tmp_path}/grey.py:{function}"
+        assert network(spec).preprocessing.channels == 1
+        assert len(network(spec, mean=[0.3], std=[0.2]).mean) == 1
+        with pytest.raises(ModelError, match="one value a channel"):
+            network(spec, mean=[0.3] * 3, std=[0.2] * 3)
+    assert network(f"python:{tmp_path}/grey.py:module", channels=3).preprocessing.channels == 3
+
+
+def test_layers_are_listed_with_the_channels_that_the_network_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "grey.py").write_text(
+        "from torch import nn\ndef make():\n    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten())\n"
+    )
+    assert main(["list", "layers", "--model", f"python:{tmp_path}/grey.py:make", "--size", "8"]) == 0
+    assert "4 x 6 x 6" in capsys.readouterr().out

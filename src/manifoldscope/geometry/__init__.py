@@ -1,12 +1,39 @@
-"""Points in, numbers out: what one class manifold looks like. Tensors only; no networks, files or printing."""
+"""Points in, numbers out: what one class manifold looks like. Tensors only; no networks, files or printing.
 
-from manifoldscope.geometry.capacity import ManifoldCapacity, ball_capacity, capacity
+Every measure is here by its name: `two_nn(points)`, `capacity([cats, dogs], margin=0.1)`; `measure("two_nn", points)`
+is the same, for names out of a configuration.
+"""
+
+from manifoldscope.geometry.capacity import (
+    ManifoldCapacity,
+    ball_capacity,
+    capacity,
+    manifold_dimension,
+    mean_field_geometry,
+    radius,
+)
 from manifoldscope.geometry.cloud import Cloud, Clouds
 from manifoldscope.geometry.correlation import FeatureCorrelation, feature_correlation
-from manifoldscope.geometry.dimension import PowerLaw, participation_ratio, pca_dimension, power_law
+from manifoldscope.geometry.dimension import (
+    PowerLaw,
+    decay_exponent,
+    effective_rank,
+    participation_ratio,
+    participation_ratio_corrected,
+    pca_dimension,
+    power_law,
+    stable_rank,
+)
 from manifoldscope.geometry.displacement import Displacement, displacement, displacement_estimates
 from manifoldscope.geometry.distances import Neighbours
-from manifoldscope.geometry.effective import EffectiveGeometry, effective_geometry
+from manifoldscope.geometry.effective import (
+    EffectiveGeometry,
+    effective_alignment,
+    effective_capacity,
+    effective_dimension,
+    effective_geometry,
+    effective_radius,
+)
 from manifoldscope.geometry.estimate import (
     INVARIANCES,
     MEASURES,
@@ -19,12 +46,18 @@ from manifoldscope.geometry.estimate import (
 from manifoldscope.geometry.extrapolation import expected_decay_exponent, extrapolate
 from manifoldscope.geometry.manifold import ClassManifold, Points, as_points
 from manifoldscope.geometry.moments import Covariance, Gram, Scaling
-from manifoldscope.geometry.neighbours import gride_curve
+from manifoldscope.geometry.neighbours import gride, gride_curve, local_pca, mle, two_nn
 from manifoldscope.geometry.nulls import JointNull, Null, gaussian_null, shuffled_labels
 from manifoldscope.geometry.reliability import Reliability, reliability
 from manifoldscope.geometry.sampling import UNSTABLE, Curve, curve, equal_sizes, halves, measure_at, subsampled
-from manifoldscope.geometry.separability import SimulatedCapacity, simulated_capacity
-from manifoldscope.geometry.separation import nearest_classes
+from manifoldscope.geometry.separability import SimulatedCapacity, simulate_capacity, simulated_capacity
+from manifoldscope.geometry.separation import (
+    centre_correlation,
+    centre_distance,
+    linear_margin,
+    nearest_classes,
+    within_between_ratio,
+)
 from manifoldscope.geometry.spectrum import Spectrum, spectra, standardise
 
 __all__ = [
@@ -57,27 +90,47 @@ __all__ = [
     "as_points",
     "ball_capacity",
     "capacity",
+    "centre_correlation",
+    "centre_distance",
     "curve",
+    "decay_exponent",
     "displacement",
     "displacement_estimates",
+    "effective_alignment",
+    "effective_capacity",
+    "effective_dimension",
     "effective_geometry",
+    "effective_radius",
+    "effective_rank",
     "equal_sizes",
     "expected_decay_exponent",
     "extrapolate",
     "feature_correlation",
     "gaussian_null",
+    "gride",
     "gride_curve",
     "halves",
+    "linear_margin",
+    "local_pca",
+    "manifold_dimension",
+    "mean_field_geometry",
     "measure",
     "measure_at",
+    "mle",
     "nearest_classes",
     "participation_ratio",
+    "participation_ratio_corrected",
     "pca_dimension",
     "power_law",
+    "radius",
     "reliability",
     "shuffled_labels",
+    "simulate_capacity",
     "simulated_capacity",
     "spectra",
+    "stable_rank",
     "standardise",
     "subsampled",
+    "two_nn",
+    "within_between_ratio",
 ]

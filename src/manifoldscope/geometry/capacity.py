@@ -70,7 +70,7 @@ class ManifoldCapacity:
     parameters: Mapping[str, Any]
 
 
-def capacity(
+def mean_field_geometry(
     manifolds: Sequence[Points | ClassManifold] | Clouds,
     *,
     directions: int = 300,
@@ -112,7 +112,7 @@ def capacity(
     Example:
         >>> generator = torch.Generator().manual_seed(0)
         >>> points = torch.randn(20, 1, 100, generator=generator).expand(20, 2, 100)
-        >>> round(capacity(points + 1e-6 * torch.randn(20, 2, 100, generator=generator)).capacity, 1)
+        >>> round(mean_field_geometry(points + 1e-6 * torch.randn(20, 2, 100, generator=generator)).capacity, 1)
         2.0
     """
     if directions < 2:
@@ -166,19 +166,19 @@ def ball_capacity(radius: float, dimension: int) -> float:
     return 1 / float(inverse)
 
 
-@MEASURES.register("capacity", reads="clouds", invariant_to=INVARIANCES)
-def manifold_capacity(
+@MEASURES.of_clouds("capacity", invariant_to=INVARIANCES)
+def capacity(
     clouds: Clouds, *, directions: int = 300, margin: float = 0.0, common: bool = True, seed: int = 0
 ) -> JointEstimate:
     """How many such manifolds for each feature a linear readout can classify at random, by mean-field theory.
 
     A class has its own capacity; the layer has the harmonic mean over classes, which is the capacity of all of them
-    together. 2 is that of points, and the most without a margin. See `capacity` for the equations and what they assume:
-    few points of a round manifold overstate it, and correlations between manifolds are not in it (`effective_capacity`
-    has them). The standard error is over the random directions.
+    together. 2 is that of points, and the most without a margin. See `mean_field_geometry` for the equations and what
+    they assume: few points of a round manifold overstate it, and correlations between manifolds are not in it
+    (`effective_capacity` has them). The standard error is over the random directions.
 
     Args:
-        clouds: of at least two classes.
+        clouds: of at least two classes, or their points; see `measure`.
         directions: random directions for each class.
         margin: of the classification, in units of the norm of the centre.
         common: whether to remove what the centres have in common first.
@@ -188,73 +188,70 @@ def manifold_capacity(
         GeometryError: one class, fewer than two directions, or a negative margin.
 
     References:
-        Chung, Lee and Sompolinsky (2018); Cohen, Chung, Lee and Sompolinsky (2020): see `capacity`.
+        Chung, Lee and Sompolinsky (2018); Cohen, Chung, Lee and Sompolinsky (2020): see `mean_field_geometry`.
 
     Example:
-        >>> from manifoldscope.geometry.estimate import measure
         >>> points = torch.randn(9, 30, 200, generator=torch.Generator().manual_seed(0))
-        >>> measure("capacity", list(points + 3 * points[:, :1])).whole.value > measure(
-        ...     "capacity", list(points + points[:, :1])
-        ... ).whole.value
+        >>> near = capacity(list(points + points[:, :1])).whole.value
+        >>> capacity(list(points + 3 * points[:, :1])).whole.value > near
         True
     """
-    found = capacity(clouds, directions=directions, margin=margin, common=common, seed=seed)
+    found = mean_field_geometry(clouds, directions=directions, margin=margin, common=common, seed=seed)
     return _joint(clouds, found, found.capacities, found.capacity_errors, found.capacity)
 
 
-@MEASURES.register("radius", reads="clouds", invariant_to=INVARIANCES)
-def manifold_radius(
+@MEASURES.of_clouds("radius", invariant_to=INVARIANCES)
+def radius(
     clouds: Clouds, *, directions: int = 300, margin: float = 0.0, common: bool = True, seed: int = 0
 ) -> JointEstimate:
     """How far the points of a manifold that a linear readout leans on lie from its centre, in units of its norm.
 
     The root of the mean squared distance of the anchor points from the centre, over random directions; the layer has
-    the mean over classes. See `capacity`, from which it is read. Fewer points show a smaller radius.
+    the mean over classes. See `mean_field_geometry`, from which it is read. Fewer points show a smaller radius.
 
     Args:
-        clouds, directions, margin, common, seed: see `manifold_capacity`.
+        clouds, directions, margin, common, seed: see `capacity`.
 
     Raises:
         GeometryError: one class, fewer than two directions, or a negative margin.
 
     References:
-        Chung, Lee and Sompolinsky (2018); Cohen, Chung, Lee and Sompolinsky (2020): see `capacity`.
+        Chung, Lee and Sompolinsky (2018); Cohen, Chung, Lee and Sompolinsky (2020): see `mean_field_geometry`.
 
     Example:
-        >>> from manifoldscope.geometry.estimate import measure
         >>> points = torch.randn(9, 30, 200, generator=torch.Generator().manual_seed(0))
-        >>> measure("radius", list(points + 3 * points[:, :1])).whole.value < 1
+        >>> radius(list(points + 3 * points[:, :1])).whole.value < 1
         True
     """
-    found = capacity(clouds, directions=directions, margin=margin, common=common, seed=seed)
+    found = mean_field_geometry(clouds, directions=directions, margin=margin, common=common, seed=seed)
     return _joint(clouds, found, found.radii, found.radius_errors, found.radius)
 
 
-@MEASURES.register("manifold_dimension", reads="clouds", invariant_to=INVARIANCES)
+@MEASURES.of_clouds("manifold_dimension", invariant_to=INVARIANCES)
 def manifold_dimension(
     clouds: Clouds, *, directions: int = 300, margin: float = 0.0, common: bool = True, seed: int = 0
 ) -> JointEstimate:
     """In how many dimensions the points of a manifold that a linear readout leans on lie around its centre.
 
     d (mean cosine between random directions and their anchor points)^2 for a manifold that spans d dimensions; the
-    layer has the mean over classes. See `capacity`, from which it is read. Fewer points show fewer dimensions.
+    layer has the mean over classes. See `mean_field_geometry`, from which it is read. Fewer points show fewer
+    dimensions.
 
     Args:
-        clouds, directions, margin, common, seed: see `manifold_capacity`.
+        clouds, directions, margin, common, seed: see `capacity`.
 
     Raises:
         GeometryError: one class, fewer than two directions, or a negative margin.
 
     References:
-        Chung, Lee and Sompolinsky (2018); Cohen, Chung, Lee and Sompolinsky (2020): see `capacity`.
+        Chung, Lee and Sompolinsky (2018); Cohen, Chung, Lee and Sompolinsky (2020): see `mean_field_geometry`.
 
     Example:
-        >>> from manifoldscope.geometry.estimate import measure
         >>> points = torch.randn(9, 30, 200, generator=torch.Generator().manual_seed(0))
-        >>> measure("manifold_dimension", list(points + 3 * points[:, :1])).whole.value < 29
+        >>> manifold_dimension(list(points + 3 * points[:, :1])).whole.value < 29
         True
     """
-    found = capacity(clouds, directions=directions, margin=margin, common=common, seed=seed)
+    found = mean_field_geometry(clouds, directions=directions, margin=margin, common=common, seed=seed)
     return _joint(clouds, found, found.dimensions, found.dimension_errors, found.dimension, bounded=True)
 
 

@@ -17,7 +17,7 @@ from manifoldscope.geometry.spectrum import Spectrum
 from manifoldscope.seeds import generator
 
 
-@MEASURES.register("pca_dimension", reads="spectrum", invariant_to=INVARIANCES)
+@MEASURES.of_spectrum("pca_dimension", invariant_to=INVARIANCES)
 def pca_dimension(spectrum: Spectrum, *, fraction: float = 0.95) -> Estimate:
     """The smallest number of principal components that explain a given share of the variance.
 
@@ -26,7 +26,7 @@ def pca_dimension(spectrum: Spectrum, *, fraction: float = 0.95) -> Estimate:
     of an isotropic Gaussian with 2,048 features show 46 of its 1,946 dimensions.
 
     Args:
-        spectrum: of the class.
+        spectrum: of the class, or its points; see `measure`.
         fraction: share of the variance to reach, in (0, 1].
 
     Raises:
@@ -48,7 +48,7 @@ def pca_dimension(spectrum: Spectrum, *, fraction: float = 0.95) -> Estimate:
     )
 
 
-@MEASURES.register("participation_ratio", reads="spectrum", invariant_to=INVARIANCES)
+@MEASURES.of_spectrum("participation_ratio", invariant_to=INVARIANCES)
 def participation_ratio(spectrum: Spectrum) -> Estimate:
     """The number of equal variances that would be spread as evenly as these: (sum v)^2 / sum v^2.
 
@@ -56,7 +56,7 @@ def participation_ratio(spectrum: Spectrum) -> Estimate:
     shift and uniform scale. Few points bias it downwards: 1 / sample is about 1 / true + 1 / (n_points - 1).
 
     Args:
-        spectrum: of the class.
+        spectrum: of the class, or its points; see `measure`.
 
     References:
         Gao et al., "A theory of multineuronal dimensionality, dynamics and measurement" (2017), equation 5. The bias:
@@ -75,9 +75,7 @@ def participation_ratio(spectrum: Spectrum) -> Estimate:
     )
 
 
-@MEASURES.register(
-    "participation_ratio_corrected", reads="spectrum", invariant_to=("rotation", "shift", "scale", "order")
-)
+@MEASURES.of_spectrum("participation_ratio_corrected", invariant_to=("rotation", "shift", "scale", "order"))
 def participation_ratio_corrected(spectrum: Spectrum, *, features: Literal["fixed", "sampled"] = "fixed") -> Estimate:
     """The participation ratio that infinitely many points would show, as far as so few can tell.
 
@@ -91,7 +89,7 @@ def participation_ratio_corrected(spectrum: Spectrum, *, features: Literal["fixe
     exceed their number, and is held there; where nothing is left to invert, "sampled" features give no value (NaN).
 
     Args:
-        spectrum: of the class.
+        spectrum: of the class, or its points; see `measure`.
         features: "fixed" for the units of a layer, "sampled" for recorded neurons.
 
     References:
@@ -129,7 +127,7 @@ def participation_ratio_corrected(spectrum: Spectrum, *, features: Literal["fixe
     return found.noting(f"{share:.0%} of 1 / sample is the correction") if share > 0.5 else found
 
 
-@MEASURES.register("effective_rank", reads="spectrum", invariant_to=INVARIANCES)
+@MEASURES.of_spectrum("effective_rank", invariant_to=INVARIANCES)
 def effective_rank(spectrum: Spectrum) -> Estimate:
     """The exponential of the entropy of the shares of variance.
 
@@ -139,7 +137,7 @@ def effective_rank(spectrum: Spectrum) -> Estimate:
     which it is never below.
 
     Args:
-        spectrum: of the class.
+        spectrum: of the class, or its points; see `measure`.
 
     References:
         Roy and Vetterli, "The effective rank: a measure of effective dimensionality" (2007), there of singular values.
@@ -159,7 +157,7 @@ def effective_rank(spectrum: Spectrum) -> Estimate:
     )
 
 
-@MEASURES.register("stable_rank", reads="spectrum", invariant_to=INVARIANCES)
+@MEASURES.of_spectrum("stable_rank", invariant_to=INVARIANCES)
 def stable_rank(spectrum: Spectrum) -> Estimate:
     """The total variance over the largest: how many of the first direction would make up the whole.
 
@@ -168,7 +166,7 @@ def stable_rank(spectrum: Spectrum) -> Estimate:
     variance too large.
 
     Args:
-        spectrum: of the class.
+        spectrum: of the class, or its points; see `measure`.
 
     References:
         Rudelson and Vershynin, "Sampling from large matrices" (2007), section 1 (numerical rank).
@@ -233,7 +231,7 @@ def power_law(spectrum: Spectrum, *, first: int = 1, last: int | None = None) ->
     return PowerLaw(exponent=-slope, r_squared=1 - missed / spread if spread > 0 else 1.0, first=first, last=end)
 
 
-@MEASURES.register("decay_exponent", reads="spectrum", invariant_to=INVARIANCES)
+@MEASURES.of_spectrum("decay_exponent", invariant_to=INVARIANCES)
 def decay_exponent(
     spectrum: Spectrum, *, first: int = 1, last: int | None = None, law: float | None = None
 ) -> Estimate:
@@ -245,7 +243,7 @@ def decay_exponent(
     shows (see `expected_decay_exponent`).
 
     Args:
-        spectrum: of the class.
+        spectrum: of the class, or its points; see `measure`.
         first, last: the ranks to fit, from 1; up to half of those that have variance where `last` is left out.
         law: an exponent to compare with, such as 1.0; it costs eight random samples for each size of class.
 

@@ -117,7 +117,7 @@ def effective_geometry(
     return clouds.once(_effective, draws=draws, seed=seed)
 
 
-@MEASURES.register("effective_capacity", reads="clouds", invariant_to=INVARIANCES)
+@MEASURES.of_clouds("effective_capacity", invariant_to=INVARIANCES)
 def effective_capacity(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> JointEstimate:
     """How many such manifolds for each feature a linear readout can classify at random, as they lie.
 
@@ -126,7 +126,7 @@ def effective_capacity(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> Jo
     See `effective_geometry`. Few points of a round manifold overstate it.
 
     Args:
-        clouds: of at least two classes.
+        clouds: of at least two classes, or their points; see `measure`.
         draws: random labels and directions.
         seed: of the draws.
 
@@ -137,17 +137,16 @@ def effective_capacity(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> Jo
         Chou et al. (2024); Wakhloo, Sussman and Chung (2023): see `effective_geometry`.
 
     Example:
-        >>> from manifoldscope.geometry.estimate import measure
         >>> points = torch.randn(9, 20, 100, generator=torch.Generator().manual_seed(0))
-        >>> near = measure("effective_capacity", list(points + points[:, :1])).whole.value
-        >>> measure("effective_capacity", list(points + 3 * points[:, :1])).whole.value > near
+        >>> near = effective_capacity(list(points + points[:, :1])).whole.value
+        >>> effective_capacity(list(points + 3 * points[:, :1])).whole.value > near
         True
     """
     found = effective_geometry(clouds, draws=draws, seed=seed)
     return _joint(clouds, found, found.capacities, found.capacity, stderr=found.capacity_error)
 
 
-@MEASURES.register("effective_radius", reads="clouds", invariant_to=INVARIANCES)
+@MEASURES.of_clouds("effective_radius", invariant_to=INVARIANCES)
 def effective_radius(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> JointEstimate:
     """How far the points that bear on random classifications lie from their centre, relative to it.
 
@@ -163,16 +162,15 @@ def effective_radius(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> Join
         Chou et al. (2024): see `effective_geometry`.
 
     Example:
-        >>> from manifoldscope.geometry.estimate import measure
         >>> points = torch.randn(9, 20, 100, generator=torch.Generator().manual_seed(0))
-        >>> measure("effective_radius", list(points + 9 * points[:, :1])).whole.value < 1
+        >>> effective_radius(list(points + 9 * points[:, :1])).whole.value < 1
         True
     """
     found = effective_geometry(clouds, draws=draws, seed=seed)
     return _joint(clouds, found, found.radii, found.radius)
 
 
-@MEASURES.register("effective_dimension", reads="clouds", invariant_to=INVARIANCES)
+@MEASURES.of_clouds("effective_dimension", invariant_to=INVARIANCES)
 def effective_dimension(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> JointEstimate:
     """In how many dimensions the points that bear on random classifications lie around their centre.
 
@@ -188,16 +186,15 @@ def effective_dimension(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> J
         Chou et al. (2024): see `effective_geometry`.
 
     Example:
-        >>> from manifoldscope.geometry.estimate import measure
         >>> points = torch.randn(9, 20, 100, generator=torch.Generator().manual_seed(0))
-        >>> 1 < measure("effective_dimension", list(points + points[:, :1])).whole.value < 19
+        >>> 1 < effective_dimension(list(points + points[:, :1])).whole.value < 19
         True
     """
     found = effective_geometry(clouds, draws=draws, seed=seed)
     return _joint(clouds, found, found.dimensions, found.dimension)
 
 
-@MEASURES.register("effective_alignment", reads="clouds", invariant_to=INVARIANCES)
+@MEASURES.of_clouds("effective_alignment", invariant_to=INVARIANCES)
 def effective_alignment(
     clouds: Clouds, *, of: Literal["centres", "axes", "centres and axes"] = "centres", draws: int = 200, seed: int = 0
 ) -> JointEstimate:
@@ -218,10 +215,9 @@ def effective_alignment(
         Chou et al. (2024): see `effective_geometry`.
 
     Example:
-        >>> from manifoldscope.geometry.estimate import measure
         >>> points = torch.randn(9, 20, 100, generator=torch.Generator().manual_seed(0))
         >>> shared = 3 * torch.randn(9, 1, 1, generator=torch.Generator().manual_seed(1)) * torch.ones(100)
-        >>> measure("effective_alignment", list(points + shared)).whole.value > 0.5
+        >>> effective_alignment(list(points + shared)).whole.value > 0.5
         True
     """
     found = effective_geometry(clouds, draws=draws, seed=seed)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import html
+import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, overload
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, cast, overload
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.cloud import Cloud, Clouds
@@ -17,7 +20,122 @@ from manifoldscope.registry import Entry, Registry
 NEAR_CEILING = 0.9
 """A value at or above this share of its ceiling says more about the sample than about the manifold."""
 
-MEASURES = Registry("measure", package="manifoldscope.geometry")
+Reads = Literal["spectrum", "cloud", "clouds"]
+
+INVARIANCES = ("rotation", "shift", "scale", "order", "padding")
+"""Rotation of all features; one shift of all points; one scale for all features; order of the points; features of 0."""
+
+
+Settings = ParamSpec("Settings")
+"""The keyword-only parameters of a measure."""
+
+
+class SpectrumMeasure(Protocol[Settings]):
+    """A measure that reads a spectrum, as its users call it: on points or a spectrum, or on each of several classes."""
+
+    @overload
+    def __call__(
+        self,
+        points: Points | ClassManifold | Cloud | Spectrum,
+        /,
+        *nothing: Settings.args,
+        **settings: Settings.kwargs,
+    ) -> Estimate: ...
+    @overload
+    def __call__(
+        self,
+        points: Sequence[Points | ClassManifold | Cloud],
+        /,
+        *nothing: Settings.args,
+        **settings: Settings.kwargs,
+    ) -> JointEstimate: ...
+
+
+class CloudMeasure(Protocol[Settings]):
+    """A measure that reads the points themselves, as its users call it: on one class, or on each of several."""
+
+    @overload
+    def __call__(
+        self, points: Points | ClassManifold | Cloud, /, *nothing: Settings.args, **settings: Settings.kwargs
+    ) -> Estimate: ...
+    @overload
+    def __call__(
+        self,
+        points: Sequence[Points | ClassManifold | Cloud],
+        /,
+        *nothing: Settings.args,
+        **settings: Settings.kwargs,
+    ) -> JointEstimate: ...
+
+
+class CloudsMeasure(Protocol[Settings]):
+    """A joint measure, as its users call it: on all classes of a layer."""
+
+    def __call__(
+        self,
+        manifolds: Sequence[Points | ClassManifold | Cloud],
+        /,
+        *nothing: Settings.args,
+        **settings: Settings.kwargs,
+    ) -> JointEstimate: ...
+
+
+class Measures(Registry):
+    """The registry of measures.
+
+    A measure is registered by what it reads, the first parameter of the function: `of_spectrum`, `of_cloud`, or
+    `of_clouds` for a joint measure. The name then stands for the measure as its users call it: on points in any form
+    that `measure` takes, with the function's own keyword-only parameters.
+    """
+
+    def of_spectrum(
+        self, name: str, *, invariant_to: Sequence[str], version: int = 1
+    ) -> Callable[[Callable[Concatenate[Spectrum, Settings], Estimate]], SpectrumMeasure[Settings]]:
+        """Registers a measure that reads a `Spectrum`."""
+
+        def add(function: Callable[Concatenate[Spectrum, Settings], Estimate]) -> SpectrumMeasure[Settings]:
+            self.register(name, reads="spectrum", invariant_to=invariant_to, version=version)(function)
+            return cast(SpectrumMeasure[Settings], _public(name, function, "points"))
+
+        return add
+
+    def of_cloud(
+        self, name: str, *, invariant_to: Sequence[str], version: int = 1
+    ) -> Callable[[Callable[Concatenate[Cloud, Settings], Estimate]], CloudMeasure[Settings]]:
+        """Registers a measure that reads a `Cloud`: its points and neighbours."""
+
+        def add(function: Callable[Concatenate[Cloud, Settings], Estimate]) -> CloudMeasure[Settings]:
+            self.register(name, reads="cloud", invariant_to=invariant_to, version=version)(function)
+            return cast(CloudMeasure[Settings], _public(name, function, "points"))
+
+        return add
+
+    def of_clouds(
+        self, name: str, *, invariant_to: Sequence[str], version: int = 1
+    ) -> Callable[[Callable[Concatenate[Clouds, Settings], JointEstimate]], CloudsMeasure[Settings]]:
+        """Registers a joint measure, which reads a `Clouds`: all classes of a layer at once."""
+
+        def add(function: Callable[Concatenate[Clouds, Settings], JointEstimate]) -> CloudsMeasure[Settings]:
+            self.register(name, reads="clouds", invariant_to=invariant_to, version=version)(function)
+            return cast(CloudsMeasure[Settings], _public(name, function, "manifolds"))
+
+        return add
+
+
+def _public(name: str, function: Callable[..., Any], first: str) -> Callable[..., Any]:
+    """The measure as its users call it, with the signature of the function but for what it reads."""
+
+    @functools.wraps(function)
+    def called(points: Any, /, **settings: Any) -> Any:
+        return measure(name, points, **settings)
+
+    _, *keywords = inspect.signature(function).parameters.values()
+    positional = inspect.Parameter(first, inspect.Parameter.POSITIONAL_ONLY)
+    called.__signature__ = inspect.Signature([positional, *keywords])  # type: ignore[attr-defined]
+    return called
+
+
+MEASURES = Measures("measure", package="manifoldscope.geometry")
 """Every measure of class manifolds.
 
 Traits:
@@ -26,11 +144,6 @@ Traits:
     invariant_to: what of `INVARIANCES` leaves the value as it is; the tests hold each measure to its claims.
     version: raised when the measure comes to give another answer; 1 where left out.
 """
-
-Reads = Literal["spectrum", "cloud", "clouds"]
-
-INVARIANCES = ("rotation", "shift", "scale", "order", "padding")
-"""Rotation of all features; one shift of all points; one scale for all features; order of the points; features of 0."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +180,47 @@ class Estimate:
         """The same estimate with one more note."""
         return replace(self, note="; ".join(filter(None, [self.note, note])))
 
+    def __repr__(self) -> str:
+        settings = [f"{name}={value!r}" for name, value in self.parameters.items()]
+        ceiling = [] if self.ceiling is None else [f"ceiling {self.ceiling:.4g}"]
+        sample = [f"{self.n_points:,} points", f"{self.n_features:,} features"]
+        note = [f"note: {self.note}"] if self.note else []
+        return f"Estimate({', '.join([self._shown, *ceiling, *sample, *settings, *note])})"
+
+    def _repr_html_(self) -> str:
+        """The estimate as a small table, for notebooks."""
+        return _html([self._row])
+
+    @property
+    def _shown(self) -> str:
+        """The value with its standard error."""
+        return f"{self.value:.4g}" + ("" if self.stderr is None else f" ± {self.stderr:.2g}")
+
+    @property
+    def _row(self) -> dict[str, str]:
+        settings = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
+        ceiling = "" if self.ceiling is None else f"{self.ceiling:.4g}"
+        return {
+            "value": self._shown,
+            "ceiling": ceiling,
+            "points": f"{self.n_points:,}",
+            "features": f"{self.n_features:,}",
+            "settings": settings,
+            "note": self.note,
+        }
+
+
+def _html(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows of text as a table, without the columns that are empty in all of them."""
+    columns = [name for name in rows[0] if any(row[name] for row in rows)] if rows else []
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
+    body = "".join(f"<tr>{''.join(f'<td>{html.escape(row[name])}</td>' for name in columns)}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+MOST_SHOWN = 20
+"""Rows of a joint estimate that a notebook shows."""
+
 
 @dataclass(frozen=True)
 class JointEstimate:
@@ -96,6 +250,28 @@ class JointEstimate:
             pairs={places: change(estimate) for places, estimate in self.pairs.items()},
         )
 
+    def __repr__(self) -> str:
+        whole = [] if self.whole is None else [f"whole {self.whole._shown}"]
+        parts = [*whole, *_ranged("classes", self.classes), *_ranged("pairs", self.pairs.values())]
+        return f"JointEstimate({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        """The whole, then the classes, then the pairs by their places, as many as a notebook has room for."""
+        rows = [] if self.whole is None else [{"of": "whole", **self.whole._row}]
+        rows += [{"of": f"class {place}", **estimate._row} for place, estimate in enumerate(self.classes)]
+        rows += [{"of": f"classes {i} and {j}", **estimate._row} for (i, j), estimate in self.pairs.items()]
+        more = len(rows) - MOST_SHOWN
+        return _html(rows[:MOST_SHOWN]) + (f"<p>and {more:,} more</p>" if more > 0 else "")
+
+
+def _ranged(what: str, estimates: Collection[Estimate]) -> list[str]:
+    """How many estimates there are, and from where to where they reach."""
+    if not estimates:
+        return []
+    known = [estimate.value for estimate in estimates if not math.isnan(estimate.value)]
+    reach = f" {min(known):.4g} to {max(known):.4g}" if known else " without a value"
+    return [f"{len(estimates):,} {what}{reach}"]
+
 
 def estimate_of(
     clouds: Clouds,
@@ -124,11 +300,11 @@ def measure(
 ) -> Estimate: ...
 @overload
 def measure(
-    name: str, points: Sequence[Points | ClassManifold] | Clouds, *, scaling: Scaling = "none", **parameters: Any
+    name: str, points: Sequence[Points | ClassManifold | Cloud], *, scaling: Scaling = "none", **parameters: Any
 ) -> JointEstimate: ...
 def measure(
     name: str,
-    points: Points | ClassManifold | Cloud | Spectrum | Sequence[Points | ClassManifold] | Clouds,
+    points: Points | ClassManifold | Cloud | Spectrum | Sequence[Points | ClassManifold | Cloud],
     *,
     scaling: Scaling = "none",
     **parameters: Any,
@@ -160,13 +336,14 @@ def measure(
     """
     entry = MEASURES[name]
     settings = entry.validate(parameters)
+    if isinstance(points, Sequence) and not isinstance(points, Clouds):
+        points = _together(points, scaling)
     if isinstance(points, Cloud | Clouds | Spectrum):
         if scaling not in ("none", points.scaling):
             raise GeometryError(f"the points were read with scaling {points.scaling!r}, not {scaling!r}")
         scaling = points.scaling
-    if isinstance(points, Clouds | Sequence):
-        clouds = points if isinstance(points, Clouds) else Clouds(points, scaling=scaling)
-        return _joint(entry, clouds, settings)._each(lambda estimate: _finished(estimate, scaling))
+    if isinstance(points, Clouds):
+        return _joint(entry, points, settings)._each(lambda estimate: _finished(estimate, scaling))
     if entry.traits["reads"] == "clouds":
         raise GeometryError(f"{name} compares classes; give it a list of manifolds, one (n_points, n_features) a class")
     if isinstance(points, Spectrum):
@@ -175,6 +352,13 @@ def measure(
         return _finished(entry.target(points, **settings), scaling)
     cloud = points if isinstance(points, Cloud) else Cloud(points, scaling=scaling)
     return _finished(_single(entry, cloud, settings), scaling)
+
+
+def _together(manifolds: Sequence[Points | ClassManifold | Cloud], scaling: Scaling) -> Clouds:
+    clouds = [manifold for manifold in manifolds if isinstance(manifold, Cloud)]
+    if clouds and len(clouds) == len(manifolds):
+        return Clouds.together(clouds)
+    return Clouds(cast(Sequence[Points | ClassManifold], manifolds), scaling=scaling)
 
 
 def _single(entry: Entry, cloud: Cloud, settings: Mapping[str, Any]) -> Estimate:

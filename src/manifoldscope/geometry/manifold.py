@@ -185,6 +185,7 @@ class ClassManifold:
         name: name of the class, for people.
         resolution: distances below this share of the norm of a point are rounding, and the two points equal; if
             omitted (negative), by the type of `points`: see `resolution_of`.
+        pool: how the positions of the layer became points, such as "mean"; empty where it has none.
 
     Example:
         >>> import torch
@@ -197,6 +198,7 @@ class ClassManifold:
     layer: str = ""
     name: str = ""
     resolution: float = -1.0
+    pool: str = ""
 
     def __post_init__(self) -> None:
         if self.resolution < 0:

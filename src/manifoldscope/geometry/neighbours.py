@@ -24,7 +24,7 @@ _AT_ONCE = 1 << 24
 """Numbers of the neighbourhoods that are held at once (128 MiB)."""
 
 
-@MEASURES.register("two_nn", reads="cloud", invariant_to=INVARIANCES, version=2)
+@MEASURES.of_cloud("two_nn", invariant_to=INVARIANCES, version=2)
 def two_nn(cloud: Cloud, *, method: Literal["fit", "mle"] = "fit", discard: float = 0.1) -> Estimate:
     """The dimension at the smallest scale, from how much farther the second neighbour is than the first.
 
@@ -78,7 +78,7 @@ def two_nn(cloud: Cloud, *, method: Literal["fit", "mle"] = "fit", discard: floa
     return _noting_ties(_estimate(cloud, found, float(logs[:used] @ heights) / slope_below, parameters), logs)
 
 
-@MEASURES.register("mle", reads="cloud", invariant_to=INVARIANCES, version=2)
+@MEASURES.of_cloud("mle", invariant_to=INVARIANCES, version=2)
 def mle(cloud: Cloud, *, n_neighbours: int = 20) -> Estimate:
     """The dimension by maximum likelihood from the distances to the nearest neighbours of each point.
 
@@ -117,7 +117,7 @@ def mle(cloud: Cloud, *, n_neighbours: int = 20) -> Estimate:
     return estimate if found.k == n_neighbours else estimate.noting(f"only {found.k} neighbours are there")
 
 
-@MEASURES.register("gride", reads="cloud", invariant_to=INVARIANCES, version=2)
+@MEASURES.of_cloud("gride", invariant_to=INVARIANCES, version=2)
 def gride(cloud: Cloud, *, n1: int = 2) -> Estimate:
     """The dimension at a scale, from how much farther the 2 n1-th neighbour is than the n1-th.
 
@@ -128,7 +128,7 @@ def gride(cloud: Cloud, *, n1: int = 2) -> Estimate:
     where noise counts less and curvature more: `gride_curve` gives dimension against scale.
 
     Args:
-        cloud: of the class, more than 2 n1 distinct points.
+        cloud: of the class (or its points), more than 2 n1 distinct points.
         n1: rank of the nearer neighbour, at least 1; the farther one has rank 2 n1.
 
     Raises:
@@ -189,7 +189,7 @@ def gride_curve(
     return {n1: gride(cloud, n1=n1) for n1 in scales if 2 * n1 < cloud.neighbours(1).n_points}
 
 
-@MEASURES.register("local_pca", reads="cloud", invariant_to=INVARIANCES, version=2)
+@MEASURES.of_cloud("local_pca", invariant_to=INVARIANCES, version=2)
 def local_pca(cloud: Cloud, *, n_neighbours: int = 30, fraction: float = 0.95) -> Estimate:
     """The mean over the points of the PCA dimension of each point's neighbourhood.
 
@@ -201,7 +201,7 @@ def local_pca(cloud: Cloud, *, n_neighbours: int = 30, fraction: float = 0.95) -
     is of the whole cloud, its `fit_pw` of neighbourhoods, from which it leaves out the point itself.
 
     Args:
-        cloud: of the class.
+        cloud: of the class, or its points; see `measure`.
         n_neighbours: k, at least 2; all others where there are fewer, which is noted.
         fraction: share of the variance to reach, in (0, 1].
 

@@ -41,7 +41,7 @@ class SimulatedCapacity:
     shares: dict[int, float]
 
 
-def simulated_capacity(
+def simulate_capacity(
     manifolds: Sequence[Points | ClassManifold] | Clouds, *, dichotomies: int = 100, seed: int = 0
 ) -> SimulatedCapacity:
     """The capacity of manifolds by simulation: P / N for the N random features at which half of all dichotomies of the
@@ -65,7 +65,7 @@ def simulated_capacity(
 
     Example:
         >>> points = torch.randn(24, 1, 50, generator=torch.Generator().manual_seed(0)).expand(24, 2, 50)
-        >>> found = simulated_capacity(list(points), dichotomies=40)
+        >>> found = simulate_capacity(list(points), dichotomies=40)
         >>> 1.6 < found.capacity < 2.4  # points have a capacity of 2
         True
     """
@@ -117,16 +117,16 @@ def simulated_capacity(
     )
 
 
-@MEASURES.register("simulated_capacity", reads="clouds", invariant_to=INVARIANCES)
-def capacity_by_simulation(clouds: Clouds, *, dichotomies: int = 100, seed: int = 0) -> JointEstimate:
+@MEASURES.of_clouds("simulated_capacity", invariant_to=INVARIANCES)
+def simulated_capacity(clouds: Clouds, *, dichotomies: int = 100, seed: int = 0) -> JointEstimate:
     """How many such manifolds for each feature a linear readout has classified at random, when it was tried.
 
     Of the layer as a whole, with a quarter of the width of its interval as the standard error; there is no value where
     random labels cannot be separated even with all features. It assumes nothing, and takes long: use it to check
-    `capacity` and `effective_capacity`. See `simulated_capacity`. Few points of a round manifold overstate it.
+    `capacity` and `effective_capacity`. See `simulate_capacity`. Few points of a round manifold overstate it.
 
     Args:
-        clouds: of at least two classes.
+        clouds: of at least two classes, or their points; see `measure`.
         dichotomies: random labels and projections at each number of features.
         seed: of labels and projections.
 
@@ -134,18 +134,17 @@ def capacity_by_simulation(clouds: Clouds, *, dichotomies: int = 100, seed: int 
         GeometryError: one class, no dichotomies, or points that are all the same.
 
     References:
-        Chung, Lee and Sompolinsky (2018); Cohen, Chung, Lee and Sompolinsky (2020): see `simulated_capacity`.
+        Chung, Lee and Sompolinsky (2018); Cohen, Chung, Lee and Sompolinsky (2020): see `simulate_capacity`.
 
     Example:
-        >>> from manifoldscope.geometry.estimate import measure
         >>> points = torch.randn(9, 5, 60, generator=torch.Generator().manual_seed(0))
-        >>> near = measure("simulated_capacity", list(points), dichotomies=20).whole.value
-        >>> measure("simulated_capacity", list(points + 3 * points[:, :1]), dichotomies=20).whole.value > near
+        >>> near = simulated_capacity(list(points), dichotomies=20).whole.value
+        >>> simulated_capacity(list(points + 3 * points[:, :1]), dichotomies=20).whole.value > near
         True
     """
     parameters = {"dichotomies": dichotomies, "seed": seed}
     try:
-        found = simulated_capacity(clouds, dichotomies=dichotomies, seed=seed)
+        found = simulate_capacity(clouds, dichotomies=dichotomies, seed=seed)
     except NotSeparableError as error:
         return JointEstimate(whole=estimate_of(clouds, value=math.nan, parameters=parameters, note=str(error)))
     stderr = (found.high - found.low) / 4

@@ -107,7 +107,7 @@ def nearest_classes(manifolds: Sequence[Points | ClassManifold] | Clouds) -> tup
     return tuple(clouds.once(Centres.of).distances().fill_diagonal_(torch.inf).argmin(1).tolist())
 
 
-@MEASURES.register("centre_distance", reads="clouds", invariant_to=("rotation", "shift", "order", "padding"))
+@MEASURES.of_clouds("centre_distance", invariant_to=("rotation", "shift", "order", "padding"))
 def centre_distance(
     clouds: Clouds, *, unit: Literal["feature", "radius"] = "feature", corrected: bool = False
 ) -> JointEstimate:
@@ -122,7 +122,7 @@ def centre_distance(
     gives 0 where nothing is left. The distance to the nearest centre is a minimum, and too small for that.
 
     Args:
-        clouds: at least two classes.
+        clouds: of at least two classes, or their points; see `measure`.
         unit: "feature", or "radius", which also makes it invariant to scale.
         corrected: whether to subtract what the sampling of the centres adds.
 
@@ -167,7 +167,7 @@ def centre_distance(
     return _joint(clouds, pairs, parameters, of_class=min)
 
 
-@MEASURES.register("centre_correlation", reads="clouds", invariant_to=INVARIANCES)
+@MEASURES.of_clouds("centre_correlation", invariant_to=INVARIANCES)
 def centre_correlation(clouds: Clouds) -> JointEstimate:
     """The cosine between the centres of two classes, from the mean of all centres.
 
@@ -181,7 +181,7 @@ def centre_correlation(clouds: Clouds) -> JointEstimate:
     so bias the absolute value downwards.
 
     Args:
-        clouds: at least two classes.
+        clouds: of at least two classes, or their points; see `measure`.
 
     Raises:
         GeometryError: a single class.
@@ -218,7 +218,7 @@ def centre_correlation(clouds: Clouds) -> JointEstimate:
     return _joint(clouds, pairs, {}, of_class=_mean_absolute, of_layer=_mean_absolute, note=two)
 
 
-@MEASURES.register("linear_margin", reads="clouds", invariant_to=("rotation", "shift", "order", "padding"))
+@MEASURES.of_clouds("linear_margin", invariant_to=("rotation", "shift", "order", "padding"))
 def linear_margin(clouds: Clouds) -> JointEstimate:
     """How far the plane that separates two classes best lies from the nearest point of either.
 
@@ -236,7 +236,7 @@ def linear_margin(clouds: Clouds) -> JointEstimate:
     classes take a minute or two.
 
     Args:
-        clouds: at least two classes.
+        clouds: of at least two classes, or their points; see `measure`.
 
     Raises:
         GeometryError: a single class.
@@ -265,7 +265,7 @@ def linear_margin(clouds: Clouds) -> JointEstimate:
     return _joint(clouds, pairs, {}, of_class=min, note="one class against one")
 
 
-@MEASURES.register("within_between_ratio", reads="clouds", invariant_to=INVARIANCES)
+@MEASURES.of_clouds("within_between_ratio", invariant_to=INVARIANCES)
 def within_between_ratio(clouds: Clouds, *, corrected: bool = False) -> JointEstimate:
     """The variance within classes over the variance of the class centres.
 
@@ -279,7 +279,7 @@ def within_between_ratio(clouds: Clouds, *, corrected: bool = False) -> JointEst
     that, and gives no value (NaN) where nothing is left.
 
     Args:
-        clouds: at least two classes.
+        clouds: of at least two classes, or their points; see `measure`.
         corrected: whether to subtract what the sampling of the centres adds to the variance between.
 
     Raises:

@@ -18,7 +18,7 @@ from functools import partial
 
 import polars as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from manifoldscope.errors import ModelError, ThreatError
 from manifoldscope.robustness.target import Iterate, Rules, Target
@@ -28,9 +28,9 @@ from manifoldscope.seeds import generator
 from manifoldscope.tables import conform
 from manifoldscope.vision.batching import BatchSize
 from manifoldscope.vision.fast import SEEN, FastNetwork, faster
-from manifoldscope.vision.images import ImageSet, batches
+from manifoldscope.vision.images import ImageSet, as_image_set, batches
 from manifoldscope.vision.memory import Footprint, Memory
-from manifoldscope.vision.network import Network, predicted, undisturbed
+from manifoldscope.vision.network import Network, as_network, predicted, undisturbed
 
 CHECKED = 50
 """One of so many attacked images is attacked with the network's own gradients as well, where a copy gives them."""
@@ -52,7 +52,7 @@ POOL_BYTES = 4 * 2**20
 
 
 def evaluate(
-    network: Network,
+    network: Network | nn.Module,
     images: ImageSet,
     threats: Threat | Sequence[Threat],
     *,
@@ -72,7 +72,8 @@ def evaluate(
     `Verdicts.failures` says how many there were. Where it gives them as a gradient, that step stays where it is.
 
     Args:
-        network: found again as it was: mode, flags, gradients and buffers.
+        network: found again as it was: mode, flags, gradients and buffers. A plain module is shown pixels in [0, 1]
+            without normalisation.
         images: labelled images; the network's own preprocessing brings them to pixels in [0, 1].
         threats: one threat or several.
         seed: the same seed gives an image of the same name the same random start, for every network, in whatever
@@ -94,12 +95,13 @@ def evaluate(
         memory: how much may be taken; most of what is available if omitted. It changes the answer by rounding only.
 
     Raises:
-        DataError: an image cannot be read.
+        DataError: an image cannot be read; a loader or a dataset instead of images, with what to make of it.
         ModelError: the network gives NaN for every image, has fewer outputs than there are labels, or takes more
             memory than there is for a single image.
         ThreatError: a threat broke its budget; nothing was asked for; images to keep under "any"; reuse or
             fallen without "any"; fallen is not one truth an image.
     """
+    network, images = as_network(network), as_image_set(images)
     wanted = [threats] if isinstance(threats, Threat) else list(threats)
     if not wanted or not len(images):
         raise ThreatError(f"{len(wanted)} threats and {len(images)} images; expected at least one of each")
@@ -154,7 +156,7 @@ def _search(
     network: Network, images: ImageSet, threats: Sequence[Threat], fast: bool | FastNetwork, batch_size: int
 ) -> FastNetwork:
     """What gradients are asked of."""
-    if fast is False or not any(threat.passes[1] for threat in threats):
+    if fast is False or not any(threat.asks_gradients for threat in threats):
         return FastNetwork(network)
     if isinstance(fast, FastNetwork):
         return fast
@@ -165,7 +167,7 @@ def _batches(
     network: Network, images: ImageSet, threats: Sequence[Threat], search: FastNetwork, batch_size: int, memory: Memory
 ) -> tuple[BatchSize, BatchSize]:
     """How many images fit into memory at a time: with gradients by `search`, and by the network itself."""
-    pixels, gradient = network.pixels(images, slice(0, 1)), any(threat.passes[1] for threat in threats)
+    pixels, gradient = network.pixels(images, slice(0, 1)), any(threat.asks_gradients for threat in threats)
     n = min(batch_size, len(images))
     with_own_loop = any(not threat.rolling for threat in threats)
     held = COPIES * pixels.nbytes
@@ -299,7 +301,7 @@ class _Evaluation:
         verdict = "survived_any" if iterate == "any" and threat.iterative else "survived_last"
         found = self._nothing(keep)
         self._attack(found, threat, rules, chosen, verdict)
-        if self.search.means and threat.passes[1]:
+        if self.search.means and threat.asks_gradients:
             sample = chosen[::CHECKED]
             again = self._nothing(False)
             self._attack_once(again, threat, replace(rules, keep=False), sample, FastNetwork(self.network))

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 import polars as pl
 import torch
 from scipy import stats
-from torch import Tensor
+from torch import Tensor, nn
 
 from manifoldscope.errors import DataError
 from manifoldscope.vision.activations import activations
-from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.images import ImageSet, as_image_set
 from manifoldscope.vision.network import Network, logits, predicted
 
 _CONFIDENCE = 0.95
 
 
-def accuracy_by_class(network: Network, images: ImageSet, *, batch_size: int = 128) -> pl.DataFrame:
+def accuracy_by_class(network: Network | nn.Module, images: ImageSet, *, batch_size: int = 128) -> pl.DataFrame:
     """Accuracy class by class, as on another dataset of the same classes (distribution shift).
 
     Returns:
@@ -31,6 +31,7 @@ def accuracy_by_class(network: Network, images: ImageSet, *, batch_size: int = 1
     Raises:
         DataError: an image cannot be read.
     """
+    images = as_image_set(images)
     predictions = predicted(logits(network, images, batch_size=batch_size))
     counted = pl.DataFrame(
         {"class_index": images.labels.tolist(), "correct": (predictions == images.labels).tolist()},

@@ -29,9 +29,9 @@ from manifoldscope.robustness.ball import Norm, check_radius, direction, distanc
 from manifoldscope.seeds import generator
 from manifoldscope.tables import conform, parameters_text
 from manifoldscope.vision.batching import BatchSize
-from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.images import ImageSet, as_image_set
 from manifoldscope.vision.memory import Footprint, Memory
-from manifoldscope.vision.network import Network, predicted, undisturbed
+from manifoldscope.vision.network import Network, as_network, predicted, undisturbed
 
 Attack = Literal["pgd", "fmn", "deepfool"]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -91,7 +91,7 @@ class Search:
 
 
 def smallest_perturbation(
-    network: Network,
+    network: Network | nn.Module,
     images: ImageSet,
     *,
     attack: Attack = "pgd",
@@ -138,6 +138,7 @@ def smallest_perturbation(
             takes more memory than there is for a single image.
         ThreatError: an impossible value, or Foolbox is needed and not installed.
     """
+    network, images = as_network(network), as_image_set(images)
     if not len(images):
         raise ThreatError("0 images; expected at least one")
     search = Search(

@@ -52,6 +52,11 @@ class Threat(ABC):
         """Forward and gradient passes an image costs at most, beside the clean one: what a forecast needs."""
         return (1, 0)
 
+    @property
+    def asks_gradients(self) -> bool:
+        """Whether it asks the network for gradients."""
+        return self.passes[1] > 0
+
     @abstractmethod
     def perturb(self, target: Target) -> None:
         """Attack the images of `target`, showing it each iterate, and the last one through `target.conclude`.

@@ -8,13 +8,10 @@ from pydantic import model_validator
 
 from manifoldscope.errors import ManifoldscopeError
 from manifoldscope.registry import Entry
-from manifoldscope.robustness.ball import Norm
 from manifoldscope.robustness.kept import Form
-from manifoldscope.robustness.smallest import STEPS, Attack, Search
 from manifoldscope.robustness.target import Iterate
 from manifoldscope.robustness.threat import THREATS, Threat, make
-from manifoldscope.study.section import OpenSection, Section, entry_of, refuse_strangers, setting
-from manifoldscope.vision.datasets import DATASETS
+from manifoldscope.study.section import OpenSection, entry_of, refuse_strangers, setting
 
 
 class ThreatPlan(OpenSection):
@@ -121,92 +118,6 @@ class ThreatPlan(OpenSection):
         strengths = settings.pop(self.strengths_key(entry))
         singular = strength_setting(entry)
         return [make(self.kind, {**settings, singular: strength}) for strength in strengths]
-
-
-class ForeignPlan(Section):
-    """Another dataset that is shown to the networks: of the same classes, or of none of them."""
-
-    name: str = setting("", "what tables and figures call it; its source by default", keyed=False)
-    source: str = setting(..., "a dataset by name: see `manifoldscope list datasets`", keyed=True)
-    root: str | None = setting(None, "folder or file of the dataset", keyed=False)
-    split: str | None = setting(None, "part of the dataset; the dataset's last one by default", keyed=True)
-    same_classes: bool = setting(
-        ...,
-        "true: its classes are those of the study, and accuracy is counted class by class; false: they are others, and "
-        "its images are to be told from known ones",
-        keyed=True,
-    )
-    match: Literal["name", "index"] = setting(
-        "name",
-        "where the classes are the same: whether they are matched by their names or by their indices",
-        keyed=True,
-    )
-    classes: int | list[int | str] | None = setting(
-        None,
-        "where the classes are others: a number of them to sample, or a list of indices and names; all by default",
-        keyed=True,
-    )
-    images_per_class: int | None = setting(None, "how many images of each class; all by default", keyed=True, ge=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named(cls, raw: Any) -> Any:
-        if isinstance(raw, dict) and not raw.get("name") and isinstance(raw.get("source"), str):
-            return {**raw, "name": raw["source"]}
-        return raw
-
-    @model_validator(mode="after")
-    def _check(self) -> ForeignPlan:
-        entry_of(DATASETS, self.source)
-        if self.same_classes and self.classes is not None:
-            raise ValueError(
-                f"foreign {self.name!r} has same_classes = true and classes = {self.classes!r}; its classes are those "
-                "of the study: leave classes out"
-            )
-        if not self.same_classes and self.match != "name":
-            raise ValueError(
-                f"foreign {self.name!r} has same_classes = false and match = {self.match!r}; there is nothing to "
-                "match: leave match out"
-            )
-        return self
-
-
-class SmallestPlan(Section):
-    """A search for the smallest perturbation that fells each image: an upper bound of what it needs."""
-
-    name: str = setting("", "what tables and figures call it; smallest_ and the attack by default", keyed=False)
-    attack: Attack = setting("pgd", "bisection over pgd, or fmn or deepfool through Foolbox", keyed=True)
-    norm: Norm = setting("linf", "in which the perturbation is measured", keyed=True)
-    largest: float = setting(0.5, "the radius up to which to search, in pixel units", keyed=True)
-    steps: int | None = setting(None, "of one attack; 20 for pgd, 100 for fmn and 50 for deepfool", keyed=True)
-    tolerance: float = setting(
-        1e-3, "bisection ends when the bracket is narrower than this share of its upper end", keyed=True
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named(cls, raw: Any) -> Any:
-        if isinstance(raw, dict) and not raw.get("name"):
-            return {**raw, "name": f"smallest_{raw.get('attack', 'pgd')}"}
-        return raw
-
-    @model_validator(mode="after")
-    def _check(self) -> SmallestPlan:
-        try:
-            self.search()
-        except ManifoldscopeError as error:
-            raise ValueError(str(error)) from None
-        return self
-
-    def search(self) -> Search:
-        """The search with its settings."""
-        return Search(
-            attack=self.attack,
-            norm=self.norm,
-            largest=self.largest,
-            steps=STEPS[self.attack] if self.steps is None else self.steps,
-            tolerance=self.tolerance,
-        )
 
 
 def strength_setting(entry: Entry) -> str:

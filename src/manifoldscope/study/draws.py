@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal, Self
 
 import polars as pl
 import torch
@@ -15,15 +15,54 @@ from manifoldscope.errors import DataError
 from manifoldscope.seeds import derive, generator
 from manifoldscope.study.plan import DrawPlan, Study
 from manifoldscope.study.progress import Progress
+from manifoldscope.study.refs import unkeyed
 from manifoldscope.study.store import Store
-from manifoldscope.study.unit import Payload, Unit
+from manifoldscope.study.unit import Payload, Unit, kind
 from manifoldscope.tables import conform
-from manifoldscope.vision.datasets import DATASETS, load
+from manifoldscope.vision.datasets import dataset_entry, load
 from manifoldscope.vision.images import ImageSet, choose_classes, draw
 
-VERSION = 1
-DRAWN = ("images.parquet", "set_aside.parquet")
 Role = Literal["robustness", "geometry", "training"]
+
+
+@kind("draw", place=-1)
+@dataclass(frozen=True, kw_only=True)
+class Draw(Unit):
+    """Which images were drawn for something, and which could not be read.
+
+    Attributes:
+        role: for what.
+        classes: by index; of another dataset, with the index in the study.
+        fingerprint: of the files from which images are drawn.
+        apart_from: digests of draws with which it shares no image.
+        rivals: keys of the draws, of the same part of the dataset, that were made before.
+    """
+
+    version = 2
+    files = ("images.parquet", "set_aside.parquet")
+
+    source: str
+    split: str
+    classes: tuple[int | tuple[int, int], ...]
+    images_per_class: int | None
+    seed: int
+    fingerprint: str
+    apart_from: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = unkeyed(())  # in the key as needs
+    role: str = unkeyed()
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return self.rivals
+
+    @property
+    def label(self) -> str:
+        return f"{self.role} · {self.kind}"
+
+    @classmethod
+    def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, pl.DataFrame]:
+        return {"set_aside": pl.concat(store.table(unit, "set_aside") for unit in units).unique()} if units else {}
+
 
 AT_LEAST: Mapping[Role, int] = {"robustness": 1, "geometry": 2, "training": 1}
 """How many images of each class a draw needs: one point has no spectrum."""
@@ -34,7 +73,7 @@ class Drawn:
     """The images of one draw, the unit that remembers them, and a digest of each class's images."""
 
     images: ImageSet
-    unit: Unit
+    unit: Draw
     digests: Mapping[int, str]
 
     @property
@@ -64,10 +103,10 @@ def draw_images(study: Study, store: Store, progress: Progress | None = None) ->
         draws["geometry"] = draws["robustness"]
     else:
         draws["geometry"] = _one(study, store, splits, "geometry", study.data.geometry, chosen, [draws["robustness"]])
-    if any(model.training is not None and model.training.made().passes for model in study.models):
+    if any(model.training is not None and model.training.made().trains for model in study.models):
         plan = study.data.training
         if plan.split is None:  # a dataset names its training part first; one without parts has only the whole
-            splits_of = DATASETS[study.data.source].traits["splits"] or (study.data.robustness.split,)
+            splits_of = dataset_entry(study.data.source).traits["splits"] or (study.data.robustness.split,)
             plan = DrawPlan(split=splits_of[0], images_per_class=plan.images_per_class)
         draws["training"] = _one(study, store, splits, "training", plan, chosen, list(draws.values()))
     if study.sampling.equal_sizes:
@@ -120,20 +159,19 @@ def fingerprint(images: ImageSet) -> str:
     """A text that changes when files, labels or names do; nothing is decoded."""
     named = hashlib.sha256(images.labels.numpy().tobytes())
     named.update("\x1f".join([*images.names, *map(str, sorted(images.class_names.items()))]).encode())
-    return f"{images.raw.fingerprint()}-{named.hexdigest()}"
+    return "-".join(part for part in (images.raw.fingerprint(), named.hexdigest(), images.origin) if part)
 
 
-def remembered(store: Store, unit: Unit, whole: ImageSet) -> Drawn | None:
+def remembered(store: Store, unit: Draw, whole: ImageSet) -> Drawn | None:
     """What a unit has drawn from these images, if it is done."""
-    manifest = store.manifest(unit)
-    if manifest is None:
+    if not store.done(unit):
         return None
     position = {name: index for index, name in enumerate(whole.names)}
     images = whole.subset([position[name] for name in store.table(unit, "images")["image"]])
-    return Drawn(images, unit, {int(label): digest for label, digest in manifest["facts"]["digests"].items()})
+    return Drawn(images, unit, {int(label): digest for label, digest in store.facts(unit)["digests"].items()})
 
 
-def publish(store: Store, unit: Unit, drawn: Drawn, set_aside: Sequence[tuple[str, str, str]], began: float) -> None:
+def publish(store: Store, unit: Draw, drawn: Drawn, set_aside: Sequence[tuple[str, str, str]], began: float) -> None:
     """Remember a draw; `set_aside` are images that could not be read: (name, class name, reason)."""
     payload = Payload(
         tables={
@@ -159,16 +197,16 @@ def _one(
             f"from which data.{role} draws"
         )
     rivals = [other for other in others if other.images.split == whole.split]
-    inputs: dict[str, Any] = {
-        "version": VERSION,
-        "source": study.data.source,
-        "split": whole.split,
-        "classes": classes,
-        "images_per_class": plan.images_per_class,
-        "seed": study.seed,
-        "files": splits.fingerprint(plan.split),
-    }
-    unit = Unit("draw", inputs, needs=tuple(other.unit.key for other in rivals), names={"role": role}, files=DRAWN)
+    unit = Draw(
+        role=role,
+        source=study.data.source,
+        split=whole.split,
+        classes=tuple(classes),
+        images_per_class=plan.images_per_class,
+        seed=study.seed,
+        fingerprint=splits.fingerprint(plan.split),
+        rivals=tuple(other.unit.key for other in rivals),
+    )
     if (known := remembered(store, unit, whole)) is not None:
         return known
     began = time.time()

@@ -26,6 +26,9 @@ RECORD = "outputs.json"
 FORMAT = 1
 """Of the folder; raise it when older software can no longer read what newer software writes."""
 
+PLACES = ("tables", "figures", "report.html", "plan.json", "study.toml")
+"""Where outputs lie."""
+
 CHANGED = "it has changed since it was written"
 
 THEN = ">"
@@ -126,8 +129,8 @@ class Outputs:
 
     def _write(self, files: Mapping[str, bytes]) -> None:
         record = self.record()
-        if record is None:  # nobody can tell what was written here: what is in the way is kept
-            for name in [RECORD, *files]:
+        if record is None:  # nobody can tell what was written here: what is in the way, now or later, is kept
+            for name in [RECORD, *PLACES, *files]:
                 set_aside(self._folder, self._folder / name)
             record = {}
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import tomli_w
-from pydantic import ValidationError, field_validator, model_validator
+from pydantic import ValidationError, create_model, field_validator, model_validator
 
 from manifoldscope.errors import ManifoldscopeError, StudyError, shortened, unknown
 from manifoldscope.files import read_bytes
 from manifoldscope.geometry.estimate import MEASURES
 from manifoldscope.geometry.extrapolation import FARTHEST
 from manifoldscope.registry import Entry, describe
-from manifoldscope.robustness.pgd import PGD
-from manifoldscope.robustness.threat import THREATS
-from manifoldscope.study.challenges import ForeignPlan, SmallestPlan, ThreatPlan, strength_setting
-from manifoldscope.study.section import OpenSection, Section, entry_of, setting, settle
+from manifoldscope.robustness.threat import THREATS, Threat
+from manifoldscope.study.challenges import ThreatPlan, strength_setting
+from manifoldscope.study.section import KindSection, OpenSection, Section, entry_of, known_dataset, setting, settle
+from manifoldscope.study.unit import kinds
 from manifoldscope.training.objectives import OBJECTIVES, Objective
-from manifoldscope.vision.datasets import DATASETS
+from manifoldscope.vision.datasets import source_schema
 from manifoldscope.vision.sources import SOURCES
 
 PRESETS = "manifoldscope.study.presets"
@@ -31,6 +32,12 @@ LARGEST_FILE = 2**20
 
 DEEPEST = 16
 """How many tables and lists may lie within each other."""
+
+
+RENAMED = {"smallest": "[[minimal]]", "foreign": "[[shifts]] for the same classes, [[ood]] for others"}
+"""Sections of the study file that were called otherwise."""
+
+Asked = TypeVar("Asked", bound=KindSection)
 
 
 class DrawPlan(Section):
@@ -60,8 +67,7 @@ class DataPlan(Section):
     @field_validator("source")
     @classmethod
     def _known(cls, source: str) -> str:
-        entry_of(DATASETS, source)
-        return source
+        return known_dataset(source)
 
 
 class TrainingPlan(OpenSection):
@@ -225,16 +231,12 @@ class Study(Section):
         ge=0,
     )
     threats: list[ThreatPlan] = setting(..., "what is done to the images", keyed=True, min_length=1)
-    smallest: list[SmallestPlan] = setting(
-        [], "searches for the smallest perturbation that fells each image", keyed=True
-    )
     gradients: Literal["auto", "float32", "plain"] = setting(
         "auto",
         "whose gradients attacks take: those of a faster copy of the network, with bfloat16 to propose where that is "
         "sooner; of that copy in float32 alone; or the network's own",
         keyed=True,
     )
-    foreign: list[ForeignPlan] = setting([], "other datasets that are shown to the networks, unattacked", keyed=True)
     checks: Literal["cheap", "full"] = setting(
         "cheap",
         "whether an evaluation checks itself by what it found, or by stronger attacks on a sample of the images too",
@@ -244,58 +246,68 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _unique(self) -> Study:
-        networks = [name for name, _, _ in models_of(self)]
-        for kind, names in (
-            ("models", networks),
-            ("threats or searches", [plan.name for plan in self.threats] + [plan.name for plan in self.smallest]),
-            ("foreign datasets", [foreign.name for foreign in self.foreign]),
-        ):
-            if twice := sorted({name for name in names if names.count(name) > 1}):
-                raise ValueError(f"two {kind} are called {twice[0]!r}; give each a name (and each seed once)")
+        names = [("models", [name for name, _, _ in models_of(self)])]
+        names += [(f"parts of the study in the column {column!r}", found) for column, found in self._named().items()]
+        for what, listed in names:
+            if twice := sorted({name for name in listed if listed.count(name) > 1}):
+                raise ValueError(f"two {what} are called {twice[0]!r}; give each a name (and each seed once)")
         for place, measure in enumerate(self.measures):
             if measure in self.measures[:place]:
                 raise ValueError(f"the measure {measure.name!r} is listed twice with the same settings")
-        if self.checks == "full" and self.checked_threat is None:
-            raise ValueError(
-                "checks = 'full' compares stronger attacks with a threat of kind 'pgd' at an epsilon above 0, and the "
-                "study has none; add one, or give checks = 'cheap'"
-            )
         same = self.data.geometry.images_per_class
         if self.data.same_images and self.data.geometry != self.data.robustness:
             raise ValueError(
                 f"data.same_images = true, but data.geometry ({same} images a class) and data.robustness "
                 f"({self.data.robustness.images_per_class}) differ; give them the same split and images_per_class"
             )
-        if self.data.same_images and (others := [plan.name for plan in self.foreign if not plan.same_classes]):
-            raise ValueError(
-                f"data.same_images = true, and foreign {others[0]!r} has same_classes = false: known images would lie "
-                "near the classes because these were computed from the very same images; expected same_images = false"
-            )
+        for kind in kinds():
+            kind.fits(self)
         return self
 
-    @property
-    def checked_threat(self) -> PGD | None:
-        """What full checks ask more of: the first PGD of the study, at the middle one of its epsilons above 0.
+    def _named(self) -> dict[str, list[str]]:
+        """The names of attacks, searches, datasets, ..., by the column of tables in which they stand."""
+        named = {"threat": [plan.name for plan in self.threats]}
+        for section in sections():
+            named.setdefault(section.column, []).extend(plan.name for plan in self.section(section))
+        return named
 
-        At the largest, little survives that another attack could fell; at the smallest, little falls to any.
-        """
-        found = next(filter(None, map(_attacks, self.threats)), [])
-        return found[(len(found) - 1) // 2] if found else None
+    def attack(self, name: str, strength: float) -> tuple[ThreatPlan, Threat]:
+        """What the study calls so, and the attack at one of its strengths."""
+        plan = next(plan for plan in self.threats if plan.name == name)
+        return plan, next(threat for threat in plan.threats() if threat.strength == strength)
 
     @property
-    def checked_threat_name(self) -> str | None:
-        """What the study calls that threat."""
-        return next((plan.name for plan in self.threats if _attacks(plan)), None)
+    def roots(self) -> list[str]:
+        """The folders and files that its datasets lie in."""
+        others = [getattr(plan, "root", None) for section in sections() for plan in self.section(section)]
+        return [root for root in (self.data.root, *others) if root is not None]
+
+    def section(self, section: type[Asked]) -> list[Asked]:
+        """What the study asks of a kind of unit that has a section of its own."""
+        return list(getattr(self, section.key, ()))
 
     def text(self) -> str:
         """The resolved study as TOML; loading it gives the same study."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
 
-def _attacks(plan: ThreatPlan) -> list[PGD]:
-    """Each PGD of a threat at an epsilon above 0, by epsilon."""
-    found = [threat for threat in plan.threats() if isinstance(threat, PGD) and threat.epsilon > 0]
-    return sorted(found, key=lambda threat: threat.epsilon)
+def sections() -> tuple[type[KindSection], ...]:
+    """The sections of the study file that kinds of units have for themselves."""
+    return tuple(kind.section for kind in kinds() if kind.section is not None)
+
+
+def study_model() -> type[Study]:
+    """The study file's form, with the sections of every kind of unit that is known now."""
+    return _study_model(sections())
+
+
+@cache
+def _study_model(known: tuple[type[KindSection], ...]) -> type[Study]:
+    fields: dict[str, Any] = {
+        section.key: (list[section], setting([], (section.__doc__ or "").split("\n")[0], keyed=True))  # type: ignore[valid-type]  # made here
+        for section in known
+    }
+    return create_model("Study", __base__=Study, __doc__=Study.__doc__, **fields)
 
 
 def preset_names() -> list[str]:
@@ -349,10 +361,13 @@ def load(study: str | Path, changes: Mapping[str, Any] | Iterable[str] = ()) -> 
 def parse(raw: Mapping[str, Any]) -> Study:
     """A study from nested tables, as TOML gives them. Raises StudyError."""
     _require_bounded(raw)
+    for old, new in RENAMED.items():
+        if old in raw:
+            raise StudyError(f"{old}: there is no setting {old!r} any more; write {new}")
     try:
-        return Study.model_validate(raw)
+        return study_model().model_validate(raw)
     except ValidationError as error:
-        raise StudyError(describe(error, "", Study)) from None
+        raise StudyError(describe(error, "", study_model())) from None
 
 
 def parse_change(text: str) -> tuple[str, Any]:
@@ -431,7 +446,7 @@ def _put(raw: dict[str, Any], key: str, value: Any) -> None:
 
 def json_schema() -> dict[str, Any]:
     """A JSON schema of the study file, for editors: each open table lists the settings of every item it may name."""
-    schema = Study.model_json_schema()
+    schema = study_model().model_json_schema()
     definitions = schema["$defs"]
     for section, key, registry in (
         ("TrainingPlan", "objective", OBJECTIVES),
@@ -440,8 +455,9 @@ def json_schema() -> dict[str, Any]:
         ("ModelPlan", "source", SOURCES),
     ):
         definitions[section]["oneOf"] = [_alternative(entry, key, definitions) for entry in registry]
-    for section in ("DataPlan", "ForeignPlan"):
-        definitions[section]["properties"]["source"]["enum"] = DATASETS.names()
+    for definition in definitions.values():
+        if {"source", "root"} <= definition.get("properties", {}).keys():
+            definition["properties"]["source"] |= source_schema()
     measures = schema["properties"]["measures"]
     measures["items"] = {"anyOf": [{"enum": MEASURES.names()}, measures["items"]]}
     return schema

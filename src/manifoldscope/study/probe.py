@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manifoldscope.errors import ModelError
-from manifoldscope.study.bench import Bench
+from manifoldscope.study.context import Context
 from manifoldscope.study.unit import Unit
 from manifoldscope.vision.activations import n_features
 from manifoldscope.vision.fast import SEEN, FastNetwork, faster
@@ -84,7 +84,7 @@ class Probed:
 NOT_ASKED = Passes(Duration(), Footprint(0, 0))
 
 
-def probe(bench: Bench, name: str, units: Sequence[Unit], layers: Sequence[str]) -> Probed:
+def probe(context: Context, name: str, units: Sequence[Unit], layers: Sequence[str]) -> Probed:
     """Pass a few images through a network as its units will.
 
     Args:
@@ -95,23 +95,23 @@ def probe(bench: Bench, name: str, units: Sequence[Unit], layers: Sequence[str])
         ModelError: the network cannot be loaded, lacks a layer, or gives NaN.
     """
     began = time.perf_counter()
-    network = bench.untrained(name)
-    images = bench.draws["robustness"].images
-    at_once = bench.memory.batch(network, network.pixels(images, slice(0, 1)), PROBE_IMAGES, gradient=False)
+    network = context.untrained(name)
+    images = context.draws["robustness"].images
+    at_once = context.memory.batch(network, network.pixels(images, slice(0, 1)), PROBE_IMAGES, gradient=False)
     pixels = network.pixels(images, slice(0, min(PROBE_IMAGES, at_once))).to(network.device)
     features = n_features(network, layers, pixels[:1]) if layers else {}
     _refuse_nan(network, pixels)
-    wants_gradient = any(unit.passes[1] for unit in units)
-    attacks = any(unit.kind in ("attack", "displacement", "transfer") and unit.passes[1] for unit in units)
+    wants_gradient = any(unit.gradients != "none" for unit in units)
+    attacks = any(unit.gradients == "search" for unit in units)
     fast = FastNetwork(network)
-    if attacks and bench.study.gradients != "plain":
+    if attacks and context.study.gradients != "plain":
         fast = faster(network, pixels[:SEEN], propose=False)
     loading = time.perf_counter() - began
-    forward = _passes(bench, network, pixels, gradient=False)
-    own = _passes(bench, network, pixels, gradient=True) if wants_gradient else NOT_ASKED
-    search = _passes(bench, fast.network, pixels, gradient=True) if fast.means else own
+    forward = _passes(context, network, pixels, gradient=False)
+    own = _passes(context, network, pixels, gradient=True) if wants_gradient else NOT_ASKED
+    search = _passes(context, fast.network, pixels, gradient=True) if fast.means else own
     weights = sum(each.nbytes for each in network.module.state_dict().values())
-    proposer = weights // 2 if fast.means and bench.study.gradients == "auto" else 0
+    proposer = weights // 2 if fast.means and context.study.gradients == "auto" else 0
     return Probed(
         weights=weights,
         copies=weights + proposer if fast.means else 0,
@@ -135,9 +135,9 @@ def _refuse_nan(network: Network, pixels: Tensor) -> None:
         )
 
 
-def _passes(bench: Bench, network: Network, pixels: Tensor, *, gradient: bool) -> Passes:
+def _passes(context: Context, network: Network, pixels: Tensor, *, gradient: bool) -> Passes:
     """Time passes of one image, and of some or of a whole batch."""
-    memory = bench.memory.footprint(network, pixels[:1], gradient=gradient)
+    memory = context.memory.footprint(network, pixels[:1], gradient=gradient)
 
     def seconds(n: int) -> float:
         some = pixels[torch.arange(n) % len(pixels)]
@@ -154,12 +154,12 @@ def _passes(bench: Bench, network: Network, pixels: Tensor, *, gradient: bool) -
         return _seconds(attacked if gradient else clean, network)
 
     def fitting(n: int) -> int:
-        return bench.memory.batch(network, pixels[:1], n, gradient=gradient)
+        return context.memory.batch(network, pixels[:1], n, gradient=gradient)
 
     with undisturbed(network):
         many = fitting(len(pixels))
         one, some = seconds(1), seconds(many)
-        if some < SHORT and (whole := fitting(bench.study.batch_size)) > many:
+        if some < SHORT and (whole := fitting(context.study.batch_size)) > many:
             many, some = whole, seconds(whole)
     each = max(0.0, some - one) / (many - 1) if many > 1 else one
     return Passes(Duration(max(0.0, some - each * many), each), memory)

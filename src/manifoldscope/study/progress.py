@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Never, TextIO
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
+from tqdm.notebook import tqdm_notebook
 
 from manifoldscope.errors import printable
 
@@ -36,7 +37,7 @@ class Progress:
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
         self._stream = stream or sys.stderr
         self._quiet = quiet
-        self._terminal = not quiet and self._stream.isatty()
+        self._terminal = not quiet and (self._stream.isatty() or issubclass(tqdm, tqdm_notebook))
         self._bar: tqdm[Never] | None = None
         self._left: dict[Group, float] = {}
         self._forecast: dict[Group, float] = defaultdict(float)

@@ -13,17 +13,16 @@ from typing import Any
 
 import torch
 
+from manifoldscope import stopping
 from manifoldscope.errors import ManifoldscopeError, StoreError, StudyError
-from manifoldscope.study.bench import Bench
+from manifoldscope.study.context import Context
 from manifoldscope.study.draws import draw_images
-from manifoldscope.study.forecast import forecast, group_of
-from manifoldscope.study.foreign import draw_foreign
+from manifoldscope.study.forecast import forecast
 from manifoldscope.study.plan import Study, load
+from manifoldscope.study.planning import plan_units
 from manifoldscope.study.progress import Progress, duration
 from manifoldscope.study.store import Store
-from manifoldscope.study.unit import Unit
-from manifoldscope.study.units import plan_units
-from manifoldscope.study.work import WORK
+from manifoldscope.study.unit import Unit, kinds
 from manifoldscope.vision.memory import Memory, give_back
 
 LIBRARIES = ("manifoldscope", "torch", "torchvision", "timm", "numpy", "scipy", "polars", "scikit-learn", "safetensors")
@@ -68,16 +67,16 @@ def run_units(
     chosen = choose_device(device)
     store.prepare()
     draws = draw_images(study, store, progress)
-    with progress.stage("reading foreign datasets"):
-        foreign = draw_foreign(study, store, draws)
+    with progress.stage("reading other datasets"):
+        others = {name: drawn for kind in kinds() for name, drawn in kind.draw(study, store, draws).items()}
     with progress.stage("planning the units"):
-        units, networks = plan_units(study, draws, foreign)
-    drawn = list({draw.unit.key: draw.unit for draw in [*draws.values(), *foreign.values()]}.values())
+        units, networks = plan_units(study, draws, others)
+    drawn = list({each.unit.key: each.unit for each in [*draws.values(), *others.values()]}.values())
     every = [*drawn, *units]
     with progress.stage(f"looking for the results of {len(units):,} units"):
         missing = [unit for unit in units if not store.done(unit)]
-    bench = Bench(study, store, draws, networks, chosen, foreign, Memory(memory))
-    expected = forecast(bench, missing, progress) if missing else None
+    context = Context(study, store, draws, networks, chosen, others, Memory(memory))
+    expected = forecast(context, missing, progress) if missing else None
     _remember(store, study, every, {"versions": versions(chosen), "networks": list(networks)}, progress)
     for label, problem in store.damaged.items():
         progress.say(f"damaged: {label}: {problem}; it is computed anew, and what was there is kept in damaged/")
@@ -85,11 +84,10 @@ def run_units(
         progress.say(f"nothing to compute: all {len(every)} units are done")
         return Outcome(every, 0, {})
     progress.say(expected.text(missing) + f"; on {describe_device(chosen)}")
-    for unit in drawn:
-        if n_bad := len(store.table(unit, "set_aside")):
-            role = unit.names["role"]
-            progress.say(f"{n_bad} images could not be read and were set aside ({role}); the report names them")
-    progress.start((group_of(unit), expected.seconds[unit.key]) for unit in missing)
+    for draw in drawn:
+        if n_bad := len(store.table(draw, "set_aside")):
+            progress.say(f"{n_bad} images could not be read and were set aside ({draw.role}); the report names them")
+    progress.start((unit.group, expected.seconds[unit.key]) for unit in missing)
     failed: dict[str, str] = {}
     failed_keys: set[str] = set()
     n_computed = 0
@@ -101,6 +99,7 @@ def run_units(
             held_by_others: list[Unit] = []
             open_keys: set[str] = set()
             for unit in waiting:
+                stopping.obey()
                 before = {*unit.needs, *unit.after}
                 if before & failed_keys:
                     failed_keys.add(unit.key)  # named by the failure that it waits for
@@ -114,11 +113,11 @@ def run_units(
                         held_by_others.append(unit)
                         open_keys.add(unit.key)
                         continue
-                    progress.begin(unit.label, group_of(unit), expected.seconds[unit.key])
+                    progress.begin(unit.label, unit.group, expected.seconds[unit.key])
                     if store.done(unit):
                         progress.end(computed=False)
                         continue
-                    error = _compute(unit, bench, progress)
+                    error = _compute(unit, context, progress)
                     if expected.memory[unit.key] > expected.before + LARGE:
                         give_back()
                     progress.end()
@@ -155,25 +154,28 @@ def _remember(store: Store, study: Study, units: Sequence[Unit], facts: Mapping[
         progress.say(f"study.toml was edited since it was written, and is another study: it is kept as {kept}")
 
 
-def _compute(unit: Unit, bench: Bench, progress: Progress) -> str | None:
+def _compute(unit: Unit, context: Context, progress: Progress) -> str | None:
     """Do one unit and store it; the reason where it fails."""
     began = time.time()
     clock = time.monotonic()
     try:
-        payload = WORK[unit.kind](unit, bench, progress.tick)
+        payload = unit.compute(context, progress.tick)
         record = {
             "started": began,
             "seconds": time.monotonic() - clock,
-            "seed": bench.study.seed,
-            "versions": versions(bench.device),
+            "seed": context.study.seed,
+            "versions": versions(context.device),
         }
-        bench.store.publish(unit, payload, record)
+        context.store.publish(unit, payload, record)
     except StoreError:
         raise
-    except Exception as error:  # a unit may fail in any library; the others go on
+    except BaseException as error:  # a unit may fail in any library; the others go on
+        stopping.obey()
+        if not isinstance(error, Exception):
+            raise
         known = isinstance(error, ManifoldscopeError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
-        bench.store.fail(unit, reason, traceback.format_exc())
+        context.store.fail(unit, reason, traceback.format_exc())
         return reason
     return None
 

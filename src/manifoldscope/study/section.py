@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from manifoldscope.errors import StudyError, shortened, unknown
 from manifoldscope.registry import Entry, Registry
+from manifoldscope.vision.datasets import dataset_entry
 
 
 def setting(default: Any, description: str, *, keyed: bool, **limits: Any) -> Any:
@@ -24,6 +25,20 @@ class Section(BaseModel):
     """One table of the study file: unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+
+class KindSection(Section):
+    """The section of the study file that a kind of unit has for itself: `[[key]]`, once for each that is asked for.
+
+    Attributes:
+        key: what the study file calls it.
+        column: the column of tables in which its name stands; no two names there may be equal.
+    """
+
+    key: ClassVar[str]
+    column: ClassVar[str]
+
+    name: str
 
 
 class OpenSection(BaseModel):
@@ -47,6 +62,15 @@ def entry_of(registry: Registry, name: str) -> Entry:
         return registry[name]
     except StudyError as error:
         raise ValueError(str(error)) from None
+
+
+def known_dataset(source: str) -> str:
+    """A dataset's source as it stands; an error of pydantic's kind where there is none such."""
+    try:
+        dataset_entry(source)
+    except StudyError as error:
+        raise ValueError(str(error)) from None
+    return source
 
 
 def refuse_strangers(section: OpenSection, own: Mapping[str, Any], known: set[str]) -> None:

@@ -20,7 +20,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,14 @@ import polars as pl
 import safetensors.numpy
 import safetensors.torch
 
-from manifoldscope.errors import StoreError
+from manifoldscope.errors import StoreError, StudyError
 from manifoldscope.files import file_digest, open_regular, read_bytes
+from manifoldscope.stopping import deferred
 from manifoldscope.study.drafts import Drafts, explained, flush
 from manifoldscope.study.locks import drop, held, holder, take
 from manifoldscope.study.outputs import Outputs, set_aside
-from manifoldscope.study.unit import Array, Payload, Unit, key_of
+from manifoldscope.study.refs import names_of
+from manifoldscope.study.unit import Array, Payload, Unit, key_of, unit_of
 
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 2**27
@@ -117,8 +118,8 @@ class Store:
                 told = {
                     "kind": unit.kind,
                     "key": unit.key,
-                    "names": dict(unit.names),
-                    "inputs": dict(unit.inputs),
+                    "names": names_of(unit),
+                    "inputs": unit.inputs,
                     "needs": list(unit.needs),
                     "facts": payload.facts,
                     **record,
@@ -141,9 +142,10 @@ class Store:
                 shutil.rmtree(draft, ignore_errors=True)
             (self.folder / "failed" / f"{unit.key}.json").unlink(missing_ok=True)
 
-    def table(self, unit: Unit, name: str) -> pl.DataFrame:
-        """A table of a finished unit."""
-        return _read_parquet(self._home(unit) / f"{name}.parquet")
+    def table(self, unit: Unit | str, name: str) -> pl.DataFrame:
+        """A table of a finished unit, or of the one of a key."""
+        home = self._home(unit) if isinstance(unit, Unit) else self._home_of(unit)
+        return _read_parquet(home / f"{name}.parquet")
 
     def arrays(self, unit: Unit) -> dict[str, Array]:
         """The arrays of a finished unit; none where it kept none."""
@@ -156,21 +158,24 @@ class Store:
         return path if path.exists() else None
 
     def checkpoint(self, key: str) -> tuple[Path, str]:
-        """The file with the weights that a training unit stored, and the digest that it must have.
+        """The file with the weights that a unit stored, and the digest that it must have.
 
         Raises:
-            StoreError: the unit is damaged.
+            StoreError: the unit is damaged, or missing.
         """
-        home = self.folder / "units" / "train" / key
+        home = self._home_of(key)
         manifest, problem = read_manifest(home)
         digest = (manifest.get("payload") or {}).get("checkpoint.safetensors")
         if problem is not None or digest is None:
             raise StoreError(f"{home} is damaged ({problem or 'it holds no weights'}); run the study again")
         return home / "checkpoint.safetensors", str(digest)
 
-    def verdicts(self, key: str) -> pl.DataFrame:
-        """The verdicts that an attack unit stored."""
-        return _read_parquet(self.folder / "units" / "attack" / key / "verdicts.parquet")
+    def facts(self, unit: Unit | str) -> dict[str, Any]:
+        """The facts that a unit, or the unit of a key, left; none where it is not done."""
+        if isinstance(unit, Unit):
+            return dict((self.manifest(unit) or {}).get("facts", {}))
+        manifest, problem = read_manifest(self._home_of(unit))
+        return {} if problem is not None else dict(manifest.get("facts", {}))
 
     # --- failures and locks ---------------------------------------------------------------------------------------
 
@@ -240,7 +245,10 @@ class Store:
         Returns:
             Where an edited study file is now; None where there was none.
         """
-        plan = {"facts": {**facts, "study": study_text}, "units": [asdict(unit) for unit in units]}
+        plan = {
+            "facts": {**facts, "study": study_text},
+            "units": [{"key": unit.key, **unit.to_json()} for unit in units],
+        }
         with self.concluding():
             edited = None
             files = {"plan.json": json.dumps(plan).encode()}
@@ -260,17 +268,14 @@ class Store:
         path = self.folder / "plan.json"
         try:
             plan = json.loads(read_bytes(path, at_most=LARGEST_MANIFEST))
-            units = [
-                Unit(**{**unit, **{name: tuple(unit[name]) for name in ("needs", "after", "passes", "files")}})
-                for unit in plan["units"]
-            ]
             facts = dict(plan["facts"])
-            _ = [unit.label for unit in units], [unit.key for unit in units], facts["study"], facts["versions"]
+            _ = facts["study"], facts["versions"]
+            units = [_planned(raw) for raw in plan["units"]]
         except FileNotFoundError:
             raise StoreError(
                 f"{self.folder} holds no study; run one first: manifoldscope run STUDY --out DIR"
             ) from None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, StudyError) as error:
             reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
             raise StoreError(f"{path} is damaged ({reason}); run the study again, which keeps what is done") from None
         return units, facts
@@ -287,6 +292,11 @@ class Store:
 
     def _home(self, unit: Unit) -> Path:
         return self.folder / "units" / unit.kind / unit.key
+
+    def _home_of(self, key: str) -> Path:
+        """The folder of the unit of a key, of whatever kind; it need not be there."""
+        units = self.folder / "units"
+        return next(units.glob(f"*/{key}"), units / "unknown" / key)
 
 
 # --- what a unit's folder must hold ---------------------------------------------------------------------------------
@@ -328,6 +338,15 @@ def read_manifest(home: Path) -> tuple[dict[str, Any], str | None]:
     return manifest, None
 
 
+def _planned(raw: dict[str, Any]) -> Unit:
+    """A unit of a plan. Raises ValueError where its key is not that of its fields."""
+    key = raw.pop("key")
+    unit = unit_of(raw)
+    if unit.key != key:
+        raise ValueError(f"the unit {str(key)[:12]} is another than its key says")
+    return unit
+
+
 def misfit(manifest: Mapping[str, Any], unit: Unit) -> str | None:
     """How a manifest differs from what its unit must have left; None where it does not."""
     missing = sorted(set(unit.files) - set(manifest["payload"]))
@@ -351,7 +370,7 @@ def payload_problem(home: Path, manifest: Mapping[str, Any]) -> str | None:
 def _write_payload(folder: Path, payload: Payload) -> dict[str, str]:
     """Write the files of a payload into a folder, flushed; their digests by name."""
     for name, table in payload.tables.items():
-        with (folder / f"{name}.parquet").open("wb") as file:
+        with (folder / f"{name}.parquet").open("wb") as file, deferred():
             table.write_parquet(file)
     if payload.arrays:
         whole = {name: np.ascontiguousarray(array) for name, array in payload.arrays.items()}
@@ -368,5 +387,5 @@ def _write_payload(folder: Path, payload: Payload) -> dict[str, str]:
 
 
 def _read_parquet(path: Path) -> pl.DataFrame:
-    with open_regular(path) as file:  # not by its path, in which polars would look for patterns
+    with open_regular(path) as file, deferred():  # not by its path, in which polars would look for patterns
         return pl.read_parquet(file)

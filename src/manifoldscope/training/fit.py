@@ -70,7 +70,7 @@ def fit(
     Args:
         network: the network; its parameters are changed.
         images: what to train on.
-        objective: what to train for; one whose `passes` is 0 changes nothing.
+        objective: what to train for; one that does not train changes nothing.
         epochs: passes over the images, at least 1.
         batch_size: images a step; the last incomplete batch of an epoch is left out.
         learning_rate: peak of the cycle.
@@ -83,7 +83,7 @@ def fit(
     Raises:
         ModelError: the loss became NaN or infinite.
     """
-    if objective.passes == 0:
+    if not objective.trains:
         network.module.eval()
         return []
     device = network.device

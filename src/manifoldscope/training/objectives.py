@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -16,15 +16,20 @@ from manifoldscope.robustness.pgd import ascend
 from manifoldscope.vision.network import Network
 
 OBJECTIVES = Registry("objective", package="manifoldscope.training")
-"""Every objective: a frozen dataclass whose fields are its settings. `passes` is what an image costs in an epoch."""
+"""Every objective: a frozen dataclass whose fields are its settings."""
 
 
 class Objective(Protocol):
     """Turns a batch into a loss."""
 
     @property
+    def trains(self) -> bool:
+        """Whether it changes weights at all."""
+        ...
+
+    @property
     def passes(self) -> float:
-        """Gradient passes an image costs in one epoch: what a forecast needs. 0 means that nothing is trained."""
+        """Gradient passes that an image costs in one epoch: what a forecast needs."""
         ...
 
     @property
@@ -51,6 +56,8 @@ class Objective(Protocol):
 class Random:
     """Untrained weights: the network as it was initialised."""
 
+    trains: ClassVar[bool] = False
+
     @property
     def passes(self) -> float:
         return 0.0
@@ -69,6 +76,8 @@ class Random:
 @dataclass(frozen=True, kw_only=True)
 class Natural:
     """Cross-entropy on clean images."""
+
+    trains: ClassVar[bool] = True
 
     @property
     def passes(self) -> float:
@@ -103,6 +112,8 @@ class Adversarial:
     steps: int = 7
     relative_step_size: float | None = None
     ramp: float = 0.3
+
+    trains: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon)

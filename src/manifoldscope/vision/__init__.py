@@ -4,17 +4,15 @@ The functions `images`, `network` and `activations` are public at the top of the
 """
 
 from manifoldscope.vision.activations import (
-    PENULTIMATE,
-    Layer,
+    LayerRow,
     layer_table,
-    load_manifolds,
-    load_points,
     n_features,
-    save_manifolds,
 )
 from manifoldscope.vision.datasets import DATASETS, load
-from manifoldscope.vision.images import Draw, ImageSet, RawImages, batches, choose_classes, draw
-from manifoldscope.vision.network import Network, Preprocessing, logits, seeded, undisturbed
+from manifoldscope.vision.images import Draw, ImageSet, batches, choose_classes, draw
+from manifoldscope.vision.layers import PENULTIMATE, POOLS, Layer
+from manifoldscope.vision.network import Network, Preprocessing, as_network, logits, seeded, undisturbed
+from manifoldscope.vision.raw import RawImages
 from manifoldscope.vision.small import SMALL, build
 from manifoldscope.vision.sources import SOURCES
 from manifoldscope.vision.weights import Fitted, Loaded, file_digest, fit, load_weights
@@ -22,16 +20,19 @@ from manifoldscope.vision.weights import Fitted, Loaded, file_digest, fit, load_
 __all__ = [
     "DATASETS",
     "PENULTIMATE",
+    "POOLS",
     "SMALL",
     "SOURCES",
     "Draw",
     "Fitted",
     "ImageSet",
     "Layer",
+    "LayerRow",
     "Loaded",
     "Network",
     "Preprocessing",
     "RawImages",
+    "as_network",
     "batches",
     "build",
     "choose_classes",
@@ -40,12 +41,9 @@ __all__ = [
     "fit",
     "layer_table",
     "load",
-    "load_manifolds",
-    "load_points",
     "load_weights",
     "logits",
     "n_features",
-    "save_manifolds",
     "seeded",
     "undisturbed",
 ]

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from manifoldscope.errors import DataError, GeometryError, ManifoldscopeError, ModelError, unknown
-from manifoldscope.files import open_regular
-from manifoldscope.geometry.manifold import ClassManifold, resolution_of
-from manifoldscope.vision.arrays import read_array, read_arrays, require_memory, why
-from manifoldscope.vision.images import ImageSet, batches
-from manifoldscope.vision.network import Network, undisturbed
-
-PENULTIMATE = "penultimate"
-"""The layer that the classifier reads: the input of the last linear layer that is executed, flattened; where a network
-executes none, the input of its last convolution, averaged over space."""
-
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
+from manifoldscope.errors import DataError, ModelError
+from manifoldscope.files import why
+from manifoldscope.geometry.manifold import ClassManifold
+from manifoldscope.vision.hooks import captured, executed, listening, penultimate, resolve, unwrapped
+from manifoldscope.vision.images import ImageSet, as_image_set, batches
+from manifoldscope.vision.layers import PENULTIMATE, Layer, layers_of
+from manifoldscope.vision.mapstyle import batch_of
+from manifoldscope.vision.network import Network, as_network
 
 # One image in another batch, or by another of a library's algorithms for convolutions, which may go by the size of the
 # batch: up to 68 eps of float32 (ResNet-32; MobileNetV2 24, ResNet-50 17). Images were never nearer than 300,000.
@@ -42,10 +33,10 @@ IN_MEMORY = 2**30
 
 
 def activations(
-    network: Network,
-    images: ImageSet,
+    network: Network | nn.Module,
+    images: ImageSet | DataLoader[Any],
     *,
-    layers: Sequence[str] = (PENULTIMATE,),
+    layers: Sequence[str | Layer] = (PENULTIMATE,),
     batch_size: int = 64,
     folder: str | os.PathLike[str] | None = None,
     in_memory: float = IN_MEMORY,
@@ -56,68 +47,170 @@ def activations(
     float32 on the CPU, and of one batch.
 
     Args:
-        layers: names of modules as `layer_table` lists them, or "penultimate". A module gives its output, or the first
-            tensor of it; where it is called several times its last call counts, and "name@0", "name@1", ... name them.
-        batch_size: images to a forward pass.
+        network: a network; or a plain module, which is shown pixels in [0, 1] without normalisation.
+        images: an image set; or a `DataLoader` of (pixels, labels) in [0, 1], whose batches are taken as they come.
+        layers: names of modules as `layer_table` lists them, or "penultimate"; or a `Layer`, which also says how
+            positions become points. A module gives its output, or the first tensor of it; where it is called several
+            times its last call counts, and "name@0", "name@1", ... name them.
+        batch_size: images to a forward pass; a loader has its own.
         folder: where the points of a layer that take more than `in_memory` bytes are kept: in a nameless file that is
-            mapped to memory, so that they need not stand in memory whole, and that goes when they go. Without it they
-            do.
+            mapped to memory, so that they need not stand in memory whole, and that goes when they go. Without it, and
+            with a loader, they do.
         in_memory: see `folder`.
 
     Returns:
         One manifold for each layer, in the order asked for, and class, in the order of the indices; points are in the
-        order of the images. Points that differ by the rounding of the network alone, as those of one image in batches
-        of different sizes, count as equal in the measures of neighbours.
+        order of the images, and of the positions of each where every position is a point. `ClassManifold.pool` says
+        how positions became points. Points that differ by the rounding of the network alone, as those of one image in
+        batches of different sizes, count as equal in the measures of neighbours.
 
     Raises:
-        ModelError: a layer that does not exist or is not executed, or one that gives NaN or infinity.
-        DataError: no images, or images that cannot be read.
+        ModelError: a layer that does not exist or is not executed, has no such positions, or gives NaN or infinity.
+        DataError: no images, or images that cannot be read, or are outside of [0, 1].
 
     Example:
         >>> import torch
         >>> module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
         >>> images = ImageSet.of(torch.rand(6, 1, 8, 8), [0, 0, 0, 1, 1, 1])
-        >>> from manifoldscope.vision.network import Preprocessing
-        >>> network = Network(module, preprocessing=Preprocessing(channels=1))
-        >>> [manifold.points.shape for manifold in activations(network, images)]
+        >>> [manifold.points.shape for manifold in activations(module, images)]
         [torch.Size([3, 64]), torch.Size([3, 64])]
     """
-    if not len(images):
-        raise DataError("there are no images to pass through the network")
+    asked, network = layers_of(layers), unwrapped(as_network(network))
     if batch_size < 1:
         raise ModelError(f"batch_size = {batch_size}: expected at least 1")
-    network = _plain(network)
-    taps = _resolve(network, layers, network.pixels(images, slice(0, 1)))
-    clouds: dict[str, Tensor] = {}
-    resolution = dict.fromkeys(layers, ROUNDING)
-    labels, order = images.labels.sort(stable=True)
-    rows = order.argsort()  # where each image's point goes, so that a class is one block
-    with _listening(network, taps) as run:
-        for where in batches(len(images), batch_size):
-            for tap, values in run(network.pixels(images, where)):
+    passes = _of_loader(network, images) if isinstance(images, DataLoader) else _of_set(network, images, batch_size)
+    clouds: dict[Layer, _Cloud] = {}
+    taps = resolve(network, asked, passes.first)
+    n_done = 0
+    with listening(network, taps) as run:
+        for pixels in passes.batches:
+            for tap, values in run(pixels):
+                where = f"{network.name}: layer {str(tap.layer)!r}"
                 if tap.layer not in clouds:
-                    clouds[tap.layer] = _room(len(images), values.shape[1], folder, in_memory)
-                cloud = clouds[tap.layer]
-                if values.shape[1] != cloud.shape[1]:
-                    raise ModelError(
-                        f"{network.name}: layer {tap.layer!r} gives {values.shape[1]} features for some images and "
-                        f"{cloud.shape[1]} for others; give the network a crop size"
-                    )
+                    clouds[tap.layer] = _Cloud(where, values, len(pixels), passes.places, folder, in_memory)
                 if not torch.isfinite(values).all():
-                    bad = int((~torch.isfinite(values)).any(dim=1).sum())
+                    bad = int((~torch.isfinite(values)).view(len(pixels), -1).any(dim=1).sum())
                     raise ModelError(
-                        f"{network.name}: layer {tap.layer!r} gives NaN or infinity for {bad} of {len(values)} images "
-                        f"(first in the batch from image {where.start}); look for weights that diverged, a std near "
-                        "zero, or overflow in half precision"
+                        f"{where} gives NaN or infinity for {bad} of {len(pixels)} images (first in the batch from "
+                        f"image {n_done}); look for weights that diverged, a std near zero, or overflow in half "
+                        "precision"
                     )
-                cloud[rows[where]] = values
-                resolution[tap.layer] = max(resolution[tap.layer], tap.resolution)
-    classes, counts = torch.unique_consecutive(labels, return_counts=True)
+                clouds[tap.layer].add(values, n_done, len(pixels), tap.resolution)
+            n_done += len(pixels)
+    labels = passes.labels()
+    classes, counts = torch.unique(labels, return_counts=True)
     return [
-        ClassManifold(points, label=label, layer=layer, name=images.class_names[label], resolution=resolution[layer])
-        for layer in layers
-        for label, points in zip(classes.tolist(), torch.split(clouds[layer], counts.tolist()), strict=True)
+        ClassManifold(
+            points,
+            label=label,
+            layer=str(tap.layer),
+            name=passes.class_names.get(label, str(label)),
+            resolution=clouds[tap.layer].resolution,
+            pool=tap.pool,
+        )
+        for tap in taps
+        for label, points in zip(classes.tolist(), clouds[tap.layer].split(labels, counts), strict=True)
     ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Passes:
+    """Images as they are passed through a network.
+
+    Attributes:
+        first: pixels of one of them, (1, channels, height, width).
+        batches: of pixels in [0, 1].
+        labels: gives (n,) int64, once all batches were taken.
+        places: (n,) where each image's points go, so that a class is one block; None where labels come with batches.
+        class_names: by index.
+    """
+
+    first: Tensor
+    batches: Iterator[Tensor]
+    labels: Callable[[], Tensor]
+    places: Tensor | None
+    class_names: Mapping[int, str]
+
+
+def _of_set(network: Network, images: ImageSet, batch_size: int) -> _Passes:
+    images = as_image_set(images)
+    if not len(images):
+        raise DataError("there are no images to pass through the network")
+    return _Passes(
+        first=network.pixels(images, slice(0, 1)),
+        batches=(network.pixels(images, where) for where in batches(len(images), batch_size)),
+        labels=lambda: images.labels,
+        places=images.labels.argsort(stable=True).argsort(),
+        class_names=images.class_names,
+    )
+
+
+def _of_loader(network: Network, loader: DataLoader[Any]) -> _Passes:
+    labels: list[Tensor] = []
+
+    def taken() -> Iterator[Tensor]:
+        for number, batch in enumerate(loader):
+            pixels, found = batch_of(batch, f"batch {number} of the loader")
+            labels.append(found)
+            yield network.prepared(pixels)
+
+    given = taken()
+    first = next(given, None)
+    if first is None:
+        raise DataError("there are no images to pass through the network")
+    told = getattr(loader.dataset, "classes", None)
+    names = dict(enumerate(map(str, told))) if isinstance(told, list | tuple) else {}
+    return _Passes(first[:1], chain([first], given), lambda: torch.cat(labels), None, names)
+
+
+class _Cloud:
+    """The points of one layer, as they come; by class once all are there.
+
+    Args:
+        where: what the layer is called in messages.
+        values: the first points, of `n_images`.
+        places, folder, in_memory: as for `_Passes` and `activations`.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        values: Tensor,
+        n_images: int,
+        places: Tensor | None,
+        folder: str | os.PathLike[str] | None,
+        in_memory: float,
+    ) -> None:
+        self._where, self._shape, self._places = where, (len(values) // n_images, values.shape[1]), places
+        self._parts: list[Tensor] = []
+        self._room = None if places is None else _room(len(places) * self._shape[0], self._shape[1], folder, in_memory)
+        self.resolution = ROUNDING
+
+    def add(self, values: Tensor, n_before: int, n_images: int, resolution: float) -> None:
+        """Points (n_images positions, n_features) of the images after the first `n_before`."""
+        shape = (len(values) // n_images, values.shape[1])
+        if shape != self._shape:
+            raise ModelError(
+                f"{self._where} gives {_features(shape)} for some images and {_features(self._shape)} for others; give "
+                "the network a crop size"
+            )
+        self.resolution = max(self.resolution, resolution)
+        if self._room is None or self._places is None:
+            self._parts.append(values)
+        else:
+            by_image = self._room.view(len(self._places), *self._shape)
+            by_image[self._places[n_before : n_before + n_images]] = values.view(n_images, *self._shape)
+
+    def split(self, labels: Tensor, counts: Tensor) -> Sequence[Tensor]:
+        """The points of each class, in the order of the classes."""
+        if self._room is None:
+            by_image = torch.cat(self._parts).view(len(labels), *self._shape)
+            self._parts, self._room = [], by_image[labels.argsort(stable=True)].view(-1, self._shape[1])
+        return torch.split(self._room, (counts * self._shape[0]).tolist())
+
+
+def _features(shape: tuple[int, int]) -> str:
+    return f"{shape[1]} features" if shape[0] == 1 else f"{shape[0]} positions of {shape[1]} features"
 
 
 def _room(n_points: int, n_features: int, folder: str | os.PathLike[str] | None, in_memory: float) -> Tensor:
@@ -137,7 +230,7 @@ def _room(n_points: int, n_features: int, folder: str | os.PathLike[str] | None,
         ) from error
 
 
-class Layer(NamedTuple):
+class LayerRow(NamedTuple):
     """One row of `layer_table`: what to ask for, the kind of module, and the shape of its output for one image."""
 
     name: str
@@ -145,7 +238,7 @@ class Layer(NamedTuple):
     shape: tuple[int, ...]
 
 
-def layer_table(network: Network, pixels_shape: Sequence[int] | None = None) -> list[Layer]:
+def layer_table(network: Network | nn.Module, pixels_shape: Sequence[int] | None = None) -> list[LayerRow]:
     """The layers that can be asked for, in the order in which they finish; `penultimate` stands last.
 
     A module that is called several times has a row for each call. Layers that give no tensor, or that are not executed
@@ -157,28 +250,28 @@ def layer_table(network: Network, pixels_shape: Sequence[int] | None = None) -> 
     Raises:
         ModelError: the network has no crop and no shape was given, or cannot take images of this shape.
     """
-    network = _plain(network)
+    network = unwrapped(as_network(network))
     if pixels_shape is None:
         crop = network.preprocessing.crop
         if crop is None:
             raise ModelError(f"{network.name} takes images of any size; give the (channels, height, width) of yours")
-        pixels_shape = (network.preprocessing.channels, crop, crop)
-    calls = _executed(network, torch.full((1, *pixels_shape), 0.5))
+        pixels_shape = network.shape(crop)
+    calls = executed(network, torch.full((1, *pixels_shape), 0.5))
     times = Counter(call.name for call in calls)
     table = [
-        Layer(call.name if times[call.name] == 1 else f"{call.name}@{call.index}", call.type, call.shape[1:])
+        LayerRow(call.name if times[call.name] == 1 else f"{call.name}@{call.index}", call.type, call.shape[1:])
         for call in calls
         if call.name and call.shape is not None
     ]
-    tap = _penultimate(calls)
+    tap = penultimate(calls)
     if tap is not None:
         width = n_features(network, [PENULTIMATE], torch.full((1, *pixels_shape), 0.5))[PENULTIMATE]
-        table.append(Layer(PENULTIMATE, f"input of {tap.name}", (width,)))
+        table.append(LayerRow(PENULTIMATE, f"input of {tap.name}", (width,)))
     return table
 
 
-def n_features(network: Network, layers: Sequence[str], example_pixels: Tensor) -> dict[str, int]:
-    """How many features each layer has, from one forward pass.
+def n_features(network: Network | nn.Module, layers: Sequence[str | Layer], example_pixels: Tensor) -> dict[str, int]:
+    """How many features a point of each layer has, by the text of the layer, from one forward pass.
 
     Args:
         example_pixels: one image in [0, 1], (channels, height, width), or a batch of them.
@@ -186,319 +279,7 @@ def n_features(network: Network, layers: Sequence[str], example_pixels: Tensor) 
     Raises:
         ModelError: a layer that does not exist or is not executed, or a network that cannot take such an image.
     """
-    network = _plain(network)
+    network = unwrapped(as_network(network))
     one = example_pixels[:1] if example_pixels.ndim == 4 else example_pixels[None]
-    taps = _resolve(network, layers, one)
-    return {tap.layer: values.shape[1] for tap, values in _captured(network, taps, one)}
-
-
-# -- which modules, and which of their calls ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Call:
-    """One execution of a module: its name, how many calls of it came before, and the shape of what it gave."""
-
-    name: str
-    index: int
-    type: str
-    shape: tuple[int, ...] | None
-    linear: bool
-    convolution: bool
-
-
-@dataclass
-class _Tap:
-    """A place to listen at: the output, or the input, of one call of one module."""
-
-    layer: str
-    name: str
-    module: nn.Module
-    call: int | None = None
-    of_input: bool = False
-    pooled: bool = False
-    heard: Tensor | None = field(default=None, repr=False)
-    resolution: float = 0.0
-    calls: int = 0
-
-
-def _plain(network: Network) -> Network:
-    """Without the wrappers of torch.compile and DataParallel, under which hooks lose calls."""
-    module = network.module
-    while True:
-        inner = getattr(module, "_orig_mod", None)
-        if inner is None and isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            inner = module.module
-        if not isinstance(inner, nn.Module):
-            return network if module is network.module else replace(network, module=module)
-        module = inner
-
-
-def _resolve(network: Network, layers: Sequence[str], probe: Tensor) -> list[_Tap]:
-    """Where to listen for each layer. Raises ModelError for names that are unknown, repeated or never executed."""
-    if not layers:
-        raise ModelError(f"{network.name}: no layer was asked for; try {PENULTIMATE!r}")
-    if isinstance(layers, str):
-        raise ModelError(f"layers = {layers!r}: expected a list of names, such as [{layers!r}]")
-    if repeated := [layer for layer, count in Counter(layers).items() if count > 1]:
-        raise ModelError(f"{network.name}: layer {repeated[0]!r} is listed twice")
-    modules = {name: module for name, module in network.module.named_modules(remove_duplicate=False) if name}
-    split = {layer: _name_and_call(layer) for layer in layers}
-    for layer, (name, _) in split.items():
-        if name not in modules and layer != PENULTIMATE:
-            raise ModelError(f"{network.name}: {unknown('layer', name, [*modules, PENULTIMATE])}")
-    calls = _executed(network, probe)
-    first_names = {module: name for name, module in network.module.named_modules()}
-    taps = []
-    for layer, (name, call) in split.items():
-        if layer == PENULTIMATE and name not in modules:
-            tap = _penultimate(calls)
-            if tap is None:
-                raise ModelError(
-                    f"{network.name} executes no linear layer and no convolution as a module, so {PENULTIMATE!r} names "
-                    "nothing in it; make its classifier an nn.Linear, or ask for a layer by name"
-                )
-            taps.append(
-                _Tap(layer, tap.name, modules.get(tap.name, network.module), tap.index, True, pooled=tap.convolution)
-            )
-            continue
-        known = [c for c in calls if c.name == first_names[modules[name]]]
-        if not known:
-            raise ModelError(f"{network.name}: layer {name!r} is there but is not executed in evaluation mode")
-        if call is not None and call >= len(known):
-            raise ModelError(
-                f"{network.name}: layer {name!r} is called {len(known)} time{'s' if len(known) > 1 else ''}, so "
-                f"{layer!r} does not exist; calls count from 0"
-            )
-        if known[-1 if call is None else call].shape is None:
-            raise ModelError(f"{network.name}: layer {name!r} gives no tensor that could be measured")
-        taps.append(_Tap(layer, name, modules[name], call))
-    return taps
-
-
-def _name_and_call(layer: str) -> tuple[str, int | None]:
-    name, at, call = layer.rpartition("@")
-    return (name, int(call)) if at and call.isdecimal() else (layer, None)
-
-
-def _penultimate(calls: Sequence[_Call]) -> _Call | None:
-    """The call whose input is the penultimate layer."""
-    linear = [call for call in calls if call.linear]
-    convolutions = [call for call in calls if call.convolution]
-    either = linear or convolutions
-    return either[-1] if either else None
-
-
-def _executed(network: Network, pixels: Tensor) -> list[_Call]:
-    """Every call of every module in a forward pass, in the order in which they finish."""
-    calls: list[_Call] = []
-    times: Counter[str] = Counter()
-
-    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            tensor = _first_tensor(output)
-            shape = None if tensor is None or tensor.ndim < 1 else tuple(tensor.shape)
-            linear, convolution = isinstance(module, nn.Linear), isinstance(module, _CONVOLUTIONS)
-            calls.append(_Call(name, times[name], type(module).__name__, shape, linear, convolution))
-            times[name] += 1
-
-        return hook
-
-    handles = [module.register_forward_hook(note(name)) for name, module in network.module.named_modules()]
-    try:
-        with undisturbed(network), torch.no_grad():
-            _forward(network, pixels)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return calls
-
-
-def _forward(network: Network, pixels: Tensor) -> None:
-    """A first pass, whose failure tells that network and images do not go together."""
-    try:
-        network(pixels.to(network.device))
-    except ManifoldscopeError:
-        raise
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        raise ModelError(
-            f"{network.name} cannot take images of shape {tuple(pixels.shape[1:])}: "
-            f"{' '.join(str(error).split())[:200] or type(error).__name__}"
-        ) from error
-
-
-# -- listening ---------------------------------------------------------------------------------------------------------
-
-
-def _captured(network: Network, taps: Sequence[_Tap], pixels: Tensor) -> list[tuple[_Tap, Tensor]]:
-    with _listening(network, taps) as run:
-        return run(pixels)
-
-
-@contextmanager
-def _listening(
-    network: Network, taps: Sequence[_Tap], *, differentiable: bool = False
-) -> Iterator[Callable[[Tensor], list[tuple[_Tap, Tensor]]]]:
-    """A function from pixels to what every tap hears: (n, n_features), float32 on the CPU.
-
-    What is heard `differentiable` stays on the network's device, with the graph that leads back to the pixels.
-    """
-    handles = []
-
-    def hear(tap: _Tap, value: Any) -> None:
-        tensor = _first_tensor(value)
-        if tensor is not None and tap.call in (None, tap.calls):
-            if tap.pooled and tensor.ndim > 2:
-                tensor = tensor.flatten(2).mean(dim=2)
-            tensor = tensor if differentiable else tensor.detach()
-            tap.heard = tensor.clone()  # an in-place layer may write over it next
-        tap.calls += 1
-
-    def run(pixels: Tensor) -> list[tuple[_Tap, Tensor]]:
-        for tap in taps:
-            tap.heard, tap.calls = None, 0
-        with torch.set_grad_enabled(differentiable):
-            network(pixels.to(network.device))
-        heard = []
-        for tap in taps:
-            if tap.heard is None:
-                raise ModelError(f"{network.name}: layer {tap.layer!r} was not executed for these images")
-            if len(tap.heard) != len(pixels):
-                raise ModelError(
-                    f"{network.name}: layer {tap.layer!r} gives shape {tuple(tap.heard.shape)} for {len(pixels)} "
-                    "images; only layers whose first dimension counts the images can be measured"
-                )
-            tap.resolution = resolution_of(tap.heard)
-            values = tap.heard.reshape(len(pixels), -1).float()
-            heard.append((tap, values if differentiable else values.cpu()))
-            tap.heard = None
-        return heard
-
-    try:
-        for tap in taps:
-            if tap.of_input:
-                handles.append(
-                    tap.module.register_forward_pre_hook(
-                        lambda _, args, kwargs, tap=tap: hear(tap, args or list(kwargs.values())), with_kwargs=True
-                    )
-                )
-            else:
-                handles.append(tap.module.register_forward_hook(lambda _, args, output, tap=tap: hear(tap, output)))
-        with undisturbed(network):
-            yield run
-    finally:
-        for handle in handles:
-            handle.remove()
-        for tap in taps:
-            tap.heard = None
-
-
-def _first_tensor(value: Any) -> Tensor | None:
-    if isinstance(value, Tensor):
-        return value
-    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple | list) else ()
-    return next((tensor for item in inside if (tensor := _first_tensor(item)) is not None), None)
-
-
-# -- files -------------------------------------------------------------------------------------------------------------
-
-
-def save_manifolds(path: str | os.PathLike[str], manifolds: Sequence[ClassManifold]) -> None:
-    """Write manifolds to one safetensors file, with their labels, layers and names."""
-    about = [{"label": m.label, "layer": m.layer, "name": m.name, "resolution": m.resolution} for m in manifolds]
-    points = {str(index): m.points.contiguous().cpu() for index, m in enumerate(manifolds)}
-    save_file(points, os.fspath(path), metadata={"manifolds": json.dumps(about)})
-
-
-def load_manifolds(path: str | os.PathLike[str]) -> list[ClassManifold]:
-    """The manifolds that `save_manifolds` wrote, in their order.
-
-    Raises:
-        DataError: no such file, no regular one, or one that it did not write.
-        GeometryError: points that cannot be measured, such as NaN.
-    """
-    file = Path(os.path.expanduser(path))
-    try:
-        with open_regular(file) as regular:
-            require_memory(2 * os.fstat(regular.fileno()).st_size)
-        with safe_open(file, framework="pt") as opened:
-            about = json.loads((opened.metadata() or {})["manifolds"])
-            if not isinstance(about, list) or not about:
-                raise ValueError("it names no manifolds")
-            return [_described(opened.get_tensor(str(index)), one) for index, one in enumerate(about)]
-    except GeometryError as error:
-        raise GeometryError(f"{file.name}: {error}") from error
-    except (
-        OSError,
-        SafetensorError,
-        LookupError,
-        ValueError,
-        TypeError,
-        RuntimeError,
-        AttributeError,
-        MemoryError,
-    ) as error:
-        raise DataError(f"{file.name} cannot be read as saved manifolds ({why(error)})") from error
-
-
-def _described(points: Tensor, about: Any) -> ClassManifold:
-    label, layer, name, resolution = about["label"], about["layer"], about["name"], about.get("resolution", -1.0)
-    if type(label) is not int or not isinstance(layer, str) or not isinstance(name, str):
-        raise ValueError(f"label {label!r}, layer {layer!r}, name {name!r}: expected a whole number and text")
-    if type(resolution) not in (int, float) or not -1 <= resolution < 1:
-        raise ValueError(f"resolution {resolution!r}: expected a share below 1")
-    return ClassManifold(points, label=label, layer=_text(layer), name=_text(name), resolution=float(resolution))
-
-
-def load_points(path: str | os.PathLike[str], labels_path: str | os.PathLike[str] | None = None) -> list[ClassManifold]:
-    """Any matrix of points, such as recordings of neurons, as manifolds: one per label, or one in all.
-
-    Args:
-        path: .npy with (n_points, n_features); .npz with `points` and, if you like, `labels`; or .safetensors from
-            `save_manifolds`.
-        labels_path: .npy with one label a point, whole numbers or text.
-
-    Raises:
-        DataError: a file that cannot be read, is no regular one or takes more memory than there is; pickled objects; or
-            labels that do not fit.
-        GeometryError: points that cannot be measured, such as NaN or complex numbers.
-    """
-    file = Path(os.path.expanduser(path))
-    if file.suffix == ".safetensors":
-        if labels_path is not None:
-            raise DataError(f"{file.name} carries its own labels; leave out {Path(labels_path).name}")
-        return load_manifolds(file)
-    held = read_arrays(file, ("points", "labels")) if file.suffix == ".npz" else {"points": read_array(file)}
-    points: Any = held["points"]
-    labels = held.get("labels")
-    if labels_path is not None:
-        labels = read_array(Path(os.path.expanduser(labels_path)))
-    try:
-        if labels is None:
-            return [ClassManifold(points, layer=file.stem, name=file.stem)]
-        if labels.shape != points.shape[:1] or labels.dtype.kind not in "iuUS":
-            raise DataError(
-                f"labels have shape {labels.shape} and type {labels.dtype}; expected one whole number or text for each "
-                f"of the {len(points) if points.ndim else 0} points of {file.name}"
-            )
-        names, which = np.unique(labels, return_inverse=True)
-        return [
-            ClassManifold(
-                points[which == index],
-                label=index if labels.dtype.kind in "US" else int(value),
-                layer=file.stem,
-                name=_text(value),
-            )
-            for index, value in enumerate(names)
-        ]
-    except GeometryError as error:
-        raise GeometryError(f"{file.name}: {error}") from error
-    except ValueError as error:
-        raise DataError(f"{file.name}: a label is no text ({why(error)})") from error
-
-
-def _text(value: Any) -> str:
-    """A label or name as text. Raises ValueError where it is none."""
-    text = value.decode() if isinstance(value, bytes) else str(value)
-    text.encode()  # half of a pair of surrogates is no letter
-    return text
+    taps = resolve(network, layers_of(layers), one)
+    return {str(tap.layer): values.shape[1] for tap, values in captured(network, taps, one)}

@@ -3,165 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from manifoldscope.errors import DataError, unknown
-from manifoldscope.files import open_regular
-from manifoldscope.vision.decoding import MAX_BYTES, decode, reason
-from manifoldscope.vision.printable import printable
+from manifoldscope.vision.mapstyle import DatasetImages, base_of, class_names_of, targets_of
+from manifoldscope.vision.raw import ArrayImages, RawImages
+from manifoldscope.vision.shown import counted, html_table
 from manifoldscope.vision.whole import check_whole
 
 
-class RawImages(Protocol):
-    """Images before any network's preprocessing: read one by one, by position."""
-
-    def __len__(self) -> int: ...
-
-    def read(self, index: int) -> Tensor:
-        """Image `index`: (channels, height, width), uint8 in 0..255 or float32 in [0, 1]. Raises DataError."""
-        ...
-
-    def check(self, index: int) -> None:
-        """Raise DataError where `read` would, as cheaply as that can be known."""
-        ...
-
-    def digest(self, index: int) -> bytes:
-        """A SHA-256 of the image's content, as stored. What is read later has it, or DataError is raised."""
-        ...
-
-    def fingerprint(self) -> str:
-        """A cheap text that changes when any image may have: file names, sizes and times, or a hash of the array."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class ArrayImages:
-    """Images held in memory: (n, channels, height, width), uint8 or float32 in [0, 1]."""
-
-    pixels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def read(self, index: int) -> Tensor:
-        return self.pixels[index]
-
-    def check(self, index: int) -> None:
-        """Pixels in memory can always be read."""
-
-    def digest(self, index: int) -> bytes:
-        image = self.pixels[index].contiguous()
-        return hashlib.sha256(str(tuple(image.shape)).encode() + image.numpy().tobytes()).digest()
-
-    def fingerprint(self) -> str:
-        content = hashlib.sha256(str(tuple(self.pixels.shape)).encode())
-        content.update(np.ascontiguousarray(self.pixels.numpy()).data)
-        return content.hexdigest()
-
-
-@dataclass(frozen=True, eq=False)
-class FileImages:
-    """Images in files, decoded when they are read (see `decode`); the same contents each time, or an error.
-
-    Once the digest of a file's content is known (by `check` or `digest`), every later read must have that digest. Once
-    the `fingerprint` was taken, and as long as the content is not known, every read must find the file with the size
-    and the times that it had then: of its content, and of its change of any kind, which cannot be set back. So a file
-    that is replaced while a study runs never enters under its old name.
-
-    Attributes:
-        paths: the files, absolute or relative to `root`.
-        root: the folder that relative paths start from; it enters no digest and no message.
-    """
-
-    paths: Sequence[Path | str]
-    root: Path = Path()
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def read(self, index: int) -> Tensor:
-        return self._decoded(index, self._content(index), small=False)
-
-    def check(self, index: int) -> None:
-        content = self._content(index)
-        self._decoded(index, content, small=True)
-        self._remember(index, content)
-
-    def digest(self, index: int) -> bytes:
-        if not self._digests[index].any():
-            self._remember(index, self._content(index))
-        return bytes(self._digests[index])
-
-    def fingerprint(self) -> str:
-        content = hashlib.sha256()
-        for index, path in enumerate(self.paths):
-            try:
-                status = (self.root / path).stat()
-                self._statuses[index] = _status(status)
-                told = f"{path}\x1f{status.st_size}\x1f{status.st_mtime_ns}\n"
-            except (OSError, ValueError):  # a link to nothing, say: it is set aside when it is drawn
-                told = f"{path}\x1fgone\n"
-            content.update(told.encode(errors="surrogatepass"))
-        return content.hexdigest()
-
-    @cached_property
-    def _digests(self) -> npt.NDArray[np.uint8]:
-        """(n, 32): the SHA-256 of each content; zeros where it is not known."""
-        return np.zeros((len(self), 32), np.uint8)
-
-    @cached_property
-    def _statuses(self) -> npt.NDArray[np.int64]:
-        """(n, 3): size and times of each file at the fingerprint; zeros where none was taken."""
-        return np.zeros((len(self), 3), np.int64)
-
-    def _remember(self, index: int, content: bytes) -> None:
-        self._digests[index] = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
-
-    def _content(self, index: int) -> bytes:
-        path = self.root / self.paths[index]
-        try:
-            with open_regular(path) as file:
-                status = _status(os.fstat(file.fileno()))
-                content = file.read(MAX_BYTES + 1)
-        except (OSError, MemoryError) as error:
-            raise DataError(f"{printable(path.name)} cannot be read: {reason(error)}") from error
-        if len(content) > MAX_BYTES:
-            raise DataError(f"{printable(path.name)} is larger than {MAX_BYTES // 2**20} MiB; it was not read")
-        if self._digests[index].any():
-            changed = hashlib.sha256(content).digest() != bytes(self._digests[index])
-        else:
-            changed = bool(self._statuses[index].any()) and status != tuple(self._statuses[index].tolist())
-        if changed:
-            raise DataError(
-                f"{printable(path.name)} has changed since the study was planned; start again, so that it is planned "
-                "with the images that are there now"
-            )
-        return content
-
-    def _decoded(self, index: int, content: bytes, *, small: bool) -> Tensor:
-        try:
-            return decode(content, small=small)
-        except Exception as error:  # a hostile file makes the decoder raise anything at all
-            name = printable(Path(self.paths[index]).name)
-            raise DataError(f"{name} cannot be read as an image: {reason(error)}") from error
-
-
-def _status(found: os.stat_result) -> tuple[int, int, int]:
-    return (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImageSet:
     """Labelled images as a dataset gives them; each network brings its own preprocessing (see `Network.pixels`).
 
@@ -172,6 +32,7 @@ class ImageSet:
         class_names: name of each class index that may occur, whether or not an image has it.
         aliases: other names by which a class may be asked for, such as ImageNet's WordNet ids.
         source, split: the dataset and the part of it, for the tables.
+        origin: what else tells whether images may have changed, such as a digest of the code that makes them.
 
     Example:
         >>> import torch
@@ -186,8 +47,9 @@ class ImageSet:
     class_names: Mapping[int, str]
     source: str = "arrays"
     split: str = "all"
-    aliases: Mapping[str, int] = field(default_factory=dict, repr=False)
-    _positions: Tensor | None = field(default=None, repr=False)
+    aliases: Mapping[str, int] = field(default_factory=dict)
+    origin: str = ""
+    _positions: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self._positions is None:
@@ -261,6 +123,61 @@ class ImageSet:
             split=split,
         )
 
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: Any,
+        *,
+        class_names: Mapping[int, str] | Sequence[str] | None = None,
+        source: str | None = None,
+        split: str = "all",
+        state: str = "",
+    ) -> ImageSet:
+        """An image set from a map-style dataset of torch's kind; images are read when they are needed, and not held.
+
+        Of a `Subset` (of another one), images are named by their place in the dataset that it takes from: two parts of
+        one dataset share no name unless they share an image.
+
+        Args:
+            dataset: `dataset[index]` is (image, label), the image as for `as_pixels`: a PIL image, a tensor or an
+                array; uint8, or floating point in [0, 1]. What its transform does must not be random. Labels are read
+                from its `targets` or `labels` if it has them, and by one pass over the items otherwise.
+            class_names: name of each class; `dataset.classes` if omitted, or the index as text.
+            source: what tables call the dataset; the name of its class if omitted.
+            split: the part of it, for the tables.
+            state: a text that changes when any image may have, so that a study need not read them all to know.
+
+        Raises:
+            DataError: no map-style dataset, labels that are no class indices; later, an image that cannot be read, has
+                values outside of [0, 1], or is another one than before.
+
+        Example:
+            >>> import torch
+            >>> from torch.utils.data import TensorDataset
+            >>> ImageSet.from_dataset(TensorDataset(torch.rand(4, 3, 8, 8), torch.tensor([0, 0, 1, 1])))
+            ImageSet(4 images of 2 classes; TensorDataset, all)
+        """
+        base, indices = base_of(dataset)
+        targets = targets_of(base, indices)
+        chosen = torch.tensor(indices, dtype=torch.int64)
+        present = [int(label) for label in torch.unique(targets[chosen])]
+        if class_names is None:
+            known = class_names_of(base, present)
+        else:
+            known = dict(class_names) if isinstance(class_names, Mapping) else dict(enumerate(class_names))
+        if missing := [label for label in present if label not in known]:
+            raise DataError(f"label {missing[0]} has no class name; {len(known)} names were given")
+        source = type(base).__name__ if source is None else source
+        return cls(
+            raw=DatasetImages(base, targets, state),
+            labels=targets[chosen],
+            names=[f"{source}/{split}/{index}" for index in indices],
+            class_names=known,
+            source=source,
+            split=split,
+            _positions=chosen,
+        )
+
     @property
     def positions(self) -> Tensor:
         """(n,) int64: where each image of this set stands in `raw`."""
@@ -269,6 +186,17 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        classes = counted(len(self.classes), "class", "classes")
+        return f"ImageSet({counted(len(self), 'image')} of {classes}; {self.source}, {self.split})"
+
+    def _repr_html_(self) -> str:
+        return html_table(
+            repr(self),
+            ("class", "name", "images"),
+            [(label, self.class_names[label], int((self.labels == label).sum())) for label in self.classes],
+        )
 
     @property
     def classes(self) -> list[int]:
@@ -291,6 +219,7 @@ class ImageSet:
             aliases=self.aliases,
             source=self.source,
             split=self.split,
+            origin=self.origin,
             _positions=self.positions[chosen],
         )
 
@@ -305,6 +234,22 @@ class ImageSet:
             content.update(f"{name}\x1f{label}\x1f".encode(errors="surrogatepass"))
             content.update(self.raw.digest(position))
         return content.hexdigest()
+
+
+def as_image_set(images: Any) -> ImageSet:
+    """An image set as it is; for those who pass over it more than once.
+
+    Raises:
+        DataError: anything else, with what to make of it.
+    """
+    if isinstance(images, ImageSet):
+        return images
+    given = type(images).__name__
+    if isinstance(images, DataLoader):
+        raise DataError(f"{given} gives its images once, in its own order; pass ImageSet.from_dataset(loader.dataset)")
+    if isinstance(images, Dataset):
+        raise DataError(f"{given} is a dataset; pass ImageSet.from_dataset(dataset)")
+    raise DataError(f"images are {given}; pass an ImageSet, such as ImageSet.of(pixels, labels)")
 
 
 def _tensor(pixels: Tensor | npt.NDArray[np.generic]) -> Tensor:

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from manifoldscope.errors import DataError, ModelError
 from manifoldscope.geometry.estimate import Estimate
 from manifoldscope.seeds import generator as seeded
-from manifoldscope.vision.activations import PENULTIMATE, _listening, _plain, _resolve
-from manifoldscope.vision.images import ImageSet, batches
-from manifoldscope.vision.network import Network
+from manifoldscope.vision.hooks import listening, resolve, unwrapped
+from manifoldscope.vision.images import ImageSet, as_image_set, batches
+from manifoldscope.vision.layers import PENULTIMATE, Layer
+from manifoldscope.vision.network import Network, as_network
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +34,10 @@ class JacobianNorms:
 
 
 def jacobian_norms(
-    network: Network,
+    network: Network | nn.Module,
     images: ImageSet,
     *,
-    layer: str = PENULTIMATE,
+    layer: str | Layer = PENULTIMATE,
     n_projections: int | None = 8,
     seed: int = 0,
     batch_size: int = 64,
@@ -61,7 +62,8 @@ def jacobian_norms(
         batch_size: images to a pass.
 
     Raises:
-        ModelError: a layer that does not exist, or through which no gradient flows; a gradient of NaN or infinity.
+        ModelError: a layer that does not exist, of which each position is a point, or through which no gradient flows;
+            a gradient of NaN or infinity.
         DataError: no images, or images that cannot be read.
 
     References:
@@ -78,21 +80,25 @@ def jacobian_norms(
         >>> jacobian_norms(grey, images, layer="1", n_projections=None).values.round(decimals=3)  # sqrt(8) / 0.5
         tensor([5.6570, 5.6570, 5.6570], dtype=torch.float64)
     """
+    asked, images = Layer.of(layer), as_image_set(images)
+    told = f"layer {str(asked)!r}"
+    if asked.pool == "positions":
+        raise ModelError(f"{told} has many points per image; ask for one, such as its mean or all of it, flattened")
     if not len(images):
         raise DataError("there are no images at which to differentiate the network")
     if batch_size < 1 or (n_projections is not None and n_projections < 1):
         raise ModelError(f"batch_size = {batch_size}, n_projections = {n_projections}: expected at least 1 of each")
-    network = _plain(network)
-    taps = _resolve(network, [layer], network.pixels(images, slice(0, 1)))
+    network = unwrapped(as_network(network))
+    taps = resolve(network, [asked], network.pixels(images, slice(0, 1)))
     squares: list[Tensor] = []
-    with _listening(network, taps, differentiable=True) as run:
+    with listening(network, taps, differentiable=True) as run:
         for where in batches(len(images), batch_size):
             pixels = network.pixels(images, where).to(network.device).requires_grad_(True)
             with torch.enable_grad():
                 ((_, heard),) = run(pixels)
             if not heard.requires_grad:
                 raise ModelError(
-                    f"{network.name}: no gradient flows from layer {layer!r} to the pixels, so it has no Jacobian; "
+                    f"{network.name}: no gradient flows from {told} to the pixels, so it has no Jacobian; "
                     "look for a detach, a rounding or an argmax before it"
                 )
             names = images.names[where]
@@ -100,7 +106,7 @@ def jacobian_norms(
             if not torch.isfinite(squares[-1]).all():
                 bad = int((~torch.isfinite(squares[-1])).any(dim=1).sum())
                 raise ModelError(
-                    f"{network.name}: the gradient of layer {layer!r} holds NaN or infinity for {bad} of {len(names)} "
+                    f"{network.name}: the gradient of {told} holds NaN or infinity for {bad} of {len(names)} "
                     f"images (first in the batch from image {where.start}); look for weights that diverged, or a root "
                     "or a norm at 0"
                 )
@@ -108,10 +114,10 @@ def jacobian_norms(
 
 
 def sensitivity(
-    network: Network,
+    network: Network | nn.Module,
     images: ImageSet,
     *,
-    layer: str = PENULTIMATE,
+    layer: str | Layer = PENULTIMATE,
     n_projections: int = 8,
     seed: int = 0,
     batch_size: int = 64,

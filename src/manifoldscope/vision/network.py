@@ -16,8 +16,10 @@ from torchvision.transforms.v2 import functional as tv
 
 from manifoldscope.errors import DataError, ModelError
 from manifoldscope.seeds import derive
-from manifoldscope.vision.images import ArrayImages, ImageSet, batches
+from manifoldscope.vision.images import ImageSet, as_image_set, batches
 from manifoldscope.vision.precision import float32
+from manifoldscope.vision.raw import ArrayImages
+from manifoldscope.vision.shown import counted, html_table
 from manifoldscope.vision.whole import check_whole
 
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
@@ -31,17 +33,18 @@ class Preprocessing:
         crop: side of the square that the network sees; None leaves every image as it is.
         resize: length to which the shorter side is brought before the crop; None resizes only where the image is
             smaller than the crop. An image that already has the crop size is never rescaled.
-        channels: 1 or 3; grey becomes three equal channels, colour becomes luminance (ITU-R BT.601).
+        channels: 1 or 3; grey becomes three equal channels, colour becomes luminance (ITU-R BT.601). None leaves those
+            that the image has; a `Network` fills in what its first layer takes, if that is clear.
     """
 
     crop: int | None = None
     resize: int | None = None
-    channels: int = 3
+    channels: int | None = None
     interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
         check_whole(ModelError, crop=self.crop, resize=self.resize, channels=self.channels)
-        if self.channels not in (1, 3):
+        if self.channels not in (None, 1, 3):
             raise ModelError(f"channels = {self.channels}: expected 1 (grey) or 3 (colour)")
         if self.crop is not None and self.crop < 1:
             raise ModelError(f"crop = {self.crop}: expected a side of at least 1 pixel")
@@ -50,12 +53,7 @@ class Preprocessing:
 
     def __call__(self, image: Tensor) -> Tensor:
         """(..., channels, height, width), uint8 or float in [0, 1] -> the same in float32, cropped."""
-        if image.shape[-3] != self.channels:
-            image = (
-                tv.rgb_to_grayscale(image)
-                if self.channels == 1
-                else image.expand(*image.shape[:-3], 3, *image.shape[-2:])
-            )
+        image = in_channels(image, self.channels)
         if self.crop is not None and image.shape[-2:] != (self.crop, self.crop):
             shorter = min(image.shape[-2:])
             side = self.resize or max(self.crop, shorter)
@@ -66,7 +64,15 @@ class Preprocessing:
         return image.float().div_(255) if image.dtype == torch.uint8 else image.float().clamp(0, 1)
 
 
-@dataclass(frozen=True, eq=False)
+def in_channels(image: Tensor, channels: int | None) -> Tensor:
+    """(..., any channels, height, width) in 1 or 3 channels; None leaves those that it has."""
+    if channels is None or image.shape[-3] == channels:
+        return image
+    grey: Tensor = tv.rgb_to_grayscale(image) if channels == 1 else image
+    return grey.expand(*image.shape[:-3], channels, *image.shape[-2:])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Network:
     """A classifier of images in [0, 1]; normalisation happens inside.
 
@@ -74,7 +80,8 @@ class Network:
         module: maps normalised images (n, channels, height, width) to logits (n, n_classes).
         name: what tables call it.
         mean, std: one value per channel, or one for all channels; `module` sees (pixels - mean) / std.
-        preprocessing: how a raw image becomes pixels for this network.
+        preprocessing: how a raw image becomes pixels for this network. If it does not say how many channels, they are
+            as many as `mean` has, or the first layer takes; where neither tells, as the images have.
         class_names: name of each output, where known.
         provenance: source, weights and whatever else says where it is from; JSON values.
 
@@ -103,11 +110,15 @@ class Network:
             ) from None
         if not all(map(math.isfinite, values)):
             raise ModelError(f"{self.name}: mean {tuple(self.mean)} and std {tuple(self.std)} must be finite")
-        if len(self.mean) != len(self.std) or len(self.mean) not in (1, self.preprocessing.channels):
+        channels = self.preprocessing.channels or _channels(self.module, self.preprocessing.crop)
+        if len(self.mean) != len(self.std) or len(self.mean) not in (1, channels or 3):
             raise ModelError(
                 f"{self.name}: mean {tuple(self.mean)} and std {tuple(self.std)} must have one value a channel "
-                f"({self.preprocessing.channels}), or one for all"
+                f"({channels or '1 or 3'}), or one for all"
             )
+        if channels is None and len(self.mean) == 3:
+            channels = 3
+        object.__setattr__(self, "preprocessing", replace(self.preprocessing, channels=channels))
         if min(self.std) <= 0:
             raise ModelError(f"{self.name}: std {tuple(self.std)} must be positive")
 
@@ -136,20 +147,56 @@ class Network:
             DataError: an image cannot be read, or the images differ in size and this network does not crop.
         """
         if isinstance(images.raw, ArrayImages):  # equal sizes: one batch
-            return self.preprocessing(images.raw.pixels[images.positions[where or slice(None)]])
+            return self.prepared(images.raw.pixels[images.positions[where or slice(None)]])
         indices = range(len(images))[where or slice(None)]
-        prepared = [self.preprocessing(images.read(index)) for index in indices]
+        prepared = [self.prepared(images.read(index)) for index in indices]
         self.check_sizes(image.shape for image in prepared)
-        return torch.stack(prepared) if prepared else torch.empty(0, self.preprocessing.channels, 1, 1)
+        return torch.stack(prepared) if prepared else torch.empty(0, self.preprocessing.channels or 3, 1, 1)
+
+    def prepared(self, image: Tensor) -> Tensor:
+        """Raw images of one size, (..., channels, height, width), as this network sees them, before normalisation."""
+        pixels = self.preprocessing(image)
+        if self.preprocessing.channels is not None:
+            return pixels
+        return in_channels(pixels, _channels(self.module, *pixels.shape[-2:]))
+
+    def shape(self, side: int) -> tuple[int, int, int]:
+        """(channels, height, width) of a square image that it can be shown; colour where nothing tells."""
+        return (self.preprocessing.channels or _channels(self.module, side) or 3, side, side)
 
     def check_sizes(self, shapes: Iterable[tuple[int, ...]]) -> None:
         """Raise DataError unless images of these shapes can stand in one batch."""
         sizes = {tuple(shape) for shape in shapes}
+        if len(sizes) > 1 and len({shape[1:] for shape in sizes}) == 1:
+            raise DataError(
+                f"some images are grey and some in colour, and the first layer of {self.name} does not tell what it "
+                "takes; give the network channels = 1 or 3"
+            )
         if len(sizes) > 1:
             raise DataError(
                 f"images differ in size ({' and '.join(map(str, sorted(sizes)[:2]))}) and {self.name} does not crop; "
                 "give the network a crop size, or resize the images"
             )
+
+    def __repr__(self) -> str:
+        return f"Network({', '.join(value for _, value in self._facts())})"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.name, (), self._facts())
+
+    def _facts(self) -> list[tuple[str, str]]:
+        channels, crop = self.preprocessing.channels, self.preprocessing.crop
+        colours = {1: "grey", 3: "colour", None: "grey or colour"}[channels]
+        facts = [
+            ("name", self.name),
+            ("parameters", counted(self.n_parameters, "parameter")),
+            ("images", f"{colours}, {f'{crop} x {crop}' if crop else 'any size'}"),
+        ]
+        if self.class_names is not None:
+            facts.append(("classes", counted(len(self.class_names), "class", "classes")))
+        if "source" in self.provenance:
+            facts.append(("source", str(self.provenance["source"])))
+        return facts
 
     @property
     def device(self) -> torch.device:
@@ -165,6 +212,37 @@ class Network:
     def to(self, device: torch.device | str) -> Network:
         """The same network on another device; the module itself is moved."""
         return replace(self, module=self.module.to(device))
+
+
+def _channels(module: nn.Module, height: int | None = None, width: int | None = None) -> int | None:
+    """How many channels the first layer of a module takes, 1 or 3; None where that is not clear.
+
+    A convolution says it. A linear layer says it for images of a known size, from its number of features.
+    """
+    layers = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+    first = next((child for child in module.modules() if isinstance(child, layers)), None)
+    if isinstance(first, nn.Conv2d):
+        return first.in_channels if first.in_channels in (1, 3) else None
+    if isinstance(first, nn.Linear) and height is not None:
+        size = height * (height if width is None else width)
+        return {size: 1, 3 * size: 3}.get(first.in_features)
+    return None
+
+
+def as_network(network: Network | nn.Module) -> Network:
+    """A network as it is; a plain module as a network that is shown pixels in [0, 1], without normalisation.
+
+    Raises:
+        ModelError: neither of them.
+    """
+    if isinstance(network, Network):
+        return network
+    if isinstance(network, nn.Module):
+        return Network(network, name=type(network).__name__)
+    raise ModelError(
+        f"the network is {type(network).__name__}; pass a torch.nn.Module, or a Network as `network(module, mean=..., "
+        "std=...)` gives it"
+    )
 
 
 @contextmanager
@@ -226,8 +304,9 @@ def predicted(logits: Tensor) -> Tensor:
     return torch.where(torch.isfinite(logits).all(1), logits.argmax(1), -1)
 
 
-def logits(network: Network, images: ImageSet, *, batch_size: int = 128) -> Tensor:
+def logits(network: Network | nn.Module, images: ImageSet, *, batch_size: int = 128) -> Tensor:
     """Logits (n, n_classes) of an image set, float32 on the CPU, in evaluation mode."""
+    network, images = as_network(network), as_image_set(images)
     with undisturbed(network), torch.inference_mode():
         parts = [
             network(network.pixels(images, where).to(network.device)).float().cpu()

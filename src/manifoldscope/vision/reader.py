@@ -10,8 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from manifoldscope.vision.images import FileImages, ImageSet
+from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
+from manifoldscope.vision.raw import FileImages
 
 PIECE = 8
 """Images that a thread reads at a time."""

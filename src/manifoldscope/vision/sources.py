@@ -12,45 +12,57 @@ a study file may say about a network from there. Parameters that all of them sha
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
+import inspect
 import math
-import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from manifoldscope.errors import ManifoldscopeError, ModelError, unknown
+from manifoldscope.errors import ModelError, unknown
 from manifoldscope.registry import Registry
 from manifoldscope.vision.datasets import imagenet_class_names
 from manifoldscope.vision.network import Interpolation, Network, Preprocessing, seeded
 from manifoldscope.vision.small import SMALL, build
+from manifoldscope.vision.usercode import brief, made_by
 from manifoldscope.vision.weights import Fitted, file_digest, fit
 
 SOURCES = Registry("model source", package="manifoldscope.vision")
 
 
-def network(spec: str, **settings: Any) -> Network:
-    """A network by source and name, such as "torchvision:resnet50" or "python:my/models.py:make".
+def network(spec: str | nn.Module, **settings: Any) -> Network:
+    """A network by source and name, such as "torchvision:resnet50" or "python:my/models.py:make"; or from a module.
 
     Args:
-        spec: "scheme:name"; `SOURCES` lists the schemes.
-        settings: what that source can be told, such as `weights`; its function's keyword-only parameters.
+        spec: "scheme:name", where `SOURCES` lists the schemes; or any torch.nn.Module that gives logits.
+        settings: what that source can be told, such as `weights`; its function's keyword-only parameters. For a module:
+            `mean`, `std` (one value per channel, or one for all; the module sees (pixels - mean) / std), `name`, and
+            `channels`, `crop`, `resize` and `interpolation` as for `Preprocessing`, `class_names` (one per output).
 
     Raises:
         StudyError: an unknown scheme or setting, or a value of the wrong type.
-        ModelError: an unknown name, weights that cannot be had or do not fit, or code of the user's that fails.
+        ModelError: an unknown name, weights that cannot be had or do not fit, or code of the user's that fails; neither
+            a text nor a module.
 
     Example:
         >>> network("small:cnn", channels=1, size=8, n_classes=10).n_parameters
         67562
+        >>> network(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten()), mean=[0.5], std=[0.5], name="mine")
+        Network(mine, 40 parameters, grey, any size)
     """
+    if isinstance(spec, nn.Module):
+        known = list(inspect.signature(_of_module).parameters)[1:]
+        if strangers := [name for name in settings if name not in known]:
+            raise ModelError(f"a network from a module: {unknown('setting', strangers[0], known)}")
+        return _of_module(spec, **settings)
+    if not isinstance(spec, str):
+        raise ModelError(
+            f"a network was asked for from {type(spec).__name__}; pass a torch.nn.Module, or a text such as "
+            "'torchvision:resnet50'"
+        )
     scheme, colon, name = spec.partition(":")
     if not colon or not name:
         schemes = ", ".join(f"{known}:NAME" for known in SOURCES.names())
@@ -59,6 +71,30 @@ def network(spec: str, **settings: Any) -> Network:
     entry = SOURCES[scheme]
     made: Network = entry.target(name, **entry.validate(settings))
     return made
+
+
+def _of_module(
+    module: nn.Module,
+    *,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    name: str | None = None,
+    channels: int | None = None,
+    crop: int | None = None,
+    resize: int | None = None,
+    interpolation: Interpolation = "bilinear",
+    class_names: Sequence[str] | None = None,
+) -> Network:
+    given = mean if mean is not None else std if std is not None else (0.0,)
+    n = len(given) if isinstance(given, Sequence) else 1
+    return Network(
+        module,
+        name=type(module).__name__ if name is None else name,
+        mean=(0.0,) * n if mean is None else mean,
+        std=(1.0,) * n if std is None else std,
+        preprocessing=Preprocessing(crop=crop, resize=resize, channels=channels, interpolation=interpolation),
+        class_names=None if class_names is None else tuple(class_names),
+    )
 
 
 @SOURCES.register("torchvision")
@@ -109,7 +145,7 @@ def torchvision(
             state = entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
         except Exception as error:  # offline, a proxy, a full disk, a broken download: one sentence for all
             raise ModelError(
-                f"torchvision:{name}: the weights {entry.name} could not be downloaded ({_brief(error)}); download "
+                f"torchvision:{name}: the weights {entry.name} could not be downloaded ({brief(error)}); download "
                 f"{entry.url} elsewhere and give the file as weights"
             ) from error
         fit(module, state, f"torchvision:{name}")
@@ -165,7 +201,7 @@ def timm(
     except Exception as error:  # the download, or a tag that timm does not know
         advice = "; download them elsewhere and give the file as weights" if pretrained else ""
         what = "its pretrained weights could not be had" if pretrained else "it could not be made"
-        raise ModelError(f"timm:{name}: {what} ({_brief(error)}){advice}") from error
+        raise ModelError(f"timm:{name}: {what} ({brief(error)}){advice}") from error
     fitted: Fitted | None = None
     if weights is None:
         provenance: dict[str, Any] = {"weights": "random", "seed": seed}
@@ -205,7 +241,7 @@ def python(
     weights: str | None = None,
     mean: list[float] | None = None,
     std: list[float] | None = None,
-    channels: int = 3,
+    channels: int | None = None,
     crop: int | None = None,
     resize: int | None = None,
     seed: int = 0,
@@ -214,14 +250,10 @@ def python(
 
     The function takes no arguments and gives a torch.nn.Module, or a Network, of which what is said here replaces its
     own. `weights` is a file. Say `mean` and `std` here rather than normalise in your data: images are in [0, 1].
+    `channels` (1 or 3) is what the first layer takes if omitted.
     """
-    where, _, function = name.rpartition(":")
-    if not where or not function:
-        raise ModelError(f"python:{name}: expected python:package.module:function or python:path/to/file.py:function")
-    file = Path(where).expanduser() if where.endswith(".py") else None
-    shown = f"python:{file.name if file else where}:{function}"
-    with _import_path(file.parent if file else Path()), seeded(seed, "weights", function):
-        made = _call(_import(where, file, shown), function, shown)
+    function = name.rpartition(":")[2]
+    made, shown, file = made_by(name, kind=ModelError, during=seeded(seed, "weights", function))
     module = made.module if isinstance(made, Network) else made
     if not isinstance(module, nn.Module):
         raise ModelError(f"{shown} gives {type(made).__name__}; expected a torch.nn.Module or a Network")
@@ -238,22 +270,28 @@ def python(
         own = made.preprocessing
         if (*made.mean, *made.std) != (0.0, 1.0):  # what the function says counts as said here
             mean, std = mean or list(made.mean), std or list(made.std)
-        means, stds, said = _normalisation(shown, mean, std, fitted, channels=own.channels)
+        means, stds, said = _normalisation(
+            shown, mean, std, fitted, channels=own.channels or len(mean or std or (0.0,))
+        )
         return replace(
             made,
             name=function,
             mean=means,
             std=stds,
-            preprocessing=replace(own, crop=crop or own.crop, resize=resize or own.resize),
+            preprocessing=replace(
+                own, crop=crop or own.crop, resize=resize or own.resize, channels=channels or own.channels
+            ),
             provenance={**made.provenance, **provenance, **said},
         )
-    means, stds, said = _normalisation(shown, mean, std, fitted, channels=channels)
+    preprocessing = Preprocessing(crop=crop, resize=resize, channels=channels)
+    told = Network(module, name=function, preprocessing=preprocessing).preprocessing.channels
+    means, stds, said = _normalisation(shown, mean, std, fitted, channels=told or len(mean or std or (0.0,)))
     return Network(
         module,
         name=function,
         mean=means,
         std=stds,
-        preprocessing=Preprocessing(crop=crop, resize=resize, channels=channels),
+        preprocessing=preprocessing,
         provenance={**provenance, **said},
     )
 
@@ -364,83 +402,3 @@ def _agree(one: Sequence[float], other: Sequence[float]) -> bool:
     n = max(len(one), len(other))
     pairs = zip(list(one) * (n // max(len(one), 1)), list(other) * (n // max(len(other), 1)), strict=False)
     return all(abs(a - b) <= 1e-3 for a, b in pairs)
-
-
-@contextmanager
-def _import_path(folder: Path) -> Iterator[None]:
-    """The user's folder is importable inside, so that a file finds its neighbours; what it imported is forgotten after.
-
-    Two folders may both have a `blocks.py`: each network gets its own.
-    """
-    entry = str(folder.resolve())
-    before = set(sys.modules)
-    sys.path.insert(0, entry)
-    try:
-        yield
-    finally:
-        sys.path.remove(entry)
-        for name in set(sys.modules) - before:
-            origin = Path(getattr(sys.modules[name], "__file__", None) or "/")
-            if folder.resolve() in origin.parents and "site-packages" not in origin.parts:
-                del sys.modules[name]
-
-
-def code_digest(name: str) -> str:
-    """A SHA-256 of the code that `python:NAME` runs: its file, and every Python file in the same folder.
-
-    Code that it imports from elsewhere is not in it.
-
-    Raises:
-        ModelError: no such file or module.
-    """
-    where = name.rpartition(":")[0]
-    shown = f"python:{name}"
-    if where.endswith(".py"):
-        file = Path(where).expanduser()
-    else:
-        with _import_path(Path()):
-            try:
-                found = importlib.util.find_spec(where)
-            except (ImportError, ValueError) as error:
-                raise ModelError(f"{shown} cannot be imported ({_brief(error)})") from error
-        if found is None or found.origin is None:
-            raise ModelError(f"{shown} cannot be imported: there is no module {where!r}")
-        file = Path(found.origin)
-    if not file.is_file():
-        raise ModelError(f"{shown}: there is no file {str(file)!r}")
-    neighbours = sorted({file, *file.parent.glob("*.py")})
-    digests = [f"{path.name} {file_digest(path)}" for path in neighbours]
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
-
-
-def _import(where: str, file: Path | None, shown: str) -> Any:
-    if file is not None and not file.is_file():
-        raise ModelError(f"{shown}: there is no file {str(file)!r}")
-    try:
-        if file is None:
-            return importlib.import_module(where)
-        specification = importlib.util.spec_from_file_location(f"_user_{file.stem}", file)
-        assert specification is not None
-        assert specification.loader is not None
-        module = importlib.util.module_from_spec(specification)
-        sys.modules[specification.name] = module  # dataclasses and pickling look themselves up there
-        specification.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise ModelError(f"{shown} cannot be imported ({type(error).__name__}: {_brief(error)})") from error
-    return module
-
-
-def _call(module: Any, function: str, shown: str) -> Any:
-    if not hasattr(module, function):
-        public = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-        raise ModelError(f"{shown}: {unknown('function', function, public)}")
-    try:
-        return getattr(module, function)()
-    except ManifoldscopeError:
-        raise
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise ModelError(f"{shown} failed ({type(error).__name__}: {_brief(error)})") from error
-
-
-def _brief(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__

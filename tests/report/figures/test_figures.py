@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from conftest import (
+    arguments,
     chart_of,
     correlation,
     drawn,
@@ -21,12 +22,12 @@ from conftest import (
     study_pictures,
     study_tables,
 )
-from manifoldscope.errors import StudyError
-from manifoldscope.report import FIGURES, Chart, Figure, Section
+from manifoldscope.errors import ManifoldscopeError, StudyError
+from manifoldscope.report import FIGURES, Chart, Figure, Section, figures, render
 from manifoldscope.report.figures.panel import MOST_TOOLTIPS
 
 NAMES = [entry.name for entry in FIGURES]
-EMPTY = ["examples", "spectra", "correlations"]
+OF_PICTURES = ["examples", "spectra", "correlations"]
 """Figures of pictures, which no table holds."""
 
 
@@ -123,7 +124,7 @@ def test_pictures_that_are_degenerate_are_drawn() -> None:
     still = example(np.ones((4, 4, 1)), np.ones((4, 4, 1)), threat="noise", last_prediction=0)
     colour = example(np.zeros((4, 4, 3)), np.full((4, 4, 3), 0.03), strength=8 / 255)
     for pictures in ([flat], [lone], [flat, lone, holed], [constant], [constant] * 30, [still], [still, colour]):
-        (figure,) = (each for name in EMPTY for each in drawn(name, {}, pictures))
+        (figure,) = (each for name in OF_PICTURES for each in drawn(name, {}, pictures))
         assert figure.chart.svg()
         assert figure.table.height == len(pictures)
 
@@ -141,9 +142,14 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("registered")
-def test_the_example_of_the_docs_draws(tables: dict[str, pl.DataFrame]) -> None:
-    from manifoldscope.report import figures
+def test_a_figure_without_a_section_is_refused_by_name() -> None:
+    FIGURES.register("lost")(lambda contents: [])
+    with pytest.raises(ManifoldscopeError, match="the figure 'lost' is in no section; register it with section="):
+        render(**arguments(tables={}, pictures=[]))
 
+
+@pytest.mark.usefixtures("registered")
+def test_the_example_of_the_docs_draws(tables: dict[str, pl.DataFrame]) -> None:
     assert figures.__doc__
     exec(re.sub(r"^    ", "", "\n".join(re.findall(r"^(?:    .*)?$", figures.__doc__, re.M)), flags=re.M), {})
     (figure,) = drawn("sizes", tables)

@@ -12,13 +12,9 @@ import torch
 from manifoldscope.errors import DataError
 from manifoldscope.robustness.foreign import accuracy_by_class, detection
 from manifoldscope.study import Store, run_units
-from manifoldscope.study.bench import Bench
-from manifoldscope.study.draws import draw_images
-from manifoldscope.study.foreign import draw_foreign, matched_classes
+from manifoldscope.study.others import matched_classes
 from manifoldscope.study.progress import Progress
 from manifoldscope.study.results import collect
-from manifoldscope.study.units import plan_units
-from manifoldscope.study.work import WORK
 from manifoldscope.vision.images import ImageSet
 from tests.study import tiny
 
@@ -29,20 +25,13 @@ QUIET = Progress(quiet=True)
 def finished(tmp_path_factory):
     """A folder with the tiny study and two foreign datasets done; tests only read it."""
     store = Store(tmp_path_factory.mktemp("foreign") / "tiny")
-    outcome = run_units(tiny.study(foreign=tiny.FOREIGN), store, progress=QUIET)
+    outcome = run_units(tiny.study(**tiny.OTHERS), store, progress=QUIET)
     assert outcome.failed == {}
     return store, outcome
 
 
-def bench_of(study, store):
-    draws = draw_images(study, store)
-    foreign = draw_foreign(study, store, draws)
-    return Bench(study, store, draws, plan_units(study, draws, foreign)[1], torch.device("cpu"), foreign)
-
-
-def drawn(store, *foreign, **changes):
-    study = tiny.study(foreign=list(foreign), **changes)
-    return draw_foreign(study, store, draw_images(study, store))
+def drawn(store, **changes):
+    return tiny.others_of(tiny.study(**changes), store)
 
 
 def named(names, labels):
@@ -53,34 +42,34 @@ def named(names, labels):
 def test_each_network_has_one_unit_for_the_same_classes_and_one_a_layer_for_others(finished):
     store, outcome = finished
     kinds = [unit.kind for unit in outcome.units]
-    assert (kinds.count("shifted"), kinds.count("detection"), kinds.count("draw")) == (2, 2 * 2, 3 + 2)
-    again = run_units(tiny.study(foreign=tiny.FOREIGN), store, progress=QUIET)
+    assert (kinds.count("shift"), kinds.count("ood"), kinds.count("draw")) == (2, 2 * 2, 3 + 2)
+    again = run_units(tiny.study(**tiny.OTHERS), store, progress=QUIET)
     assert again.n_computed == 0
-    labels = {unit.label for unit in outcome.units if unit.kind in ("shifted", "detection")}
-    assert {"random · again · shifted", "random · flatten · others · detection"} <= labels
+    labels = {unit.label for unit in outcome.units if unit.kind in ("shift", "ood")}
+    assert {"random · again · shift", "random · flatten · others · ood"} <= labels
 
 
 def test_the_tables_hold_what_the_functions_find_on_the_same_images(finished):
     store, _ = finished
     tables = collect(store, store.plan()[0])
-    bench = bench_of(tiny.study(foreign=tiny.FOREIGN), store)
-    network = bench.network("adversarial")
+    context = tiny.context_of(tiny.study(**tiny.OTHERS), store)
+    network = context.network("adversarial")
     shifted = tables["shifted"].filter(model="adversarial")
     assert len(tables["shifted"]) == 2 * 3
     assert shifted["class_index"].to_list() == [1, 4, 7]
-    found = accuracy_by_class(network, bench.foreign["again"].images, batch_size=16)
+    found = accuracy_by_class(network, context.others["again"].images, batch_size=16)
     assert shifted.select(found.columns).equals(found)
-    clean = accuracy_by_class(network, bench.draws["robustness"].images, batch_size=16)
+    clean = accuracy_by_class(network, context.draws["robustness"].images, batch_size=16)
     assert shifted["clean_accuracy"].to_list() == clean["accuracy"].to_list()
     assert shifted["n_clean_correct"].to_list() == clean["n_correct"].to_list()
 
     assert len(tables["detection"]) == 2 * (1 + 2 * 3)  # networks, the output once, layers and distances
-    draws = bench.draws
+    draws = context.draws
     expected = detection(
         network,
         draws["geometry"].images,
         draws["robustness"].images,
-        bench.foreign["others"].images,
+        context.others["others"].images,
         "flatten",
         batch_size=16,
     )
@@ -91,24 +80,24 @@ def test_the_tables_hold_what_the_functions_find_on_the_same_images(finished):
 
 
 def test_no_foreign_image_is_in_another_draw_whatever_it_is_called(finished, tmp_path):
-    study = tiny.study(foreign=tiny.FOREIGN)
-    bench = bench_of(study, finished[0])
-    own = {name for of in bench.draws.values() for name in of.images.names}
-    for of in bench.foreign.values():
+    study = tiny.study(**tiny.OTHERS)
+    context = tiny.context_of(study, finished[0])
+    own = {name for of in context.draws.values() for name in of.images.names}
+    for of in context.others.values():
         assert not own & set(of.images.names)
-    training = bench.draws["training"].images
+    training = context.draws["training"].images
     other = named(["1", "4", "7"], [0, 1, 2]).raw.pixels
     pixels = torch.cat([torch.stack([training.read(index) for index in range(60)]), other])
     labels = [*training.labels.tolist(), 1, 4, 7]
     copies = tmp_path / "copies.npz"
     np.savez(copies, images=pixels[:, 0].numpy(), labels=np.array(labels))
-    plan = {"source": "arrays", "root": str(copies), "same_classes": True}
+    plan = {"source": "arrays", "root": str(copies)}
     for number in (1, None):
-        images = drawn(finished[0], {**plan, "images_per_class": number})["arrays"].images
+        images = drawn(finished[0], shifts=[{**plan, "images_per_class": number}])["arrays"].images
         assert [images.names[index].split("/")[-1] for index in range(len(images))] == ["60", "61", "62"]
     np.savez(copies, images=pixels[:60, 0].numpy(), labels=np.array(labels[:60]))
-    with pytest.raises(DataError, match=r"foreign 'arrays': class '1' .* \(20 of its images belong to other draws"):
-        drawn(finished[0], plan)
+    with pytest.raises(DataError, match=r"shifts 'arrays': class '1' .* \(20 of its images belong to other draws"):
+        drawn(finished[0], shifts=[plan])
 
 
 def test_classes_are_matched_by_name_in_whatever_order_and_images_get_the_labels_of_the_study(finished, tmp_path):
@@ -116,8 +105,8 @@ def test_classes_are_matched_by_name_in_whatever_order_and_images_get_the_labels
     images = named(list(turned), [0, 1, 2] * 4)
     file = tmp_path / "turned.npz"
     np.savez(file, images=images.raw.pixels[:, 0], labels=images.labels, class_names=np.array(list(turned)))
-    plan = {"source": "arrays", "root": str(file), "same_classes": True}
-    found = drawn(finished[0], plan)["arrays"]
+    plan = {"source": "arrays", "root": str(file)}
+    found = drawn(finished[0], shifts=[plan])["arrays"]
     for name, index in turned.items():
         pixels = {found.images.of_class(int(name)).read(place) for place in range(4)}
         assert {bytes(image.numpy()) for image in pixels} == {
@@ -125,7 +114,7 @@ def test_classes_are_matched_by_name_in_whatever_order_and_images_get_the_labels
         }
     assert found.images.class_names[7] == "7"
     assert set(found.digests) == {1, 4, 7}
-    again = drawn(finished[0], plan)["arrays"]
+    again = drawn(finished[0], shifts=[plan])["arrays"]
     assert (again.digests, again.images.labels.tolist()) == (found.digests, found.images.labels.tolist())
 
 
@@ -152,29 +141,26 @@ def test_classes_that_do_not_match_are_refused(names, labels, by, message):
 
 
 def test_a_foreign_class_with_the_name_of_a_known_one_is_refused(finished):
-    known = {"source": "digits", "same_classes": False, "classes": [1, 2]}
+    known = {"source": "digits", "classes": [1, 2]}
     with pytest.raises(DataError, match=r"class '1' of digits is known to the networks by that name; leave it out"):
-        drawn(finished[0], known)
+        drawn(finished[0], ood=[known])
     loaded = [{"source": "small:cnn", "weights": "absent.safetensors"}]
     with pytest.raises(DataError, match=r"class '2' of digits is known"):  # as it may be to a network that is loaded
-        drawn(finished[0], {**known, "classes": [2, 3]}, models=loaded)
+        drawn(finished[0], ood=[{**known, "classes": [2, 3]}], models=loaded)
 
 
 def test_more_images_to_measure_leave_accuracy_on_the_other_dataset_alone(finished):
     more = {**tiny.raw()["data"], "geometry": {"images_per_class": 13}}
     models = tiny.raw()["models"][:1]  # untrained, so that no training images change
     before, after = (
-        {
-            kind: {unit.key for unit in plan_units(bench.study, bench.draws, bench.foreign)[0] if unit.kind == kind}
-            for kind in ("shifted", "detection")
-        }
-        for bench in (
-            bench_of(tiny.study(foreign=tiny.FOREIGN, models=models), finished[0]),
-            bench_of(tiny.study(foreign=tiny.FOREIGN, data=more, models=models), finished[0]),
+        {kind: {unit.key for unit in tiny.of_kind(tiny.planned(study, finished[0]), kind)} for kind in ("shift", "ood")}
+        for study in (
+            tiny.study(**tiny.OTHERS, models=models),
+            tiny.study(**tiny.OTHERS, data=more, models=models),
         )
     )
-    assert before["shifted"] == after["shifted"]
-    assert not before["detection"] & after["detection"]
+    assert before["shift"] == after["shift"]
+    assert not before["ood"] & after["ood"]
 
 
 def test_images_of_another_size_are_refused(tmp_path):
@@ -189,11 +175,10 @@ def test_images_of_another_size_are_refused(tmp_path):
         "    return torch.nn.Sequential(pool, torch.nn.Flatten(), torch.nn.Linear(16, 10))\n"
     )
     models = [{"name": "own", "source": f"python:{module}:make", "channels": 1}]
-    plan = {"name": "large", "source": "arrays", "root": str(tmp_path / "large.npz"), "same_classes": False}
-    study = tiny.study(models=models, layers=["penultimate"], foreign=[plan])
+    plan = {"name": "large", "source": "arrays", "root": str(tmp_path / "large.npz")}
+    study = tiny.study(models=models, layers=["penultimate"], ood=[plan])
     store = Store(tmp_path / "run")
     store.prepare()
-    bench = bench_of(study, store)
-    units, _ = plan_units(study, bench.draws, bench.foreign)
+    context = tiny.context_of(study, store)
     with pytest.raises(DataError, match="reach own with 12 x 12 pixels, those of the study with 8 x 8"):
-        WORK["detection"](next(unit for unit in units if unit.kind == "detection"), bench, lambda _: None)
+        tiny.of_kind(tiny.planned(study, store), "ood")[0].compute(context, lambda _: None)

@@ -11,7 +11,7 @@ import pytest
 
 from manifoldscope.cli import main
 from manifoldscope.errors import DataError
-from manifoldscope.evidence.frames import read_frame
+from manifoldscope.frames import read_frame
 
 ADVICE = ("infer_schema_length", "ignore_errors", "truncate_ragged_lines", "null_values", "encoding", "`")
 

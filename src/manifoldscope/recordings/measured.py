@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from manifoldscope.errors import GeometryError, StudyError
 from manifoldscope.geometry import MEASURES, ClassManifold, Cloud, Scaling, equal_sizes
-from manifoldscope.seeds import generator
-from manifoldscope.study.rows import (
+from manifoldscope.recordings.reading import PointSet
+from manifoldscope.recordings.rows import (
     Row,
     Wanted,
     class_rows,
@@ -19,12 +19,16 @@ from manifoldscope.study.rows import (
     joint_rows,
     reliability_row,
 )
+from manifoldscope.seeds import generator
 from manifoldscope.tables import WHOLE
+
+Asked = Sequence[str | tuple[str, Mapping[str, Any]]]
+"""Measures by name, or by name and parameters."""
 
 
 def measured(
     manifolds: Sequence[ClassManifold],
-    wanted: Wanted,
+    wanted: Asked,
     *,
     scaling: Scaling = "none",
     halvings: int = 5,
@@ -35,7 +39,7 @@ def measured(
 
     Args:
         manifolds: the classes; one, or more for joint measures.
-        wanted: the measures, with their parameters.
+        wanted: the measures by name, or by name and parameters: ["two_nn", ("pca_dimension", {"fraction": 0.9})].
         scaling: as for `measure`.
         halvings: random halves for standard errors and for what falls with fewer points; none for 0.
         null: draws of a Gaussian null of the same size (of shuffled labels for a joint measure); none for 0.
@@ -68,8 +72,37 @@ def measured(
     return _frame(rows)
 
 
+def stepwise(sets: Sequence[PointSet], table: Callable[[list[ClassManifold]], pl.DataFrame]) -> pl.DataFrame:
+    """The table of each set of points, below one another, with a column for each axis that was taken step by step.
+
+    Args:
+        sets: as `load_sets` reads them.
+        table: from the manifolds of a set to its table, such as `measured` with its arguments.
+
+    Raises:
+        GeometryError, StudyError: what `table` raises, with the place.
+
+    Example:
+        >>> import torch
+        >>> steps = [PointSet({"time": at}, [ClassManifold(torch.eye(4)[:, : at + 1], name="v1")]) for at in (1, 2)]
+        >>> found = stepwise(steps, lambda each: measured(each, ["pca_dimension"], halvings=0))
+        >>> found.select("time", "value").rows()
+        [(1, 2.0), (2, 3.0)]
+    """
+    frames = []
+    for one in sets:
+        try:
+            found = table(one.manifolds)
+        except (GeometryError, StudyError) as error:
+            raise type(error)(f"{one.place}: {error}" if one.at else str(error)) from None
+        if taken := [name for name in one.at if name in found.columns]:
+            raise StudyError(f"the axis {taken[0]!r} has the name of a column of the table; give it another")
+        frames.append(found.select(*(pl.lit(at, pl.Int64).alias(name) for name, at in one.at.items()), pl.all()))
+    return pl.concat(frames, how="vertical_relaxed")
+
+
 def curves(
-    manifolds: Sequence[ClassManifold], wanted: Wanted, *, scaling: Scaling = "none", draws: int = 10, seed: int = 0
+    manifolds: Sequence[ClassManifold], wanted: Asked, *, scaling: Scaling = "none", draws: int = 10, seed: int = 0
 ) -> pl.DataFrame:
     """Each measure against the number of points: of each class, and of joint measures of the whole.
 
@@ -92,7 +125,7 @@ def curves(
 
 
 def extrapolations(
-    manifolds: Sequence[ClassManifold], wanted: Wanted, *, factor: float, scaling: Scaling = "none", seed: int = 0
+    manifolds: Sequence[ClassManifold], wanted: Asked, *, factor: float, scaling: Scaling = "none", seed: int = 0
 ) -> pl.DataFrame:
     """What each measure would show of `factor` times the points of each class, or NaN and the reason in the note.
 
@@ -113,7 +146,7 @@ def extrapolations(
 
 
 def reliabilities(
-    manifolds: Sequence[ClassManifold], wanted: Wanted, *, scaling: Scaling = "none", splits: int = 10, seed: int = 0
+    manifolds: Sequence[ClassManifold], wanted: Asked, *, scaling: Scaling = "none", splits: int = 10, seed: int = 0
 ) -> pl.DataFrame:
     """How well two samples of the points agree on the classes, a row a measure; NaN where the note says why.
 
@@ -124,7 +157,7 @@ def reliabilities(
     return _frame(
         [
             reliability_row(name, settings, manifolds, splits=splits, scaling=scaling, seed=seed)
-            for name, settings in wanted
+            for name, settings in _named(wanted)
         ]
     )
 
@@ -134,10 +167,17 @@ def equally_many(manifolds: Sequence[ClassManifold], *, seed: int = 0) -> list[C
     return equal_sizes(manifolds, generator=generator(seed, "equal sizes"))
 
 
-def _apart(wanted: Wanted) -> tuple[Wanted, Wanted]:
+def _named(wanted: Asked) -> list[tuple[str, Mapping[str, Any]]]:
+    """Measures with their parameters, checked and filled in."""
+    pairs = [(item, {}) if isinstance(item, str) else item for item in wanted]
+    return [(name, MEASURES[name].validate(parameters)) for name, parameters in pairs]
+
+
+def _apart(wanted: Asked) -> tuple[Wanted, Wanted]:
     """Measures of one class, and joint ones."""
-    joint = [item for item in wanted if MEASURES[item[0]].traits["reads"] == "clouds"]
-    return [item for item in wanted if item not in joint], joint
+    named = _named(wanted)
+    joint = [item for item in named if MEASURES[item[0]].traits["reads"] == "clouds"]
+    return [item for item in named if item not in joint], joint
 
 
 def _require_classes(manifolds: Sequence[ClassManifold], joint: Wanted) -> None:

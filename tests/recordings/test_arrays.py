@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from manifoldscope import files
 from manifoldscope.errors import DataError
-from manifoldscope.vision import arrays
-from manifoldscope.vision.activations import load_points
+from manifoldscope.recordings import load_points
 
 
 def npy(header: str, content: bytes = b"", version: int = 1) -> bytes:
@@ -91,7 +91,7 @@ def test_an_archive_that_expands_is_refused_before_it_does(honest: bool, tmp_pat
 def test_what_memory_does_not_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.save(tmp_path / "p.npy", np.eye(300))
     assert load_points(tmp_path / "p.npy")
-    monkeypatch.setattr(arrays, "_available_memory", lambda: 2**20)
+    monkeypatch.setattr(files, "_available_memory", lambda: 2**20)
     with pytest.raises(DataError, match="GiB of memory"):
         load_points(tmp_path / "p.npy")
     with open(tmp_path / "s.npy", "wb") as sparse:

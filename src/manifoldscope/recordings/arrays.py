@@ -9,21 +9,17 @@ import sys
 import warnings
 import zipfile
 import zlib
-from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from manifoldscope.errors import DataError, printable, shortened
-from manifoldscope.files import open_regular
+from manifoldscope.errors import DataError
+from manifoldscope.files import EXPANDS, LARGE, open_regular, require_memory, why
+from manifoldscope.recordings.named import Found, Held, chosen
 
-SHARE_OF_MEMORY = 0.9
-_NPY, _ZIP = b"\x93NUMPY", (b"PK\x03\x04", b"PK\x05\x06")
-
-_EXPANDS, _LARGE = 100, 2**28
-"""An array of more than 256 MiB that was compressed to less than a hundredth holds hardly a number: it is refused."""
+_NPY = b"\x93NUMPY"
 
 _PIECE = 2**24
 
@@ -32,7 +28,7 @@ class _BrokenError(ValueError):
     """What is wrong with the content of a file, as its message."""
 
 
-def read_array(path: Path) -> npt.NDArray[Any]:
+def read_npy(path: Path) -> npt.NDArray[Any]:
     """The array of an npy file.
 
     Raises:
@@ -40,32 +36,28 @@ def read_array(path: Path) -> npt.NDArray[Any]:
     """
     try:
         with open_regular(path) as file:
-            if _beginning(file).startswith(_ZIP):
-                raise DataError(f"{path.name} holds several arrays; expected one, saved by np.save")
             return _array(file, os.fstat(file.fileno()).st_size)
     except (OSError, _BrokenError, MemoryError) as error:
         raise DataError(f"{path.name} cannot be read as npy ({why(error)})") from error
 
 
-def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
-    """Some arrays of an npz file by their names, those that are there; of an npy file its array, by the first name.
+def read_npz(path: Path, points: str | None, labels: str | None) -> Found:
+    """The points of an npz file, and the labels where it holds some; see `chosen` for which arrays those are.
 
     Raises:
-        DataError: as for `read_array`; or an archive without the first of the names.
+        DataError: as for `read_npy`; or an archive that does not say which of its arrays holds the points.
     """
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
-            if _beginning(file).startswith(_NPY):
-                return {names[0]: _array(file, size)}
-            if not _beginning(file).startswith(_ZIP):
-                raise _BrokenError("it is of another format, or holds pickled objects, which could run code")
             with zipfile.ZipFile(file) as archive:
                 entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
-                if names[0] not in entries:
-                    held = " ".join(printable(", ".join(entries)).split()) or "none"
-                    raise DataError(f"{path.name} has no array `{names[0]}`; it has: {shortened(held)}")
-                return {name: _entry(archive, entries[name], size) for name in names if name in entries}
+                held = {name: _described(archive, entry) for name, entry in entries.items()}
+                which = chosen(path.name, held, points, labels)
+                return Found(
+                    points=_entry(archive, entries[which.points], size),
+                    labels=None if which.labels is None else _entry(archive, entries[which.labels], size),
+                )
     except DataError:
         raise
     except (
@@ -77,36 +69,28 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, npt.NDArray[Any
         zipfile.BadZipFile,
         zlib.error,
         MemoryError,
-    ) as e:
-        raise DataError(f"{path.name} cannot be read as npz ({why(e)})") from e
+    ) as error:
+        raise DataError(f"{path.name} cannot be read as npz ({why(error)})") from error
 
 
-def require_memory(n_bytes: int) -> None:
-    """Raise OSError where so many bytes are more than the memory that is available."""
-    if n_bytes > SHARE_OF_MEMORY * (available := _available_memory()):
-        raise OSError(
-            0, f"it takes {n_bytes / 2**30:,.1f} GiB of memory, and {available / 2**30:,.1f} GiB are available"
-        )
+def _described(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Held:
+    """What an entry says of itself; one that cannot be read says why when it is asked for."""
+    try:
+        _require_deflated(entry)
+        with archive.open(entry) as opened:
+            dtype, shape, _ = _header(opened)
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        return Held((), "no array")
+    return Held(shape, "numbers" if dtype.kind in "iufb" else "text" if dtype.kind in "US" else f"values of {dtype}")
 
 
-def why(error: BaseException) -> str:
-    """Why a file could not be read, in a few words."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror[:1].lower() + error.strerror[1:]
-    if isinstance(error, MemoryError):
-        return "it takes more memory than is available"
-    if isinstance(error, KeyError):
-        return "it was written by something else"
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def _beginning(file: BufferedReader) -> bytes:
-    return file.peek(8)[:8]
+def _require_deflated(entry: zipfile.ZipInfo) -> None:
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise _BrokenError("it is compressed in another way than np.savez_compressed does")
 
 
 def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, size: int) -> npt.NDArray[Any]:
-    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise _BrokenError("it is compressed in another way than np.savez_compressed does")
+    _require_deflated(entry)
     with archive.open(entry) as opened:
         return _array(opened, entry.file_size, compressed=min(entry.compress_size, size))
 
@@ -117,7 +101,7 @@ def _array(file: IO[bytes], size: int, *, compressed: int | None = None) -> npt.
     n_bytes = math.prod(shape) * dtype.itemsize
     if n_bytes > size:
         raise _BrokenError(f"its header promises {n_bytes:,} bytes, and it holds {size:,}")
-    if compressed is not None and n_bytes > max(_LARGE, _EXPANDS * compressed):
+    if compressed is not None and n_bytes > max(LARGE, EXPANDS * compressed):
         raise _BrokenError(
             f"{n_bytes / 2**20:,.0f} MiB are compressed to {compressed / 2**20:,.1f}; save it by np.savez, uncompressed"
         )
@@ -156,15 +140,3 @@ def _header(file: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
     if dtype.itemsize == 0 or any(length < 0 for length in shape) or max(shape, default=0) >= 2**48 or len(shape) > 32:
         raise _BrokenError(f"its header is broken: shape {str(shape)[:60]} of {dtype}")
     return dtype, shape, bool(by_columns)
-
-
-def _available_memory() -> int:
-    """Bytes of memory that a process may still take, or that the machine has where the system does not tell."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError, IndexError):
-        try:
-            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (ValueError, OSError, AttributeError):
-            return 2**63

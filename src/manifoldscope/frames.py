@@ -1,4 +1,4 @@
-"""Tables in files of other people, csv and Parquet: a cell that is no number is named by row, column and content."""
+"""Tables in files of other people (csv, tsv, Parquet): a cell that is no number is named by row, column and content."""
 
 from __future__ import annotations
 
@@ -12,22 +12,32 @@ from pathlib import Path
 import polars as pl
 
 from manifoldscope.errors import DataError, printable, shortened
-from manifoldscope.evidence.numbers import EXACT
-from manifoldscope.files import read_bytes
+from manifoldscope.files import EXPANDS, LARGE, read_bytes, require_memory
+from manifoldscope.footers import FooterError, parquet_size
 
 MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "-nan", "null", "none"})
 """What a cell without a number holds, in small letters."""
 
+SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+
+_EXACT = 2**53
+"""Whole numbers up to this are float64; beyond, neighbouring ones become equal."""
+
 _LONGEST_CELL = 1 << 17
+
+_CELL = 80
+"""Bytes that a cell of text takes while it is read, beside those in the file."""
+
 _WHOLE = re.compile(r"[+-]?\d+")
 _DECIMAL = re.compile(r"[+-]?\d*\.?\d*")
 
 
 def read_frame(path: str | Path, *, numeric: Iterable[str] = ()) -> pl.DataFrame:
-    """A table from a .csv or .parquet file.
+    """A table from a .csv, .tsv or .parquet file.
 
-    A csv file is UTF-8 with a header, and its cells are separated by commas. Columns in which every cell is a number or
-    missing (empty, NA, N/A, nan, null) hold numbers, whole ones of any size; empty cells of the others are null.
+    A csv file is UTF-8 with a header, and its cells are separated by commas (by tabs in a .tsv file). Columns in which
+    every cell is a number or missing (empty, NA, N/A, nan, null) hold numbers, whole ones of any size; empty cells of
+    the others are null.
 
     Args:
         path: the file itself; nothing in it is a pattern.
@@ -41,7 +51,7 @@ def read_frame(path: str | Path, *, numeric: Iterable[str] = ()) -> pl.DataFrame
         content = read_bytes(file)
         if file.suffix.lower() == ".parquet" or content.startswith(b"PAR1"):
             return _parquet(content)
-        return _csv(content, frozenset(numeric))
+        return _csv(content, frozenset(numeric), separator="\t" if file.suffix.lower() in (".tsv", ".tab") else ",")
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"{file} cannot be read as a table: {reason[:1].lower()}{reason[1:]}") from None
@@ -57,18 +67,29 @@ class _BrokenError(ValueError):
 
 def _parquet(content: bytes) -> pl.DataFrame:
     try:
+        size = parquet_size(content)
+    except FooterError:
+        raise _BrokenError("it is no Parquet file, or a damaged one") from None
+    if size.n_bytes > max(LARGE, EXPANDS * len(content)) or size.n_cells > max(LARGE, EXPANDS * len(content)):
+        raise _BrokenError(
+            f"{size.n_cells:,} cells of {size.n_bytes / 2**20:,.0f} MiB are compressed to "
+            f"{len(content) / 2**20:,.1f} MiB; save it uncompressed"
+        )
+    require_memory(size.n_bytes + 16 * size.n_cells)
+    try:
         return pl.read_parquet(io.BytesIO(content))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, TypeError, OverflowError):
         raise _BrokenError("it is no Parquet file, or a damaged one") from None
 
 
-def _csv(content: bytes, numeric: frozenset[str]) -> pl.DataFrame:
-    rows = _rows(_text(content))
+def _csv(content: bytes, numeric: frozenset[str], *, separator: str) -> pl.DataFrame:
+    require_memory(4 * len(content) + _CELL * (content.count(separator.encode()) + content.count(b"\n")))
+    rows = _rows(_text(content), separator)
     if not rows:
         raise _BrokenError("it is empty; expected a header and one row per pair")
     (_, cells), *body = rows
     header = [name.strip() for name in cells]
-    _require_commas(header)
+    _require_separator(header, separator)
     if twice := [name for name, count in Counter(header).items() if count > 1]:
         raise _BrokenError(f"its header names the column {shortened(twice[0])!r} twice; give each its own name")
     if not body:
@@ -78,8 +99,8 @@ def _csv(content: bytes, numeric: frozenset[str]) -> pl.DataFrame:
             raise _BrokenError(f"row {number} has {len(row)} cells, and the header names {len(header)} columns")
     numbers = [number for number, _ in body]
     columns = zip(*(row for _, row in body), strict=True)
-    return pl.DataFrame(
-        [_column(name, column, numbers, name in numeric) for name, column in zip(header, columns, strict=True)]
+    return pl.DataFrame(  # by name: of a list, columns without one would be given one
+        {name: _column(name, column, numbers, name in numeric) for name, column in zip(header, columns, strict=True)}
     )
 
 
@@ -93,10 +114,10 @@ def _text(content: bytes) -> str:
         raise _BrokenError(f"row {row} is not UTF-8 (perhaps Latin-1 or Windows-1252); save it as UTF-8") from None
 
 
-def _rows(text: str) -> list[tuple[int, list[str]]]:
+def _rows(text: str, separator: str) -> list[tuple[int, list[str]]]:
     """The rows that are not empty, each with its number in the file, which is that of its last line."""
     before = csv.field_size_limit(_LONGEST_CELL)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         return [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:
@@ -107,19 +128,25 @@ def _rows(text: str) -> list[tuple[int, list[str]]]:
         csv.field_size_limit(before)
 
 
-def _require_commas(header: list[str]) -> None:
+def _require_separator(header: list[str], separator: str) -> None:
     if len(header) == 1:
-        for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-            if separator in header[0]:
+        for other, name in SEPARATORS.items():
+            if other != separator and other in header[0]:
                 raise _BrokenError(
-                    f"its cells are separated by {name}; save it with commas between cells and points in numbers"
+                    f"its cells are separated by {name}; save it with {SEPARATORS[separator]} between cells and points "
+                    "in numbers"
                 )
 
 
 def _column(name: str, cells: tuple[str, ...], numbers: list[int], required: bool) -> pl.Series:
     """Numbers where all cells are, and text otherwise."""
-    given = pl.Series(name, [None if cell.strip().lower() in MISSING else cell.strip() for cell in cells], pl.String)
+    given = pl.Series(name, cells, pl.String)
     found = given.cast(pl.Float64, strict=False)
+    if found.null_count() or found.is_nan().any():  # otherwise no cell is missing, and looking at each takes longer
+        given = pl.Series(
+            name, [None if cell.strip().lower() in MISSING else cell.strip() for cell in cells], pl.String
+        )
+        found = given.cast(pl.Float64, strict=False)
     wrong = found.is_null() & given.is_not_null()
     if wrong.any():
         if required:
@@ -134,7 +161,7 @@ def _column(name: str, cells: tuple[str, ...], numbers: list[int], required: boo
     known = given.drop_nulls()
     if all(map(_WHOLE.fullmatch, known)):
         return _narrowest(given, (pl.Int64, pl.Int128), found)
-    if bool((found.abs() > EXACT).any()) and all(map(_DECIMAL.fullmatch, known)):
+    if bool((found.abs() > _EXACT).any()) and all(map(_DECIMAL.fullmatch, known)):
         digits = max(len(cell.partition(".")[2]) for cell in known)
         return _narrowest(given, (pl.Decimal(38, min(digits, 38)),), found)
     return found

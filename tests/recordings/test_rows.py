@@ -7,9 +7,9 @@ import math
 import torch
 
 from manifoldscope.geometry import ClassManifold, Estimate, Null
+from manifoldscope.recordings.measured import curves, measured
+from manifoldscope.recordings.rows import class_rows, curve_rows, estimate_row, joint_rows, reliability_row
 from manifoldscope.seeds import generator
-from manifoldscope.study.recordings import curves, measured
-from manifoldscope.study.rows import class_rows, curve_rows, estimate_row, joint_rows, reliability_row
 from manifoldscope.tables import TABLES
 
 WANTED = [("participation_ratio", {}), ("two_nn", {})]

@@ -1,4 +1,4 @@
-"""Bench: what a unit of work needs at hand."""
+"""Context: what a unit of work needs at hand."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 from manifoldscope.errors import ModelError
 from manifoldscope.study.draws import Drawn, Role
 from manifoldscope.study.plan import Study
+from manifoldscope.study.planning import PlannedNetwork
 from manifoldscope.study.store import Store
-from manifoldscope.study.units import PlannedNetwork, inspect_unit
 from manifoldscope.vision.activations import IN_MEMORY
 from manifoldscope.vision.fast import SEEN, FastNetwork, faster
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.memory import Footprint, Memory
 from manifoldscope.vision.network import Network
-from manifoldscope.vision.sources import code_digest
 from manifoldscope.vision.sources import network as make_network
+from manifoldscope.vision.usercode import code_digest
 from manifoldscope.vision.weights import fit as fit_weights
 
 POINTS = 0.25
@@ -27,7 +27,7 @@ POINTS = 0.25
 Tick = Callable[[float], None]
 
 
-class Bench:
+class Context:
     """What a unit needs at hand: the study's images, its networks, and the store. One network is kept loaded."""
 
     def __init__(
@@ -37,11 +37,11 @@ class Bench:
         draws: Mapping[Role, Drawn],
         networks: Mapping[str, PlannedNetwork],
         device: torch.device,
-        foreign: Mapping[str, Drawn] | None = None,
+        others: Mapping[str, Drawn] | None = None,
         memory: Memory | None = None,
     ) -> None:
         self.study, self.store, self.draws, self.networks, self.device = study, store, draws, networks, device
-        self.foreign, self.memory = foreign or {}, memory or Memory()
+        self.others, self.memory = others or {}, memory or Memory()
         self._loaded: tuple[str, Network] | None = None
         self._fast: tuple[Network, FastNetwork] | None = None
 
@@ -112,8 +112,8 @@ class Bench:
         propose: bool | None = False
         drawn = self.draws["robustness"]
         if self.study.gradients == "auto":
-            inspected = self.store.manifest(inspect_unit(self.study, drawn, self.networks[name]))
-            propose = None if inspected is None else inspected["facts"].get("bfloat16")
+            told = [self.store.facts(key) for key in self.networks[name].gate]
+            propose = next((facts["bfloat16"] for facts in told if "bfloat16" in facts), None)
         return faster(network, network.pixels(drawn.images, slice(0, SEEN)).to(self.device), propose=propose)
 
 

@@ -1,0 +1,273 @@
+"""What units take of memory and time: the laws that kinds of units forecast themselves with."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from manifoldscope.errors import StudyError
+from manifoldscope.geometry.estimate import MEASURES
+from manifoldscope.geometry.subsets import size_grid
+from manifoldscope.recordings.rows import EXTRAPOLATION_DRAWS
+from manifoldscope.robustness.evaluation import CHECKED, COPIES, POOL_BYTES, TOGETHER
+from manifoldscope.study.context import Context
+from manifoldscope.study.probe import NOT_ASKED, Passes, Probed
+from manifoldscope.study.refs import AttackRef
+from manifoldscope.vision.memory import FILLED, NOTHING, Footprint
+
+SECONDS_OF_A_UNIT = 0.04
+"""What a unit takes however small: what it reads and writes, and what its passes need once."""
+
+SECONDS_OF_A_STEP = 1e-3
+"""What a step of an attack takes beside the network."""
+
+SECONDS_OF_A_LIBRARY_STEP = 5e-3
+"""The same of an attack with a loop of its own, with what passes need anew for each size of batch."""
+
+SECONDS_OF_A_CALL = 7e-4
+"""What a measure takes of however few points."""
+
+IMAGES = "batch_size, or the size of the images"
+POINTS = "data.geometry.images_per_class, or measure a smaller layer"
+
+_SHARED = {
+    **dict.fromkeys(("capacity", "radius", "manifold_dimension"), "capacity"),
+    **dict.fromkeys(
+        ("effective_capacity", "effective_radius", "effective_dimension", "effective_alignment"), "effective"
+    ),
+}
+"""Joint measures that are read off one computation."""
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def bytes_of(text: str | int) -> int:
+    """Bytes as people write them.
+
+    Raises:
+        StudyError: a text that is no number of bytes above 0.
+
+    Example:
+        >>> bytes_of("4GiB"), bytes_of("500 MB"), bytes_of("2e9")
+        (4294967296, 500000000, 2000000000)
+    """
+    found = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([a-z]*)\s*", str(text).lower())
+    try:
+        size = int(float(found[1]) * _UNITS[found[2]]) if found else 0
+    except (ValueError, KeyError, OverflowError):
+        size = 0
+    if size < 1:
+        raise StudyError(f"memory = {text!r}; expected a number of bytes, such as 4GiB, 500MB or 2e9")
+    return size
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a unit takes while it is computed, beside its network.
+
+    Attributes:
+        fixed: bytes that it takes in any case.
+        batch: what passes take, by how many images go through the network at a time.
+        wanted: how many at a time it would have.
+        reduce: what to reduce where it does not fit.
+    """
+
+    fixed: float
+    batch: Footprint
+    wanted: int
+    reduce: str
+
+    def at_once(self, room: float) -> int:
+        """How many images at a time fit, at least one."""
+        return max(1, min(self.wanted, self.batch.most(FILLED * (room - self.fixed))))
+
+    def peak(self, room: float) -> float:
+        """Bytes at the peak, where batches are no larger than fits."""
+        return self.fixed + self.batch.of(self.at_once(room))
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a unit is forecast from.
+
+    Attributes:
+        context: the study's images, networks and settings.
+        network: what the unit's own network takes.
+        name: of that network.
+    """
+
+    context: Context
+    network: Probed
+    name: str
+
+    # --- memory ---------------------------------------------------------------------------------------------------
+
+    def passing(
+        self,
+        n_images: int,
+        *,
+        gradient: Footprint = NOTHING,
+        n_attacked: int = 0,
+        fixed: float = 0.0,
+        widths: Sequence[int] = (),
+        reduce: str = IMAGES,
+    ) -> Need:
+        """What it takes to pass images through the network.
+
+        Args:
+            n_images: how many there are.
+            gradient: what gradients take, and `n_attacked` of how many images together at most.
+            fixed: bytes that are taken in any case.
+            widths: of the layers whose features are kept.
+            reduce: what to reduce where it does not fit.
+        """
+        network, batch_size = self.network, self.context.study.batch_size
+        forward = Footprint(network.forward.memory.fixed, network.forward.memory.each + 8 * sum(widths))
+        copied = COPIES * network.image if n_attacked else 2 * network.image
+        wider = max((forward, gradient), key=lambda law: law.of(min(batch_size, n_images)))
+        n = min(batch_size, n_attacked if wider is gradient else n_images)
+        return Need(fixed, Footprint(wider.fixed, wider.each + copied), max(1, n), reduce)
+
+    def attacking(
+        self,
+        attack: AttackRef,
+        n_images: int,
+        *,
+        n_together: int,
+        kept: bool,
+        fixed: float = 0.0,
+        widths: Sequence[int] = (),
+        reduce: str = IMAGES,
+    ) -> Need:
+        """What it takes to attack images, `n_together` of them at most at a time; `kept`: their images are kept."""
+        network, batch_size = self.network, self.context.study.batch_size
+        passes = self.search(attack)
+        gradient = passes.memory if attack.passes[1] and passes is not NOT_ASKED else NOTHING
+        fixed += 4 * network.image * n_images if kept else 0
+        if not attack.rolling:
+            pool = max(TOGETHER * batch_size * network.image, POOL_BYTES)
+            fixed += min(pool, network.image * n_images) + COPIES * network.image * min(batch_size, n_together)
+        return self.passing(
+            n_images, gradient=gradient, n_attacked=n_together, fixed=fixed, widths=widths, reduce=reduce
+        )
+
+    def measuring(self, n_points: int, widths: Sequence[int], *, may_lie_in_file: bool) -> float:
+        """Bytes of points, and of what measures make of them: halves, inner products, coordinates in their span."""
+        sizes = [4.0 * n_points * width for width in widths]
+        sizes = [size for size in sizes if not may_lie_in_file or size <= self.context.points(len(widths))]
+        held, largest = sum(sizes), max(sizes, default=0.0)
+        side = min(n_points, max(widths))
+        standardised = any(plan.scaling == "standardise" for plan in self.context.study.measures)
+        return held + (1.5 * largest if side < n_points or standardised else 0) + 8 * 8 * side**2
+
+    # --- seconds --------------------------------------------------------------------------------------------------
+
+    def widths(self, layers: Sequence[str]) -> list[int]:
+        """The features of layers."""
+        return [self.network.features[layer] for layer in layers]
+
+    def search(self, attack: AttackRef) -> Passes:
+        """The passes that an attack asks for."""
+        return self.network.search if attack.rolling else self.network.own
+
+    @property
+    def largest_class(self) -> int:
+        """How many images of one class are attacked together, at most."""
+        return int(self.context.draws["robustness"].images.labels.bincount().max())
+
+    def forward_seconds(self, n_images: float, at_once: int) -> float:
+        """Seconds of passes without a gradient."""
+        return self.network.forward.seconds.of(n_images, at_once)
+
+    def gradient_seconds(self, n_images: float, at_once: int) -> float:
+        """Seconds of passes with the network's own gradient, a step each."""
+        return self.network.own.seconds.of(n_images, at_once) + SECONDS_OF_A_STEP
+
+    def attack_seconds(
+        self, attack: AttackRef, n_images: int, of_class: int, at_once: int, *, more: float = 0.0
+    ) -> float:
+        """Seconds of an attack on one class after another, and on a sample by the network itself.
+
+        Args:
+            n_images: in all, and `of_class` at most of one class.
+            more: passes of each image beside the clean one and those of the attack.
+        """
+        network = self.network
+        forwards, gradients = 1.0 + attack.passes[0] + more, float(attack.passes[1])
+        passes = self.search(attack)
+        step = SECONDS_OF_A_STEP if attack.rolling else SECONDS_OF_A_LIBRARY_STEP
+        seconds = network.forward.seconds.of(of_class, at_once) * forwards
+        seconds += gradients * (passes.seconds.of(of_class, at_once) + step) + forwards * SECONDS_OF_A_STEP
+        if network.search is not network.own and attack.rolling:
+            sample = math.ceil(of_class / CHECKED)
+            seconds += gradients * (network.own.seconds.of(sample, sample) + SECONDS_OF_A_STEP)
+        return SECONDS_OF_A_UNIT + math.ceil(n_images / of_class) * seconds * self._share_attacked()
+
+    def _share_attacked(self) -> float:
+        """About which share of the images is attacked, since those that are misclassified when clean are not."""
+        training = self.context.networks[self.name].plan.training
+        untrained = training is not None and not training.made().trains
+        return 1 / len(self.context.draws["robustness"].images.classes) if untrained else 1.0
+
+
+def measuring_seconds(
+    measures: Sequence[Mapping[str, Any]],
+    sampling: Mapping[str, Any],
+    n_images: int,
+    n_classes: int,
+    widths: Sequence[int],
+) -> float:
+    """Seconds to measure points as often as is asked: in halves, nulls and draws of fewer points too."""
+    n_points = max(2, n_images // n_classes)
+    extrapolating = EXTRAPOLATION_DRAWS if sampling.get("extrapolate") else 0
+    n_sizes = len(size_grid(n_points, smallest=8))
+    # as often as all points: two halves cost a quarter each, and the smaller sizes of a curve no more than all points
+    often = 1 + sampling.get("halvings", 0) / 2
+    null, curve = sampling.get("null", 0), sampling.get("curve", 0)
+    each = null + curve + 2 * extrapolating
+    calls = null + curve * n_sizes + extrapolating * (n_sizes + 4)
+    # a wide layer is read once, and is then as wide as it has points
+    reduced = [min(width, n_images) if width >= 4 * n_images else width for width in widths]
+    seconds: float = reading_seconds(n_images, widths)
+    seconds += (often + each * len(measures)) * reading_seconds(n_images, reduced)
+    seconds += calls * len(measures) * len(widths) * SECONDS_OF_A_CALL
+    return float(seconds + (often + each) * joint_seconds(measures, n_points, n_classes))
+
+
+def reliability_seconds(
+    asked: Mapping[str, Any],
+    measures: Sequence[Mapping[str, Any]],
+    n_images: int,
+    n_classes: int,
+    widths: Sequence[int],
+) -> float:
+    """Seconds to measure each class in halves again and again, by the measures of one class and by joint ones."""
+    n_points = max(2, n_images // n_classes)
+    apart = n_classes * (reading_seconds(n_points, widths) + SECONDS_OF_A_CALL) * len(asked["measures"])
+    together = reading_seconds(n_images, widths) * len(measures) + joint_seconds(measures, n_points, n_classes)
+    return float((1 + asked["splits"] / 2) * (apart + together))
+
+
+def joint_seconds(measures: Sequence[Mapping[str, Any]], n_points: int, n_classes: int) -> float:
+    """Seconds of joint measures of so many points of each class, beside reading them; what they share counts once."""
+    n, seconds = n_points * n_classes, 0.0
+    shared = {_SHARED.get(measure["name"], measure["name"]): measure for measure in measures}
+    for family, measure in shared.items():
+        if family == "capacity":
+            seconds += n_classes * (3e-3 + 5.5e-6 * n_points**2) * measure.get("directions", 300) / 300
+        elif family == "effective":
+            seconds += 5e-6 * n**2 * measure.get("draws", 200) / 200
+        elif family == "simulated_capacity":
+            seconds += 8e-5 * n**1.8
+        elif MEASURES[measure["name"]].traits["reads"] == "clouds":
+            seconds += 2e-4 * n
+    return seconds
+
+
+def reading_seconds(n_points: int, widths: Sequence[int]) -> float:
+    """Seconds for the spectrum or the distances of so many points in layers of these widths."""
+    side = min(n_points, max(widths))
+    return 2e-10 * n_points * side * sum(widths) + 5e-9 * side**3

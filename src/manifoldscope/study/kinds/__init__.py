@@ -1,0 +1,1 @@
+"""The kinds of units: one file each, found without being named anywhere else."""

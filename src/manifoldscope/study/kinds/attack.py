@@ -1,0 +1,238 @@
+"""Attack the images of one class, or corrupt them, at one strength: an outcome an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import polars as pl
+import torch
+
+from manifoldscope.pictures import Picture
+from manifoldscope.robustness.checks import (
+    Row,
+    failures_check,
+    fast_path_check,
+    feasibility,
+    feasibility_check,
+    verdict_checks,
+)
+from manifoldscope.robustness.evaluation import evaluate
+from manifoldscope.robustness.kept import gathered
+from manifoldscope.robustness.verdicts import Failures, FastPath, Verdicts, robustness_of
+from manifoldscope.seeds import derive
+from manifoldscope.study.context import Context, Tick
+from manifoldscope.study.cost import Costs, Need
+from manifoldscope.study.measuring import named
+from manifoldscope.study.planning import PlannedNetwork, Planning
+from manifoldscope.study.refs import AttackRef, ClassRef, NetworkRef, unkeyed
+from manifoldscope.study.store import Store
+from manifoldscope.study.unit import Gradients, Payload, Unit, kind
+from manifoldscope.tables import conform
+from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.network import Network
+
+
+@kind("attack", place=40)
+@dataclass(frozen=True, kw_only=True)
+class Attack(Unit):
+    """One network, one class, one attack or corruption at one strength.
+
+    Attributes:
+        iterate: "both", or "any" alone.
+        copy: whose gradients are taken (the study's `gradients`).
+        keep: whether the attacked images are kept, and as what.
+        reuses: smaller strengths at which what was misclassified is not attacked again.
+        weaker: the key of the unit at the next smaller strength, where it is reused.
+        example: whether one attacked image is kept as a picture.
+    """
+
+    version = 4
+    files = ("verdicts.parquet",)
+
+    network: NetworkRef
+    images: ClassRef
+    attack: AttackRef
+    iterate: str
+    copy: str
+    keep: str
+    reuses: tuple[float, ...]
+    seed: int
+    batch_size: int
+    weaker: str | None = unkeyed(None)  # in the key as a need
+    example: bool = unkeyed()
+
+    @classmethod
+    def of_network(cls, planning: Planning, network: PlannedNetwork) -> Iterator[Self]:
+        """A unit for each strength and class; where the sweep reuses outcomes, by strength."""
+        study = planning.study
+        for plan in study.threats:
+            attacks = plan.threats()
+            reuse = plan.sweep == "reuse"
+            if reuse:
+                attacks.sort(key=lambda attack: attack.strength)
+            weaker: dict[int, str] = {}  # the key of the unit of each class at the next smaller strength
+            for place, attack in enumerate(attacks):
+                for images in planning.classes("robustness"):
+                    unit = cls(
+                        network=network.ref,
+                        images=images,
+                        attack=AttackRef.of(attack, plan.name),
+                        iterate=plan.iterate,
+                        copy=study.gradients,
+                        keep=plan.keep,
+                        reuses=tuple(each.strength for each in attacks[:place]) if reuse else (),
+                        seed=study.seed,
+                        batch_size=study.batch_size,
+                        weaker=weaker.get(images.index),
+                        example=planning.is_example(images.index),
+                    )
+                    yield unit
+                    if reuse:
+                        weaker[images.index] = unit.key
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return super().needs if self.weaker is None else (*super().needs, self.weaker)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return (f"class {self.images.name}", str(self.attack))
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        return (*super().group, self.attack.name, str(self.attack.strength))
+
+    def compute(self, context: Context, tick: Tick) -> Payload:
+        plan, threat = context.study.attack(self.attack.name, self.attack.strength)
+        images = context.images("robustness", self.images.index)
+        network = context.network(self.network.name)
+        example = self.example and plan.iterate == "both"
+        fallen = None
+        if self.weaker is not None:
+            before = context.store.table(self.weaker, "verdicts")
+            survived = dict(before.select("image", "survived_any").iter_rows())
+            fallen = torch.tensor([not survived[name] for name in images.names])
+        verdicts = evaluate(
+            network,
+            images,
+            threat,
+            seed=derive(self.seed, "attack", self.images.index),
+            batch_size=self.batch_size,
+            iterate=plan.iterate,
+            keep_images=example or plan.keep != "no",
+            fast=context.fast(network.name),
+            fallen=fallen,
+            memory=context.memory,
+        )
+        payload = Payload(tables={"verdicts": verdicts.table.drop("model", "threat")})
+        if verdicts.fast is not None:
+            payload.facts["fast"] = asdict(verdicts.fast)
+        if verdicts.failures != Failures():
+            payload.facts["failures"] = asdict(verdicts.failures)
+        if verdicts.adversarial:
+            payload.facts["feasibility"] = feasibility(network.pixels(images), verdicts.adversarial[0], threat)
+        if plan.keep != "no":
+            payload.images = gathered(
+                network, images, threat, verdicts, as_=plan.keep, batch_size=context.at_once(network, images)
+            )
+            payload.facts["kept"] = {"as": plan.keep, "n_changed": payload.images.n_changed}
+        if example:
+            _keep_example(payload, network, images, verdicts)
+        return payload
+
+    @property
+    def gradients(self) -> Gradients:
+        return "search" if self.attack.passes[1] else "none"
+
+    def need(self, costs: Costs) -> Need:
+        n = self.images.n_images
+        return costs.attacking(self.attack, n, n_together=n, kept=self.example or self.keep != "no")
+
+    def seconds(self, costs: Costs, at_once: int) -> float:
+        n = self.images.n_images
+        return costs.attack_seconds(self.attack, n, n, at_once)
+
+    @classmethod
+    def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, Any]:
+        if not units:
+            return {}
+        whole = pl.concat(
+            named(
+                store.table(unit, "verdicts"),
+                model=unit.network.name,
+                threat=unit.attack.name,
+                split=unit.images.split,
+            )
+            for unit in units
+        )
+        kinds = {unit.attack.name: unit.attack.attack for unit in units}
+        reused = {unit.attack.name for unit in units if unit.weaker is not None}
+        checks = [
+            {"model": model, **row}
+            for (model,), rows in whole.group_by(["model"], maintain_order=True)
+            for row in verdict_checks(rows, kinds, reused)
+        ]
+        return {
+            "robustness": robustness_of(whole, class_names(units)),
+            "verdicts": whole.drop("split"),
+            "checks": conform("checks", [*_noted(store, units), *checks]),
+        }
+
+    def pictures(self, store: Store) -> Iterator[Picture]:
+        """One attacked image beside the clean one, where it was kept."""
+        found = store.facts(self).get("example")
+        if found is not None:
+            names = {"model": self.network.name, "class_name": self.images.name}
+            attack = {"threat": self.attack.name, "strength": self.attack.strength}
+            yield Picture("example", {**names, **found, **attack}, store.arrays(self))
+
+
+def class_names(units: Sequence[Any]) -> pl.DataFrame:
+    """Index and name of every class of units of one class each."""
+    names = {unit.images.index: unit.images.name for unit in units}
+    return pl.DataFrame({"label": list(names), "class_name": list(names.values())})
+
+
+def _noted(store: Store, units: Sequence[Attack]) -> list[Row]:
+    """Rows for each network and attack, from what was noted class by class and strength by strength."""
+    kept: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    fast: dict[tuple[str, str], list[FastPath]] = {}
+    failures: dict[tuple[str, str], list[Failures]] = {}
+    for unit in units:
+        of, facts = (unit.network.name, unit.attack.name), store.facts(unit)
+        if "feasibility" in facts:
+            kept.setdefault(of, []).append(facts["feasibility"])
+        if "fast" in facts:
+            fast.setdefault(of, []).append(FastPath(**facts["fast"]))
+        if "failures" in facts:
+            failures.setdefault(of, []).append(Failures(**facts["failures"]))
+    rows = [{"model": model, **feasibility_check(name, parts)} for (model, name), parts in kept.items()]
+    rows += [{"model": model, **fast_path_check(name, parts)} for (model, name), parts in fast.items()]
+    return rows + [{"model": model, **failures_check(name, parts)} for (model, name), parts in failures.items()]
+
+
+def _keep_example(payload: Payload, network: Network, images: ImageSet, verdicts: Verdicts) -> None:
+    """The first image that is misclassified at the last iterate, or else the first that was attacked."""
+    rows = {row["image"]: row for row in verdicts.table.iter_rows(named=True)}
+    attacked = [i for i, name in enumerate(images.names) if rows[name]["clean_prediction"] == int(images.labels[i])]
+    if not attacked:
+        return
+    fell = [index for index in attacked if not rows[images.names[index]]["survived_last"]]
+    chosen = (fell or attacked)[0]
+    row = rows[images.names[chosen]]
+    original = network.pixels(images, slice(chosen, chosen + 1))[0]
+    payload.arrays = {
+        "original": original.permute(1, 2, 0).numpy(),
+        "adversarial": verdicts.adversarial[0][chosen].permute(1, 2, 0).numpy(),
+    }
+    names = network.class_names or [images.class_names.get(i, str(i)) for i in range(max(images.class_names) + 1)]
+    payload.facts["example"] = {
+        "image": images.names[chosen],
+        "label": row["label"],
+        "clean_prediction": row["clean_prediction"],
+        "last_prediction": row["last_prediction"],
+        "clean_name": names[row["clean_prediction"]] if row["clean_prediction"] < len(names) else "",
+        "last_name": names[row["last_prediction"]] if 0 <= row["last_prediction"] < len(names) else "",
+    }

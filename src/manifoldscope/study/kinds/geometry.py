@@ -1,0 +1,181 @@
+"""Measure the manifold of one class, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import polars as pl
+
+from manifoldscope.geometry import Cloud, FeatureCorrelation, Spectrum, feature_correlation
+from manifoldscope.pictures import Picture
+from manifoldscope.recordings.rows import Row, class_rows, curve_rows, estimate_row, extrapolation_rows
+from manifoldscope.seeds import derive
+from manifoldscope.study.context import Context, Tick
+from manifoldscope.study.cost import POINTS, SECONDS_OF_A_UNIT, Costs, Need, measuring_seconds
+from manifoldscope.study.measuring import by_scaling, frame, measures_of, named, of_layer, points_of, settings_of
+from manifoldscope.study.planning import PlannedNetwork, Planning
+from manifoldscope.study.refs import ClassRef, NetworkRef, unkeyed
+from manifoldscope.study.store import Store
+from manifoldscope.study.unit import Gradients, Payload, Unit, kind
+from manifoldscope.vision.jacobian import sensitivity
+from manifoldscope.vision.memory import NOTHING
+
+
+@kind("geometry", place=30)
+@dataclass(frozen=True, kw_only=True)
+class Geometry(Unit):
+    """One network and one class: every layer, measures of a class.
+
+    Attributes:
+        measures: with their settings and versions.
+        sampling: how sure a value is, what chance gives, and whether it grows with more images.
+        projections: for the norm of the Jacobian; 0: none.
+        example: whether correlations of features are kept as pictures.
+    """
+
+    version = 4
+    files = ("geometry.parquet", "curves.parquet")
+
+    network: NetworkRef
+    images: ClassRef
+    layers: tuple[str, ...]
+    measures: tuple[Mapping[str, Any], ...]
+    sampling: Mapping[str, Any]
+    projections: int
+    seed: int
+    batch_size: int
+    example: bool = unkeyed()
+
+    @classmethod
+    def of_network(cls, planning: Planning, network: PlannedNetwork) -> Iterator[Self]:
+        study = planning.study
+        measures = tuple(measures_of(study, joint=False))
+        if not measures and not study.sensitivity:
+            return
+        for images in planning.classes("geometry"):
+            yield cls(
+                network=network.ref,
+                images=images,
+                layers=planning.layers(network),
+                measures=measures,
+                sampling=settings_of(study, "halvings", "null", "curve", "extrapolate") if measures else {},
+                projections=study.sensitivity,
+                seed=study.seed,
+                batch_size=study.batch_size,
+                example=planning.is_example(images.index),
+            )
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return (f"class {self.images.name}",)
+
+    def compute(self, context: Context, tick: Tick) -> Payload:
+        """Every measure of each layer, and what pictures need: spectra, correlations."""
+        label, study = self.images.index, context.study
+        network, images = context.network(self.network.name), context.images("geometry", label)
+        manifolds = points_of(context, network, images, self.layers)
+        sampling = study.sampling
+        rows: list[Row] = []
+        curves: list[Row] = []
+        spectra: dict[str, Spectrum] = {}
+        correlations: dict[str, FeatureCorrelation] = {}
+        for done, manifold in enumerate(manifolds):
+            tick(done / len(manifolds))
+            for scaling, wanted in by_scaling(study.measures, joint=False).items():
+                cloud = Cloud(manifold, scaling=scaling)
+                stream: dict[str, Any] = {"label": label, "seed": self.seed}
+                found = class_rows(cloud, wanted, halvings=sampling.halvings, null=sampling.null, **stream)
+                rows += of_layer(manifold.layer, found)
+                if sampling.curve:
+                    curves += of_layer(manifold.layer, curve_rows(cloud, wanted, draws=sampling.curve, **stream))
+                if sampling.extrapolate:
+                    found = extrapolation_rows(cloud, wanted, factor=sampling.extrapolate, **stream)
+                    curves += of_layer(manifold.layer, found)
+                spectra[f"{manifold.layer}/{scaling}"] = cloud.spectrum
+            if self.projections:
+                sensed = sensitivity(
+                    network,
+                    images,
+                    layer=manifold.layer,
+                    n_projections=self.projections,
+                    seed=derive(self.seed, "sensitivity", label),
+                    batch_size=context.at_once(network, images, gradient=True),
+                )[label]
+                rows += of_layer(manifold.layer, [estimate_row("sensitivity", sensed)])
+            if self.example:
+                correlations[manifold.layer] = feature_correlation(manifold)
+        return Payload(
+            tables={"geometry": frame(rows, "geometry"), "curves": frame(curves, "curves")},
+            arrays={
+                **{f"spectrum/{name}": spectrum.variances.numpy() for name, spectrum in spectra.items()},
+                **{f"correlation/{name}": found.matrix.numpy() for name, found in correlations.items()},
+            },
+            facts={
+                "shapes": {manifold.layer: [manifold.n_points, manifold.n_features] for manifold in manifolds},
+                "correlations": {
+                    name: {"mean_absolute": found.mean_absolute, "baseline": found.chance}
+                    for name, found in correlations.items()
+                    if not found.note
+                },
+            },
+        )
+
+    @property
+    def gradients(self) -> Gradients:
+        return "own" if self.projections else "none"
+
+    @property
+    def measured_layers(self) -> tuple[str, ...]:
+        return self.layers
+
+    def need(self, costs: Costs) -> Need:
+        n, widths = self.images.n_images, costs.widths(self.layers)
+        return costs.passing(
+            n,
+            gradient=costs.network.own.memory if self.projections else NOTHING,
+            n_attacked=n if self.projections else 0,
+            fixed=costs.measuring(n, widths, may_lie_in_file=True),
+            widths=widths,
+            reduce=POINTS,
+        )
+
+    def seconds(self, costs: Costs, at_once: int) -> float:
+        n = self.images.n_images
+        gradients = self.projections * len(self.layers) * costs.gradient_seconds(n, at_once)
+        measuring = measuring_seconds(self.measures, self.sampling, n, 1, costs.widths(self.layers))
+        return SECONDS_OF_A_UNIT + costs.forward_seconds(n, at_once) + gradients + measuring
+
+    @classmethod
+    def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, list[pl.DataFrame]]:
+        names = {
+            unit.key: {
+                "model": unit.network.name,
+                "class_index": unit.images.index,
+                "class_name": unit.images.name,
+            }
+            for unit in units
+        }
+        return {
+            "geometry": [
+                named(store.table(unit, "geometry"), **names[unit.key], split=unit.images.split) for unit in units
+            ],
+            "curves": [named(store.table(unit, "curves"), **names[unit.key]) for unit in units],
+        }
+
+    def pictures(self, store: Store) -> Iterator[Picture]:
+        """Spectra of every class, and correlations of features of the examples."""
+        arrays, facts = store.arrays(self), store.facts(self)
+        names = {"model": self.network.name, "class_name": self.images.name, "class_index": self.images.index}
+        for name, array in arrays.items():
+            what, rest = name.split("/", 1)
+            if what == "correlation" and rest in facts["correlations"]:
+                yield Picture("correlation", {**names, "layer": rest, **facts["correlations"][rest]}, {"matrix": array})
+            elif what == "spectrum":
+                layer, scaling = rest.rsplit("/", 1)
+                if scaling == "none" or f"spectrum/{layer}/none" not in arrays:
+                    n_points, n_features = facts["shapes"][layer]
+                    shown = layer if scaling == "none" else f"{layer} ({scaling})"
+                    shape = {"n_points": n_points, "n_features": n_features}
+                    yield Picture("spectrum", {**names, "layer": shown, **shape}, {"variances": array})

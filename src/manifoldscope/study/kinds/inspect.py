@@ -1,0 +1,138 @@
+"""Look at one network before anything else is asked of it: accuracy on clean images, checks, and the gate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import polars as pl
+
+from manifoldscope.errors import ModelError
+from manifoldscope.robustness.checks import chance, check, network_checks
+from manifoldscope.study.context import Context, Tick
+from manifoldscope.study.cost import SECONDS_OF_A_UNIT, Costs, Need
+from manifoldscope.study.planning import PlannedNetwork, Planning
+from manifoldscope.study.refs import NetworkRef, unkeyed
+from manifoldscope.study.store import Store
+from manifoldscope.study.unit import Gradients, Payload, Unit, kind
+from manifoldscope.tables import conform
+from manifoldscope.vision.network import Network, logits, predicted
+
+
+@kind("inspect", place=10)
+@dataclass(frozen=True, kw_only=True)
+class Inspect(Unit):
+    """One network on clean images; a loaded network at chance level stops here.
+
+    Attributes:
+        images: a digest of all images that are attacked, `n_images` of them.
+        trained_for: the objective that it is trained for here; None where it is loaded.
+        replicate_of: the model of which it is one of several seeds; None where it is loaded.
+    """
+
+    version = 4
+    files = ("models.parquet", "checks.parquet")
+    gates = True
+
+    network: NetworkRef
+    images: str
+    batch_size: int
+    trained_for: str | None
+    replicate_of: str | None = unkeyed()
+    n_images: int = unkeyed()
+
+    @classmethod
+    def of_network(cls, planning: Planning, network: PlannedNetwork) -> Iterator[Self]:
+        drawn, training = planning.draws["robustness"], network.plan.training
+        yield cls(
+            network=network.ref,
+            images=drawn.digest,
+            batch_size=planning.study.batch_size,
+            trained_for=None if training is None else training.objective,
+            replicate_of=None if network.seed is None else network.plan.name,
+            n_images=len(drawn.images),
+        )
+
+    def compute(self, context: Context, tick: Tick) -> Payload:
+        """Clean accuracy and the checks that need no attack.
+
+        Raises:
+            ModelError: loaded weights classify no better than chance: something is wrong with how they are used.
+        """
+        name = self.network.name
+        planned, network = context.networks[name], context.network(name)
+        images = context.draws["robustness"].images
+        outputs = logits(network, images, batch_size=context.at_once(network, images))
+        n_classes = outputs.shape[1]
+        if int(images.labels.max()) >= n_classes:
+            raise ModelError(
+                f"{name} has {n_classes} outputs, but the dataset has a class {int(images.labels.max())}; "
+                "the network and the dataset do not fit"
+            )
+        checks = network_checks(network, images, batch_size=context.study.batch_size, memory=context.memory)
+        n_correct = int((predicted(outputs) == images.labels).sum())
+        training = planned.plan.training
+        learned = training is not None and training.made().trains
+        n_known = len(context.draws["training"].images.classes) if learned else n_classes
+        verdict = chance(n_correct, len(images), n_known)
+        if verdict.guesses and planned.checkpoint is None:
+            raise ModelError(
+                f"{name} is near chance: {verdict.text}. Look at the order of the labels, the preprocessing (mean, "
+                "std, crop) and whether these weights belong to this network; nothing else was computed for it"
+            )
+        if training is None or learned:
+            share = n_correct / len(images)
+            checks.append(check("above chance", not verdict.near, share, verdict.expected, verdict.text))
+        model = {
+            "source": planned.plan.source,
+            "n_parameters": network.n_parameters,
+            "dataset": images.source,
+            "n_classes": n_classes,
+            "clean_accuracy": n_correct / len(images),
+            "provenance": json.dumps(self._provenance(context, network), sort_keys=True),
+        }
+        return Payload(
+            tables={"models": pl.DataFrame([model]), "checks": conform("checks", checks).drop("model")},
+            facts={"bfloat16": context.fast(name).proposer is not None} if context.study.gradients == "auto" else {},
+        )
+
+    def _provenance(self, context: Context, network: Network) -> dict[str, Any]:
+        """Where a network is from: its source and weights, or how it was trained."""
+        planned = context.networks[self.network.name]
+        training = planned.plan.training
+        if training is None:
+            return dict(network.provenance)
+        return {
+            "source": planned.plan.source,
+            "training": training.model_dump(mode="json", exclude={"seeds"}),
+            "seed": planned.seed,
+            "checkpoint": planned.checkpoint,
+        }
+
+    @property
+    def gradients(self) -> Gradients:
+        return "own"
+
+    def need(self, costs: Costs) -> Need:
+        return costs.passing(self.n_images, gradient=costs.network.own.memory, n_attacked=self.n_images)
+
+    def seconds(self, costs: Costs, at_once: int) -> float:
+        passes = 3 * costs.forward_seconds(self.n_images, at_once)  # accuracy, and the checks of at most one batch
+        gradient = costs.gradient_seconds(self.n_images, at_once)
+        return SECONDS_OF_A_UNIT + passes + gradient + costs.network.loading
+
+    @classmethod
+    def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, list[pl.DataFrame]]:
+        return {
+            "models": [unit._model(store.table(unit, "models")) for unit in units],
+            "checks": [store.table(unit, "checks").with_columns(model=pl.lit(unit.network.name)) for unit in units],
+        }
+
+    def _model(self, table: pl.DataFrame) -> pl.DataFrame:
+        """The row of a network; its provenance says of which network it is a retraining, under today's names."""
+        known = json.loads(table["provenance"][0])
+        if self.replicate_of is not None:
+            known["replicate_of"] = self.replicate_of
+        return table.with_columns(model=pl.lit(self.network.name), provenance=pl.lit(json.dumps(known, sort_keys=True)))

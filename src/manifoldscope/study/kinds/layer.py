@@ -1,0 +1,161 @@
+"""Measure what needs all classes of one layer together: joint measures, and the reliability of every measure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import polars as pl
+
+from manifoldscope.recordings.rows import Row, curve_rows, joint_rows, reliability_row
+from manifoldscope.study.context import Context, Tick
+from manifoldscope.study.cost import (
+    POINTS,
+    SECONDS_OF_A_UNIT,
+    Costs,
+    Need,
+    measuring_seconds,
+    reliability_seconds,
+)
+from manifoldscope.study.measuring import (
+    by_scaling,
+    frame,
+    measures_of,
+    named,
+    of_layer,
+    of_places,
+    points_of,
+    settings_of,
+)
+from manifoldscope.study.planning import PlannedNetwork, Planning
+from manifoldscope.study.refs import ClassRef, NetworkRef
+from manifoldscope.study.store import Store
+from manifoldscope.study.unit import Payload, Unit, kind
+from manifoldscope.tables import WHOLE
+
+
+@kind("layer", place=31)
+@dataclass(frozen=True, kw_only=True)
+class Layer(Unit):
+    """One network and one layer: all classes together.
+
+    Attributes:
+        measures: the joint ones, with their settings and versions.
+        reliability: how often classes are halved, and the measures of one class with their versions; None: not asked.
+    """
+
+    version = 3
+    files = ("geometry.parquet", "pairs.parquet", "curves.parquet", "reliability.parquet")
+
+    network: NetworkRef
+    classes: tuple[ClassRef, ...]
+    layer: str
+    measures: tuple[Mapping[str, Any], ...]
+    sampling: Mapping[str, Any]
+    reliability: Mapping[str, Any] | None
+    seed: int
+    batch_size: int
+
+    @classmethod
+    def of_network(cls, planning: Planning, network: PlannedNetwork) -> Iterator[Self]:
+        study = planning.study
+        joint, splits = tuple(measures_of(study, joint=True)), study.sampling.reliability
+        if not joint and not splits:
+            return
+        for layer in planning.layers(network):
+            yield cls(
+                network=network.ref,
+                classes=planning.classes("geometry"),
+                layer=layer,
+                measures=joint,
+                sampling=settings_of(study, "halvings", "null", "curve") if joint else {},
+                reliability={"splits": splits, "measures": measures_of(study, joint=False)} if splits else None,
+                seed=study.seed,
+                batch_size=study.batch_size,
+            )
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return (self.layer,)
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        return (*super().group, self.layer)
+
+    def compute(self, context: Context, tick: Tick) -> Payload:
+        study = context.study
+        network, images = context.network(self.network.name), context.draws["geometry"].images
+        manifolds = points_of(context, network, images, [self.layer])
+        tick(0.3)
+        sampling = study.sampling
+        found: list[Row] = []
+        curves: list[Row] = []
+        for scaling, wanted in by_scaling(study.measures, joint=True).items():
+            common: dict[str, Any] = {"scaling": scaling, "seed": self.seed}
+            found += joint_rows(manifolds, wanted, halvings=sampling.halvings, null=sampling.null, **common)
+            if sampling.curve:
+                curves += curve_rows(manifolds, wanted, draws=sampling.curve, **common)
+        agreement: list[Row] = []
+        for done, plan in enumerate(study.measures if sampling.reliability else ()):
+            tick(0.6 + 0.4 * done / len(study.measures))
+            agreement.append(
+                reliability_row(
+                    plan.name,
+                    plan.settings,
+                    manifolds,
+                    splits=sampling.reliability,
+                    scaling=plan.scaling,
+                    seed=self.seed,
+                )
+            )
+        pairs = [row for row in found if row["other_place"] is not None]
+        rows = [row for row in found if row["other_place"] is None]
+        return Payload(
+            tables={
+                "geometry": frame(of_layer(self.layer, rows), "geometry", "place"),
+                "pairs": frame(of_layer(self.layer, pairs), "pairs", "place", "other_place"),
+                "curves": frame(of_layer(self.layer, curves), "curves"),
+                "reliability": frame(of_layer(self.layer, agreement), "reliability"),
+            }
+        )
+
+    @property
+    def measured_layers(self) -> tuple[str, ...]:
+        return (self.layer,)
+
+    @property
+    def _n_images(self) -> int:
+        return sum(each.n_images for each in self.classes)
+
+    def need(self, costs: Costs) -> Need:
+        widths = costs.widths(self.measured_layers)
+        held = costs.measuring(self._n_images, widths, may_lie_in_file=True)
+        return costs.passing(self._n_images, fixed=held, widths=widths, reduce=POINTS)
+
+    def seconds(self, costs: Costs, at_once: int) -> float:
+        shape = (self._n_images, len(self.classes), costs.widths(self.measured_layers))
+        seconds = SECONDS_OF_A_UNIT + costs.forward_seconds(self._n_images, at_once)
+        seconds += measuring_seconds(self.measures, self.sampling, *shape)
+        return seconds + (reliability_seconds(self.reliability, self.measures, *shape) if self.reliability else 0.0)
+
+    @classmethod
+    def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, list[pl.DataFrame]]:
+        whole = {"class_index": WHOLE, "class_name": ""}
+        return {
+            "geometry": [
+                of_places(
+                    store.table(unit, "geometry"),
+                    unit.classes,
+                    model=unit.network.name,
+                    split=unit.classes[0].split,
+                )
+                for unit in units
+            ],
+            "pairs": [
+                of_places(store.table(unit, "pairs"), unit.classes, model=unit.network.name).drop("class_name")
+                for unit in units
+            ],
+            "curves": [named(store.table(unit, "curves"), model=unit.network.name, **whole) for unit in units],
+            "reliability": [named(store.table(unit, "reliability"), model=unit.network.name) for unit in units],
+        }

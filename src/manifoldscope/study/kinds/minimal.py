@@ -1,0 +1,167 @@
+"""Search for the minimal perturbation of each image of one class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Self
+
+import polars as pl
+from pydantic import model_validator
+
+from manifoldscope.errors import ManifoldscopeError
+from manifoldscope.robustness.ball import Norm
+from manifoldscope.robustness.smallest import STEPS, Search, smallest_of, smallest_perturbation
+from manifoldscope.robustness.smallest import Attack as SearchAttack
+from manifoldscope.seeds import derive
+from manifoldscope.study.context import Context, Tick
+from manifoldscope.study.cost import SECONDS_OF_A_UNIT, Costs, Need
+from manifoldscope.study.measuring import named
+from manifoldscope.study.planning import PlannedNetwork, Planning
+from manifoldscope.study.refs import ClassRef, NetworkRef, unkeyed
+from manifoldscope.study.section import KindSection, setting
+from manifoldscope.study.store import Store
+from manifoldscope.study.unit import Gradients, Payload, Unit, kind
+from manifoldscope.tables import conform
+
+
+class MinimalPlan(KindSection):
+    """A search for the minimal perturbation that each image is misclassified under: an upper bound of what it needs."""
+
+    key: ClassVar[str] = "minimal"
+    column: ClassVar[str] = "threat"
+
+    name: str = setting("", "what tables and figures call it; minimal_ and the attack by default", keyed=False)
+    attack: SearchAttack = setting("pgd", "bisection over pgd, or fmn or deepfool through Foolbox", keyed=True)
+    norm: Norm = setting("linf", "in which the perturbation is measured", keyed=True)
+    largest: float = setting(0.5, "the radius up to which to search, in pixel units", keyed=True)
+    steps: int | None = setting(None, "of one attack; 20 for pgd, 100 for fmn and 50 for deepfool", keyed=True)
+    tolerance: float = setting(
+        1e-3, "bisection ends when the bracket is narrower than this share of its upper end", keyed=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and not raw.get("name"):
+            return {**raw, "name": f"minimal_{raw.get('attack', 'pgd')}"}
+        return raw
+
+    @model_validator(mode="after")
+    def _check(self) -> MinimalPlan:
+        try:
+            self.search()
+        except ManifoldscopeError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def search(self) -> Search:
+        """The search with its settings."""
+        return Search(
+            attack=self.attack,
+            norm=self.norm,
+            largest=self.largest,
+            steps=STEPS[self.attack] if self.steps is None else self.steps,
+            tolerance=self.tolerance,
+        )
+
+
+@kind("minimal", place=42)
+@dataclass(frozen=True, kw_only=True)
+class Minimal(Unit):
+    """One network, one class, one search.
+
+    Attributes:
+        search: the setting of the search; `parameters`: what else defines it, as tables have it.
+        name: what tables call the search.
+        passes: forward and gradient passes of an image, about.
+    """
+
+    version = 3
+    files = ("smallest.parquet",)
+    section = MinimalPlan
+
+    network: NetworkRef
+    images: ClassRef
+    attack: str
+    norm: str
+    parameters: str
+    largest: float
+    seed: int
+    batch_size: int
+    name: str = unkeyed()
+    passes: tuple[int, int] = unkeyed()
+
+    @classmethod
+    def of_network(cls, planning: Planning, network: PlannedNetwork) -> Iterator[Self]:
+        study = planning.study
+        for plan in study.section(MinimalPlan):
+            search = plan.search()
+            for images in planning.classes("robustness"):
+                yield cls(
+                    network=network.ref,
+                    images=images,
+                    attack=search.attack,
+                    norm=search.norm,
+                    parameters=search.parameters,
+                    largest=search.largest,
+                    seed=study.seed,
+                    batch_size=study.batch_size,
+                    name=plan.name,
+                    passes=search.passes,
+                )
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return (f"class {self.images.name}", f"{self.name} {self.largest:g}")
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        return (*super().group, self.name)
+
+    def compute(self, context: Context, tick: Tick) -> Payload:
+        plan = next(plan for plan in context.study.section(MinimalPlan) if plan.name == self.name)
+        found = smallest_perturbation(
+            context.network(self.network.name),
+            context.images("robustness", self.images.index),
+            **asdict(plan.search()),
+            seed=derive(self.seed, "smallest", self.images.index),
+            batch_size=self.batch_size,
+            memory=context.memory,
+        )
+        return Payload(tables={"smallest": found.drop("model", "threat")})
+
+    @property
+    def gradients(self) -> Gradients:
+        return "own"
+
+    def need(self, costs: Costs) -> Need:
+        n = self.images.n_images
+        return costs.passing(n, gradient=costs.network.own.memory, n_attacked=n)
+
+    def seconds(self, costs: Costs, at_once: int) -> float:
+        n = self.images.n_images
+        forwards = (1 + self.passes[0]) * costs.forward_seconds(n, at_once)
+        return SECONDS_OF_A_UNIT + forwards + self.passes[1] * costs.gradient_seconds(n, at_once)
+
+    @classmethod
+    def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, pl.DataFrame]:
+        """Whole searches are no attacks at one strength: they enter neither `robustness` nor the checks of verdicts."""
+        if not units:
+            return {}
+        found = pl.concat(
+            named(
+                store.table(unit, "smallest").drop("low", "high"),
+                norm=unit.norm,
+                model=unit.network.name,
+                threat=unit.name,
+                split=unit.images.split,
+            )
+            for unit in units
+        )
+        classes = {unit.images.index: unit.images.name for unit in units}
+        names = pl.DataFrame({"label": list(classes), "class_name": list(classes.values())})
+        return {
+            "smallest": smallest_of(found, names),
+            "verdicts": conform("verdicts", found.drop("norm", "split")),
+        }

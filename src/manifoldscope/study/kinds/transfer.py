@@ -1,0 +1,137 @@
+"""Show what was made on one network to every other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import polars as pl
+import torch
+
+from manifoldscope.robustness.evaluation import evaluate
+from manifoldscope.robustness.transfer import counts, judged
+from manifoldscope.seeds import derive
+from manifoldscope.study.context import Context, Tick
+from manifoldscope.study.cost import Costs, Need
+from manifoldscope.study.measuring import named
+from manifoldscope.study.planning import Planning
+from manifoldscope.study.refs import AttackRef, ClassRef, NetworkRef
+from manifoldscope.study.store import Store
+from manifoldscope.study.unit import Gradients, Payload, Unit, kind
+
+
+@kind("transfer", place=60)
+@dataclass(frozen=True, kw_only=True)
+class Transfer(Unit):
+    """One network, one attack at one strength: its adversarial images, shown to every network.
+
+    Attributes:
+        network: the source, on which images are made.
+        targets: the networks that they are shown to.
+        copy: whose gradients are taken (the study's `gradients`).
+    """
+
+    version = 3
+    files = ("transfer.parquet",)
+
+    network: NetworkRef
+    targets: tuple[NetworkRef, ...]
+    images: tuple[ClassRef, ...]
+    attack: AttackRef
+    copy: str
+    seed: int
+    batch_size: int
+
+    @classmethod
+    def of_study(cls, planning: Planning) -> Iterator[Self]:
+        study = planning.study
+        networks = tuple(network.ref for network in planning.networks.values())
+        for plan in study.threats:
+            for attack in plan.threats() if plan.transfer else ():
+                for source in networks:
+                    yield cls(
+                        network=source,
+                        targets=networks,
+                        images=planning.classes("robustness"),
+                        attack=AttackRef.of(attack, plan.name),
+                        copy=study.gradients,
+                        seed=study.seed,
+                        batch_size=study.batch_size,
+                    )
+
+    @property
+    def networks(self) -> tuple[NetworkRef, ...]:
+        return (self.network, *self.targets)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return (str(self.attack),)
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        return (*super().group, self.attack.name, str(self.attack.strength))
+
+    def compute(self, context: Context, tick: Tick) -> Payload:
+        """The images that the attack units of one network make, judged by every network.
+
+        Raises:
+            ThreatError: two networks bring the images to other pixels.
+        """
+        _, threat = context.study.attack(self.attack.name, self.attack.strength)
+        drawn = context.draws["robustness"].images
+        images = drawn.subset(drawn.labels.argsort(stable=True))  # class by class, as they are attacked
+        source = context.network(self.network.name)
+        attacked = torch.cat(
+            [
+                evaluate(
+                    source,
+                    context.images("robustness", label),
+                    threat,
+                    seed=derive(self.seed, "attack", label),
+                    batch_size=self.batch_size,
+                    keep_images=True,
+                    fast=context.fast(source.name),
+                    memory=context.memory,
+                ).adversarial[0]
+                for label in drawn.classes
+            ]
+        )
+        own = judged(source, source, images, attacked, batch_size=context.at_once(source, images))
+        rows = []
+        for place, ref in enumerate(self.targets):
+            target = context.network(ref.name)
+            said = judged(target, source, images, attacked, batch_size=context.at_once(target, images))
+            rows.append({"place": place, **counts(own, said)})
+        return Payload(tables={"transfer": pl.DataFrame(rows)})
+
+    @property
+    def gradients(self) -> Gradients:
+        return "search" if self.attack.passes[1] else "none"
+
+    @property
+    def _n_images(self) -> int:
+        return sum(each.n_images for each in self.images)
+
+    def need(self, costs: Costs) -> Need:
+        target = costs.network.weights
+        return costs.attacking(self.attack, self._n_images, n_together=costs.largest_class, kept=True, fixed=target)
+
+    def seconds(self, costs: Costs, at_once: int) -> float:
+        judging = 2 * (len(self.targets) + 1)
+        return costs.attack_seconds(self.attack, self._n_images, costs.largest_class, at_once, more=judging)
+
+    @classmethod
+    def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, list[pl.DataFrame]]:
+        return {"transfer": [unit._rows(store.table(unit, "transfer")) for unit in units]}
+
+    def _rows(self, table: pl.DataFrame) -> pl.DataFrame:
+        """Rows of several networks, under today's names: a unit knows them by their place in its list."""
+        targets = {place: ref.name for place, ref in enumerate(self.targets)}
+        return named(
+            table.with_columns(judged_on=pl.col("place").replace_strict(targets, return_dtype=pl.String)).drop("place"),
+            made_on=self.network.name,
+            threat=self.attack.name,
+            parameters=self.attack.parameters,
+            strength=self.attack.strength,
+        )

@@ -1,0 +1,170 @@
+"""From a study to its units of work: which networks it has, and what every kind of unit is asked of them.
+
+A class is the grain: a killed run loses one class of one attack, and a class more costs that class alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from manifoldscope.errors import DataError
+from manifoldscope.study.draws import Drawn, Role
+from manifoldscope.study.plan import ModelPlan, Study, models_of
+from manifoldscope.study.refs import ClassRef, NetworkRef
+from manifoldscope.study.unit import Unit, kinds
+from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.usercode import code_digest
+from manifoldscope.vision.weights import file_digest
+
+EXAMPLE_CLASSES = 4
+"""For how many classes, the first by index, pictures are kept: example images, correlations of features.
+
+Pictures change no number, and so are not in a key: a class that becomes an example later has none."""
+
+SHAPE_IMAGES = 64
+"""How many images are looked at for the shape of a small network."""
+
+
+@dataclass(frozen=True)
+class PlannedNetwork:
+    """A network as the plan knows it: by name, before anything is loaded.
+
+    Attributes:
+        name: what tables call it.
+        plan: its part of the study file.
+        seed: its training seed; None where it is loaded.
+        build: settings with which its source is called (without files).
+        identity: everything that says which network it is, as JSON values.
+        checkpoint: the key of the unit that trains it; None where it is loaded.
+        gate: the keys of the units that must have succeeded before anything else is asked of it.
+    """
+
+    name: str
+    plan: ModelPlan
+    seed: int | None
+    build: Mapping[str, Any]
+    identity: Mapping[str, Any]
+    checkpoint: str | None = None
+    gate: tuple[str, ...] = ()
+
+    @property
+    def ref(self) -> NetworkRef:
+        """The network as units name it."""
+        return NetworkRef(self.identity, self.checkpoint, self.name, self.gate)
+
+
+@dataclass
+class Planning:
+    """What units are planned from.
+
+    Attributes:
+        study: what is asked.
+        draws: its images, by what they are for.
+        others: what was drawn of other datasets, by their name.
+        networks: those that are planned so far, by name.
+    """
+
+    study: Study
+    draws: Mapping[Role, Drawn]
+    others: Mapping[str, Drawn]
+    networks: dict[str, PlannedNetwork] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> list[int]:
+        """The classes, by index."""
+        return self.draws["robustness"].images.classes
+
+    def classes(self, role: Role) -> tuple[ClassRef, ...]:
+        """The classes of the study, with the images that were drawn for something."""
+        return tuple(self.class_of(self.draws[role], label) for label in self.labels)
+
+    def class_of(self, drawn: Drawn, label: int) -> ClassRef:
+        """The images of one class in a draw."""
+        return ClassRef(
+            digest=drawn.digests[label],
+            index=label,
+            name=drawn.images.class_names[label],
+            n_images=int((drawn.images.labels == label).sum()),
+            split=drawn.images.split,
+        )
+
+    def layers(self, network: PlannedNetwork) -> tuple[str, ...]:
+        """The layers of a network that are measured."""
+        return tuple(network.plan.layers or self.study.layers)
+
+    def is_example(self, label: int) -> bool:
+        """Whether pictures are kept of a class."""
+        return label in self.labels[:EXAMPLE_CLASSES]
+
+
+def plan_units(
+    study: Study, draws: Mapping[Role, Drawn], others: Mapping[str, Drawn] | None = None
+) -> tuple[list[Unit], dict[str, PlannedNetwork]]:
+    """Every unit of a study, in an order in which they can run, and its networks by name.
+
+    `others` holds what was drawn of other datasets, by their name; a study without any needs none.
+
+    Two names for one network, or for one attack, give units with one key: they are computed once and read twice.
+
+    Raises:
+        ModelError: a weights file cannot be read.
+    """
+    planning = Planning(study, draws, others or {})
+    units: list[Unit] = []
+    for name, plan, seed in models_of(study):
+        network = _network(draws, name, plan, seed)
+        for each in kinds():
+            made = list(each.of_network(planning, network))
+            units += made
+            if made and each.trains:
+                network = replace(network, checkpoint=made[-1].key)
+            if each.gates:
+                network = replace(network, gate=(*network.gate, *(unit.key for unit in made)))
+        planning.networks[name] = network
+    for each in kinds():
+        units += each.of_study(planning)
+    return units, planning.networks
+
+
+def _network(draws: Mapping[Role, Drawn], name: str, plan: ModelPlan, seed: int | None) -> PlannedNetwork:
+    build = _build_settings(draws, plan)
+    identity: dict[str, Any] = {"source": plan.source, "build": build}
+    weights = plan.settings.get("weights")
+    if weights is not None:
+        file = Path(weights).expanduser()
+        identity["weights"] = file_digest(file) if file.is_file() else weights
+    if plan.source.startswith("python:"):
+        identity["code"] = code_digest(plan.source.removeprefix("python:"))
+    return PlannedNetwork(name, plan, seed, build, identity)
+
+
+def _build_settings(draws: Mapping[Role, Drawn], plan: ModelPlan) -> dict[str, Any]:
+    """The source's settings without the weights; a small network takes its shape from the images unless it is given."""
+    settings = {key: value for key, value in plan.settings.items() if key != "weights"}
+    if plan.source.startswith("small:"):
+        settings = {**_shape(draws["robustness"].images, settings), **settings}
+    return settings
+
+
+def _shape(images: ImageSet, given: Mapping[str, Any]) -> dict[str, int]:
+    """The shape of a network for these images, as far as it is not given: colour if any of them has it.
+
+    Raises:
+        DataError: images of several sizes, or not square, and no size given.
+    """
+    some = range(0, len(images), -(-len(images) // SHAPE_IMAGES))
+    shapes = {tuple(images.read(index).shape) for index in some}
+    sides = {side for shape in shapes for side in shape[1:]}
+    if "size" not in given and len(sides) > 1:
+        raise DataError(
+            f"images of {images.source} have sides of {min(sides)} to {max(sides)} pixels; say to which size a small "
+            "network shall bring them, with size = ... in its table of [[models]]"
+        )
+    return {
+        "channels": max(shape[0] for shape in shapes),
+        "size": max(sides),
+        "n_classes": max(images.class_names) + 1,
+    }

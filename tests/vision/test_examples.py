@@ -1,0 +1,17 @@
+"""The examples in the docstrings of the room run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+
+import pytest
+
+MODULES = ["activations", "datasets.dataset", "images", "jacobian", "layers", "shown", "sources", "network"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_examples_run(module: str) -> None:
+    found = doctest.testmod(importlib.import_module(f"manifoldscope.vision.{module}"))
+    assert found.attempted
+    assert not found.failed
