@@ -29,7 +29,8 @@ import polars as pl
 import torch
 from torch.nn import functional as F
 
-from manifoldscope.geometry.estimate import MEASURES, Estimate
+from manifoldscope.geometry.estimate import MEASURES
+from manifoldscope.report import FIGURES, Chart, Figure, Section
 from manifoldscope.robustness.corruptions.corruption import corruption
 from manifoldscope.robustness.threat import THREATS, Threat
 from manifoldscope.study.refs import NetworkRef, unkeyed
@@ -45,7 +46,7 @@ from manifoldscope.vision.sources import SOURCES
 @MEASURES.of_spectrum("my_spread", invariant_to=("rotation",))
 def my_spread(spectrum, *, power: float = SPREAD):
     """The sum of the eigenvalues to a power."""
-    return spectrum.estimate(float(spectrum.variances.sum()) ** power, power=power)
+    return float(spectrum.variances.sum()) ** power
 
 
 @THREATS.register("my_shift")
@@ -126,6 +127,17 @@ class MyBias(Unit):
     @classmethod
     def rows(cls, store, units):
         return {"my_bias": [store.table(u, "my_bias").with_columns(model=pl.lit(u.network.name)) for u in units]}
+
+
+@FIGURES.register("my_bias", section=Section("my-bias", "Which classes does a network prefer?", place=65))
+def my_bias_bars(contents):
+    """How often each network says each class."""
+    table = contents.tables["my_bias"]
+    if table.is_empty():
+        return
+    chart = Chart(width=4)
+    chart.flat[0].bar(table["label"].to_list(), table["n_said"].to_list())
+    yield Figure("my-bias", "Classes said", "Each bar is a class.", chart, table)
 '''
 
 
@@ -183,7 +195,10 @@ def test_one_file_adds_one_of_each(plugin, tmp_path, capsys):
     robustness = store.read_table("robustness")
     assert robustness["threat"].unique().to_list() == ["my_shift"]
     assert store.read_table("models")["clean_accuracy"][0] > 0.9  # the objective trained it
-    assert "my_bias" in (tmp_path / "run" / "report.html").read_text()
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Which classes does a network prefer?" in page
+    assert "Each bar is a class." in page
+    assert (tmp_path / "run" / "figures" / "my-bias.svg").exists()
 
 
 def test_what_uses_a_plugin_has_its_contents_in_its_key_and_nothing_else_has(plugin, tmp_path):

@@ -18,7 +18,7 @@ from manifoldscope.errors import StoreError, StudyError, unknown
 from manifoldscope.evidence import associate_frame, association_table
 from manifoldscope.recordings import join_outcome
 from manifoldscope.recordings.outcomes import outcome_column
-from manifoldscope.report import Finding, diagnose, render
+from manifoldscope.report import FIGURES, Figure, Finding, diagnose, draw, render
 from manifoldscope.study.cost import bytes_of
 from manifoldscope.study.plan import Study, load, parse
 from manifoldscope.study.progress import Progress
@@ -38,7 +38,7 @@ LONGEST_NAME = 100
 _X = "the measure"
 """What the measured values are called beside the columns of an outcome."""
 
-TABLES_VERSION = 5
+TABLES_VERSION = 6
 """Raise it when tables, associations or the report come to be made in another way from the same units."""
 
 
@@ -63,6 +63,21 @@ class Result:
             StoreError: the table is not there.
         """
         return Store(self.folder).read_table(name)
+
+    def draw(self, figure: str) -> list[Figure]:
+        """The figures of one name, such as "transfer", as the report has them: charts, captions and their tables.
+
+        Raises:
+            StudyError: there is no figure of this name.
+        """
+        store = Store(self.folder)
+        units, facts = store.plan()
+        return draw(
+            figure,
+            {name: self.table(name) for name in TABLES},
+            pictures=list(pictures(store, [unit for unit in units if store.done(unit)])),
+            study=tomllib.loads(facts["study"]),
+        )
 
     @property
     def findings(self) -> list[Finding]:
@@ -163,6 +178,7 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
         text,
         failed,
         facts["versions"]["manifoldscope"],
+        FIGURES.names(),
         [[unit.key, names_of(unit)] for unit in done],
     ]
     fingerprint = hashlib.sha256(canonical(state).encode()).hexdigest()

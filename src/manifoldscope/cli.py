@@ -41,11 +41,12 @@ REGISTRIES = {
     "measures": ("manifoldscope.geometry.estimate", "MEASURES"),
     "threats": ("manifoldscope.robustness.threat", "THREATS"),
     "objectives": ("manifoldscope.training.objectives", "OBJECTIVES"),
+    "figures": ("manifoldscope.report.figure", "FIGURES"),
     "findings": ("manifoldscope.report.findings.finding", "FINDINGS"),
 }
 """The registry of each kind: the module that defines it, and its name there."""
 
-KINDS = ("studies", "datasets", "models", "measures", "threats", "objectives", "findings", "layers")
+KINDS = ("studies", "datasets", "models", "measures", "threats", "objectives", "figures", "findings", "layers")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -148,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("name", metavar="NAME", help="see: manifoldscope list studies")
     new.add_argument("--schema", action="store_true", help="print the JSON schema of study files instead")
 
-    listing = command("list", _list, "list what can be named in a study file")
+    listing = command("list", _list, "list what can be named in a study file, and the figures of a report")
     listing.add_argument("kind", choices=KINDS)
     listing.add_argument(
         "--plugin", action="append", dest="plugins", default=[], metavar="FILE", help="list what this file adds, too"

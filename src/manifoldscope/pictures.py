@@ -1,4 +1,4 @@
-"""Picture: what a unit kept for a figure, beside the tables: a spectrum, a matrix of correlations, an example image."""
+"""What a unit of work keeps to be looked at: arrays, and the names of what they are of."""
 
 from __future__ import annotations
 
@@ -6,19 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """What a unit kept for a figure.
+    """Arrays that a figure draws and no table holds.
+
+    Whoever keeps a picture and the figure that shows it agree on its names and arrays; the figure checks the shapes.
 
     Attributes:
-        of: what it is, such as "spectrum"; the figure that draws such pictures asks for it by this name.
-        names: of its network, class, layer, ..., and what else is said of it.
-        arrays: what is drawn.
+        of: what it is of, such as "spectrum", "correlation" or "example".
+        names: what tells it from others (model, layer, class_name, ...), and single numbers.
+        arrays: real numbers by name, float64.
     """
 
     of: str
     names: Mapping[str, Any]
-    arrays: Mapping[str, NDArray[Any]]
+    arrays: Mapping[str, NDArray[np.float64]]
+
+    def __post_init__(self) -> None:
+        arrays = {name: np.asarray(array, dtype=np.float64) for name, array in self.arrays.items()}
+        object.__setattr__(self, "arrays", arrays)

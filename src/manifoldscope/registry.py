@@ -130,8 +130,9 @@ def _purpose(model: type[BaseModel], path: tuple[int | str, ...]) -> str | None:
     return info.description if info else None
 
 
-def _outside(module: str) -> tuple[str, str]:
+def _outside(module: str | None) -> tuple[str, str]:
     """Where a module outside the package stands, and a digest of it: of a notebook's, of nothing but its name."""
+    module = module or "__main__"
     if module.split(".")[0] == __name__.split(".")[0]:
         return "", ""
     path = getattr(sys.modules.get(module), "__file__", None)

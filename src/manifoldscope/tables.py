@@ -21,11 +21,15 @@ _TEXT, _WHOLE, _REAL, _TRUTH = pl.String(), pl.Int64(), pl.Float64(), pl.Boolean
 
 @dataclass(frozen=True)
 class Schema:
-    """One table: what a row is, its columns in order, and the columns that identify (and sort) a row."""
+    """One table: what a row is, its columns in order, and the columns that identify (and sort) a row.
+
+    A table that is `optional` is filled where a study asks for it; without rows, it is missed by nobody.
+    """
 
     row: str
     columns: Mapping[str, pl.DataType]
     identity: tuple[str, ...]
+    optional: bool = False
 
 
 TABLES: dict[str, Schema] = {
@@ -103,6 +107,7 @@ TABLES: dict[str, Schema] = {
             "note": _TEXT,
         },
         identity=("model", "layer", "measure", "parameters", "class_index", "n_points", "extrapolated"),
+        optional=True,
     ),
     "reliability": Schema(
         row="how well two samples of the images agree on the classes",
@@ -121,6 +126,7 @@ TABLES: dict[str, Schema] = {
             "note": _TEXT,
         },
         identity=("model", "layer", "measure", "parameters"),
+        optional=True,
     ),
     "robustness": Schema(
         row="a class under a threat at a strength, for one choice of iterate",
@@ -182,6 +188,7 @@ TABLES: dict[str, Schema] = {
             "split": _TEXT,
         },
         identity=("model", "threat", "parameters", "largest", "class_index"),
+        optional=True,
     ),
     "transfer": Schema(
         row="images made on one network by a threat at a strength, and judged on one (last iterates)",
@@ -196,6 +203,7 @@ TABLES: dict[str, Schema] = {
             "n_fell": _WHOLE,
         },
         identity=("made_on", "judged_on", "threat", "parameters", "strength"),
+        optional=True,
     ),
     "training": Schema(
         row="an epoch of a network's training, with what attacks left after it where they were made",
@@ -211,6 +219,7 @@ TABLES: dict[str, Schema] = {
             "n_survived_pgd": _WHOLE,
         },
         identity=("model", "epoch"),
+        optional=True,
     ),
     "convergence": Schema(
         row="images of a sample that stand after a step of an attack (at every iterate so far)",
@@ -225,6 +234,7 @@ TABLES: dict[str, Schema] = {
             "n_survived": _WHOLE,
         },
         identity=("model", "threat", "parameters", "strength", "step"),
+        optional=True,
     ),
     "shifted": Schema(
         row="a class on another dataset of the same classes, beside the study's own images",
@@ -241,6 +251,7 @@ TABLES: dict[str, Schema] = {
             "clean_accuracy": _REAL,
         },
         identity=("model", "dataset", "class_index"),
+        optional=True,
     ),
     "detection": Schema(
         row="a score that tells foreign images from known ones (layer empty: by the output)",
@@ -256,6 +267,7 @@ TABLES: dict[str, Schema] = {
             "n_foreign": _WHOLE,
         },
         identity=("model", "dataset", "layer", "score"),
+        optional=True,
     ),
     "associations": Schema(
         row="an association between a measure and accuracy across classes (model '*': across networks)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from manifoldscope.report import (
-    Chart,
-    CorrelationPicture,
-    ExamplePicture,
-    Pictures,
-    SpectrumPicture,
-    dimension_beside_accuracy,
-    displacement_table,
-    pairs_beside_falls,
-    render,
-    telling_displacement,
-)
+from manifoldscope.pictures import Picture
+from manifoldscope.report import Chart, Figure, draw, render
 from manifoldscope.seeds import numpy_generator
 from manifoldscope.tables import WHOLE, conform
 
@@ -350,39 +341,61 @@ def _curves(where: dict[str, str], names: tuple[str, ...], random: np.random.Gen
     ]  # fmt: skip
 
 
-def study_pictures(n_classes: int = 10, names: tuple[str, ...] | None = None) -> Pictures:
+def study_pictures(n_classes: int = 10, names: tuple[str, ...] | None = None) -> list[Picture]:
     """Spectra of every class, correlations of two classes and four attacked digits a network."""
     from sklearn.datasets import load_digits
 
     random = numpy_generator(0, "report pictures")
     names = names or tuple(str(label) for label in range(n_classes))
     images = load_digits().images / 16
-    spectra, correlations, examples = [], [], []
+    pictures = []
     for model in MODELS:
         for layer, n_features in LAYERS.items():
             for label in range(n_classes):
                 rank = np.arange(1, min(N_POINTS - 1, n_features) + 1)
                 decay = {"random": 1.1, "natural": 1.6, "adversarial": 2.0}[model] + 0.1 * random.normal()
                 variances = rank**-decay * np.exp(-rank / 60)
-                spectra.append(SpectrumPicture(model, layer, label, names[label], variances, N_POINTS, n_features))
+                pictures.append(spectrum(variances, model, layer, names[label], n_features))
             for label in range(min(2, n_classes)):
                 shared = random.normal(size=(N_POINTS, 3)) @ random.normal(size=(3, 48))
                 points = shared * (0.3 + 0.4 * (model != "random")) + random.normal(size=(N_POINTS, 48))
                 matrix = np.corrcoef(points.T)
                 mean = float(np.abs(matrix[~np.eye(48, dtype=bool)]).mean())
-                correlations.append(CorrelationPicture(model, layer, label, names[label], matrix, mean, 0.089))
+                pictures.append(correlation(matrix, model, layer, names[label], label, mean))
         for index in range(4):
             change = 0.1 * np.sign(random.normal(size=(8, 8)))
             label = index % n_classes
-            examples.append(
-                ExamplePicture(
-                    model=model, threat="pgd", strength=0.1, class_name=names[label], image=f"digits/test/{index}",
-                    original=images[index], adversarial=np.clip(images[index] + change, 0, 1), label=label,
-                    clean_prediction=label, last_prediction=(label + index) % n_classes,
-                    clean_name=names[label], last_name=names[(label + index) % n_classes],
-                )
-            )  # fmt: skip
-    return Pictures(spectra, correlations, examples)
+            last = (label + index) % n_classes
+            named = {
+                "model": model, "class_name": names[label], "image": f"digits/test/{index}", "label": label,
+                "clean_prediction": label, "last_prediction": last,
+                "clean_name": names[label], "last_name": names[last],
+            }  # fmt: skip
+            pictures.append(example(images[index], np.clip(images[index] + change, 0, 1), **named))
+    return pictures
+
+
+def spectrum(variances: Any, model: str = "a", layer: str = "l", class_name: str = "c", n_features: int = 8) -> Picture:
+    """The spectrum of a class."""
+    names = {"model": model, "layer": layer, "class_name": class_name, "n_points": N_POINTS, "n_features": n_features}
+    return Picture("spectrum", names, {"variances": variances})
+
+
+def correlation(
+    matrix: Any, model: str = "a", layer: str = "l", class_name: str = "c", class_index: int = 0, mean: float = 0.1
+) -> Picture:
+    """The correlations between the features of a class."""
+    names = {"model": model, "layer": layer, "class_name": class_name, "class_index": class_index}
+    return Picture("correlation", names | {"mean_absolute": mean, "baseline": 0.089}, {"matrix": matrix})
+
+
+def example(original: Any, adversarial: Any, **names: Any) -> Picture:
+    """An attacked image, misclassified if nothing else is said."""
+    usual = {
+        "model": "a", "threat": "pgd", "strength": 0.1, "class_name": "c", "image": "i", "label": 0,
+        "clean_prediction": 0, "last_prediction": 1,
+    }  # fmt: skip
+    return Picture("example", usual | names, {"original": original, "adversarial": adversarial})
 
 
 STUDY: dict[str, Any] = {
@@ -457,26 +470,14 @@ def arguments(**changes: Any) -> dict[str, Any]:
     }
 
 
-def beside(tables: dict[str, pl.DataFrame], layer: str = "penultimate") -> pl.DataFrame:
-    """The PCA dimension of each class beside its accuracies."""
-    return dimension_beside_accuracy(tables["geometry"], tables["robustness"], layer=layer)
+def drawn(name: str, tables: dict[str, pl.DataFrame], pictures: Sequence[Picture] = (), **study: Any) -> list[Figure]:
+    """The figures of one name, from these tables; the study file with some of its sections changed."""
+    return draw(name, tables, pictures=pictures, study=STUDY | study)
 
 
-def beside_falls(tables: dict[str, pl.DataFrame], measure: str = "centre_correlation") -> pl.DataFrame:
-    """The values of each two classes beside the falls between them."""
-    parameters = "" if measure == "centre_correlation" else "unit=feature corrected=false"
-    return pairs_beside_falls(
-        *(tables[name] for name in ("pairs", "verdicts", "robustness")),
-        layer="flatten",
-        measure=measure,
-        parameters=parameters,
-    )
-
-
-def moved(tables: dict[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Displacements under attack: at one strength a network, and at each."""
-    every = displacement_table(tables["geometry"], layer="flatten", threat="pgd")
-    return telling_displacement(every, tables["robustness"], threat="pgd", iterate="last"), every
+def chart_of(name: str, tables: dict[str, pl.DataFrame], title: str = "") -> Chart:
+    """The first figure of one name whose title holds a text."""
+    return next(figure.chart for figure in drawn(name, tables) if title in figure.title)
 
 
 def n_titles(chart: Chart) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import polars as pl
 import pytest
 
 from conftest import FINDINGS, arguments, foreign_tables, sampled_tables, study_pictures, study_tables, written
-from manifoldscope.report import Finding, Pictures, diagnose, render
+from manifoldscope.report import FIGURES, Chart, Contents, Figure, Finding, Section, diagnose, render
+from manifoldscope.tables import TABLES
 
 HOSTILE = (
     '<script>alert("1")</script>',
@@ -101,6 +103,15 @@ def test_every_inline_figure_is_on_disk_as_svg_and_png_at_200_dpi(report: Path, 
         assert round(int.from_bytes(data[place : place + 4], "big") * 0.0254) == 200
 
 
+def test_tables_figures_and_code_scroll_in_boxes_of_their_own(page: Page) -> None:
+    for box, inside in (("scroll", "table"), ("chart", "svg")):
+        boxed = re.findall(rf'<div class="{box}"[^>]*>\s*<{inside}', page.source)
+        assert len(boxed) == page.source.count(f"<{inside}") > 0
+        (style,) = re.findall(rf"^\.{box} {{(.*)}}$", page.source, re.M)
+        assert re.search(r"overflow(-x)?: auto", style)
+    assert re.search(r"^body {.*overflow-wrap: anywhere", page.source, re.M)  # no name is wider than a phone
+
+
 def test_figures_are_named_for_those_who_cannot_see_them(page: Page) -> None:
     labels = [value for name, value in page.attributes if name == "aria-label" and value.startswith("Figure ")]
     assert len(labels) == page.tags.count("svg")
@@ -110,7 +121,7 @@ def test_the_answer_shows_titles_doubts_and_numbers_by_falling_weight(tmp_path: 
     for finding in FINDINGS:
         assert finding.title in page.text
         assert all(doubt in page.text for doubt in finding.doubts)
-    turned = written(tmp_path, **arguments(findings=FINDINGS[::-1], tables={}, pictures=Pictures())).read_text("utf-8")
+    turned = written(tmp_path, **arguments(findings=FINDINGS[::-1], tables={}, pictures=[])).read_text("utf-8")
     places = [turned.index(finding.title) for finding in FINDINGS]
     assert places == sorted(places)
     assert "−0.41" in turned
@@ -118,7 +129,7 @@ def test_the_answer_shows_titles_doubts_and_numbers_by_falling_weight(tmp_path: 
 
 def test_real_findings_are_shown(tmp_path: Path) -> None:
     findings = diagnose(study_tables())
-    page = Page(written(tmp_path, **arguments(findings=findings, tables={}, pictures=Pictures())))
+    page = Page(written(tmp_path, **arguments(findings=findings, tables={}, pictures=[])))
     assert findings
     assert all(finding.title in page.text for finding in findings)
 
@@ -126,7 +137,7 @@ def test_real_findings_are_shown(tmp_path: Path) -> None:
 def test_checks_set_aside_images_and_failed_units_are_named(tmp_path: Path) -> None:
     failed = ["robustness natural pgd 0.3: NaN in the logits"]
     tables = {name: table for name, table in study_tables().items() if name in ("checks", "set_aside")}
-    page = Page(written(tmp_path, **arguments(tables=tables, pictures=Pictures(), failed=failed)))
+    page = Page(written(tmp_path, **arguments(tables=tables, pictures=[], failed=failed)))
     assert "Flagged: vanishing gradient" in page.text
     assert "84 of 400 images" in page.text
     assert "8 of 12 checks passed" in page.text
@@ -138,7 +149,7 @@ def test_checks_set_aside_images_and_failed_units_are_named(tmp_path: Path) -> N
 
 
 def test_empty_tables_give_a_page_that_says_what_is_missing(tmp_path: Path) -> None:
-    page = Page(written(tmp_path, **arguments(tables={}, pictures=Pictures(), findings=[], study={}, versions={})))
+    page = Page(written(tmp_path, **arguments(tables={}, pictures=[], findings=[], study={}, versions={})))
     for sentence in (
         "No conclusion could be drawn",
         "no class has a value in the table geometry",
@@ -167,9 +178,9 @@ def test_pairs_displacements_curves_and_reliabilities_are_shown_where_there_are_
         for name in ("geometry", "pairs", "curves", "reliability")
     }
     findings = diagnose(tables)
-    page = Page(written(tmp_path, **arguments(tables=tables, pictures=Pictures(), findings=findings)))
-    for gallery in ("transfer", "convergence", "training"):
-        assert f"figures-{gallery}" in page.ids
+    page = Page(written(tmp_path, **arguments(tables=tables, pictures=[], findings=findings)))
+    for section in ("transfer", "convergence", "training"):
+        assert f"figures-{section}" in page.ids
     for present in ("figures-pairs", "figures-displacement", "figures-curves", "figures-reliability", "table-curves"):
         assert present in page.ids
     assert "pairs that share a class are not independent" in page.text
@@ -179,7 +190,7 @@ def test_pairs_displacements_curves_and_reliabilities_are_shown_where_there_are_
     names = {path.name.split("--")[0] for path in (tmp_path / "figures").glob("*.svg")}
     assert {"class-pairs", "displacement", "value-by-points", "reliability.svg", "transfer"} <= names
     assert {"accuracy-by-step.svg", "training-history.svg"} <= names
-    assert list(render(**arguments(tables={}, pictures=Pictures()))) == ["report.html"]
+    assert list(render(**arguments(tables={}, pictures=[]))) == ["report.html"]
 
 
 def test_foreign_datasets_are_shown_with_their_findings_where_there_are_any(tmp_path: Path, page: Page) -> None:
@@ -187,7 +198,7 @@ def test_foreign_datasets_are_shown_with_their_findings_where_there_are_any(tmp_
         assert absent not in page.ids
     assert "AUROC" not in page.text
     tables = foreign_tables(4) | {"models": study_tables(4)["models"]}
-    shown = Page(written(tmp_path, **arguments(tables=tables, pictures=Pictures(), findings=diagnose(tables))))
+    shown = Page(written(tmp_path, **arguments(tables=tables, pictures=[], findings=diagnose(tables))))
     for present in ("figures-shifted", "figures-detection", "table-shifted", "table-detection"):
         assert present in shown.ids
     for sentence in (
@@ -198,7 +209,56 @@ def test_foreign_datasets_are_shown_with_their_findings_where_there_are_any(tmp_
         "200 images of clothes looks more foreign than one of 400 known",
     ):
         assert sentence in " ".join(shown.text.split())
-    assert list(render(**arguments(tables={}, pictures=Pictures()))) == ["report.html"]
+    assert list(render(**arguments(tables={}, pictures=[]))) == ["report.html"]
+
+
+def test_a_table_that_is_filled_where_it_is_asked_for_is_not_missed_and_every_other_is(tmp_path: Path) -> None:
+    page = Page(written(tmp_path, **arguments(tables={}, pictures=[])))
+    shown = {name for name in TABLES if f"table-{name}" in page.ids}
+    assert shown == {name for name, schema in TABLES.items() if not schema.optional}
+    assert {"geometry", "robustness", "associations", "checks"} <= shown
+
+
+@pytest.fixture
+def own_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of a file outside the package: one in a section of its own, one that has nothing to show."""
+    monkeypatch.setattr(FIGURES, "_entries", dict(FIGURES._entries))
+    section = Section(
+        "sizes", "How large are the networks?", place=65, terms={"Parameter": "A number that is trained."}
+    )
+
+    @FIGURES.register("sizes", section=section)
+    def sizes(contents: Contents) -> Iterator[Figure]:
+        """The number of parameters of each network."""
+        table = contents.tables["models"].select("model", "n_parameters")
+        for name in ("sizes", "sizes"):
+            chart = Chart(width=4)
+            chart.flat[0].barh(table["model"].to_list(), table["n_parameters"].to_list())
+            yield Figure(name, "Size of the networks", "Each bar is a network.", chart, table)
+
+    @FIGURES.register("speeds", section=Section("speeds", "How fast are they?", place=66), missing="nobody timed them")
+    def speeds(contents: Contents) -> list[Figure]:
+        """The time that each takes."""
+        return []
+
+
+@pytest.mark.usefixtures("own_figures")
+def test_a_figure_of_ones_own_stands_in_the_page_and_the_folder_at_its_place(tmp_path: Path) -> None:
+    tables = {"models": study_tables()["models"]}
+    page = Page(written(tmp_path, **arguments(tables=tables, pictures=[])))
+    places = [page.ids.index(f"figures-{name}") for name in ("comparison", "sizes", "speeds", "histograms")]
+    assert places == sorted(places)
+    for sentence in ("Figure 1. Size of the networks", "Each bar is a network.", "A number that is trained."):
+        assert sentence in page.text
+    assert "Not drawn: nobody timed them." in page.text
+    files = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert files == [
+        "sizes--2.png",
+        "sizes--2.svg",
+        "sizes.png",
+        "sizes.svg",
+    ]  # the second is lost no more than its table
+    assert "sizes--2.csv" in page.source
 
 
 def test_falls_into_classes_that_are_not_studied_are_said_to_be_missing(tmp_path: Path) -> None:
@@ -209,14 +269,14 @@ def test_falls_into_classes_that_are_not_studied_are_said_to_be_missing(tmp_path
         & (pl.col("measure") == "centre_distance")
         & (pl.col("other_class_index") < 5)
     )
-    page = Page(written(tmp_path, **arguments(tables=tables | {"pairs": pairs}, pictures=Pictures())))
+    page = Page(written(tmp_path, **arguments(tables=tables | {"pairs": pairs}, pictures=[])))
     assert re.search(r"Of all falls \d+% went into classes that are not in this study", page.text)
 
 
 @pytest.mark.parametrize("left_out", ["geometry", "robustness", "associations", "models"])
 def test_one_missing_table_costs_only_its_own_figures(tmp_path: Path, left_out: str) -> None:
     tables = {name: table for name, table in small(study_tables(3)).items() if name != left_out}
-    page = Page(written(tmp_path, **arguments(tables=tables, pictures=Pictures())))
+    page = Page(written(tmp_path, **arguments(tables=tables, pictures=[])))
     drawn = {"geometry": 1, "robustness": 2, "associations": 5, "models": 5}
     assert page.tags.count("svg") == drawn[left_out]
 
@@ -262,7 +322,7 @@ def test_a_small_study_makes_a_small_page(report: Path) -> None:
 
 def test_long_tables_are_capped_with_a_note_and_no_csv(tmp_path: Path) -> None:
     verdicts = pl.concat([study_tables(2)["verdicts"]] * 30)
-    page = Page(written(tmp_path, **arguments(tables={"verdicts": verdicts}, pictures=Pictures())))
+    page = Page(written(tmp_path, **arguments(tables={"verdicts": verdicts}, pictures=[])))
     assert "The first 200 of 10\u202f800 rows. All of them: tables/verdicts.parquet" in " ".join(page.text.split(" "))
     assert page.source.count("<tr>") < 260
     assert 'download="verdicts.csv"' not in page.source

@@ -90,10 +90,10 @@ class Measures(Registry):
 
     def of_spectrum(
         self, name: str, *, invariant_to: Sequence[str], version: int = 1
-    ) -> Callable[[Callable[Concatenate[Spectrum, Settings], Estimate]], SpectrumMeasure[Settings]]:
-        """Registers a measure that reads a `Spectrum`."""
+    ) -> Callable[[Callable[Concatenate[Spectrum, Settings], Estimate | float]], SpectrumMeasure[Settings]]:
+        """Registers a measure that reads a `Spectrum`, and gives an `Estimate` or a bare number."""
 
-        def add(function: Callable[Concatenate[Spectrum, Settings], Estimate]) -> SpectrumMeasure[Settings]:
+        def add(function: Callable[Concatenate[Spectrum, Settings], Estimate | float]) -> SpectrumMeasure[Settings]:
             self.register(name, reads="spectrum", invariant_to=invariant_to, version=version)(function)
             return cast(SpectrumMeasure[Settings], _public(name, function, "points"))
 
@@ -101,10 +101,10 @@ class Measures(Registry):
 
     def of_cloud(
         self, name: str, *, invariant_to: Sequence[str], version: int = 1
-    ) -> Callable[[Callable[Concatenate[Cloud, Settings], Estimate]], CloudMeasure[Settings]]:
-        """Registers a measure that reads a `Cloud`: its points and neighbours."""
+    ) -> Callable[[Callable[Concatenate[Cloud, Settings], Estimate | float]], CloudMeasure[Settings]]:
+        """Registers a measure that reads a `Cloud`, its points and neighbours, and gives an `Estimate` or a number."""
 
-        def add(function: Callable[Concatenate[Cloud, Settings], Estimate]) -> CloudMeasure[Settings]:
+        def add(function: Callable[Concatenate[Cloud, Settings], Estimate | float]) -> CloudMeasure[Settings]:
             self.register(name, reads="cloud", invariant_to=invariant_to, version=version)(function)
             return cast(CloudMeasure[Settings], _public(name, function, "points"))
 
@@ -362,7 +362,7 @@ def measure(
     if isinstance(points, Spectrum):
         if entry.traits["reads"] != "spectrum":
             raise GeometryError(f"{name} reads the points themselves; give it the points and not their spectrum")
-        return _finished(entry.target(points, **settings), scaling)
+        return _finished(_asked(entry, points, settings), scaling)
     cloud = points if isinstance(points, Cloud) else Cloud(points, scaling=scaling)
     return _finished(_single(entry, cloud, settings), scaling)
 
@@ -376,13 +376,20 @@ def _together(manifolds: Sequence[Points | ClassManifold | Cloud], scaling: Scal
 
 def _single(entry: Entry, cloud: Cloud, settings: Mapping[str, Any]) -> Estimate:
     if entry.traits["reads"] != "spectrum":
-        estimate: Estimate = entry.target(cloud, **settings)
-        return estimate
-    estimate = entry.target(cloud.spectrum, **settings)
+        return _asked(entry, cloud, settings)
+    estimate = _asked(entry, cloud.spectrum, settings)
     if not (few := cloud.dominant):
         return estimate
-    without: Estimate = entry.target(cloud.without(few.rows).spectrum, **settings)
+    without = _asked(entry, cloud.without(few.rows).spectrum, settings)
     return estimate.noting(f"{few} of the variance; without {few.pronoun} {without.value:.4g}")
+
+
+def _asked(entry: Entry, subject: Cloud | Spectrum, settings: Mapping[str, Any]) -> Estimate:
+    """What a measure says; one that gives a bare number has its sample and parameters added."""
+    found: Estimate | float = entry.target(subject, **settings)
+    if isinstance(found, Estimate):
+        return found
+    return Estimate(float(found), n_points=subject.n_points, n_features=subject.n_features, parameters=settings)
 
 
 def _joint(entry: Entry, clouds: Clouds, settings: Mapping[str, Any]) -> JointEstimate:

@@ -145,6 +145,10 @@ class Chart(Figure):
         artist.set_gid(gid)
         self.tooltips[gid] = tuple(plain(text) for text in texts)
 
+    def _repr_svg_(self) -> str:
+        """What a notebook shows."""
+        return self.svg()
+
     @styled
     def svg(self) -> str:
         """The figure as an SVG file, with the tooltips; text stays text."""

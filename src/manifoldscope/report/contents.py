@@ -1,83 +1,89 @@
-"""What a page is made from: plates, the galleries that hold them, and the tables and names that every figure sees."""
+"""What every figure is made from: tables, pictures, and names in the order of the study file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from manifoldscope.report import behind, words
-from manifoldscope.report.chart import Chart
-from manifoldscope.report.pictures import Pictures
-from manifoldscope.tables import TABLES, conform
+from manifoldscope.evidence import with_attack
+from manifoldscope.pictures import Picture
+from manifoldscope.report.rows import clean_geometry
+from manifoldscope.tables import TABLES, conform, parameters_text
 
-MOST_MEASURES = 4
-MOST_ATTACKS = 3
+Measure = tuple[str, str]
+"""A measure and its parameters, as the tables name them."""
 
-
-@dataclass(frozen=True)
-class Plate:
-    """One figure with its words and the table behind it; a plate for `more` waits folded."""
-
-    name: str
-    title: str
-    caption: str
-    chart: Chart
-    table: pl.DataFrame
-    more: bool = False
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """The figures that answer one question, or why there are none."""
-
-    id: str
-    title: str
-    plates: Sequence[Plate]
-    missing: str
+_FIRST = ("pca_dimension", "centre_distance")  # what most readers look for, where no study file says an order
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What every figure is made from."""
+    """What every figure is made from.
+
+    Attributes:
+        tables: all of `manifoldscope.tables`, by name; those that were not given are empty.
+        pictures: what units of work kept to be looked at.
+        models, layers, attacks: names that there are, in the order of the study file. An attack is a threat, with its
+            parameters where one threat was run in several ways (`evidence.with_attack`).
+        listed: the measures of the study file.
+    """
 
     tables: Mapping[str, pl.DataFrame]
-    pictures: Pictures
+    pictures: Sequence[Picture]
     models: Sequence[str]
     layers: Sequence[str]
     attacks: Sequence[str]
-    measures: Sequence[tuple[str, str]]
+    listed: Sequence[Measure]
+
+    def pictures_of(self, kind: str) -> list[Picture]:
+        """The pictures of one kind, such as "spectrum"."""
+        return [picture for picture in self.pictures if picture.of == kind]
 
     def iterate(self, attack: str) -> str:
         """`last` (Algorithm 1 as written) where it was judged."""
-        rows = behind.with_attack(self.tables["robustness"]).filter(pl.col("attack") == attack)
+        rows = with_attack(self.tables["robustness"]).filter(pl.col("attack") == attack)
         return "last" if "last" in rows["iterate"].to_list() else "any"
 
+    @property
+    def measures(self) -> list[Measure]:
+        """Every measure that has a value for a class, in the order of the study file."""
+        return self.measures_in(clean_geometry(self.tables["geometry"]))
 
-def gather(study: Mapping[str, Any], tables: Mapping[str, pl.DataFrame], pictures: Pictures) -> Contents:
+    def measures_in(self, table: pl.DataFrame, column: str = "value") -> list[Measure]:
+        """Every measure that has a finite number in this column of a table, in the order of the study file."""
+        found = table.filter(pl.col(column).is_finite()).select("measure", pl.col("parameters").fill_null("")).unique()
+        return sorted(found.rows(), key=lambda each: (self._place(*each), each[0] not in _FIRST, each))
+
+    def _place(self, measure: str, parameters: str) -> int:
+        """That of the study's item of this name of which the most settings are the same."""
+        same = [place for place, (name, _) in enumerate(self.listed) if name == measure]
+        settings = set(parameters.split())
+        return max(same, key=lambda place: len(settings & set(self.listed[place][1].split())), default=len(self.listed))
+
+    def layers_in(self, table: pl.DataFrame) -> list[str]:
+        """The layers of a table, in the order of the study file."""
+        return as_listed(set(table["layer"]), self.layers)
+
+
+def gather(study: Mapping[str, Any], tables: Mapping[str, pl.DataFrame], pictures: Sequence[Picture]) -> Contents:
+    """What figures are made from: the tables that are given, and what the study file and they name."""
     every = {name: conform(name, tables.get(name, [])) for name in TABLES}
-    geometry, robustness = behind.clean_geometry(every["geometry"]), behind.with_attack(every["robustness"])
-    models = {*every["models"]["model"], *geometry["model"], *robustness["model"]}
-    models |= {p.model for group in (pictures.spectra, pictures.correlations, pictures.examples) for p in group}
+    geometry, robustness = clean_geometry(every["geometry"]), with_attack(every["robustness"])
+    models = {*every["models"]["model"], *geometry["model"], *robustness["model"], *_named(pictures, "model")}
     return Contents(
         tables=every,
         pictures=pictures,
         models=as_listed(models, _names(study, "models")),
-        layers=as_listed({*geometry["layer"], *(p.layer for p in pictures.spectra)}, _names(study, "layers")),
+        layers=as_listed({*geometry["layer"], *_named(pictures, "layer")}, _names(study, "layers")),
         attacks=as_listed(set(robustness["attack"]), _names(study, "threats")),
-        measures=behind.measured(every["geometry"]),
+        listed=_measures(study),
     )
 
 
-def _names(study: Mapping[str, Any], section: str) -> list[str]:
-    items = study.get(section) or []
-    named = (item.get("name") or item.get("kind") if isinstance(item, Mapping) else item for item in items)
-    return [str(name) for name in named]
-
-
-def as_listed(present: set[str], listed: Sequence[str]) -> list[str]:
+def as_listed(present: Iterable[str], listed: Sequence[str]) -> list[str]:
     """The names that are present in the order of the study file, where `name/seed` and `name ...` follow `name`."""
 
     def place(name: str) -> int:
@@ -86,12 +92,23 @@ def as_listed(present: set[str], listed: Sequence[str]) -> list[str]:
         )
         return next(owners, len(listed))
 
-    return sorted(present, key=lambda name: (place(name), name))
+    return sorted(set(present), key=lambda name: (place(name), name))
 
 
-def number_range(values: pl.Series) -> str:
-    numbers = values.drop_nulls()
-    if numbers.is_empty():
-        return "the"
-    low, high = int(numbers.min()), int(numbers.max())  # type: ignore[arg-type]  # whole numbers
-    return words.number(low) if low == high else f"{words.number(low)} to {words.number(high)}"
+def _named(pictures: Sequence[Picture], name: str) -> set[str]:
+    return {str(picture.names[name]) for picture in pictures if name in picture.names}
+
+
+def _names(study: Mapping[str, Any], section: str) -> list[str]:
+    items = study.get(section) or []
+    named = (item.get("name") or item.get("kind") if isinstance(item, Mapping) else item for item in items)
+    return [str(name) for name in named]
+
+
+def _measures(study: Mapping[str, Any]) -> list[Measure]:
+    items = study.get("measures") or []
+    settings = (
+        {key: value for key, value in item.items() if key != "name"} if isinstance(item, Mapping) else {}
+        for item in items
+    )
+    return list(zip(_names(study, "measures"), map(parameters_text, settings), strict=True))

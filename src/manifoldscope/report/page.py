@@ -12,35 +12,18 @@ import jinja2
 import polars as pl
 
 from manifoldscope.pictures import Picture
-from manifoldscope.report import behind, figures, words
+from manifoldscope.report import words
 from manifoldscope.report.chart import inline
-from manifoldscope.report.contents import (
-    MOST_ATTACKS,
-    MOST_MEASURES,
-    Contents,
-    Gallery,
-    Plate,
-    gather,
-    number_range,
-)
-from manifoldscope.report.pictures import Pictures
-from manifoldscope.report.plates import galleries
+from manifoldscope.report.contents import Contents, gather
+from manifoldscope.report.figure import Figure, Section, sections
+from manifoldscope.report.figures.panel import MOST_ATTACKS, MOST_LAYERS, MOST_MEASURES, MOST_MODELS
+from manifoldscope.report.rows import clean_geometry, number_range, with_chance
 from manifoldscope.tables import TABLES
 
 if TYPE_CHECKING:
     from manifoldscope.report.findings import Finding
 
 ROWS_SHOWN = 200
-WHERE_ASKED_FOR = (
-    "curves",
-    "reliability",
-    "smallest",
-    "transfer",
-    "convergence",
-    "training",
-    "shifted",
-    "detection",
-)  # tables that are not missed in a study without them
 CSV_BYTES = 60_000  # a larger table is not carried in the page: its Parquet file is beside it
 
 
@@ -66,7 +49,7 @@ def render(
     study_text: str,
     tables: Mapping[str, pl.DataFrame],
     findings: Sequence[Finding],
-    pictures: Pictures | Sequence[Picture],
+    pictures: Sequence[Picture],
     rerun: str,
     versions: Mapping[str, str],
     failed: Sequence[str] = (),
@@ -80,7 +63,7 @@ def render(
         study_text: the same as TOML.
         tables: by name; a table that is left out counts as empty, and the page says what is missing.
         findings: conclusions in words, shown by falling weight.
-        pictures: spectra, correlations and examples that the study kept.
+        pictures: what the units of the study kept for figures.
         rerun: the command that repeats the study.
         versions: of this software and what it stands on.
         failed: a line for each unit of work that failed: its label and its error.
@@ -88,25 +71,31 @@ def render(
     Returns:
         The content of each file by its path relative to the folder of the study.
     """
-    contents = gather(study, tables, pictures if isinstance(pictures, Pictures) else Pictures.of(pictures))
-    shown = list(galleries(contents))
-    drawings: dict[str, str] = {}
+    contents = gather(study, tables, pictures)
+    numbers = itertools.count(1)
     files: dict[str, bytes] = {}
-    for plate in itertools.chain.from_iterable(gallery.plates for gallery in shown):
-        drawings[plate.name] = plate.chart.svg()
-        files[f"figures/{plate.name}.svg"] = drawings[plate.name].encode("utf-8")
-        files[f"figures/{plate.name}.png"] = plate.chart.png()
-    page = _page(contents, shown, drawings, study, study_text, findings, rerun, versions, failed)
+    shown = []
+    for section, figures, missing in sections(contents):
+        views = [_drawn(figure, next(numbers), files) for figure in figures]
+        shown.append(_SectionView(f"figures-{section.name}", section, missing, views))
+    page = _page(contents, shown, study, study_text, findings, rerun, versions, failed)
     return {"report.html": page.encode("utf-8"), **files}
 
 
 # The page ----------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _SectionView:
+    id: str
+    section: Section
+    missing: str
+    figures: Sequence[Mapping[str, Any]]
+
+
 def _page(
     contents: Contents,
-    shown: Sequence[Gallery],
-    drawings: Mapping[str, str],
+    shown: Sequence[_SectionView],
     study: Mapping[str, Any],
     study_text: str,
     findings: Sequence[Finding],
@@ -121,16 +110,6 @@ def _page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    numbers = itertools.count(1)
-    drawn = [
-        {
-            "id": gallery.id,
-            "title": gallery.title,
-            "missing": gallery.missing,
-            "plates": [_plate(plate, next(numbers), drawings[plate.name]) for plate in gallery.plates],
-        }
-        for gallery in shown
-    ]
     checks = contents.tables["checks"].sort("model", "check")
     text: str = environment.get_template("report.html").render(
         name=str(study.get("name") or "study"),
@@ -138,7 +117,7 @@ def _page(
         asked=words.asked(study),
         summary=_summary(contents),
         findings=[_finding(finding) for finding in sorted(findings, key=lambda finding: -finding.weight)],
-        galleries=drawn,
+        sections=shown,
         left_out=_left_out(contents),
         flagged=checks.filter(pl.col("passed").eq(False)).to_dicts(),
         unjudged=checks.filter(pl.col("passed").is_null()).height,
@@ -147,9 +126,9 @@ def _page(
         set_aside=_view("set_aside", contents.tables["set_aside"], TABLES["set_aside"].row),
         failed=list(failed),
         tables=[
-            _view(name, behind.with_chance(contents.tables[name]), schema.row)
+            _view(name, with_chance(contents.tables[name]), schema.row)
             for name, schema in TABLES.items()
-            if name not in WHERE_ASKED_FOR or contents.tables[name].height
+            if contents.tables[name].height or not schema.optional
         ],
         rerun=rerun,
         study_text=study_text,
@@ -159,16 +138,21 @@ def _page(
     return text
 
 
-def _plate(plate: Plate, number: int, svg: str) -> dict[str, Any]:
+def _drawn(figure: Figure, number: int, files: dict[str, bytes]) -> dict[str, Any]:
+    """A figure as the page shows it; its drawings are added to the files."""
+    name = figure.name if f"figures/{figure.name}.svg" not in files else f"{figure.name}--{number}"
+    svg = figure.chart.svg()
+    files[f"figures/{name}.svg"] = svg.encode("utf-8")
+    files[f"figures/{name}.png"] = figure.chart.png()
     return {
         "id": f"figure-{number}",
         "number": number,
-        "name": plate.name,
-        "title": plate.title,
-        "caption": plate.caption,
-        "more": plate.more,
-        "svg": inline(svg, prefix=f"f{number}", description=f"Figure {number}: {plate.title}"),
-        "table": _view(plate.name, plate.table, "", rows=60),
+        "name": name,
+        "title": figure.title,
+        "caption": figure.caption,
+        "more": figure.more,
+        "svg": inline(svg, prefix=f"f{number}", description=f"Figure {number}: {figure.title}"),
+        "table": _view(name, figure.table, "", rows=60),
     }
 
 
@@ -185,7 +169,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 def _summary(contents: Contents) -> list[tuple[str, str]]:
     """The size of the study in a few numbers."""
-    geometry, verdicts = behind.clean_geometry(contents.tables["geometry"]), contents.tables["verdicts"]
+    geometry, verdicts = clean_geometry(contents.tables["geometry"]), contents.tables["verdicts"]
     classes = {*geometry["class_index"], *contents.tables["robustness"]["class_index"]}
     tiles = [
         (words.number(len(contents.models)), "network" if len(contents.models) == 1 else "networks"),
@@ -203,8 +187,8 @@ def _left_out(contents: Contents) -> str:
     """What there would be more figures of."""
     parts = []
     for n, most, noun in (
-        (len(contents.models), figures.MOST_MODELS, "networks"),
-        (len(contents.layers), figures.MOST_LAYERS, "layers"),
+        (len(contents.models), MOST_MODELS, "networks"),
+        (len(contents.layers), MOST_LAYERS, "layers"),
         (len(contents.measures), MOST_MEASURES, "measures"),
         (len(contents.attacks), MOST_ATTACKS, "threats"),
     ):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from conftest import MODELS, n_titles
-from manifoldscope.report import accuracy_by_step, convergence_table
+from conftest import MODELS, drawn, n_titles
+from manifoldscope.report.figures.convergence import convergence_table
 
 
 def test_each_network_has_the_attack_twice_its_steps_and_a_mark_where_the_attack_ends(
     sampled: dict[str, pl.DataFrame],
 ) -> None:
-    table = convergence_table(sampled["convergence"])
-    chart = accuracy_by_step(table, models=MODELS)
+    (figure,) = drawn("convergence", sampled)
+    table, chart = figure.table, figure.chart
     assert len(chart.flat) == 3
     for axes, model in zip(chart.flat, MODELS, strict=True):
         twice, once, mark = axes.lines

@@ -6,9 +6,8 @@ import math
 
 import pytest
 
-from conftest import n_titles
-from manifoldscope.report import accuracy_by_smallest
-from manifoldscope.report.behind import not_found, survival_steps
+from conftest import drawn, n_titles
+from manifoldscope.report.figures.smallest import survival_steps
 from manifoldscope.tables import conform
 
 SMALLEST = {"a": [0.0, 0.1, 0.2, math.inf], "b": [0.3, math.inf, math.inf, math.inf]}
@@ -42,10 +41,6 @@ def test_a_line_falls_from_clean_accuracy_to_what_was_not_found():
     corners = [(0.0, 1.0), (0.0, 0.75), (0.1, 0.75), (0.1, 0.5), (0.2, 0.5), (0.2, 0.25), (0.5, 0.25)]
     assert [row[1] for row in steps.select("epsilon", "accuracy").rows()[-4:]] == [0.5, 0.5, 0.25, 0.25]
     assert set(corners) <= {(0.0, 1.0), *steps.select("epsilon", "accuracy").rows()}
-    assert not_found(smallest, threat="s")["share_not_found"].to_list() == pytest.approx([0.25, 0.75])
-    assert n_titles(accuracy_by_smallest(smallest, verdicts, threat="s")) == 1  # one median was not reached
-
-
-def test_without_a_search_the_figure_says_so():
-    chart = accuracy_by_smallest(conform("smallest", []), conform("verdicts", []), threat="s")
-    assert any("no search" in text.get_text() for text in chart.flat[0].texts)
+    (figure,) = drawn("smallest", {"smallest": smallest, "verdicts": verdicts})
+    assert figure.table["share_not_found"].to_list() == pytest.approx([0.25, 0.75])
+    assert n_titles(figure.chart) == 1  # one median was not reached

@@ -6,17 +6,16 @@ import numpy as np
 import polars as pl
 from matplotlib.patches import Rectangle
 
-from conftest import MODELS, n_titles
-from manifoldscope.report import transfer_matrix, transfer_table
+from conftest import MODELS, chart_of, drawn, n_titles
 
 
 def test_a_cell_stands_in_the_row_of_its_maker_and_the_column_of_its_judge(sampled: dict[str, pl.DataFrame]) -> None:
-    table = transfer_table(sampled["transfer"])
+    (figure,) = drawn("transfer", sampled)
+    table, chart = figure.table, figure.chart
     assert 0.0 not in table["strength"].to_list()  # nothing is made there
-    chart = transfer_matrix(table, models=MODELS)
-    drawn = [axes for axes in chart.flat if axes.images]
-    assert len(drawn) == 4
-    for axes, strength in zip(drawn, (0.05, 0.1, 0.2, 0.3), strict=True):
+    panels = [axes for axes in chart.flat if axes.images]
+    assert len(panels) == 4
+    for axes, strength in zip(panels, (0.05, 0.1, 0.2, 0.3), strict=True):
         matrix = np.asarray(axes.images[0].get_array())
         panel = table.filter(strength=strength)
         for row in panel.iter_rows(named=True):
@@ -24,23 +23,22 @@ def test_a_cell_stands_in_the_row_of_its_maker_and_the_column_of_its_judge(sampl
             assert matrix[place] == row["share"] == row["n_fell"] / row["n_clean_correct"]
         outlined = [patch.get_xy() for patch in axes.patches if isinstance(patch, Rectangle)]
         assert [round(x + 0.46) for x, _ in outlined] == [round(y + 0.46) for _, y in outlined] == [0, 1, 2]
-        assert (axes.get_xlabel(), drawn[0].get_ylabel()) == ("judged on", "made on")
+        assert (axes.get_xlabel(), panels[0].get_ylabel()) == ("judged on", "made on")
     assert n_titles(chart) == 4 * 9
 
 
 def test_two_networks_that_share_no_image_have_a_cell_without_a_share(sampled: dict[str, pl.DataFrame]) -> None:
     apart = (pl.col("made_on") == "random") & (pl.col("judged_on") == "natural")
     none = {name: pl.when(apart).then(0).otherwise(name).alias(name) for name in ("n_clean_correct", "n_fell")}
-    table = transfer_table(sampled["transfer"].with_columns(**none))
-    assert table.filter(apart)["share"].null_count() == 4
-    axes = transfer_matrix(table, models=MODELS).flat[0]
-    assert "–" in [text.get_text() for text in axes.texts]
+    (figure,) = drawn("transfer", {"transfer": sampled["transfer"].with_columns(**none)})
+    assert figure.table.filter(apart)["share"].null_count() == 4
+    assert "–" in [text.get_text() for text in figure.chart.flat[0].texts]
 
 
 def test_many_networks_are_drawn_as_far_as_there_are_colours(sampled: dict[str, pl.DataFrame]) -> None:
     one = sampled["transfer"].filter(made_on="natural", judged_on="natural", strength=0.1)
     names = [f"a network with a long name {place}" for place in range(10)]
     many = [one.with_columns(made_on=pl.lit(a), judged_on=pl.lit(b)) for a in names for b in names]
-    chart = transfer_matrix(transfer_table(pl.concat(many)))
+    chart = chart_of("transfer", {"transfer": pl.concat(many)})
     assert np.asarray(chart.flat[0].images[0].get_array()).shape == (8, 8)
     assert chart.svg()

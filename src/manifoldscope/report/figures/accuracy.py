@@ -3,29 +3,56 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import polars as pl
 from matplotlib.lines import Line2D
 
 from manifoldscope.report import words
-from manifoldscope.report.behind import class_accuracy, mean_accuracy, reals
-from manifoldscope.report.chart import FAINT, Chart, plain, styled
+from manifoldscope.report.chart import FAINT, Chart, plain
+from manifoldscope.report.contents import Contents
+from manifoldscope.report.figure import FIGURES, Figure, Section
 from manifoldscope.report.figures.panel import (
+    MOST_ATTACKS,
     MOST_MODELS,
     class_lines,
     heading,
     in_order,
-    leave_empty,
     look_of,
     percent_axis,
     strength_ticks,
 )
+from manifoldscope.report.rows import class_accuracy, mean_accuracy, reals
+
+SECTION = Section("accuracy", "How does accuracy fall with the strength of the attack?", place=20)
 
 
-@styled
-def accuracy_by_strength(robustness: pl.DataFrame, *, attack: str = "pgd", models: Sequence[str] = ()) -> Chart:
+@FIGURES.register("accuracy", section=SECTION, missing="the table robustness has no rows")
+def accuracy(contents: Contents) -> Iterator[Figure]:
+    """Accuracy against the strength of each attack."""
+    for place, attack in enumerate(contents.attacks[:MOST_ATTACKS]):
+        table = mean_accuracy(contents.tables["robustness"], attack=attack)
+        if table.is_empty():
+            continue
+        threat = words.threat(attack)
+        yield Figure(
+            name=words.slug("accuracy-by-strength", attack),
+            title=f"Accuracy under {threat}",
+            caption=(
+                f"The share of all images that are classified correctly under {threat}, with its 95% Wilson interval "
+                "as a band. Solid: the last iterate, the attack as it is usually written. Dashed: no iterate on the "
+                "way was misclassified, never above the solid line; where the two part, the attack had already won "
+                "and walked on. Thin lines are single classes. An undefended network that does not come near 0 at a "
+                "large strength points to a weak attack rather than a strong network."
+            ),
+            chart=accuracy_by_strength(contents.tables["robustness"], attack=attack, models=contents.models),
+            table=table,
+            more=place > 0,
+        )
+
+
+def accuracy_by_strength(robustness: pl.DataFrame, *, attack: str, models: Sequence[str] = ()) -> Chart:
     """Accuracy against the strength of an attack: first all networks, then a panel a network with its classes.
 
     Solid: the last iterate. Dashed: no iterate was misclassified.
@@ -33,9 +60,9 @@ def accuracy_by_strength(robustness: pl.DataFrame, *, attack: str = "pgd", model
     classes, means = class_accuracy(robustness, attack=attack), mean_accuracy(robustness, attack=attack)
     names = in_order(means["model"].unique().to_list(), models)[:MOST_MODELS]
     panels = ([None] if len(names) > 1 else []) + list(names)
-    columns = min(4, max(1, len(panels)))
+    columns = min(4, len(panels))
     chart = Chart(
-        rows=max(1, math.ceil(len(panels) / columns)),
+        rows=math.ceil(len(panels) / columns),
         columns=columns,
         width=(5.6, 4.4, 3.1, 2.35)[columns - 1],
         height=2.5,
@@ -44,9 +71,6 @@ def accuracy_by_strength(robustness: pl.DataFrame, *, attack: str = "pgd", model
         across=0.28,
         down=0.95,
     )
-    if not names:
-        leave_empty(chart.flat[0], "no attack has been run")
-        return chart
     strengths = sorted(means["strength"].unique().to_list())
     for place, axes in enumerate(chart.flat):
         if place >= len(panels):
@@ -81,10 +105,7 @@ def accuracy_by_strength(robustness: pl.DataFrame, *, attack: str = "pgd", model
         percent_axis(axes)
         strength_ticks(axes, strengths)
         axes.set_xlabel(words.strength_axis(attack).replace(" (", "\n("))
-        if only is None:
-            heading(axes, "all networks")
-        else:
-            heading(axes, plain(only, 24 if columns > 3 else 40))
+        heading(axes, "all networks" if only is None else only)
         if place % columns == 0:
             axes.set_ylabel(f"Accuracy under {words.threat(attack)} (%)")
         else:

@@ -3,27 +3,65 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from manifoldscope.report.behind import reals
-from manifoldscope.report.chart import FAINT, INK, Chart, plain, styled
-from manifoldscope.report.figures.panel import MOST_MODELS, heading, in_order, leave_empty, look_of, percent_axis
+from manifoldscope.report import words
+from manifoldscope.report.chart import FAINT, INK, Chart
+from manifoldscope.report.contents import Contents
+from manifoldscope.report.figure import FIGURES, Figure, Section
+from manifoldscope.report.figures.panel import MOST_MODELS, heading, in_order, look_of, percent_axis
+from manifoldscope.report.rows import number_range, reals, with_interval
+
+SECTION = Section("convergence", "Would more steps of the attack find more?", place=50)
 
 
-@styled
+@FIGURES.register("convergence", section=SECTION)
+def convergence(contents: Contents) -> Iterator[Figure]:
+    """Accuracy against the step of the attack that was checked."""
+    table = convergence_table(contents.tables["convergence"])
+    if table.is_empty():
+        return
+    threat = words.threat(str(table["threat"][0]))
+    at = words.at_strength(str(table["threat"][0]), float(table["strength"][0]))
+    yield Figure(
+        name="accuracy-by-step",
+        title=f"Accuracy by the step of {threat} at {at}",
+        caption=(
+            f"The share of a sample of {number_range(table['n_images'])} images that is classified correctly when "
+            "clean and at every iterate so far, with its 95% Wilson interval as a band; at step 0 the random start "
+            "counts alone. Solid: the attack as the study runs it, which ends at the vertical line. Dashed: the same "
+            "with twice as many steps, which are shorter where their size follows from their number. An attack has "
+            "converged where the dashed line ends no lower than the solid one; one that still falls there would find "
+            "more with more steps. Both are attacks of one kind: a line that is level may be stuck. Bands are of the "
+            "sample, and both lines share its images: what doubling fells is counted image by image in the checks."
+        ),
+        chart=accuracy_by_step(table, models=contents.models),
+        table=table,
+    )
+
+
+def convergence_table(convergence: pl.DataFrame) -> pl.DataFrame:
+    """The table `convergence` with accuracies and their 95% Wilson intervals; `doubled` is twice as many steps."""
+    table = convergence.with_columns(
+        doubled=pl.col("n_steps") > pl.col("n_steps").min().over("model"),
+        accuracy=pl.col("n_survived") / pl.col("n_images"),
+    )
+    return with_interval(table).sort("model", "doubled", "step")
+
+
 def accuracy_by_step(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Chart:
     """Accuracy after each step of an attack, and of the same attack with twice as many: a panel a network.
 
     `table` is `convergence_table(...)`.
     """
     names = in_order(table["model"].unique().to_list(), models)[:MOST_MODELS]
-    columns = min(4, max(1, len(names)))
+    columns = min(4, len(names))
     chart = Chart(
-        rows=max(1, math.ceil(len(names) / columns)),
+        rows=math.ceil(len(names) / columns),
         columns=columns,
         width=(5.6, 4.4, 3.1, 2.35)[columns - 1],
         height=2.2,
@@ -32,9 +70,6 @@ def accuracy_by_step(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Char
         across=0.28,
         down=0.85,
     )
-    if not names:
-        leave_empty(chart.flat[0], "no attack was followed step by step")
-        return chart
     for place, axes in enumerate(chart.flat):
         if place >= len(names):
             axes.set_axis_off()
@@ -62,7 +97,7 @@ def accuracy_by_step(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Char
         percent_axis(axes)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_xlabel("Steps")
-        heading(axes, plain(names[place], 24 if columns > 3 else 40))
+        heading(axes, names[place])
         if place % columns == 0:
             axes.set_ylabel("Accuracy, any iterate (%)")
         else:

@@ -4,23 +4,69 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import polars as pl
 from matplotlib.ticker import MaxNLocator
 
+from manifoldscope.errors import ManifoldscopeError
+from manifoldscope.pictures import Picture
 from manifoldscope.report import words
-from manifoldscope.report.chart import Chart, plain, styled
+from manifoldscope.report.chart import Chart, plain
+from manifoldscope.report.contents import Contents
+from manifoldscope.report.figure import FIGURES, Figure, Section
 from manifoldscope.report.figures.panel import heading, in_order, leave_empty
-from manifoldscope.report.pictures import CorrelationPicture
+
+SECTION = Section("correlations", "How correlated are the features within a class?", place=150)
 
 
-@styled
-def feature_correlations(
-    correlations: Sequence[CorrelationPicture], *, models: Sequence[str] = (), most: int = 6
-) -> Chart:
+@FIGURES.register("correlations", section=SECTION, missing="no correlations were kept")
+def correlations(contents: Contents) -> Iterator[Figure]:
+    """The correlations between features over the images of a class.
+
+    A picture "correlation" has the names model, layer, class_index, class_name, mean_absolute (the mean of |r| off the
+    diagonal, over all features that were measured) and baseline (what unrelated features give by chance with as many
+    points), and the array matrix, (k, k) in [-1, 1], NaN where a feature is constant.
+    """
+    pictures = contents.pictures_of("correlation")
+    for matrix in (picture.arrays["matrix"] for picture in pictures):
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+            raise ManifoldscopeError(f"correlations have a matrix of shape {matrix.shape}; expected a square one")
+    if pictures:
+        yield Figure(
+            name="feature-correlations",
+            title="Correlations between features within a class",
+            caption=(
+                "The Pearson correlation of every two features over the images of one class: red where they rise "
+                "together, blue where one falls as the other rises, grey where a feature never changes. Above each, "
+                "the mean of |r| off the diagonal beside what unrelated features give by chance with as many images: "
+                "only the excess over chance is correlation. Few dimensions and high correlation are two faces of "
+                "the same thing."
+            ),
+            chart=feature_correlations(pictures, models=contents.models),
+            table=correlations_table(pictures),
+        )
+
+
+def correlations_table(correlations: Sequence[Picture]) -> pl.DataFrame:
+    """A row a correlation matrix: its mean absolute correlation beside the chance baseline."""
+    return pl.DataFrame(
+        [
+            {
+                **{name: picture.names[name] for name in ("model", "layer", "class_name")},
+                "features_drawn": len(picture.arrays["matrix"]),
+                "mean_absolute_correlation": picture.names["mean_absolute"],
+                "by_chance": picture.names["baseline"],
+            }
+            for picture in correlations
+        ]
+    )
+
+
+def feature_correlations(correlations: Sequence[Picture], *, models: Sequence[str] = (), most: int = 6) -> Chart:
     """Correlation matrices of the features within a class; at most `most` of them, spread over networks and layers."""
     shown = _spread(correlations, models, most)
-    n_models = len({picture.model for picture in shown})
+    n_models = len({picture.names["model"] for picture in shown})
     columns = n_models if n_models in (2, 3) else min(3, max(1, len(shown)))
     chart = Chart(
         rows=max(1, math.ceil(len(shown) / columns)),
@@ -39,10 +85,11 @@ def feature_correlations(
         if picture is None:
             leave_empty(axes, "" if shown else "no correlations were kept")
             continue
-        size = picture.matrix.shape[0]
+        named, matrix = picture.names, picture.arrays["matrix"]
+        size = len(matrix)
         axes.set_facecolor("#d5d8db")  # a constant feature correlates with nothing: grey
         image = axes.imshow(
-            picture.matrix,
+            matrix,
             cmap="RdBu_r",
             vmin=-1,
             vmax=1,
@@ -54,8 +101,8 @@ def feature_correlations(
         axes.spines[["top", "right"]].set_visible(True)
         heading(
             axes,
-            f"{plain(picture.model, 16)} · {plain(picture.layer, 14)} · {plain(picture.class_name, 12)}",
-            f"mean |r| {words.coefficient(picture.mean_absolute)}; by chance {words.coefficient(picture.baseline)}",
+            f"{plain(named['model'], 16)} · {plain(named['layer'], 14)} · {plain(named['class_name'], 12)}",
+            f"mean |r| {words.coefficient(named['mean_absolute'])}; by chance {words.coefficient(named['baseline'])}",
             size=8.8,
         )
         axes.set_xlabel("Feature")
@@ -70,17 +117,19 @@ def feature_correlations(
     return chart
 
 
-def _spread(correlations: Sequence[CorrelationPicture], models: Sequence[str], most: int) -> list[CorrelationPicture]:
+def _spread(correlations: Sequence[Picture], models: Sequence[str], most: int) -> list[Picture]:
     """One class of each network and layer, and further whole rounds while there are at most `most` in all."""
-    groups: dict[tuple[str, str], list[CorrelationPicture]] = {}
+    groups: dict[tuple[str, str], list[Picture]] = {}
     for picture in correlations:
-        if picture.matrix.size:
-            groups.setdefault((picture.model, picture.layer), []).append(picture)
-    chosen: list[CorrelationPicture] = []
+        if picture.arrays["matrix"].size:
+            groups.setdefault((picture.names["model"], picture.names["layer"]), []).append(picture)
+    chosen: list[Picture] = []
     for turn in itertools.zip_longest(*groups.values()):
         if chosen and len(chosen) + len(groups) > most:
             break
         chosen += [picture for picture in turn if picture is not None]
     chosen = chosen[:most]
-    order = in_order([picture.model for picture in chosen], models)
-    return sorted(chosen, key=lambda picture: (picture.layer, picture.class_index, order.index(picture.model)))
+    order = in_order([picture.names["model"] for picture in chosen], models)
+    return sorted(
+        chosen, key=lambda each: (each.names["layer"], each.names["class_index"], order.index(each.names["model"]))
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,19 +12,32 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from manifoldscope.report import words
-from manifoldscope.report.behind import SHARES, reals
-from manifoldscope.report.chart import FAINT, INK, Chart, plain, styled
+from manifoldscope.report.chart import FAINT, INK, Chart, plain
+from manifoldscope.report.contents import Contents, as_listed
+from manifoldscope.report.figure import FIGURES, Figure, Section
 from manifoldscope.report.figures.panel import (
+    MOST_ATTACKS,
+    MOST_LAYERS,
     MOST_MODELS,
     MOST_TOOLTIPS,
     NAMED_CLASSES,
     class_lines,
     heading,
     in_order,
-    leave_empty,
     look_of,
     strength_ticks,
 )
+from manifoldscope.report.rows import number_range, reals, strengths_of_classes
+
+SECTION = Section(
+    "displacement",
+    "Where do attacked images move?",
+    place=80,
+    terms={"Displacement": "The activation of an attacked image less that of the clean one."},
+)
+
+SHARES = ("own", "toward", "outside")
+"""The parts of a displacement, as the table `geometry` names them."""
 
 _PARTS = {
     "own": "within the own class",
@@ -43,22 +56,110 @@ _CONTROL_NAMES = {
 }
 
 
-@styled
+@FIGURES.register("displacement", section=SECTION)
+def displacement(contents: Contents) -> Iterator[Figure]:
+    """Where the images that an attack made lie in each layer: a figure a threat and layer."""
+    geometry, robustness = contents.tables["geometry"], contents.tables["robustness"]
+    rows = displaced(geometry)
+    captioned = False
+    for threat in as_listed(rows["threat"], contents.attacks)[:MOST_ATTACKS]:
+        strengths = strengths_of_classes(robustness, attack=threat, iterate=contents.iterate(threat))
+        for layer in contents.layers_in(rows)[:MOST_LAYERS]:
+            every = displacement_table(geometry, layer=layer, threat=threat)
+            if every.is_empty():
+                continue
+            chosen = at_strengths(every, strengths)
+            yield Figure(
+                name=words.slug("displacement", layer, threat),
+                title=f"Displacement under {words.threat(threat)}, layer {layer}",
+                caption=(
+                    "Each filled mark is a class: the displacements in layer "
+                    f"{layer} of its {number_range(chosen['n_images'])} images that were classified correctly when "
+                    f"clean and attacked by {words.threat(threat)}, with standard errors. "
+                    f"{_SHORT if captioned else _CAPTION}"
+                ),
+                chart=displacement_by_class(chosen, every, threat=threat, models=contents.models),
+                table=every,
+                more=captioned,
+            )
+            captioned = True
+
+
+_CAPTION = (
+    "The squared length of a displacement is split in three parts that add up to 100%: along the principal axes of the "
+    "class's own clean images; along what the direction to the nearest class centre adds to these; and the rest. A "
+    "share says nothing alone, so beside it stands that of the deviations of clean held-out images from their centre "
+    "(open), and that of a direction at random (dash) and, where it was asked for, at random with the covariance of "
+    "the layer (cross): an attack that leaves the manifold lies further outside than the open marks. Classes are in "
+    "the order of the first panel, the strength is that at which their accuracies differ most. In the last panel "
+    "lengths are in units of the class's radius, thin lines are classes, and the thick line is their mean. Not shown: "
+    "what the displacement does to the output, and single images."
+)
+_SHORT = (
+    "Beside it stand the deviations of clean held-out images from their centre (open) and a direction at random (dash; "
+    "cross: with the covariance of the layer). The strength is that at which the accuracies of the classes differ most."
+)
+
+
+def displaced(geometry: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `geometry` that say where attacked images of a class moved."""
+    return geometry.filter(
+        (pl.col("threat").fill_null("") != "")
+        & (pl.col("class_index") >= 0)
+        & pl.col("measure").str.starts_with("displacement")
+    )
+
+
+def displacement_table(geometry: pl.DataFrame, *, layer: str, threat: str) -> pl.DataFrame:
+    """A row a model, strength and class: how far its attacked images moved, and what shares of it lie where.
+
+    The columns are the measures without `displacement_`, with `_stderr` for the standard errors of the shares;
+    `n_images` moved. Classes of which none moved are left out.
+    """
+    rows = displaced(geometry).filter((pl.col("layer") == layer) & (pl.col("threat") == threat))
+    columns = ["size", "relative", "cosine", *SHARES]
+    columns += [f"{share}_{control}" for share in SHARES for control in ("held_out", "random", "layer")]
+    of = {name: pl.col("measure") == ("displacement" if name == "size" else f"displacement_{name}") for name in columns}
+    value, stderr = (pl.col(name).fill_nan(None) for name in ("value", "stderr"))
+    table = rows.group_by("model", "strength", "class_index").agg(
+        pl.col("class_name").first(),
+        pl.col("n_points").filter(of["size"]).first().alias("n_images"),
+        *(value.filter(which).first().alias(name) for name, which in of.items()),
+        *(stderr.filter(of[name]).first().alias(f"{name}_stderr") for name in SHARES),
+    )
+    return table.filter(pl.col("own").is_not_null()).sort("model", "strength", "class_index")
+
+
+def at_strengths(table: pl.DataFrame, strengths: pl.DataFrame) -> pl.DataFrame:
+    """Each network's rows at its strength in `strengths`, or else at the largest there is."""
+    wanted = strengths.select("model", wanted="strength")
+    return (
+        table.join(wanted, on="model", how="left")
+        .filter(
+            pl.when((pl.col("strength") == pl.col("wanted")).any().over("model"))
+            .then(pl.col("strength") == pl.col("wanted"))
+            .otherwise(pl.col("strength") == pl.col("strength").max().over("model"))
+        )
+        .drop("wanted")
+        .sort("model", "class_index")
+    )
+
+
 def displacement_by_class(
-    chosen: pl.DataFrame, every: pl.DataFrame, *, threat: str = "pgd", models: Sequence[str] = ()
+    chosen: pl.DataFrame, every: pl.DataFrame, *, threat: str, models: Sequence[str] = ()
 ) -> Chart:
     """Where attacked images move: a row a network; a panel a share, class by class, and the size against the strength.
 
-    `every` is `displacement_table(...)` and `chosen` its rows at one strength a network, as of `telling_displacement`.
+    `every` is `displacement_table(...)` and `chosen` its rows at one strength a network, as of `at_strengths`.
     The last panel is left out where there is one strength.
     """
     names = in_order(chosen["model"].unique().to_list(), models)[:MOST_MODELS]
     strengths = sorted(every["strength"].unique().to_list())
-    longest = max((len(plain(name, 12)) for name in chosen["class_name"].unique()), default=1)
+    longest = max(len(plain(name, 12)) for name in chosen["class_name"].unique())
     named = chosen["class_index"].n_unique() <= NAMED_CLASSES
     margin = 0.45 + (0.07 * longest if named and longest > 2 else 0.1)
     chart = Chart(
-        rows=max(1, len(names)),
+        rows=len(names),
         columns=3 + (len(strengths) > 1),
         width=2.35 if len(strengths) > 1 else 2.8,
         height=1.9,
@@ -68,9 +169,6 @@ def displacement_by_class(
         across=0.55,
         down=margin + 0.65,
     )
-    if not names:
-        leave_empty(chart.flat[0], "no displacement has been measured")
-        return chart
     for row, name in zip(chart.panels, names, strict=True):
         panel, look = chosen.filter(pl.col("model") == name), look_of(name, models or names)
         # By the share within the own class, so that the lines of a hundred classes can be followed.
@@ -78,7 +176,8 @@ def displacement_by_class(
         for axes, part in zip(row, SHARES, strict=False):
             _share_panel(chart, axes, panel, part, look, named=named)
         row[0].set_ylabel("Share of squared length (%)")
-        heading(row[0], f"{plain(name, 20)} · {words.at_strength(threat, float(panel['strength'][0]))}", _PARTS["own"])
+        at = words.at_strength(threat, float(panel["strength"][0]))
+        heading(row[0], name, _PARTS["own"], after=f" · {at}")
         if len(row) > 3:
             _size_panel(row[3], every.filter(pl.col("model") == name), look, strengths, threat)
     present = [key for key in _CONTROLS if any(chosen[f"{part}_{key}"].is_not_null().any() for part in SHARES)]

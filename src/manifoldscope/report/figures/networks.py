@@ -2,50 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
+from manifoldscope.evidence import compared_networks, guessing, replicates, telling_strengths
 from manifoldscope.report import words
-from manifoldscope.report.behind import clean_geometry, mean_accuracy, reals
-from manifoldscope.report.chart import FAINT, INK, Chart, plain, styled
+from manifoldscope.report.chart import FAINT, INK, Chart, plain
+from manifoldscope.report.contents import Contents
+from manifoldscope.report.figure import FIGURES, Figure, Section
 from manifoldscope.report.figures.panel import (
     MOST_LAYERS,
+    MOST_MEASURES,
     MOST_MODELS,
     MOST_TOOLTIPS,
     heading,
     in_order,
-    leave_empty,
     look_of,
     percent_axis,
+    room_above,
+    shortened,
 )
+from manifoldscope.report.rows import class_accuracy, clean_geometry, mean_accuracy, of_measure, reals
+
+SECTION = Section("comparison", "How do the networks compare?", place=60)
 
 
-@styled
+@FIGURES.register("comparison", section=SECTION, missing="no class has a value in the table geometry")
+def comparison(contents: Contents) -> Iterator[Figure]:
+    """Each measure beside accuracy under the first attack, network by network."""
+    attack = contents.attacks[0] if contents.attacks else "pgd"
+    robustness, iterate = contents.tables["robustness"], contents.iterate(attack)
+    means = mean_accuracy(robustness, attack=attack, iterate=iterate)
+    for rank, (measure, parameters) in enumerate(contents.measures[:MOST_MEASURES]):
+        label = words.measure(measure, parameters)
+        values = of_measure(clean_geometry(contents.tables["geometry"]), measure, parameters)
+        yield Figure(
+            name=words.slug("comparison", measure, parameters),
+            title=f"{label} and accuracy, network by network",
+            caption=(
+                "Left, a panel a layer: each point is a class, the bar and the number are the mean over classes of its "
+                f"{words.noun(label)}; a dashed line is the ceiling, left out where it lies far above. Right: accuracy "
+                f"on clean images (open) and under {words.threat(attack)} (filled) at the strength where the networks "
+                "differ most, with 95% Wilson intervals; networks that guess when clean are shown, and have no say in "
+                "that choice while two others remain. The spread of the points is between classes: it is not the "
+                "uncertainty of the mean over retrained networks, which only several seeds can show."
+            ),
+            chart=network_comparison(
+                values,
+                means,
+                label=label,
+                attack=attack,
+                strength=strength_of_networks(contents, values, attack=attack, iterate=iterate),
+                models=contents.models,
+                layers=contents.layers,
+            ),
+            table=comparison_table(values, means, attack=attack),
+            more=rank > 0,
+        )
+
+
+def strength_of_networks(contents: Contents, values: pl.DataFrame, *, attack: str, iterate: str) -> float:
+    """The strength of an attack at which the networks that were measured differ most; 0 where there is none."""
+    accuracies = class_accuracy(contents.tables["robustness"], attack=attack, iterate=iterate)
+    models = contents.tables["models"]
+    compared = compared_networks(
+        accuracies.join(values, on="model", how="semi"), replicates(models), left_out=guessing(models)
+    )
+    found = telling_strengths(compared, within=["attack"])
+    return float(found["strength"][0]) if found.height else 0.0
+
+
+def comparison_table(values: pl.DataFrame, means: pl.DataFrame, *, attack: str) -> pl.DataFrame:
+    """A row a network: mean and spread over classes of the values in each layer, and accuracy at each strength."""
+    table = values.select("model").unique()
+    for layer in sorted(values["layer"].unique()):
+        summary = (
+            values.filter(pl.col("layer") == layer)
+            .group_by("model")
+            .agg(
+                pl.col("value").mean().alias(f"{layer}: mean"),
+                pl.col("value").std().alias(f"{layer}: sd over classes"),
+                pl.col("ceiling").max().alias(f"{layer}: ceiling"),
+            )
+        )
+        table = table.join(summary, on="model", how="left")
+    for value in sorted(means["strength"].unique()):
+        column = means.filter(pl.col("strength") == value).select(
+            "model", pl.col("accuracy").alias(f"accuracy at {words.at_strength(attack, value)}")
+        )
+        table = table.join(column, on="model", how="left")
+    return table.sort("model")
+
+
 def network_comparison(
-    geometry: pl.DataFrame,
-    robustness: pl.DataFrame,
+    values: pl.DataFrame,
+    means: pl.DataFrame,
     *,
-    measure: str = "pca_dimension",
-    parameters: str = "fraction=0.95",
-    attack: str = "pgd",
-    iterate: str = "last",
+    label: str,
+    attack: str,
+    strength: float,
     models: Sequence[str] = (),
     layers: Sequence[str] = (),
 ) -> Chart:
-    """Networks side by side: the measure in each layer, a point a class and a bar at the mean; and their robustness.
+    """A panel a layer, with a point a class and a bar at the mean, and one of accuracy, clean and at one strength.
 
-    Robustness is shown at the strength where the networks differ most, beside clean accuracy.
+    `values` are rows of `geometry`, `means` those of `mean_accuracy`.
     """
-    values = clean_geometry(geometry).filter(
-        (pl.col("measure") == measure) & (pl.col("parameters").fill_null("") == (parameters or ""))
-    )
-    means = mean_accuracy(robustness, attack=attack, iterate=iterate)
     names = in_order([*values["model"].unique(), *means["model"].unique()], models)[:MOST_MODELS]
     shown = in_order(values["layer"].unique().to_list(), layers)[: MOST_LAYERS - 1]
-    columns = max(1, len(shown) + (0 if means.is_empty() else 1))
+    columns = len(shown) + (not means.is_empty())
     chart = Chart(
         columns=columns,
         width=(5.2, 4.3, 3.0, 2.25)[columns - 1],
@@ -54,9 +122,6 @@ def network_comparison(
         bottom=0.95 if _tilted(names, columns) else 0.32,
         across=0.62,
     )
-    if not names:
-        leave_empty(chart.flat[0], "no network has been measured")
-        return chart
     for axes, layer in zip(chart.flat, shown, strict=False):
         of_layer = reals(values.filter(pl.col("layer") == layer), "value")
         highest = top = float(of_layer.max())
@@ -93,22 +158,18 @@ def network_comparison(
                     )
                 top = max(top, ceiling)
         axes.set_ylim(min(0.0, 1.1 * float(of_layer.min())), 1.14 * top if top > 0 else 1.0)
-        axes.set_ylabel(words.measure(measure, parameters))
-        heading(axes, f"layer {plain(layer, 26)}", "point: a class; bar and number: the mean", size=9)
+        axes.set_ylabel(label)
+        heading(axes, f"layer {layer}", "point: a class; bar and number: the mean", size=9)
         _network_ticks(axes, names, columns)
     if not means.is_empty():
-        _robustness_panel(chart.flat[len(shown)], means, names, models or names, attack)
+        _robustness_panel(chart.flat[len(shown)], means, names, models or names, attack, strength)
         _network_ticks(chart.flat[len(shown)], names, columns)
     return chart
 
 
 def _robustness_panel(
-    axes: Axes, means: pl.DataFrame, names: Sequence[str], models: Sequence[str], attack: str
+    axes: Axes, means: pl.DataFrame, names: Sequence[str], models: Sequence[str], attack: str, value: float
 ) -> None:
-    attacked = means.filter((pl.col("strength") > 0) & pl.col("model").is_in(list(names)))
-    spreads = attacked.group_by("strength").agg(pl.col("accuracy").std().fill_null(0.0).round(9).alias("spread"))
-    ranked = spreads.sort("spread", "strength", descending=[True, False])
-    value = float(ranked["strength"][0]) if ranked.height else 0.0
     for place, name in enumerate(names):
         look = look_of(name, models)
         for strength, open_marker in ((0.0, True), (value, False)):
@@ -140,7 +201,8 @@ def _robustness_panel(
                 )
     percent_axis(axes, label="Accuracy (%)")
     clean = "open: clean; " if value else ""
-    heading(axes, "accuracy", f"{clean}filled: {words.threat(attack)} {words.at_strength(attack, value)}", size=9)
+    filled, at = f"{clean}filled: {words.threat(attack)}", f" {words.at_strength(attack, value)}"
+    heading(axes, "accuracy", shortened(filled, room_above(axes), after=at, size=7.8, weight="normal"), size=9)
 
 
 def _tilted(names: Sequence[str], columns: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,14 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from manifoldscope.evidence import PairAssociation
+from manifoldscope.evidence import PairAssociation, falls, guessing, mantel, with_attack
 from manifoldscope.report import words
-from manifoldscope.report.behind import Reals, reals, square
-from manifoldscope.report.chart import FAINT, INK, Chart, plain, styled
+from manifoldscope.report.chart import FAINT, INK, Chart, plain
+from manifoldscope.report.contents import Contents
+from manifoldscope.report.figure import FIGURES, Figure, Section
 from manifoldscope.report.figures.panel import (
+    MOST_LAYERS,
+    MOST_MEASURES,
     MOST_MODELS,
     MOST_TOOLTIPS,
     heading,
@@ -26,24 +29,176 @@ from manifoldscope.report.figures.panel import (
     look_of,
     name_points,
 )
+from manifoldscope.report.rows import (
+    Reals,
+    clean_geometry,
+    number_range,
+    of_measure,
+    reals,
+    strengths_of_classes,
+    with_chance,
+)
+
+SECTION = Section(
+    "pairs",
+    "Are classes that lie near each other the ones that are confused?",
+    place=70,
+    terms={
+        "Mantel's test": "A test of whether two tables over the same pairs go together. Pairs that share a class are "
+        "not independent, so whole classes are permuted, and with each all of its pairs."
+    },
+)
 
 NAMED_IN_MATRIX = 30  # up to so many classes are named beside a matrix
 MANY_PAIRS = 1_000  # beyond these most pairs have few of the falls
 MOST_NAMED_PAIRS = 6  # of those with the largest shares of falls
 
+_MANY_CLASSES = 200  # with more than these a permutation of all pairs takes hundredths of a second
 _NEAR_IS_LARGE = ("centre_correlation", "effective_alignment")
 _SIGNED = ("centre_correlation",)
 _OPTIMAL_LEAVES = 200  # beyond so many classes the best order of the leaves takes too long
 
 
-@styled
+@FIGURES.register("pairs", section=SECTION)
+def pairs(contents: Contents) -> Iterator[Figure]:
+    """Each measure of pairs of classes in each layer, beside the falls under the first attack."""
+    every = contents.tables["pairs"]
+    attack = contents.attacks[0] if contents.attacks else "pgd"
+    captioned = False
+    for measure, parameters in contents.measures_in(every)[:MOST_MEASURES]:
+        for layer in contents.layers_in(every)[:MOST_LAYERS]:
+            table = pairs_beside_falls(
+                of_measure(every, measure, parameters).filter(pl.col("layer") == layer),
+                contents.tables["verdicts"],
+                contents.tables["robustness"],
+                attack=attack,
+                iterate=contents.iterate(attack),
+            )
+            if table.is_empty():
+                continue
+            label = words.measure(measure, parameters)
+            yield Figure(
+                name=words.slug("class-pairs", measure, parameters, layer),
+                title=f"{label} of every two classes, layer {layer}",
+                caption=_caption(contents, table, f"{words.noun(label)} in layer {layer}", attack, short=captioned),
+                chart=class_pairs(
+                    table,
+                    _associations(contents, table),
+                    measure=measure,
+                    label=label,
+                    attack=attack,
+                    models=contents.models,
+                ),
+                table=with_chance(table),
+                more=captioned,
+            )
+            captioned = True
+
+
+def _caption(contents: Contents, table: pl.DataFrame, noun: str, attack: str, *, short: bool) -> str:
+    measured = number_range(clean_geometry(contents.tables["geometry"])["n_points"])
+    fallen = table.filter(pl.col("share").is_finite())
+    text = f"Left, the {noun} of every two classes, from {measured} clean images a class."
+    if not short:
+        text += _MATRIX
+    if fallen.is_empty():
+        return text
+    n_into, n_falls = (
+        fallen.group_by("model", "class_index")
+        .agg(pl.col("n_into").sum(), pl.col("n_falls").first())
+        .select(pl.col("n_into").sum(), pl.col("n_falls").sum())
+        .row(0)
+    )
+    text += (
+        " Right, each point is an ordered pair of classes: across, its value; upwards, of the images of the one class "
+        f"that were classified correctly when clean and fell under {words.threat(attack)}, the share that fell into "
+        f"the other ({number_range(fallen['n_falls'])} falls a class: shares of few are coarse)."
+    )
+    if n_into < n_falls:
+        share = (n_falls - n_into) / n_falls
+        text += (
+            f" Of all falls {share:.0%} went into classes that are not in this study; they count, and have no point."
+        )
+    return text if short else text + _FALLS
+
+
+_MATRIX = (
+    " Dark is near or, between red and blue, darker is farther from 0; grey is a class beside itself, or a pair "
+    "without a value. Each network has its own scale, and its own order of the classes, by a hierarchical clustering "
+    "(average linkage), so that near ones stand together: the order is no result."
+)
+_FALLS = (
+    " The dotted line is the mean of all pairs, where falls that are spread evenly would lie; black bars are the means "
+    "of a fifth of the pairs each. ρ describes these pairs and no more, since pairs that share a class are not "
+    "independent; Mantel's test therefore permutes whole classes, and its p is not adjusted for how many figures there "
+    "are. Neither shows that images fall because classes are near: what makes classes alike may do both. The strength "
+    "is that at which the accuracies of the classes differ most."
+)
+
+
+def _associations(contents: Contents, table: pl.DataFrame) -> dict[str, PairAssociation]:
+    """Of each network that does not guess, how the values of pairs go with falls."""
+    guessers = guessing(contents.tables["models"])
+    found = {}
+    for panel in table.filter(pl.col("share").is_finite().any().over("model")).partition_by("model"):
+        model = str(panel["model"][0])
+        if model not in guessers:
+            shares, values = (square(panel, column)[1] for column in ("share", "value"))
+            found[model] = mantel(shares, values, permutations=999 if len(values) <= _MANY_CLASSES else 199)
+    return found
+
+
+def pairs_beside_falls(
+    pairs: pl.DataFrame, verdicts: pl.DataFrame, robustness: pl.DataFrame, *, attack: str, iterate: str
+) -> pl.DataFrame:
+    """A row a model and ordered pair of classes: the value of the pair beside the falls from the one into the other.
+
+    `pairs` are the rows of one measure in one layer. Each network is taken at the strength where its classes differ
+    most. `share` is `n_into` over `n_falls`, the images of the class that fell into any other; it is null for a class
+    of which none fell.
+    """
+    other_way = pairs.rename({"class_index": "other_class_index", "other_class_index": "class_index"})
+    both = pl.concat([pairs, other_way], how="diagonal")
+    chosen = strengths_of_classes(robustness, attack=attack, iterate=iterate)
+    here = with_attack(verdicts).filter(pl.col("attack") == attack).join(chosen, on=("model", "strength"), how="semi")
+    fallen = falls(here).select("model", "class_index", "other_class_index", "n_into", "n_falls")
+    names = robustness.select("class_index", "class_name").unique("class_index")
+    return (
+        both.join(chosen, on="model", how="left")
+        .join(fallen.select("model", "class_index", "n_falls").unique(), on=("model", "class_index"), how="left")
+        .join(fallen.drop("n_falls"), on=("model", "class_index", "other_class_index"), how="left")
+        .join(names, on="class_index", how="left")
+        .join(names.rename(lambda column: f"other_{column}"), on="other_class_index", how="left")
+        .with_columns(
+            pl.col("class_name").fill_null(pl.format("class {}", "class_index")),
+            pl.col("other_class_name").fill_null(pl.format("class {}", "other_class_index")),
+            pl.when(pl.col("n_falls").is_not_null()).then(pl.col("n_into").fill_null(0)).alias("n_into"),
+        )
+        .with_columns((pl.col("n_into") / pl.col("n_falls")).alias("share"))
+        .select(
+            *("model", "layer", "class_index", "class_name", "other_class_index", "other_class_name"),
+            *("value", "stderr", "null", "null_p", "strength", "n_into", "n_falls", "share", "note"),
+        )
+        .sort("model", "n_into", "class_index", "other_class_index", descending=[False, True, False, False])
+    )
+
+
+def square(pairs: pl.DataFrame, column: str) -> tuple[list[int], Reals]:
+    """A column of ordered pairs of classes as a matrix: the classes in order, and (n, n), NaN where there is none."""
+    classes = sorted({*pairs["class_index"], *pairs["other_class_index"]})
+    matrix = np.full((len(classes), len(classes)), np.nan)
+    rows, columns = (np.searchsorted(classes, pairs[name].to_numpy()) for name in ("class_index", "other_class_index"))
+    matrix[rows, columns] = reals(pairs, column)
+    return classes, matrix
+
+
 def class_pairs(
     table: pl.DataFrame,
     found: Mapping[str, PairAssociation] | None = None,
     *,
     measure: str,
-    parameters: str = "",
-    attack: str = "pgd",
+    label: str,
+    attack: str,
     models: Sequence[str] = (),
 ) -> Chart:
     """Every two classes: a matrix of their values, and the falls from one into the other against them.
@@ -53,11 +208,11 @@ def class_pairs(
     """
     names = in_order(table["model"].unique().to_list(), models)[:MOST_MODELS]
     fallen = table.filter(pl.col("share").is_finite())
-    longest = max((len(plain(name, 14)) for name in table["class_name"].unique()), default=1)
+    longest = max(len(plain(name, 14)) for name in table["class_name"].unique())
     named = table["class_index"].n_unique() <= NAMED_IN_MATRIX
     margin = 0.45 + (0.06 * longest if named else 0)
     chart = Chart(
-        rows=max(1, len(names)),
+        rows=len(names),
         columns=1 if fallen.is_empty() else 2,
         width=3.4,
         height=3.4,
@@ -68,14 +223,10 @@ def class_pairs(
         across=1.65,
         down=margin + 0.65,
     )
-    if not names:
-        leave_empty(chart.flat[0], "no pair of classes has been measured")
-        return chart
-    label = words.measure(measure, parameters)
     for row, name in zip(chart.panels, names, strict=True):
         panel = table.filter(pl.col("model") == name)
         _pair_matrix(chart, row[0], panel, measure, label)
-        heading(row[0], plain(name, 40))
+        heading(row[0], name)
         if len(row) > 1:
             here = panel.filter(pl.col("share").is_finite())
             _falls_panel(chart, row[1], here, (found or {}).get(name), look_of(name, models or names), label, attack)
@@ -176,8 +327,8 @@ def _falls_panel(
         for rank, row in enumerate(panel[shown].iter_rows(named=True))
     ]
     name_points(chart, axes, x[shown], y[shown], called)
-    situation = f"falls under {words.threat(attack)} at {words.at_strength(attack, float(panel['strength'][0]))}"
-    heading(axes, situation, _pair_association_text(found))
+    at = words.at_strength(attack, float(panel["strength"][0]))
+    heading(axes, f"falls under {words.threat(attack)}", _pair_association_text(found), after=f" at {at}")
 
 
 def _falls_axis(axes: Axes, highest: float, *, many: bool) -> None:

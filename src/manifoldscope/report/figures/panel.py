@@ -9,15 +9,19 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from manifoldscope.report import words
-from manifoldscope.report.behind import Reals, reals
 from manifoldscope.report.chart import COLOURS, DASHES, FAINT, INK, MARKERS, Chart, plain
+from manifoldscope.report.rows import Reals, reals
 
 MOST_MODELS = 8  # in one figure, as there are colours
 MOST_STRENGTHS = 5
 MOST_LAYERS = 4
+MOST_MEASURES = 4
+MOST_ATTACKS = 3
 MOST_TOOLTIPS = 3_000  # beyond these a figure's points become pixels: the file would grow past all use
 NAMED_CLASSES = 20  # up to so many classes are named in the panel itself
 
@@ -39,11 +43,24 @@ def dash_of(model: str, models: Sequence[str]) -> Any:
     return DASHES[(list(models).index(model) if model in models else 0) % len(DASHES)]
 
 
-def heading(axes: Axes, title: str, below: str = "", *, colour: str = INK, size: float = 9.5) -> None:
-    """Write a title above the axes, from their left edge on, and below it a smaller line."""
+def heading(
+    axes: Axes,
+    title: str,
+    below: str = "",
+    *,
+    after: str = "",
+    width: float | None = None,
+    colour: str = INK,
+    size: float = 9.5,
+) -> None:
+    """Write a title above the axes, from their left edge on, and below it a smaller line.
+
+    The title is shortened to what `width` holds (in inches; that of the axes if omitted). What stands `after` it, such
+    as a strength, is never shortened: a number that has lost its end is another number.
+    """
     # An annotation and not a title: matplotlib moves a title that is wider than its axes.
     axes.annotate(
-        plain(title, 60),
+        shortened(title, 72 * width if width else room_above(axes), after=after, size=size),
         (0, 1),
         (0, 7 + 1.4 * (size - 1.2) if below else 6),
         xycoords="axes fraction",
@@ -58,6 +75,22 @@ def heading(axes: Axes, title: str, below: str = "", *, colour: str = INK, size:
         )
 
 
+def room_above(axes: Axes) -> float:
+    """The width of the axes in points."""
+    return 72 * axes.bbox.width / axes.figure.dpi
+
+
+def shortened(text: str, room: float, *, after: str = "", size: float = 9.5, weight: str = "bold") -> str:
+    """`text` in one line, cut so that it fits into `room` points together with all of `after`."""
+    font = FontProperties(family="DejaVu Sans", weight=weight, size=size)
+    line = plain(text, 60)
+    for length in range(len(line), 0, -1):
+        whole = plain(line, length) + after
+        if text_to_path.get_text_width_height_descent(whole, font, ismath=False)[0] <= room:
+            return whole
+    return after or plain(line, 1)
+
+
 def leave_empty(axes: Axes, text: str) -> None:
     """Leave the axes empty, and say why."""
     axes.set_axis_off()
@@ -70,6 +103,62 @@ def percent_axis(axes: Axes, *, label: str = "", limits: tuple[float, float] = (
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:g}"))
     axes.set_ylabel(label)
+
+
+def value_axis(
+    axes: Axes, values: Reals, ceilings: Reals, *, corner: tuple[Reals, Reals] | None = None, far_note: bool = True
+) -> None:
+    """Limits of the x axis that hold the values and, if it is not far beyond them, the ceiling; and draw the ceiling.
+
+    `corner` gives the points (x in data, y in [0, 1]) that a note about a far ceiling must not cover.
+    """
+    low, high = float(values.min()), float(values.max())
+    pad = 0.08 * (high - low) or max(0.05 * abs(high), 0.5)
+    near = np.unique(ceilings[np.isfinite(ceilings)])
+    far = near[near > high + 1.5 * (high - low + pad)]
+    near = near[near <= high + 1.5 * (high - low + pad)]
+    left, right = low - pad, high + pad
+    if near.size:
+        right = max(right, float(near.max()) + 0.11 * (max(right, float(near.max())) - left))
+    axes.set_xlim(left, right)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=bool(np.all(values == np.round(values)))))
+    if near.size > 3:  # classes of many sizes: their ceilings form a band
+        axes.axvspan(near.min(), near.max(), facecolor="none", edgecolor=FAINT, hatch="////", lw=0, label="ceiling")
+        text = f"ceilings {words.number(near.min())} to {words.number(near.max())}"
+    else:
+        for ceiling in near:
+            axes.axvline(ceiling, color=INK, linewidth=1, linestyle=(0, (4, 2)), label="ceiling")
+        text = f"ceiling {' / '.join(map(words.number, near))}"
+    if near.size:
+        axes.annotate(
+            text,
+            (float(near.max()), 0.98),
+            (3, 0),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            rotation=90,
+            va="top",
+            ha="left",
+            fontsize=7.5,
+            color=FAINT,
+        )
+    if far.size and far_note:
+        upper = lower = False
+        if corner is not None:
+            right_side = corner[0] > left + 0.55 * (right - left)
+            upper = bool(np.any(right_side & (corner[1] > 0.85)))
+            lower = bool(np.any(right_side & (corner[1] < 0.15)))
+        axes.text(
+            0.99,
+            0.98 if not upper else (0.03 if not lower else 0.5),
+            f"ceiling {words.number(far.min())} →",
+            transform=axes.transAxes,
+            ha="right",
+            va="top" if not upper else "bottom",
+            fontsize=7.5,
+            color=FAINT,
+            bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1},
+        )
 
 
 def strength_ticks(axes: Axes, strengths: Sequence[float]) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import polars as pl
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from manifoldscope.errors import ManifoldscopeError
+from manifoldscope.pictures import Picture
 from manifoldscope.report import words
-from manifoldscope.report.behind import reaches, shares
-from manifoldscope.report.chart import Chart, plain, styled
+from manifoldscope.report.chart import Chart, plain
+from manifoldscope.report.contents import Contents
+from manifoldscope.report.figure import FIGURES, Figure, Section
 from manifoldscope.report.figures.panel import (
     MOST_LAYERS,
     MOST_MODELS,
@@ -21,21 +25,76 @@ from manifoldscope.report.figures.panel import (
     leave_empty,
     look_of,
 )
-from manifoldscope.report.pictures import SpectrumPicture
+from manifoldscope.report.rows import Reals
+
+SECTION = Section("spectra", "How is the variance of a class shared out?", place=140)
 
 
-@styled
-def variance_spectra(
-    spectra: Sequence[SpectrumPicture], *, models: Sequence[str] = (), layers: Sequence[str] = ()
-) -> Chart:
+@FIGURES.register("spectra", section=SECTION, missing="no spectra were kept")
+def spectra(contents: Contents) -> Iterator[Figure]:
+    """The share of variance along each principal axis of the classes.
+
+    A picture "spectrum" has the names model, layer, class_name, n_points and n_features, and the array variances, (k,):
+    those along the principal axes, largest first, in squared units of the features.
+    """
+    pictures = contents.pictures_of("spectrum")
+    if pictures:
+        yield Figure(
+            name="variance-spectra",
+            title="Variance along the principal axes",
+            caption=(
+                "The share of a class's variance along each of its principal axes, largest first; both axes are "
+                "logarithmic. The line is the median over classes, the band the middle 80% of them. The marker "
+                "stands where 95% of the variance is reached, as the median over classes. A straight line is a power "
+                "law; the sudden fall at the end comes from the number of points, not from the class."
+            ),
+            chart=variance_spectra(pictures, models=contents.models, layers=contents.layers),
+            table=spectra_table(pictures),
+        )
+
+
+def spectra_table(spectra: Sequence[Picture]) -> pl.DataFrame:
+    """A row a class spectrum: its size and how its variance is shared out."""
+    rows = []
+    for picture in spectra:
+        variances = picture.arrays["variances"]
+        share = shares(variances)
+        cumulative = np.cumsum(share)
+        rows.append(
+            {
+                **{name: picture.names[name] for name in ("model", "layer", "class_name", "n_points", "n_features")},
+                "total_variance": float(variances.sum()),
+                "first_component": float(share[0]) if share.size else None,
+                "first_ten_components": float(cumulative[min(9, share.size - 1)]) if share.size else None,
+                "components_for_95_percent": reaches(cumulative, 0.95) if share.size else None,
+            }
+        )
+    return pl.DataFrame(rows)
+
+
+def shares(variances: Reals) -> Reals:
+    """The finite variances over their sum; none where that is 0."""
+    if variances.ndim != 1:
+        raise ManifoldscopeError(f"a spectrum has variances of shape {variances.shape}; expected one dimension")
+    finite = np.clip(variances[np.isfinite(variances)], 0, None)
+    return finite / finite.sum() if finite.sum() > 0 else np.empty(0)
+
+
+def reaches(cumulative: Reals, fraction: float) -> int:
+    """How many components it takes to reach this share."""
+    return min(int(np.searchsorted(cumulative, fraction - 1e-12)) + 1, cumulative.size)
+
+
+def variance_spectra(spectra: Sequence[Picture], *, models: Sequence[str] = (), layers: Sequence[str] = ()) -> Chart:
     """The share of variance along each principal axis, on two logarithmic axes: a panel a layer, a line a network.
 
     The line is the median over classes and the band holds the middle 80% of them. The marker stands at the component
     where the median class has reached 95% of its variance.
     """
-    usable = [picture for picture in spectra if shares(picture.variances).size]
-    names = in_order([picture.model for picture in usable], models)[:MOST_MODELS]
-    shown = in_order([picture.layer for picture in usable], layers)[:MOST_LAYERS]
+    usable = [(picture.names, shares(picture.arrays["variances"])) for picture in spectra]
+    usable = [(named, share) for named, share in usable if share.size]
+    names = in_order([named["model"] for named, _ in usable], models)[:MOST_MODELS]
+    shown = in_order([named["layer"] for named, _ in usable], layers)[:MOST_LAYERS]
     columns = min(2, max(1, len(shown)))
     chart = Chart(
         rows=max(1, math.ceil(len(shown) / 2)),
@@ -52,7 +111,7 @@ def variance_spectra(
             continue
         floor = 1.0
         for name in names:
-            group = [shares(p.variances) for p in usable if p.model == name and p.layer == layer]
+            group = [share for named, share in usable if named["model"] == name and named["layer"] == layer]
             if not group:
                 continue
             length = int(np.median([len(share) for share in group]))
@@ -90,10 +149,9 @@ def variance_spectra(
         axes.set_xlabel("Principal component")
         axes.set_ylabel("Share of the class's variance")
         axes.legend(loc="lower left", handlelength=2.6)
-        points = sorted({picture.n_points for picture in usable if picture.layer == layer})
+        here = [named for named, _ in usable if named["layer"] == layer]
+        points = sorted({named["n_points"] for named in here})
         size = f"{points[0]} to {points[-1]}" if len(points) > 1 else str(points[0])
-        features = sorted({picture.n_features for picture in usable if picture.layer == layer})
-        heading(
-            axes, f"layer {plain(layer, 30)}", f"{size} points a class, {' / '.join(map(str, features[:3]))} features"
-        )
+        features = sorted({named["n_features"] for named in here})
+        heading(axes, f"layer {layer}", f"{size} points a class, {' / '.join(map(str, features[:3]))} features")
     return chart

@@ -3,28 +3,64 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from manifoldscope.report.behind import reals
-from manifoldscope.report.chart import FAINT, Chart, plain, styled
-from manifoldscope.report.figures.panel import MOST_MODELS, heading, in_order, leave_empty, look_of, percent_axis
+from manifoldscope.report.chart import FAINT, Chart, plain
+from manifoldscope.report.contents import Contents
+from manifoldscope.report.figure import FIGURES, Figure, Section
+from manifoldscope.report.figures.panel import MOST_MODELS, heading, in_order, look_of, percent_axis
+from manifoldscope.report.rows import number_range, reals, with_interval
+
+SECTION = Section("training", "How did training go?", place=160)
 
 
-@styled
+@FIGURES.register("training", section=SECTION)
+def training(contents: Contents) -> Iterator[Figure]:
+    """Loss and accuracy under attack, epoch by epoch."""
+    table = training_table(contents.tables["training"])
+    if table.is_empty():
+        return
+    judged = table.filter(pl.col("n_images") > 0)
+    text = "The mean training loss of each epoch; dotted is ln(classes), the loss of guessing."
+    if judged.height:
+        text = (
+            f"Left: {text[0].lower()}{text[1:]} Right, for networks that are trained on attacked images: the share of "
+            f"{number_range(judged['n_images'])} training images that is classified correctly under PGD of ten steps "
+            "(solid, with its 95% Wilson interval as a band) and under FGSM, its single step (dashed), both at the "
+            "full radius of training. Marks are the epochs that were judged. Where the dashed line rises while the "
+            "solid one collapses, the network has learnt to hide from a single step (catastrophic overfitting). These "
+            "are images that the network trains on: not shown is how others fare."
+        )
+    yield Figure(
+        name="training-history",
+        title="Training, epoch by epoch",
+        caption=text,
+        chart=training_history(table, models=contents.models),
+        table=table,
+    )
+
+
+def training_table(training: pl.DataFrame) -> pl.DataFrame:
+    """The table `training` with accuracies, and the 95% Wilson interval of that under PGD."""
+    judged = pl.col("n_images") > 0
+    table = training.with_columns(
+        fgsm_accuracy=pl.when(judged).then(pl.col("n_survived_fgsm") / pl.col("n_images")),
+        pgd_accuracy=pl.when(judged).then(pl.col("n_survived_pgd") / pl.col("n_images")),
+    )
+    return with_interval(table, successes="n_survived_pgd", name="pgd").sort("model", "epoch")
+
+
 def training_history(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Chart:
     """The training loss by epoch, and beside it accuracy under FGSM and PGD; `table` is `training_table(...)`."""
     names = in_order(table["model"].unique().to_list(), models)[:MOST_MODELS]
     judged = table.filter((pl.col("n_images") > 0) & pl.col("model").is_in(names))
     columns = 1 if judged.is_empty() else 2
     chart = Chart(columns=columns, width=4.2, height=2.3, top=0.3, bottom=0.95, across=0.85)
-    if not names:
-        leave_empty(chart.flat[0], "no network was trained")
-        return chart
     axes = chart.flat[0]
     for name in names:
         line = table.filter(pl.col("model") == name).sort("epoch")
@@ -37,8 +73,10 @@ def training_history(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Char
     heading(axes, "loss")
     if columns > 1:
         _accuracies(chart, chart.flat[1], judged, names, models or names)
-        chart.flat[1].set_xlim(axes.get_xlim())
+    first, last = int(reals(table, "epoch").min()), int(reals(table, "epoch").max())
+    margin = 0.05 * (last - first) or 0.5
     for panel in chart.flat:
+        panel.set_xlim(first - margin, last + margin)
         panel.set_xlabel("Epoch")
         panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     keys = [Line2D([], [], label=plain(name, 24), color=look_of(name, models or names)["color"]) for name in names]

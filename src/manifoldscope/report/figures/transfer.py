@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -11,29 +11,84 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
+from manifoldscope.evidence import with_attack
 from manifoldscope.report import words
-from manifoldscope.report.behind import Reals
-from manifoldscope.report.chart import INK, Chart, plain, styled
-from manifoldscope.report.figures.panel import MOST_MODELS, MOST_STRENGTHS, evenly, heading, in_order, leave_empty
+from manifoldscope.report.chart import INK, Chart, plain
+from manifoldscope.report.contents import Contents, as_listed
+from manifoldscope.report.figure import FIGURES, Figure, Section
+from manifoldscope.report.figures.panel import MOST_ATTACKS, MOST_MODELS, MOST_STRENGTHS, evenly, heading, in_order
+from manifoldscope.report.rows import Reals, number_range, with_interval
+
+SECTION = Section("transfer", "Do images made on one network deceive another?", place=40)
 
 _CELL = 0.52  # inches
 _DARK = 0.5  # a share from which the ground of a cell is too dark for dark letters
 
 
-@styled
-def transfer_matrix(table: pl.DataFrame, *, attack: str = "pgd", models: Sequence[str] = ()) -> Chart:
+@FIGURES.register("transfer", section=SECTION)
+def transfer(contents: Contents) -> Iterator[Figure]:
+    """What was made on each network and judged on each: a figure an attack."""
+    every = transfer_table(contents.tables["transfer"])
+    for place, attack in enumerate(as_listed(every["attack"], contents.attacks)[:MOST_ATTACKS]):
+        table = every.filter(pl.col("attack") == attack)
+        yield Figure(
+            name=words.slug("transfer", attack),
+            title=f"Transfer of {words.threat(attack)} between networks",
+            caption=(
+                "A row is the network on which the attacked images were made, a column the network that judges them; "
+                f"a panel is a strength of {words.threat(attack)}. Each cell says which share of the images falls (%, "
+                "its 95% Wilson interval below it), among those that both networks classify correctly when clean: "
+                f"{number_range(table['n_clean_correct'])} of {number_range(table['n_images'])} images, so that cells "
+                f"of one row may count different images.{'' if place else _READING}"
+            ),
+            chart=transfer_matrix(table, attack=attack, models=contents.models),
+            table=table,
+            more=place > 0,
+        )
+
+
+_READING = (
+    " The outlined diagonal is the attack on the network itself, which it saw (white-box); elsewhere the judge was "
+    "never asked (black-box, by transfer). Grey: no image counts. Images are last iterates. Where a network falls more "
+    "often off the diagonal than on it, the attack on that network is weak: its gradients may be masked. A small share "
+    "off the diagonal does not make a network robust."
+)
+
+
+def transfer_table(transfer: pl.DataFrame) -> pl.DataFrame:
+    """What was made on one network and judged on another, with the share that fell and its 95% Wilson interval.
+
+    Strength 0 is left out where there are others: there nothing is made.
+    """
+    table = with_attack(transfer).filter(
+        (pl.col("strength") > 0) | (pl.col("strength").max().over("attack") == 0)  # an attack of strength 0 alone
+    )
+    shares = table.with_columns(
+        share=pl.when(pl.col("n_clean_correct") > 0).then(pl.col("n_fell") / pl.col("n_clean_correct"))
+    )
+    return (
+        with_interval(shares, successes="n_fell", trials="n_clean_correct", name="share")
+        .select(
+            *("attack", "strength", "made_on", "judged_on", "n_images", "n_clean_correct", "n_fell"),
+            *("share", "share_low", "share_high"),
+        )
+        .sort("attack", "strength", "made_on", "judged_on")
+    )
+
+
+def transfer_matrix(table: pl.DataFrame, *, attack: str, models: Sequence[str] = ()) -> Chart:
     """The share of images that fall, by the network they were made on (rows) and the one that judges (columns).
 
     A panel a strength, of one attack; `table` is `transfer_table(...)`. The diagonal is outlined.
     """
     names = in_order(list({*table["made_on"], *table["judged_on"]}), models)[:MOST_MODELS]
     strengths = evenly(table["strength"].unique().to_list(), MOST_STRENGTHS)
-    columns = max(1, min(len(strengths), 3 if len(names) <= 4 and len(strengths) != 4 else 2))
+    columns = min(len(strengths), 3 if len(names) <= 4 and len(strengths) != 4 else 2)
     side = max(1.9, _CELL * len(names))
-    longest = max((len(plain(name, 18)) for name in names), default=1)
+    longest = max(len(plain(name, 18)) for name in names)
     margin = 0.45 + 0.065 * longest
     chart = Chart(
-        rows=max(1, math.ceil(len(strengths) / columns)),
+        rows=math.ceil(len(strengths) / columns),
         columns=columns,
         width=side,
         height=side,
@@ -44,9 +99,6 @@ def transfer_matrix(table: pl.DataFrame, *, attack: str = "pgd", models: Sequenc
         across=0.35,
         down=margin + 0.4,
     )
-    if not names:
-        leave_empty(chart.flat[0], "no images were judged on other networks")
-        return chart
     image = None
     for place, axes in enumerate(chart.flat):
         if place >= len(strengths):
@@ -66,10 +118,9 @@ def transfer_matrix(table: pl.DataFrame, *, attack: str = "pgd", models: Sequenc
         axes.set_xlabel("judged on")
         if place % columns == 0:
             axes.set_ylabel("made on")
-        heading(axes, words.at_strength(attack, strengths[place]))
+        heading(axes, "", after=words.at_strength(attack, strengths[place]))
     if image is not None:
-        _, inch = chart.flat[0], 1 / chart.get_figwidth()
-        at = chart.flat[columns - 1].get_position()
+        inch, at = 1 / chart.get_figwidth(), chart.flat[columns - 1].get_position()
         bar = chart.colorbar(image, cax=chart.add_axes((at.x1 + 0.12 * inch, at.y0, 0.12 * inch, at.height)))
         bar.outline.set_linewidth(0.5)
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:g}"))

@@ -1,24 +1,24 @@
-"""What a sample of images can show: measures by the number of points, and whether two samples agree."""
+"""Measures by the number of points: whether a value belongs to the class or to the sample."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from manifoldscope.evidence.across_classes import RELIABLE
 from manifoldscope.report import words
-from manifoldscope.report.behind import of_measure, reals
-from manifoldscope.report.chart import FAINT, INK, Chart, plain, styled
+from manifoldscope.report.chart import FAINT, INK, Chart, plain
+from manifoldscope.report.contents import Contents
+from manifoldscope.report.figure import FIGURES, Figure, Section
 from manifoldscope.report.figures.panel import (
     MOST_LAYERS,
+    MOST_MEASURES,
     MOST_MODELS,
     MOST_TOOLTIPS,
     class_lines,
@@ -28,29 +28,57 @@ from manifoldscope.report.figures.panel import (
     leave_empty,
     look_of,
 )
+from manifoldscope.report.rows import number_range, of_measure, reals
 from manifoldscope.tables import WHOLE
 
+SECTION = Section("curves", "How do the values depend on the number of images?", place=120)
 
-@styled
+
+@FIGURES.register("curves", section=SECTION)
+def curves(contents: Contents) -> Iterator[Figure]:
+    """Each measure against the number of points that are measured."""
+    every = contents.tables["curves"]
+    for rank, (measure, parameters) in enumerate(contents.measures_in(every)[:MOST_MEASURES]):
+        table = of_measure(every, measure, parameters)
+        measured = table.filter(pl.col("extrapolated").not_().fill_null(True))
+        label = words.measure(measure, parameters)
+        yield Figure(
+            name=words.slug("value-by-points", measure, parameters),
+            title=f"{label} against the number of images",
+            caption=(
+                f"The {words.noun(label)} of each class (a thin line) when {number_range(measured['n_points'])} of its "
+                "images are measured, as a mean over draws; a thick line is a measure of all classes together. Dashed "
+                "is the ceiling, the largest value that so many points can give. Open marks, where there are any, are "
+                f"extrapolated.{'' if rank else _READING}"
+            ),
+            chart=value_by_points(table, label=label, models=contents.models, layers=contents.layers),
+            table=table,
+            more=rank > 0,
+        )
+
+
+_READING = (
+    " A line that still rises where it ends says that the value belongs to the number of images; one that runs along "
+    "the ceiling says nothing of the class. Values are extrapolated by a law that the points themselves follow; where "
+    "they follow none there is no mark, and the table says why. Not shown: the spread between draws, which is in the "
+    "table and says nothing of other images, since all draws share theirs."
+)
+
+
 def value_by_points(
-    curves: pl.DataFrame,
-    *,
-    measure: str,
-    parameters: str = "",
-    models: Sequence[str] = (),
-    layers: Sequence[str] = (),
+    table: pl.DataFrame, *, label: str, models: Sequence[str] = (), layers: Sequence[str] = ()
 ) -> Chart:
     """A measure against the number of points: a row a network, a column a layer, a thin line a class.
 
     Open marks are extrapolated; thick is the layer as a whole, dashed the ceiling of so many points.
     """
-    values = of_measure(curves, measure, parameters).filter(pl.col("value").is_finite())
+    values = table.filter(pl.col("value").is_finite())
     names = in_order(values["model"].unique().to_list(), models)[:MOST_MODELS]
     shown = in_order(values["layer"].unique().to_list(), layers)[:MOST_LAYERS]
     chart = Chart(
-        rows=max(1, len(names)),
-        columns=max(1, len(shown)),
-        width=(5.2, 4.2, 3.0, 2.3)[max(1, len(shown)) - 1],
+        rows=len(names),
+        columns=len(shown),
+        width=(5.2, 4.2, 3.0, 2.3)[len(shown) - 1],
         height=2.1,
         left=0.85,
         top=0.45,
@@ -58,9 +86,6 @@ def value_by_points(
         down=0.55,
         across=0.5,
     )
-    if not names:
-        leave_empty(chart.flat[0], "no curve has been drawn up")
-        return chart
     sizes = sorted(values["n_points"].unique().to_list())
     for (row, name), (column, layer) in itertools.product(enumerate(names), enumerate(shown)):
         axes = chart.panels[row][column]
@@ -70,11 +95,11 @@ def value_by_points(
             continue
         _curves_panel(chart, axes, panel, look_of(name, models or names)["color"], sizes)
         if row == 0:
-            heading(axes, f"layer {plain(layer, 30)}")
+            heading(axes, f"layer {layer}")
         if row == len(names) - 1:
             axes.set_xlabel("Points a class (logarithmic)")
         if column == 0:
-            axes.set_ylabel(f"{plain(name, 24)}\n{plain(words.measure(measure, parameters), 34)}")
+            axes.set_ylabel(f"{plain(name, 24)}\n{plain(label, 34)}")
     keys = [Line2D([], [], color=FAINT, linewidth=0.8, label="a class")]
     if values["class_index"].min() == WHOLE:
         keys.append(Line2D([], [], color=INK, linewidth=1.8, label="all classes of the layer"))
@@ -144,62 +169,3 @@ def _ceiling_line(axes: Axes, panel: pl.DataFrame) -> None:
     if float(reals(bounds, "ceiling")[-1]) > 1.15 * high:
         note = f"ceiling {words.number(float(reals(bounds, 'ceiling')[-1]))} ↑"
         axes.text(0.99, 0.98, note, transform=axes.transAxes, ha="right", va="top", fontsize=7.5, color=FAINT)
-
-
-@styled
-def reliability_by_measure(
-    reliability: pl.DataFrame, *, models: Sequence[str] = (), layers: Sequence[str] = ()
-) -> Chart:
-    """How well two samples of the images agree on the classes: a panel a layer, a line a measure, a mark a network.
-
-    The line through a mark is its 95% interval; dashed is where an association begins to be called attenuated.
-    """
-    known = reliability.filter(pl.col("reliability").is_finite())
-    names = in_order(known["model"].unique().to_list(), models)[:MOST_MODELS]
-    shown = in_order(known["layer"].unique().to_list(), layers)[:MOST_LAYERS]
-    measures = sorted(known.select("measure", pl.col("parameters").fill_null("")).unique().rows())
-    texts = [plain(words.measure(*each), 36) for each in measures]
-    chart = Chart(
-        columns=max(1, len(shown)),
-        width=(5.0, 3.6, 2.5, 2.0)[max(1, len(shown)) - 1],
-        height=max(1.0, len(measures) * (0.2 + 0.11 * len(names))),
-        left=0.3 + 0.068 * max(map(len, texts), default=10),
-        top=0.35,
-        bottom=0.85,
-        across=0.3,
-    )
-    if not names:
-        leave_empty(chart.flat[0], "no reliability has been estimated")
-        return chart
-    lowest = float(np.nanmin(reals(known, "low"), initial=0.0))
-    for column, (axes, layer) in enumerate(zip(chart.flat, shown, strict=True)):
-        for turn, name in enumerate(names):
-            rows = known.filter((pl.col("model") == name) & (pl.col("layer") == layer))
-            if rows.is_empty():
-                continue
-            look = look_of(name, models or names)
-            offset = 0.6 * ((turn + 0.5) / len(names) - 0.5)
-            keys = rows.select("measure", pl.col("parameters").fill_null("")).rows()
-            y = np.array([measures.index(key) + offset for key in keys])
-            axes.hlines(y, reals(rows, "low"), reals(rows, "high"), color=look["color"], linewidth=1.1, alpha=0.7)
-            points = axes.scatter(reals(rows, "reliability"), y, s=26, linewidth=0, zorder=3, **look)
-            chart.explain(
-                points,
-                [
-                    f"{name}, {texts[measures.index(key)]}: {words.coefficient(row['reliability'])} "
-                    f"({words.coefficient(row['low'])} to {words.coefficient(row['high'])}), {row['n_classes']} classes"
-                    for key, row in zip(keys, rows.to_dicts(), strict=True)
-                ],
-            )
-        axes.axvline(RELIABLE, color=INK, linewidth=1, linestyle=(0, (4, 2)))
-        axes.set_xlim(max(-1.05, min(-0.05, lowest - 0.05)), 1.05)
-        axes.set_ylim(len(measures) - 0.5, -0.5)
-        axes.set_yticks(range(len(measures)), texts if column == 0 else [])
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("Reliability across classes")
-        heading(axes, f"layer {plain(layer, 30)}")
-    marks = [
-        Line2D([], [], label=plain(name, 24), linestyle="none", **look_of(name, models or names)) for name in names
-    ]
-    chart.legend(handles=marks, loc="lower center", ncols=min(len(marks), 5), borderaxespad=0.3)
-    return chart

@@ -1,18 +1,17 @@
-"""A line a class, a mark a network and measure, and none where there is no value."""
+"""A line a class, that ends where its points end, and open marks where it is extrapolated."""
 
 from __future__ import annotations
 
 import numpy as np
 import polars as pl
 
-from conftest import MODELS, N_POINTS, n_titles
-from manifoldscope.report import reliability_by_measure, value_by_points
+from conftest import N_POINTS, chart_of
 
 
 def test_curves_have_a_line_a_class_and_open_marks_where_they_are_extrapolated(
     sampled: dict[str, pl.DataFrame],
 ) -> None:
-    chart = value_by_points(sampled["curves"], measure="participation_ratio", models=MODELS)
+    chart = chart_of("curves", sampled)
     assert [len(row) for row in chart.panels] == [2, 2, 2]
     axes = chart.panels[0][0]
     measured, _ = (each for each in axes.collections if hasattr(each, "get_segments"))
@@ -29,16 +28,6 @@ def test_curves_have_a_line_a_class_and_open_marks_where_they_are_extrapolated(
     assert labels == ["a class", "all classes of the layer", "ceiling", "extrapolated"]
 
 
-def test_reliabilities_are_marks_with_intervals_and_one_without_a_value_is_left_out(
-    sampled: dict[str, pl.DataFrame],
-) -> None:
-    chart = reliability_by_measure(sampled["reliability"], models=MODELS)
-    assert n_titles(chart) == 2 * 3 * 2
-    nothing = pl.when(pl.col("model") == "natural").then(float("nan")).otherwise("reliability")
-    left = reliability_by_measure(sampled["reliability"].with_columns(nothing.alias("reliability")))
-    assert n_titles(left) == 2 * 2 * 2
-
-
 def test_curves_are_drawn_in_the_same_order_each_time(sampled: dict[str, pl.DataFrame]) -> None:
-    first, *others = (value_by_points(sampled["curves"], measure="participation_ratio").svg() for _ in range(4))
+    first, *others = (chart_of("curves", sampled).svg() for _ in range(4))
     assert others == [first] * 3

@@ -1,0 +1,47 @@
+"""What a finished study draws, and when its report is made again."""
+
+from __future__ import annotations
+
+import html
+
+import pytest
+
+from manifoldscope import run
+from manifoldscope.report import FIGURES, Chart, Figure, Section
+from manifoldscope.study.progress import Progress
+from tests.study import tiny
+
+QUIET = Progress(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    return run(tiny.study(), out=tmp_path_factory.mktemp("runs") / "tiny", progress=QUIET)
+
+
+def test_a_figure_of_a_result_is_that_of_its_report(result):
+    for name in ("histograms", "spectra", "correlations", "examples"):
+        figures = result.draw(name)
+        assert figures
+        for figure in figures:
+            assert figure.chart.svg() == (result.folder / "figures" / f"{figure.name}.svg").read_text()
+            assert figure.caption in html.unescape(result.report.read_text())
+            assert figure.chart._repr_svg_() == figure.chart.svg()  # what a notebook shows
+    assert result.draw("transfer") == []  # not asked for
+
+
+def test_a_figure_of_ones_own_is_in_the_report_of_the_next_run_which_computes_nothing(result, monkeypatch):
+    monkeypatch.setattr(FIGURES, "_entries", dict(FIGURES._entries))
+
+    @FIGURES.register("mine", section=Section("mine", "What do I see?", place=1))
+    def mine(contents):
+        """A figure of my own."""
+        yield Figure("mine", "Mine", "An empty panel.", Chart(), contents.tables["models"])
+
+    again = run(tiny.study(), out=result.folder, progress=QUIET)
+    assert again.n_computed == 0
+    assert (result.folder / "figures" / "mine.svg").is_file()
+    assert "What do I see?" in result.report.read_text()
+    monkeypatch.undo()
+    run(tiny.study(), out=result.folder, progress=QUIET)
+    assert not (result.folder / "figures" / "mine.svg").exists()
