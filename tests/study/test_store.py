@@ -21,7 +21,7 @@ from manifoldscope.errors import StoreError
 from manifoldscope.study.drafts import Drafts
 from manifoldscope.study.refs import unkeyed
 from manifoldscope.study.store import Store
-from manifoldscope.study.unit import Payload, Unit, canonical, kind
+from manifoldscope.study.unit import KINDS, Payload, Unit, canonical, kind
 
 
 @pytest.fixture
@@ -66,7 +66,14 @@ def test_what_is_published_is_read_back(store):
     assert store.table(UNIT, "rows")["value"].to_list() == [1.0]
     assert store.arrays(UNIT)["spectrum/layer"].tolist() == [0, 1, 2]
     manifest = store.manifest(UNIT)
-    assert manifest["inputs"] == {"version": 1, "fraction": 0.95, "settings": {}, "layers": ["a"], "read": []}
+    assert manifest["inputs"] == {
+        "code": KINDS["tried"].code,
+        "version": 1,
+        "fraction": 0.95,
+        "settings": {},
+        "layers": ["a"],
+        "read": [],
+    }
     assert manifest["facts"] == {"note": "ü"}
     assert set(manifest["payload"]) == {"rows.parquet", "arrays.safetensors", "checkpoint.safetensors"}
 
