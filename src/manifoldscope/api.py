@@ -82,7 +82,8 @@ class Result:
     @property
     def findings(self) -> list[Finding]:
         """The answer in words, the weightiest first."""
-        return diagnose({name: self.table(name) for name in TABLES})
+        study = parse(tomllib.loads(Store(self.folder).plan()[1]["study"]))
+        return diagnose({name: self.table(name) for name in TABLES}, asked=study.asked_tables)
 
     @property
     def report(self) -> Path:
@@ -203,7 +204,7 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
         study=study.model_dump(mode="json", exclude_none=True),
         study_text=text,
         tables=tables,
-        findings=diagnose(tables),
+        findings=diagnose(tables, asked=study.asked_tables),
         pictures=list(pictures(store, done)),
         rerun=shlex.join(["manifoldscope", "run", str(store.folder / "study.toml"), "--out", str(store.folder)]),
         versions={name: str(value) for name, value in facts["versions"].items()},

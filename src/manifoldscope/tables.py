@@ -61,6 +61,7 @@ TABLES: dict[str, Schema] = {
             "stderr": _REAL,
             "n_points": _WHOLE,
             "n_features": _WHOLE,
+            "pool": _TEXT,
             "ceiling": _REAL,
             "null": _REAL,
             "null_p": _REAL,

@@ -22,6 +22,7 @@ import tomli_w
 import torch
 from PIL import Image
 
+from manifoldscope.api import run
 from manifoldscope.errors import DataError, ModelError, StoreError, StudyError
 from manifoldscope.robustness import load_kept
 from manifoldscope.study import Store, run_units
@@ -513,3 +514,82 @@ def test_nothing_is_stored_of_files_that_were_replaced_after_the_plan(what, tmp_
     outcome = run_units(study, store, progress=QUIET)
     assert outcome.n_computed == 0
     assert any(f"the {what} of m changed after the study was planned" in error for error in outcome.failed.values())
+
+
+def test_a_study_says_how_positions_become_points_and_tables_say_what_was_done(tmp_path):
+    layers = ["conv2", {"name": "conv2", "pool": "mean"}, {"name": "conv2", "pool": 3}, "conv2 [positions]"]
+    study = tiny.study(layers=layers, models=tiny.raw()["models"][:1], measures=["pca_dimension", "centre_distance"])
+    assert study.layers == ["conv2", "conv2 [mean]", "conv2 [3]", "conv2 [positions]"]
+    outcome = run_units(study, Store(tmp_path / "run"), progress=QUIET)
+    assert outcome.failed == {}
+    found = tables(Store(tmp_path / "run"))["geometry"].filter(measure="pca_dimension")
+    shapes = {(row["layer"], row["pool"]): (row["n_points"], row["n_features"]) for row in found.to_dicts()}
+    assert shapes == {  # 64 channels at 2 x 2 positions, 12 images per class
+        ("conv2", "flatten"): (12, 256),
+        ("conv2 [mean]", "mean"): (12, 64),
+        ("conv2 [3]", "3"): (12, 64),
+        ("conv2 [positions]", "positions"): (48, 64),
+    }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"ood": tiny.OOD}, {"threats": [{"kind": "pgd", "epsilons": [0.1], "steps": 2, "displacement": True}]}],
+)
+def test_what_needs_a_point_for_each_image_is_refused_where_positions_are_points(changes):
+    with pytest.raises(
+        StudyError, match=r"needs one point for each image, and layer 'conv2 \[positions\]' has one for"
+    ):
+        tiny.study(layers=["conv2 [positions]"], **changes)
+
+
+def test_a_study_may_have_geometry_alone_or_attacks_alone(tmp_path):
+    models = tiny.raw()["models"][:1]
+    alone = {"geometry": {"threats": []}, "attack": {"measures": []}}
+    for kind, changes in alone.items():
+        result = run(tiny.study(models=models, **changes), out=tmp_path / kind, progress=QUIET)
+        assert result.failed == {}
+        units = {unit.kind for unit in Store(tmp_path / kind).plan()[0]}
+        assert units == {"draw", "train", "inspect", kind}
+        assert result.report.exists()
+        assert not [finding for finding in result.findings if finding.kind == "missing"]
+        assert result.findings
+
+
+def test_networks_of_any_source_are_trained_here_or_stand_untrained(tmp_path):
+    module = tmp_path / "own.py"
+    module.write_text(
+        "import torch\ndef make():\n    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))\n"
+    )
+    source = f"python:{module}:make"
+    models = [
+        {
+            "name": "trained",
+            "source": source,
+            "training": {"objective": "natural", "epochs": 100, "learning_rate": 0.05, "seeds": [0, 1]},
+        },
+        {"name": "untrained", "source": source, "training": {"objective": "random"}},
+    ]
+    study = tiny.study(models=models, layers=["penultimate"])
+    result = run(study, out=tmp_path / "run", progress=QUIET)
+    assert result.failed == {}
+    accuracy = dict(result.table("models").select("model", "clean_accuracy").iter_rows())
+    assert accuracy["trained/0"] > 0.8
+    assert accuracy["trained/0"] != accuracy["untrained"]
+
+
+def test_a_network_at_chance_is_measured_where_that_is_asked_for_by_name(tmp_path):
+    module = tmp_path / "own.py"
+    module.write_text(
+        "import torch\n"
+        "def make():\n"
+        "    torch.manual_seed(0)\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))\n"
+    )
+    models = [{"name": "own", "source": f"python:{module}:make"}]
+    study = {"models": models, "layers": ["penultimate"]}
+    refused = run_units(tiny.study(**study), Store(tmp_path / "refused"), progress=QUIET)
+    assert "at_chance = 'measure'" in next(iter(refused.failed.values()))
+    study["models"] = [{**models[0], "at_chance": "measure"}]
+    outcome = run_units(tiny.study(**study), Store(tmp_path / "measured"), progress=QUIET)
+    assert outcome.failed == {}

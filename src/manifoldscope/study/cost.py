@@ -166,8 +166,8 @@ class Costs:
     # --- seconds --------------------------------------------------------------------------------------------------
 
     def widths(self, layers: Sequence[str]) -> list[int]:
-        """The features of layers."""
-        return [self.network.features[layer] for layer in layers]
+        """The values of an image in layers."""
+        return [self.network.values[layer] for layer in layers]
 
     def search(self, attack: AttackRef) -> Passes:
         """The passes that an attack asks for."""

@@ -14,8 +14,9 @@ from manifoldscope.study.context import Context
 from manifoldscope.study.plan import MeasurePlan, Study
 from manifoldscope.study.refs import ClassRef
 from manifoldscope.tables import TABLES, WHOLE
-from manifoldscope.vision.activations import activations, n_features
+from manifoldscope.vision.activations import activations, n_values
 from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.layers import Layer
 from manifoldscope.vision.network import Network
 
 NAMED = ("model", "class_index", "other_class_index", "class_name", "split", "threat", "strength")
@@ -26,7 +27,7 @@ def points_of(
     context: Context, network: Network, images: ImageSet, layers: Sequence[str], *, in_file: bool = True
 ) -> list[ClassManifold]:
     """The points of some layers, of as many images at a time as fit into memory; large ones `in_file`."""
-    widths = n_features(network, layers, network.pixels(images, slice(0, 1)))
+    widths = n_values(network, layers, network.pixels(images, slice(0, 1)))
     return activations(
         network,
         images,
@@ -55,9 +56,17 @@ def by_scaling(plans: Sequence[MeasurePlan], *, joint: bool) -> dict[Scaling, li
     }
 
 
-def of_layer(layer: str, rows: Sequence[Row]) -> list[Row]:
-    """Rows with their layer."""
-    return [{"layer": layer, **row} for row in rows]
+def of_layer(manifold: ClassManifold, rows: Sequence[Row]) -> list[Row]:
+    """Rows with the layer of a manifold, and how its positions became points."""
+    return [{"layer": manifold.layer, "pool": manifold.pool, **row} for row in rows]
+
+
+def refuse_positions(study: Study, what: str) -> None:
+    """Raise ValueError where each position is a point, and `what` needs one point for each image."""
+    layers = [*study.layers, *(layer for model in study.models for layer in model.layers or ())]
+    found = next((layer for layer in layers if Layer.of(layer).pool == "positions"), None)
+    if found is not None:
+        raise ValueError(f"{what} needs one point for each image, and layer {found!r} has one for each position")
 
 
 def frame(rows: Sequence[Row], table: str, *places: str) -> pl.DataFrame:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import tomli_w
-from pydantic import ValidationError, create_model, field_validator, model_validator
+from pydantic import BeforeValidator, ValidationError, create_model, field_validator, model_validator
 
 from manifoldscope import plugins
-from manifoldscope.errors import ManifoldscopeError, StudyError, shortened, unknown
+from manifoldscope.errors import ManifoldscopeError, ModelError, StudyError, shortened, unknown
 from manifoldscope.files import read_bytes
 from manifoldscope.geometry.estimate import MEASURES
 from manifoldscope.geometry.extrapolation import FARTHEST
@@ -24,6 +24,7 @@ from manifoldscope.study.section import KindSection, OpenSection, Section, entry
 from manifoldscope.study.unit import kinds
 from manifoldscope.training.objectives import OBJECTIVES, Objective
 from manifoldscope.vision.datasets import source_schema
+from manifoldscope.vision.layers import Layer
 from manifoldscope.vision.sources import SOURCES
 
 PRESETS = "manifoldscope.study.presets"
@@ -39,6 +40,17 @@ RENAMED = {"smallest": "[[minimal]]", "foreign": "[[shifts]] for the same classe
 """Sections of the study file that were called otherwise."""
 
 Asked = TypeVar("Asked", bound=KindSection)
+
+
+def _layer_text(layer: Any) -> Any:
+    """A layer from any of its forms, as tables and keys have it: "blocks.5 [class_token]"."""
+    try:
+        return str(Layer.of(layer))
+    except ModelError as error:
+        raise ValueError(str(error)) from None
+
+
+LayerText = Annotated[str, BeforeValidator(_layer_text)]
 
 
 class DrawPlan(Section):
@@ -102,7 +114,9 @@ class ModelPlan(OpenSection):
     source: str = setting(
         ..., "scheme:name, for example torchvision:resnet50: see `manifoldscope list models`", keyed=True
     )
-    layers: list[str] | None = setting(None, "layers to measure, instead of the study's", keyed=True, min_length=1)
+    layers: list[LayerText] | None = setting(
+        None, "layers to measure, instead of the study's", keyed=True, min_length=1
+    )
     training: TrainingPlan | None = setting(None, "train this network here", keyed=True)
     at_chance: Literal["refuse", "measure"] = setting(
         "refuse", "whether loaded weights that classify no better than chance are refused, or measured", keyed=True
@@ -226,7 +240,13 @@ class Study(Section):
     batch_size: int = setting(100, "images at a time; changes results by rounding only", keyed=True, ge=1)
     data: DataPlan
     models: list[ModelPlan] = setting(..., "the networks", keyed=True, min_length=1)
-    layers: list[str] = setting(["penultimate"], "layers to measure", keyed=True, min_length=1)
+    layers: list[LayerText] = setting(
+        ["penultimate"],
+        "layers to measure, each a name, or { name, pool } to say how its positions become points: flatten, mean, max, "
+        "class_token, patch_tokens_mean, positions, or the index of one",
+        keyed=True,
+        min_length=1,
+    )
     measures: list[MeasurePlan] = setting(
         [MeasurePlan(name="pca_dimension"), MeasurePlan(name="participation_ratio")],
         "what is measured of each class manifold; [] for attacks alone",
@@ -279,6 +299,14 @@ class Study(Section):
         for section in sections():
             named.setdefault(section.column, []).extend(plan.name for plan in self.section(section))
         return named
+
+    @property
+    def asked_tables(self) -> set[str]:
+        """Which of the tables that most studies have it asks for."""
+        geometry = {"geometry"} if self.measures or self.sensitivity else set()
+        robustness = {"robustness"} if self.threats else set()
+        both = {"associations"} if geometry and robustness else set()
+        return {"models", "checks"} | geometry | robustness | both
 
     def attack(self, name: str, strength: float) -> tuple[ThreatPlan, Threat]:
         """What the study calls so, and the attack at one of its strengths."""

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from manifoldscope.errors import ModelError
 from manifoldscope.study.context import Context
 from manifoldscope.study.unit import Unit
-from manifoldscope.vision.activations import n_features
+from manifoldscope.vision.activations import n_values
 from manifoldscope.vision.fast import SEEN, FastNetwork, faster
 from manifoldscope.vision.memory import Footprint
 from manifoldscope.vision.network import Network, undisturbed
@@ -64,7 +64,7 @@ class Probed:
         weights: bytes of its parameters and buffers.
         copies: bytes of the copies that attacks ask.
         image: bytes of one image in float32.
-        features: of each layer that is measured.
+        values: of one image in each layer that is measured.
         forward: passes without a gradient.
         own: gradients by the network itself.
         search: gradients as attacks find them.
@@ -74,7 +74,7 @@ class Probed:
     weights: int
     copies: int
     image: int
-    features: Mapping[str, int]
+    values: Mapping[str, int]
     forward: Passes
     own: Passes
     search: Passes
@@ -99,7 +99,7 @@ def probe(context: Context, name: str, units: Sequence[Unit], layers: Sequence[s
     images = context.draws["robustness"].images
     at_once = context.memory.batch(network, network.pixels(images, slice(0, 1)), PROBE_IMAGES, gradient=False)
     pixels = network.pixels(images, slice(0, min(PROBE_IMAGES, at_once))).to(network.device)
-    features = n_features(network, layers, pixels[:1]) if layers else {}
+    values = n_values(network, layers, pixels[:1]) if layers else {}
     _refuse_nan(network, pixels)
     wants_gradient = any(unit.gradients != "none" for unit in units)
     attacks = any(unit.gradients == "search" for unit in units)
@@ -116,7 +116,7 @@ def probe(context: Context, name: str, units: Sequence[Unit], layers: Sequence[s
         weights=weights,
         copies=weights + proposer if fast.means else 0,
         image=pixels[0].nbytes,
-        features=features,
+        values=values,
         forward=forward,
         own=own,
         search=search,

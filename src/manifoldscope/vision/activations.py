@@ -281,5 +281,20 @@ def n_features(network: Network | nn.Module, layers: Sequence[str | Layer], exam
     """
     network = unwrapped(as_network(network))
     one = example_pixels[:1] if example_pixels.ndim == 4 else example_pixels[None]
+    return {layer: values.shape[1] for layer, values in _of_one(network, layers, one)}
+
+
+def n_values(network: Network | nn.Module, layers: Sequence[str | Layer], example_pixels: Tensor) -> dict[str, int]:
+    """How many values one image has in each layer: the features of its point, or of its points at all positions.
+
+    Args and errors as for `n_features`.
+    """
+    network = unwrapped(as_network(network))
+    one = example_pixels[:1] if example_pixels.ndim == 4 else example_pixels[None]
+    return {layer: values.numel() for layer, values in _of_one(network, layers, one)}
+
+
+def _of_one(network: Network, layers: Sequence[str | Layer], one: Tensor) -> Iterator[tuple[str, Tensor]]:
     taps = resolve(network, layers_of(layers), one)
-    return {str(tap.layer): values.shape[1] for tap, values in captured(network, taps, one)}
+    for tap, values in captured(network, taps, one):
+        yield str(tap.layer), values

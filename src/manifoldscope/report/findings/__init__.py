@@ -7,21 +7,24 @@ there; it is found without being named anywhere else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import polars as pl
 
+from manifoldscope.evidence.completeness import NEEDED, missing
+from manifoldscope.report.findings.completeness import incomplete
 from manifoldscope.report.findings.finding import FINDINGS, Finding
 from manifoldscope.tables import TABLES, conform
 
 __all__ = ["FINDINGS", "Finding", "diagnose"]
 
 
-def diagnose(tables: Mapping[str, pl.DataFrame]) -> list[Finding]:
+def diagnose(tables: Mapping[str, pl.DataFrame], *, asked: Collection[str] = NEEDED) -> list[Finding]:
     """What the tables of a study say, the most important first.
 
     Args:
-        tables: by name, as in `manifoldscope.tables`; one that is left out or empty is reported as such.
+        tables: by name, as in `manifoldscope.tables`; one that was asked for, and is left out or empty, is reported.
+        asked: which of the tables that most studies have this one asks for.
 
     Raises:
         ManifoldscopeError: a table with a column that its schema does not know.
@@ -31,5 +34,6 @@ def diagnose(tables: Mapping[str, pl.DataFrame]) -> list[Finding]:
         'The study is not complete: models, geometry, robustness, associations and checks are missing'
     """
     known = {name: conform(name, tables.get(name, [])) for name in TABLES}
-    found = [finding for entry in FINDINGS for finding in entry.target(known)]
+    found = incomplete(missing(known, asked))
+    found += [finding for entry in FINDINGS for finding in entry.target(known)]
     return sorted(found, key=lambda finding: -finding.weight)

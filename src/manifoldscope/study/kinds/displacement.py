@@ -16,7 +16,8 @@ from manifoldscope.robustness.evaluation import evaluate
 from manifoldscope.seeds import derive, generator
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import POINTS, Costs, Need, reading_seconds
-from manifoldscope.study.measuring import frame, of_places, points_of
+from manifoldscope.study.measuring import frame, of_places, points_of, refuse_positions
+from manifoldscope.study.plan import Study
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import AttackRef, ClassRef, NetworkRef
 from manifoldscope.study.store import Store
@@ -38,7 +39,7 @@ class Displacement(Unit):
         copy: whose gradients are taken (the study's `gradients`).
     """
 
-    version = 6
+    version = 7
     files = ("geometry.parquet",)
 
     network: NetworkRef
@@ -49,6 +50,12 @@ class Displacement(Unit):
     copy: str
     seed: int
     batch_size: int
+
+    @classmethod
+    def fits(cls, study: Study) -> None:
+        for plan in study.threats:
+            if plan.displacement:
+                refuse_positions(study, f"displacement of {plan.name!r}")
 
     @classmethod
     def of_network(cls, planning: Planning, network: PlannedNetwork) -> Iterator[Self]:
@@ -118,9 +125,8 @@ class Displacement(Unit):
                     n_random=DIRECTIONS,
                     generator=generator(self.seed, "directions", label),
                 )
-                rows += [
-                    {"layer": layer, "place": place, **estimate_row(name, estimate)} for name, estimate in found.items()
-                ]
+                where = {"layer": layer, "pool": clean.pool, "place": place}
+                rows += [{**where, **estimate_row(name, estimate)} for name, estimate in found.items()]
         return Payload(tables={"geometry": frame(rows, "geometry", "place")})
 
     @property

@@ -36,7 +36,7 @@ class Geometry(Unit):
         example: whether correlations of features are kept as pictures.
     """
 
-    version = 5
+    version = 6
     files = ("geometry.parquet", "curves.parquet")
 
     network: NetworkRef
@@ -88,12 +88,12 @@ class Geometry(Unit):
                 cloud = Cloud(manifold, scaling=scaling)
                 stream: dict[str, Any] = {"label": label, "seed": self.seed}
                 found = class_rows(cloud, wanted, halvings=sampling.halvings, null=sampling.null, **stream)
-                rows += of_layer(manifold.layer, found)
+                rows += of_layer(manifold, found)
                 if sampling.curve:
-                    curves += of_layer(manifold.layer, curve_rows(cloud, wanted, draws=sampling.curve, **stream))
+                    curves += of_layer(manifold, curve_rows(cloud, wanted, draws=sampling.curve, **stream))
                 if sampling.extrapolate:
                     found = extrapolation_rows(cloud, wanted, factor=sampling.extrapolate, **stream)
-                    curves += of_layer(manifold.layer, found)
+                    curves += of_layer(manifold, found)
                 spectra[f"{manifold.layer}/{scaling}"] = cloud.spectrum
             if self.projections:
                 sensed = sensitivity(
@@ -104,7 +104,7 @@ class Geometry(Unit):
                     seed=derive(self.seed, "sensitivity", label),
                     batch_size=context.at_once(network, images, gradient=True),
                 )[label]
-                rows += of_layer(manifold.layer, [estimate_row("sensitivity", sensed)])
+                rows += of_layer(manifold, [estimate_row("sensitivity", sensed)])
             if self.example:
                 correlations[manifold.layer] = feature_correlation(manifold)
         return Payload(

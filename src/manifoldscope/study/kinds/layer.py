@@ -45,7 +45,7 @@ class Layer(Unit):
         reliability: how often classes are halved, and the measures of one class with their versions; None: not asked.
     """
 
-    version = 4
+    version = 5
     files = ("geometry.parquet", "pairs.parquet", "curves.parquet", "reliability.parquet")
 
     network: NetworkRef
@@ -113,10 +113,10 @@ class Layer(Unit):
         rows = [row for row in found if row["other_place"] is None]
         return Payload(
             tables={
-                "geometry": frame(of_layer(self.layer, rows), "geometry", "place"),
-                "pairs": frame(of_layer(self.layer, pairs), "pairs", "place", "other_place"),
-                "curves": frame(of_layer(self.layer, curves), "curves"),
-                "reliability": frame(of_layer(self.layer, agreement), "reliability"),
+                "geometry": frame(of_layer(manifolds[0], rows), "geometry", "place"),
+                "pairs": frame(of_layer(manifolds[0], pairs), "pairs", "place", "other_place"),
+                "curves": frame(of_layer(manifolds[0], curves), "curves"),
+                "reliability": frame(of_layer(manifolds[0], agreement), "reliability"),
             }
         )
 

@@ -12,7 +12,7 @@ from manifoldscope.robustness.foreign import detection
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import POINTS, SECONDS_OF_A_UNIT, Costs, Need, reading_seconds
 from manifoldscope.study.draws import Drawn, Role
-from manifoldscope.study.measuring import named
+from manifoldscope.study.measuring import named, refuse_positions
 from manifoldscope.study.others import OtherDataset, draw_other_classes, refuse_other_shapes
 from manifoldscope.study.plan import Study
 from manifoldscope.study.planning import PlannedNetwork, Planning
@@ -20,7 +20,7 @@ from manifoldscope.study.refs import ClassRef, NetworkRef, unkeyed
 from manifoldscope.study.section import setting
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Payload, Unit, kind
-from manifoldscope.vision.activations import n_features
+from manifoldscope.vision.activations import n_values
 
 
 class OodPlan(OtherDataset):
@@ -45,7 +45,7 @@ class Ood(Unit):
         n_images: how many pass, `n_measured` of them to say where classes lie.
     """
 
-    version = 2
+    version = 3
     files = ("detection.parquet",)
     section = OodPlan
 
@@ -60,6 +60,8 @@ class Ood(Unit):
 
     @classmethod
     def fits(cls, study: Study) -> None:
+        for plan in study.section(OodPlan):
+            refuse_positions(study, f"ood {plan.name!r}")
         if study.data.same_images and (plans := study.section(OodPlan)):
             raise ValueError(
                 f"data.same_images = true, and ood {plans[0].name!r}: images of the study would lie near the classes "
@@ -107,7 +109,7 @@ class Ood(Unit):
         known, other = context.draws["robustness"].images, context.others[self.dataset].images
         refuse_other_shapes(network, known, other)
         measured = context.draws["geometry"].images
-        widths = n_features(network, [self.layer], network.pixels(known, slice(0, 1)))
+        widths = n_values(network, [self.layer], network.pixels(known, slice(0, 1)))
         most = max(measured, known, other, key=len)
         batch_size = context.at_once(network, most, widths=list(widths.values()))
         found = detection(network, measured, known, other, self.layer, batch_size=batch_size)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from manifoldscope.evidence.completeness import missing
-from manifoldscope.report.findings.finding import FINDINGS, Finding, Tables
+from collections.abc import Sequence
+
+from manifoldscope.report.findings.finding import Finding
 from manifoldscope.report.findings.phrases import listed
 
 _WITHOUT = {
@@ -15,10 +16,8 @@ _WITHOUT = {
 }
 
 
-@FINDINGS.register("missing")
-def found(tables: Tables) -> list[Finding]:
-    """Which tables are missing."""
-    absent = missing(tables)
+def incomplete(absent: Sequence[str]) -> list[Finding]:
+    """That tables are missing, if any are."""
     if not absent:
         return []
     return [
