@@ -166,7 +166,7 @@ def text() -> str:
         parts += [f"![{entry.name} of samples of known populations](images/measures/{entry.name}.png)", ""]
     parts += ["# What they rest on", ""]
     for function in BEHIND:
-        parts += [f"## ms.{function.__name__}", "", section(inspect.getdoc(function) or ""), ""]
+        parts += [f"## ms.geometry.{function.__name__}", "", section(inspect.getdoc(function) or ""), ""]
     return "\n".join(parts)
 
 
