@@ -166,7 +166,8 @@ def text() -> str:
         parts += [f"![{entry.name} of samples of known populations](images/measures/{entry.name}.png)", ""]
     parts += ["# What they rest on", ""]
     for function in BEHIND:
-        parts += [f"## ms.{function.__name__}", "", section(inspect.getdoc(function) or ""), ""]
+        room = function.__module__.split(".")[1]
+        parts += [f"## ms.{room}.{function.__name__}", "", section(inspect.getdoc(function) or ""), ""]
     return "\n".join(parts)
 
 

@@ -6,7 +6,9 @@ import html
 
 import pytest
 
+import manifoldscope as ms
 from manifoldscope import run
+from manifoldscope.errors import StoreError
 from manifoldscope.report import FIGURES, Chart, Figure, Section
 from manifoldscope.study.progress import Progress
 from tests.study import tiny
@@ -45,3 +47,14 @@ def test_a_figure_of_ones_own_is_in_the_report_of_the_next_run_which_computes_no
     monkeypatch.undo()
     run(tiny.study(), out=result.folder, progress=QUIET)
     assert not (result.folder / "figures" / "mine.svg").exists()
+
+
+def test_results_are_opened_again_and_show_themselves_shortly(result):
+    again = ms.open(result.folder)
+    assert again.table("geometry").equals(result.table("geometry"))
+    assert again.status.failed == {}
+    assert repr(again) == f"Result({str(result.folder)!r})"
+    shown = again._repr_html_()
+    assert all(html.escape(finding.title) in shown for finding in again.findings)
+    with pytest.raises(StoreError, match="holds no study; run one first"):
+        ms.open(result.folder.parent)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -92,9 +94,17 @@ def test_every_module_says_what_it_is_and_imports():
             assert importlib.import_module(module.name).__doc__, module.name
 
 
-def test_every_public_name_exists_and_is_documented():
+def test_every_public_name_exists_is_documented_and_stands_once():
+    rooms = {name for name in manifoldscope.__all__ if isinstance(getattr(manifoldscope, name), ModuleType)}
+    assert rooms == {room for room in MAY_IMPORT if (ROOT / room).is_dir()}
+    assert len(set(manifoldscope.__all__) - rooms) <= 15
     for name in manifoldscope.__all__:
         assert getattr(manifoldscope, name).__doc__, name
+    source = Path(manifoldscope.__file__).read_text(encoding="utf-8")
+    code = source.split('"""', 2)[2]
+    assert all(len(re.findall(rf"\bas {name}\b", code)) == 1 for name in manifoldscope.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = manifoldscope.nothing
 
 
 def test_no_file_is_a_drawer_for_odds_and_ends():

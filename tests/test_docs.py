@@ -6,10 +6,12 @@ import importlib.util
 import re
 import sys
 import tomllib
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 
+import manifoldscope
 from manifoldscope.geometry import MEASURES
 from manifoldscope.study.plan import parse
 
@@ -42,3 +44,11 @@ def test_every_link_to_a_file_has_its_file() -> None:
     pages = [*DOCS.glob("*.md"), *DOCS.parent.glob("*.md")]
     links = {(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8"))}
     assert [(page.name, link) for page, link in sorted(links) if not (page.parent / link).is_file()] == []
+
+
+def test_every_name_that_the_pages_call_is_there() -> None:
+    pages = [DOCS.parent / "README.md", *(DOCS / name for name in ("measures.md", "recordings.md", "robustness.md"))]
+    names = {name for page in pages for name in re.findall(r"\bms((?:\.[A-Za-z_]+)+)", page.read_text("utf-8"))}
+    assert len(names) > 20
+    for name in names:
+        attrgetter(name.lstrip("."))(manifoldscope)

@@ -4,309 +4,65 @@
 >>> images = ms.images("digits", images_per_class=20, seed=0)
 >>> network = ms.network("small:cnn", channels=1, size=8, n_classes=10)
 >>> manifolds = ms.activations(network, images, layers=["penultimate"])
->>> ms.Spectrum.of(manifolds[0].points).dimension(0.95) <= 19
+>>> ms.measure("pca_dimension", manifolds[0]).value <= 19
 True
 >>> ms.evaluate(network, images, ms.PGD(epsilon=0.1, steps=5), seed=0).accuracy <= 1
 True
 
-Names are loaded when they are first used, so that the command line answers at once.
+What is used most stands here; the rest is in the rooms: `ms.geometry`, `ms.robustness`, `ms.vision`, `ms.training`,
+`ms.recordings`, `ms.study`, `ms.evidence` and `ms.report`. Names are loaded when they are first used, so that the
+command line answers at once.
 """
 
+import ast
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from manifoldscope import geometry
-    from manifoldscope.api import Result, associate_outcome, run, status
-    from manifoldscope.errors import ManifoldscopeError
-    from manifoldscope.evidence import associate, association_table
-    from manifoldscope.geometry import (
-        ClassManifold,
-        Cloud,
-        Clouds,
-        Covariance,
-        Curve,
-        Displacement,
-        EffectiveGeometry,
-        Estimate,
-        Gram,
-        JointEstimate,
-        JointNull,
-        ManifoldCapacity,
-        Neighbours,
-        Null,
-        PowerLaw,
-        Reliability,
-        SimulatedCapacity,
-        Spectrum,
-        ball_capacity,
-        capacity,
-        curve,
-        displacement,
-        displacement_estimates,
-        effective_geometry,
-        equal_sizes,
-        expected_decay_exponent,
-        extrapolate,
-        feature_correlation,
-        gaussian_null,
-        gride_curve,
-        mean_field_geometry,
-        measure,
-        measure_at,
-        nearest_classes,
-        power_law,
-        reliability,
-        shuffled_labels,
-        simulate_capacity,
-        simulated_capacity,
-        spectra,
-        subsampled,
-    )
-    from manifoldscope.recordings import (
-        Axes,
-        Joined,
-        PointSet,
-        join_outcome,
-        load_manifolds,
-        load_points,
-        load_sets,
-        measured,
-        save_manifolds,
-        stepwise,
-    )
-    from manifoldscope.report import diagnose
-    from manifoldscope.robustness import (
-        APGDCE,
-        APGDT,
-        FABT,
-        FGSM,
-        PGD,
-        AutoAttack,
-        Rotation,
-        Square,
-        Threat,
-        Translation,
-        UniformNoise,
-        Verdicts,
-        accuracy_by_class,
-        detection,
-        evaluate,
-        keep,
-        rejudge,
-        robustness_curve,
-        smallest_perturbation,
-        transfer,
-    )
-    from manifoldscope.study import Study, load
-    from manifoldscope.training import fit
-    from manifoldscope.vision import ImageSet, Layer, Network
-    from manifoldscope.vision.activations import activations
-    from manifoldscope.vision.datasets import images
-    from manifoldscope.vision.fast import FastNetwork, faster
-    from manifoldscope.vision.jacobian import JacobianNorms, jacobian_norms, sensitivity
-    from manifoldscope.vision.sources import network
+if TYPE_CHECKING:  # the one list of public names: `_public` reads it
+    from manifoldscope import evidence as evidence
+    from manifoldscope import geometry as geometry
+    from manifoldscope import recordings as recordings
+    from manifoldscope import report as report
+    from manifoldscope import robustness as robustness
+    from manifoldscope import study as study
+    from manifoldscope import training as training
+    from manifoldscope import vision as vision
+    from manifoldscope.api import associate_outcome as associate_outcome
+    from manifoldscope.api import open_results as open
+    from manifoldscope.api import run as run
+    from manifoldscope.evidence import associate as associate
+    from manifoldscope.geometry import Spectrum as Spectrum
+    from manifoldscope.geometry import measure as measure
+    from manifoldscope.recordings import load_points as load_points
+    from manifoldscope.robustness import PGD as PGD
+    from manifoldscope.robustness import evaluate as evaluate
+    from manifoldscope.study import Study as Study
+    from manifoldscope.vision import ImageSet as ImageSet
+    from manifoldscope.vision import Layer as Layer
+    from manifoldscope.vision.activations import activations as activations
+    from manifoldscope.vision.datasets import images as images
+    from manifoldscope.vision.sources import network as network
 
-__version__ = "0.1.0"
 
-__all__ = [
-    "APGDCE",
-    "APGDT",
-    "FABT",
-    "FGSM",
-    "PGD",
-    "AutoAttack",
-    "Axes",
-    "ClassManifold",
-    "Cloud",
-    "Clouds",
-    "Covariance",
-    "Curve",
-    "Displacement",
-    "EffectiveGeometry",
-    "Estimate",
-    "FastNetwork",
-    "Gram",
-    "ImageSet",
-    "JacobianNorms",
-    "Joined",
-    "JointEstimate",
-    "JointNull",
-    "Layer",
-    "ManifoldCapacity",
-    "ManifoldscopeError",
-    "Neighbours",
-    "Network",
-    "Null",
-    "PointSet",
-    "PowerLaw",
-    "Reliability",
-    "Result",
-    "Rotation",
-    "SimulatedCapacity",
-    "Spectrum",
-    "Square",
-    "Study",
-    "Threat",
-    "Translation",
-    "UniformNoise",
-    "Verdicts",
-    "accuracy_by_class",
-    "activations",
-    "associate",
-    "associate_outcome",
-    "association_table",
-    "ball_capacity",
-    "capacity",
-    "curve",
-    "detection",
-    "diagnose",
-    "displacement",
-    "displacement_estimates",
-    "effective_geometry",
-    "equal_sizes",
-    "evaluate",
-    "expected_decay_exponent",
-    "extrapolate",
-    "faster",
-    "feature_correlation",
-    "fit",
-    "gaussian_null",
-    "geometry",
-    "gride_curve",
-    "images",
-    "jacobian_norms",
-    "join_outcome",
-    "keep",
-    "load",
-    "load_manifolds",
-    "load_points",
-    "load_sets",
-    "mean_field_geometry",
-    "measure",
-    "measure_at",
-    "measured",
-    "nearest_classes",
-    "network",
-    "power_law",
-    "rejudge",
-    "reliability",
-    "robustness_curve",
-    "run",
-    "save_manifolds",
-    "sensitivity",
-    "shuffled_labels",
-    "simulate_capacity",
-    "simulated_capacity",
-    "smallest_perturbation",
-    "spectra",
-    "status",
-    "stepwise",
-    "subsampled",
-    "transfer",
-]
+def _public() -> dict[str, tuple[str, str]]:
+    """Where each public name is found, and under which name; a room is found in the package."""
+    block = next(
+        node for node in ast.parse(Path(__file__).read_text(encoding="utf-8")).body if isinstance(node, ast.If)
+    )
+    imports = (node for node in block.body if isinstance(node, ast.ImportFrom))
+    return {str(name.asname): (str(node.module), name.name) for node in imports for name in node.names}
 
-_ROOMS = {
-    "api": ("Result", "associate_outcome", "run", "status"),
-    "errors": ("ManifoldscopeError",),
-    "evidence": ("associate", "association_table"),
-    "geometry": (
-        "ClassManifold",
-        "Cloud",
-        "Clouds",
-        "Covariance",
-        "Curve",
-        "Displacement",
-        "EffectiveGeometry",
-        "Estimate",
-        "Gram",
-        "JointEstimate",
-        "JointNull",
-        "ManifoldCapacity",
-        "Neighbours",
-        "Null",
-        "PowerLaw",
-        "Reliability",
-        "SimulatedCapacity",
-        "Spectrum",
-        "ball_capacity",
-        "capacity",
-        "curve",
-        "displacement",
-        "displacement_estimates",
-        "effective_geometry",
-        "equal_sizes",
-        "expected_decay_exponent",
-        "extrapolate",
-        "feature_correlation",
-        "gaussian_null",
-        "gride_curve",
-        "mean_field_geometry",
-        "measure",
-        "measure_at",
-        "nearest_classes",
-        "power_law",
-        "reliability",
-        "shuffled_labels",
-        "simulate_capacity",
-        "simulated_capacity",
-        "spectra",
-        "subsampled",
-    ),
-    "recordings": (
-        "Axes",
-        "Joined",
-        "PointSet",
-        "join_outcome",
-        "load_manifolds",
-        "load_points",
-        "load_sets",
-        "measured",
-        "save_manifolds",
-        "stepwise",
-    ),
-    "report": ("diagnose",),
-    "robustness": (
-        "APGDCE",
-        "APGDT",
-        "FABT",
-        "FGSM",
-        "PGD",
-        "AutoAttack",
-        "Rotation",
-        "Square",
-        "Threat",
-        "Translation",
-        "UniformNoise",
-        "Verdicts",
-        "accuracy_by_class",
-        "detection",
-        "evaluate",
-        "keep",
-        "rejudge",
-        "robustness_curve",
-        "smallest_perturbation",
-        "transfer",
-    ),
-    "study": ("Study", "load"),
-    "training": ("fit",),
-    "vision": ("ImageSet", "Layer", "Network"),
-    "vision.activations": ("activations",),
-    "vision.datasets": ("images",),
-    "vision.fast": ("FastNetwork", "faster"),
-    "vision.jacobian": ("JacobianNorms", "jacobian_norms", "sensitivity"),
-    "vision.sources": ("network",),
-}
-_NAMESPACES = ("geometry",)
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+_PUBLIC = _public()
+__all__ = sorted(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _NAMESPACES:
-        return import_module(f"manifoldscope.{name}")
-    if name not in _ROOM_OF:
+    if name not in _PUBLIC:
         raise AttributeError(f"module 'manifoldscope' has no attribute {name!r}")
-    return getattr(import_module(f"manifoldscope.{_ROOM_OF[name]}"), name)
+    module, own = _PUBLIC[name]
+    return import_module(f"{module}.{own}") if module == __name__ else getattr(import_module(module), own)
 
 
 def __dir__() -> list[str]:

@@ -9,6 +9,7 @@ import shlex
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,32 @@ class Result:
     def report(self) -> Path:
         """The report, one HTML file."""
         return self.folder / "report.html"
+
+    @property
+    def status(self) -> Status:
+        """What is done, running, failed and missing."""
+        return status(self.folder)
+
+    def __repr__(self) -> str:
+        failed = f", {len(self.failed)} units failed" if self.failed else ""
+        return f"Result({str(self.folder)!r}{failed})"
+
+    def _repr_html_(self) -> str:
+        """The answer in a notebook: what was found, and where it stands whole."""
+        said = "".join(f"<li>{escape(finding.title)}</li>" for finding in self.findings)
+        return f"<p><b>{escape(str(self.folder))}</b></p><ul>{said}</ul>"
+
+
+def open_results(folder: str | Path) -> Result:
+    """Results that a run has left in a folder.
+
+    Raises:
+        StoreError: it holds no study.
+    """
+    store = Store(folder)
+    units, _ = store.plan()
+    failures = {unit.label: store.failure(unit) for unit in units if not store.done(unit)}
+    return Result(store.folder, {label: error for label, error in failures.items() if error is not None})
 
 
 def run(

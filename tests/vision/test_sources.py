@@ -278,7 +278,7 @@ def test_any_module_becomes_a_network() -> None:
 
 def test_a_network_of_code_takes_the_channels_of_its_first_layer(tmp_path: Path) -> None:
     (tmp_path / "grey.py").write_text(
-        "from torch import nn\nfrom manifoldscope import Network\n"
+        "from torch import nn\nfrom manifoldscope.vision import Network\n"
         "def module():\n    return nn.Conv2d(1, 2, 3)\n"
         "def made():\n    return Network(nn.Conv2d(1, 2, 3), mean=[0.5], std=[0.5])\n"
     )

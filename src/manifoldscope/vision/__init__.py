@@ -9,7 +9,9 @@ from manifoldscope.vision.activations import (
     n_features,
 )
 from manifoldscope.vision.datasets import DATASETS, load
+from manifoldscope.vision.fast import FastNetwork, faster
 from manifoldscope.vision.images import Draw, ImageSet, batches, choose_classes, draw
+from manifoldscope.vision.jacobian import JacobianNorms, jacobian_norms, sensitivity
 from manifoldscope.vision.layers import PENULTIMATE, POOLS, Layer
 from manifoldscope.vision.network import Network, Preprocessing, as_network, logits, seeded, undisturbed
 from manifoldscope.vision.raw import RawImages
@@ -24,8 +26,10 @@ __all__ = [
     "SMALL",
     "SOURCES",
     "Draw",
+    "FastNetwork",
     "Fitted",
     "ImageSet",
+    "JacobianNorms",
     "Layer",
     "LayerRow",
     "Loaded",
@@ -37,13 +41,16 @@ __all__ = [
     "build",
     "choose_classes",
     "draw",
+    "faster",
     "file_digest",
     "fit",
+    "jacobian_norms",
     "layer_table",
     "load",
     "load_weights",
     "logits",
     "n_features",
     "seeded",
+    "sensitivity",
     "undisturbed",
 ]
