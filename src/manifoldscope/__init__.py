@@ -18,6 +18,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from manifoldscope import geometry
     from manifoldscope.api import Result, associate_outcome, run, status
+    from manifoldscope.attacks import (
+        APGDCE,
+        APGDT,
+        FABT,
+        FGSM,
+        PGD,
+        AutoAttack,
+        Outcomes,
+        Perturbation,
+        Rotation,
+        Square,
+        Translation,
+        UniformNoise,
+        accuracy_by_class,
+        evaluate,
+        minimal_perturbation,
+        ood_detection,
+        re_evaluate,
+        robustness_curve,
+        save_images,
+        transfer,
+    )
     from manifoldscope.errors import ManifoldscopeError
     from manifoldscope.evidence import associate, association_table
     from manifoldscope.geometry import (
@@ -76,35 +98,13 @@ if TYPE_CHECKING:
         stepwise,
     )
     from manifoldscope.report import diagnose
-    from manifoldscope.robustness import (
-        APGDCE,
-        APGDT,
-        FABT,
-        FGSM,
-        PGD,
-        AutoAttack,
-        Rotation,
-        Square,
-        Threat,
-        Translation,
-        UniformNoise,
-        Verdicts,
-        accuracy_by_class,
-        detection,
-        evaluate,
-        keep,
-        rejudge,
-        robustness_curve,
-        smallest_perturbation,
-        transfer,
-    )
     from manifoldscope.study import Study, load
     from manifoldscope.training import fit
     from manifoldscope.vision import ImageSet, Layer, Network
     from manifoldscope.vision.activations import activations
     from manifoldscope.vision.datasets import images
     from manifoldscope.vision.fast import FastNetwork, faster
-    from manifoldscope.vision.jacobian import JacobianNorms, jacobian_norms, sensitivity
+    from manifoldscope.vision.jacobian import JacobianNorms, jacobian_norm, jacobian_norms
     from manifoldscope.vision.sources import network
 
 __version__ = "0.1.0"
@@ -138,6 +138,8 @@ __all__ = [
     "Neighbours",
     "Network",
     "Null",
+    "Outcomes",
+    "Perturbation",
     "PointSet",
     "PowerLaw",
     "Reliability",
@@ -147,10 +149,8 @@ __all__ = [
     "Spectrum",
     "Square",
     "Study",
-    "Threat",
     "Translation",
     "UniformNoise",
-    "Verdicts",
     "accuracy_by_class",
     "activations",
     "associate",
@@ -159,7 +159,6 @@ __all__ = [
     "ball_capacity",
     "capacity",
     "curve",
-    "detection",
     "diagnose",
     "displacement",
     "displacement_estimates",
@@ -175,9 +174,9 @@ __all__ = [
     "geometry",
     "gride_curve",
     "images",
+    "jacobian_norm",
     "jacobian_norms",
     "join_outcome",
-    "keep",
     "load",
     "load_manifolds",
     "load_points",
@@ -186,19 +185,20 @@ __all__ = [
     "measure",
     "measure_at",
     "measured",
+    "minimal_perturbation",
     "nearest_classes",
     "network",
+    "ood_detection",
     "power_law",
-    "rejudge",
+    "re_evaluate",
     "reliability",
     "robustness_curve",
     "run",
+    "save_images",
     "save_manifolds",
-    "sensitivity",
     "shuffled_labels",
     "simulate_capacity",
     "simulated_capacity",
-    "smallest_perturbation",
     "spectra",
     "status",
     "stepwise",
@@ -266,7 +266,7 @@ _ROOMS = {
         "stepwise",
     ),
     "report": ("diagnose",),
-    "robustness": (
+    "attacks": (
         "APGDCE",
         "APGDT",
         "FABT",
@@ -275,17 +275,17 @@ _ROOMS = {
         "AutoAttack",
         "Rotation",
         "Square",
-        "Threat",
+        "Perturbation",
         "Translation",
         "UniformNoise",
-        "Verdicts",
+        "Outcomes",
         "accuracy_by_class",
-        "detection",
+        "ood_detection",
         "evaluate",
-        "keep",
-        "rejudge",
+        "save_images",
+        "re_evaluate",
         "robustness_curve",
-        "smallest_perturbation",
+        "minimal_perturbation",
         "transfer",
     ),
     "study": ("Study", "load"),
@@ -294,7 +294,7 @@ _ROOMS = {
     "vision.activations": ("activations",),
     "vision.datasets": ("images",),
     "vision.fast": ("FastNetwork", "faster"),
-    "vision.jacobian": ("JacobianNorms", "jacobian_norms", "sensitivity"),
+    "vision.jacobian": ("JacobianNorms", "jacobian_norms", "jacobian_norm"),
     "vision.sources": ("network",),
 }
 _NAMESPACES = ("geometry",)

@@ -55,7 +55,7 @@ TABLES: dict[str, Schema] = {
             "class_name": _TEXT,
             "measure": _TEXT,
             "parameters": _TEXT,
-            "threat": _TEXT,
+            "attack": _TEXT,
             "strength": _REAL,
             "value": _REAL,
             "stderr": _REAL,
@@ -69,7 +69,7 @@ TABLES: dict[str, Schema] = {
             "split": _TEXT,
             "note": _TEXT,
         },
-        identity=("model", "layer", "measure", "parameters", "threat", "strength", "class_index"),
+        identity=("model", "layer", "measure", "parameters", "attack", "strength", "class_index"),
     ),
     "pairs": Schema(
         row="a measure between two class manifolds",
@@ -101,7 +101,7 @@ TABLES: dict[str, Schema] = {
             "parameters": _TEXT,
             "n_points": _WHOLE,
             "value": _REAL,
-            "spread": _REAL,
+            "standard_deviation": _REAL,
             "ceiling": _REAL,
             "extrapolated": _TRUTH,
             "note": _TEXT,
@@ -120,8 +120,8 @@ TABLES: dict[str, Schema] = {
             "low": _REAL,
             "high": _REAL,
             "of_ranks": _REAL,
-            "spread": _REAL,
-            "noise": _REAL,
+            "standard_deviation": _REAL,
+            "standard_error": _REAL,
             "n_classes": _WHOLE,
             "note": _TEXT,
         },
@@ -129,10 +129,10 @@ TABLES: dict[str, Schema] = {
         optional=True,
     ),
     "robustness": Schema(
-        row="a class under a threat at a strength, for one choice of iterate",
+        row="a class under an attack at a strength, for one choice of iterate",
         columns={
             "model": _TEXT,
-            "threat": _TEXT,
+            "attack": _TEXT,
             "parameters": _TEXT,
             "norm": _TEXT,
             "n_steps": _WHOLE,
@@ -142,18 +142,18 @@ TABLES: dict[str, Schema] = {
             "class_name": _TEXT,
             "n_images": _WHOLE,
             "n_clean_correct": _WHOLE,
-            "n_survived": _WHOLE,
+            "n_robust": _WHOLE,
             "clean_accuracy": _REAL,
-            "accuracy": _REAL,
+            "robust_accuracy": _REAL,
             "split": _TEXT,
         },
-        identity=("model", "threat", "parameters", "strength", "iterate", "class_index"),
+        identity=("model", "attack", "parameters", "strength", "iterate", "class_index"),
     ),
-    "verdicts": Schema(
-        row="one image under a threat at a strength (a prediction is -1 where the network gave NaN or infinity)",
+    "outcomes": Schema(
+        row="one image under an attack at a strength (a prediction is -1 where the network gave NaN or infinity)",
         columns={
             "model": _TEXT,
-            "threat": _TEXT,
+            "attack": _TEXT,
             "parameters": _TEXT,
             "norm": _TEXT,
             "n_steps": _WHOLE,
@@ -163,17 +163,17 @@ TABLES: dict[str, Schema] = {
             "label": _WHOLE,
             "clean_prediction": _WHOLE,
             "last_prediction": _WHOLE,
-            "survived_last": _TRUTH,
-            "survived_any": _TRUTH,
-            "smallest_strength": _REAL,
+            "robust_last": _TRUTH,
+            "robust_any": _TRUTH,
+            "minimal_epsilon": _REAL,
         },
-        identity=("model", "threat", "parameters", "strength", "image"),
+        identity=("model", "attack", "parameters", "strength", "image"),
     ),
-    "smallest": Schema(
-        row="the smallest perturbations that a search found for the images of a class (upper bounds)",
+    "minimal": Schema(
+        row="the minimal perturbations that a search found for the images of a class (upper bounds)",
         columns={
             "model": _TEXT,
-            "threat": _TEXT,
+            "attack": _TEXT,
             "parameters": _TEXT,
             "norm": _TEXT,
             "largest": _REAL,
@@ -187,22 +187,22 @@ TABLES: dict[str, Schema] = {
             "upper_quartile": _REAL,
             "split": _TEXT,
         },
-        identity=("model", "threat", "parameters", "largest", "class_index"),
+        identity=("model", "attack", "parameters", "largest", "class_index"),
         optional=True,
     ),
     "transfer": Schema(
-        row="images made on one network by a threat at a strength, and judged on one (last iterates)",
+        row="images made on one network by an attack at a strength, and judged on one (last iterates)",
         columns={
-            "made_on": _TEXT,
-            "judged_on": _TEXT,
-            "threat": _TEXT,
+            "source_model": _TEXT,
+            "target_model": _TEXT,
+            "attack": _TEXT,
             "parameters": _TEXT,
             "strength": _REAL,
             "n_images": _WHOLE,
             "n_clean_correct": _WHOLE,
-            "n_fell": _WHOLE,
+            "n_misclassified": _WHOLE,
         },
-        identity=("made_on", "judged_on", "threat", "parameters", "strength"),
+        identity=("source_model", "target_model", "attack", "parameters", "strength"),
         optional=True,
     ),
     "training": Schema(
@@ -215,8 +215,8 @@ TABLES: dict[str, Schema] = {
             "n_classes": _WHOLE,
             "epsilon": _REAL,
             "n_images": _WHOLE,
-            "n_survived_fgsm": _WHOLE,
-            "n_survived_pgd": _WHOLE,
+            "n_robust_fgsm": _WHOLE,
+            "n_robust_pgd": _WHOLE,
         },
         identity=("model", "epoch"),
         optional=True,
@@ -225,18 +225,18 @@ TABLES: dict[str, Schema] = {
         row="images of a sample that stand after a step of an attack (at every iterate so far)",
         columns={
             "model": _TEXT,
-            "threat": _TEXT,
+            "attack": _TEXT,
             "parameters": _TEXT,
             "strength": _REAL,
             "n_steps": _WHOLE,
             "step": _WHOLE,
             "n_images": _WHOLE,
-            "n_survived": _WHOLE,
+            "n_robust": _WHOLE,
         },
-        identity=("model", "threat", "parameters", "strength", "step"),
+        identity=("model", "attack", "parameters", "strength", "step"),
         optional=True,
     ),
-    "shifted": Schema(
+    "shifts": Schema(
         row="a class on another dataset of the same classes, beside the study's own images",
         columns={
             "model": _TEXT,
@@ -253,8 +253,8 @@ TABLES: dict[str, Schema] = {
         identity=("model", "dataset", "class_index"),
         optional=True,
     ),
-    "detection": Schema(
-        row="a score that tells foreign images from known ones (layer empty: by the output)",
+    "ood": Schema(
+        row="a score that tells OOD images from known ones (layer empty: by the output)",
         columns={
             "model": _TEXT,
             "dataset": _TEXT,
@@ -263,8 +263,8 @@ TABLES: dict[str, Schema] = {
             "auroc": _REAL,
             "low": _REAL,
             "high": _REAL,
-            "n_known": _WHOLE,
-            "n_foreign": _WHOLE,
+            "n_in_distribution": _WHOLE,
+            "n_ood": _WHOLE,
         },
         identity=("model", "dataset", "layer", "score"),
         optional=True,
@@ -276,7 +276,7 @@ TABLES: dict[str, Schema] = {
             "layer": _TEXT,
             "measure": _TEXT,
             "parameters": _TEXT,
-            "threat": _TEXT,
+            "attack": _TEXT,
             "strength": _REAL,
             "iterate": _TEXT,
             "method": _TEXT,
@@ -289,7 +289,7 @@ TABLES: dict[str, Schema] = {
             "n": _WHOLE,
             "note": _TEXT,
         },
-        identity=("model", "layer", "measure", "parameters", "threat", "strength", "iterate", "method", "controls"),
+        identity=("model", "layer", "measure", "parameters", "attack", "strength", "iterate", "method", "controls"),
     ),
     "checks": Schema(
         row="one check of one network's evaluation",
@@ -303,7 +303,7 @@ TABLES: dict[str, Schema] = {
         },
         identity=("model", "check"),
     ),
-    "set_aside": Schema(
+    "skipped_images": Schema(
         row="an image that could not be read, and was left out",
         columns={"image": _TEXT, "class_name": _TEXT, "reason": _TEXT},
         identity=("image",),
@@ -352,7 +352,7 @@ def conform(name: str, rows: pl.DataFrame | Sequence[Mapping[str, Any]]) -> pl.D
 
 
 def parameters_text(parameters: Mapping[str, Any]) -> str:
-    """The canonical short text of what defines a measure or threat: `key=value` in order, None left out."""
+    """The canonical short text of what defines a measure or attack: `key=value` in order, None left out."""
     return " ".join(f"{key}={_text(value)}" for key, value in parameters.items() if value is not None)
 
 

@@ -24,24 +24,24 @@ VERDICTS = (
 )
 
 
-def verdicts(strength: float = 0.1) -> pl.DataFrame:
+def outcomes(strength: float = 0.1) -> pl.DataFrame:
     rows = [
-        {"model": "net", "threat": "pgd", "parameters": "steps=10", "strength": strength, "image": f"{place}"}
+        {"model": "net", "attack": "pgd", "parameters": "steps=10", "strength": strength, "image": f"{place}"}
         | {"label": label, "clean_prediction": clean, "last_prediction": last}
         for place, (label, clean, last) in enumerate(VERDICTS)
     ]
-    return conform("verdicts", rows)
+    return conform("outcomes", rows)
 
 
 def test_only_images_that_were_right_when_clean_and_wrong_at_the_end_fell() -> None:
-    found = falls(verdicts())
+    found = falls(outcomes())
     columns = ("class_index", "other_class_index", "n_into", "n_falls", "share")
     assert found.select(columns).rows() == [(0, 1, 2, 3, 2 / 3), (0, 2, 1, 3, 1 / 3)]
-    assert falls(verdicts().clear()).is_empty()
+    assert falls(outcomes().clear()).is_empty()
 
 
 def test_strengths_are_counted_apart() -> None:
-    found = falls(pl.concat([verdicts(0.1), verdicts(0.2)]))
+    found = falls(pl.concat([outcomes(0.1), outcomes(0.2)]))
     assert found.group_by("strength").agg(pl.col("n_into").sum()).sort("strength").rows() == [(0.1, 3), (0.2, 3)]
 
 

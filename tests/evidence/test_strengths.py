@@ -25,7 +25,7 @@ def test_the_largest_spread_is_taken_the_smallest_of_equals_and_0_only_where_the
 
 def _accuracies(values):
     rows = [
-        {"model": model, "attack": "pgd", "strength": strength, "accuracy": accuracy + shift}
+        {"model": model, "attack_name": "pgd", "strength": strength, "accuracy": accuracy + shift}
         for model, each in values.items()
         for strength, accuracy in zip((0.1, 0.2), each, strict=True)
         for shift in (-0.05, 0.05)
@@ -40,8 +40,8 @@ def test_networks_are_means_over_classes_and_replicates_and_those_left_out_have_
     assert every.filter(network="n")["accuracy"].round(9).to_list() == [0.7, 0.2]
     counted = compared_networks(table, names, left_out=["chance"])
     assert sorted(counted["network"].unique()) == ["n", "other"]
-    assert telling_strengths(every, within=["attack"]).rows() == [("pgd", 0.1)]
-    assert telling_strengths(counted, within=["attack"]).rows() == [("pgd", 0.2)]
+    assert telling_strengths(every, within=["attack_name"]).rows() == [("pgd", 0.1)]
+    assert telling_strengths(counted, within=["attack_name"]).rows() == [("pgd", 0.2)]
 
 
 def test_where_fewer_than_two_networks_would_remain_all_are_compared():
@@ -57,7 +57,7 @@ def test_a_network_counts_while_one_of_its_replicates_does():
 
 def test_the_attack_of_the_most_strengths_is_taken_if_any_of_them_tells_classes_apart():
     def attack(*rows):
-        return telling_attack(pl.DataFrame(rows, schema=["attack", "strength", "accuracy"], orient="row"))
+        return telling_attack(pl.DataFrame(rows, schema=["attack_name", "strength", "accuracy"], orient="row"))
 
     long = [("pgd", strength, accuracy) for strength in (0.1, 0.2) for accuracy in (0.5, 0.6)]
     short = [("fgsm", 0.1, 0.0), ("fgsm", 0.1, 1.0)]

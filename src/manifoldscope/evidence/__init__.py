@@ -5,15 +5,15 @@ from manifoldscope.evidence.across_networks import AcrossNetworks, across_networ
 from manifoldscope.evidence.adjustment import holm
 from manifoldscope.evidence.association import Association, associate, nearly_constant
 from manifoldscope.evidence.association_table import FEWEST_NETWORKS, associate_frame, association_table
-from manifoldscope.evidence.attacks import with_attack
+from manifoldscope.evidence.at_chance import at_chance
+from manifoldscope.evidence.attacks import with_attack_name
 from manifoldscope.evidence.ceilings import OfSample, ceilings
 from manifoldscope.evidence.checked import Checked, checked
 from manifoldscope.evidence.completeness import missing
 from manifoldscope.evidence.confusion import FEWEST_CLASSES, PairAssociation, falls, mantel
-from manifoldscope.evidence.foreign import Detected, Shifted, beside_clean, detections, shifts
 from manifoldscope.evidence.granularity import Granularity, granularity
-from manifoldscope.evidence.guessing import guessing
 from manifoldscope.evidence.iterates import Gap, gaps
+from manifoldscope.evidence.ood import Detected, Shifted, beside_clean, detections, shifts
 from manifoldscope.evidence.proportions import difference, wilson
 from manifoldscope.evidence.replicates import replicates
 from manifoldscope.evidence.significance import Coefficient, smallest_detectable
@@ -41,6 +41,7 @@ __all__ = [
     "associate",
     "associate_frame",
     "association_table",
+    "at_chance",
     "beside_clean",
     "ceilings",
     "checked",
@@ -50,7 +51,6 @@ __all__ = [
     "falls",
     "gaps",
     "granularity",
-    "guessing",
     "holm",
     "mantel",
     "missing",
@@ -62,5 +62,5 @@ __all__ = [
     "telling_strengths",
     "unreadable",
     "wilson",
-    "with_attack",
+    "with_attack_name",
 ]

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import polars as pl
 
 from manifoldscope.evidence.association import nearly_constant
-from manifoldscope.evidence.attacks import attacks_in, of_attacks, preferred_iterate, with_attack
-from manifoldscope.evidence.guessing import guessing
+from manifoldscope.evidence.at_chance import at_chance
+from manifoldscope.evidence.attacks import attacks_in, of_attacks, preferred_iterate, with_attack_name
 from manifoldscope.evidence.measures import describes_sample, main_measure, of_classes, of_measure
 from manifoldscope.evidence.significance import Coefficient, finite
 from manifoldscope.evidence.strengths import telling_attack, telling_strengths
@@ -51,7 +51,7 @@ class Pair:
     """A network and a layer: the association across its classes, with and without clean accuracy held fixed.
 
     Attributes:
-        threat, strength, iterate: under which the classes of the network differ most.
+        attack, strength, iterate: under which the classes of the network differ most.
         method: "pearson" or "spearman".
         n: classes.
         plain: None where there is a `reason`.
@@ -62,7 +62,7 @@ class Pair:
 
     model: str
     layer: str
-    threat: str
+    attack: str
     strength: float
     iterate: str
     method: str
@@ -86,8 +86,8 @@ class AcrossClasses:
 
     Attributes:
         measure, parameters: of which they are.
-        threats: of which there are associations.
-        attacked: whether the study has an attack: other threats, such as noise, search for no failure.
+        attacks: of which there are associations.
+        attacked: whether the study has an attack: other attacks, such as noise, search for no failure.
         guesses: networks that are left out, with their clean accuracy.
         pairs: those that are counted.
         n_values, n_of_sample: values that coefficients rest on, and how many of these describe the sample.
@@ -97,7 +97,7 @@ class AcrossClasses:
 
     measure: str
     parameters: str | None
-    threats: tuple[str, ...]
+    attacks: tuple[str, ...]
     attacked: bool
     guesses: Mapping[str, float]
     pairs: tuple[Pair, ...]
@@ -122,13 +122,13 @@ def across_classes(tables: Mapping[str, pl.DataFrame]) -> AcrossClasses | None:
         tables: by name, as in `manifoldscope.tables`, all of them.
     """
     rows = tables["associations"].filter((pl.col("model") != "*") & (pl.col("strength") > 0))
-    named = with_attack(tables["robustness"]).with_columns(threat="attack").filter(pl.col("strength") > 0)
+    named = with_attack_name(tables["robustness"]).with_columns(attack="attack_name").filter(pl.col("strength") > 0)
     attacks = attacks_in(named)
     if rows.is_empty() or (rows := of_attacks(rows, attacks)).is_empty():
         return None
     rows = preferred_iterate(main_measure(rows))
     accuracies = preferred_iterate(named)
-    guesses = {model: found for model, found in guessing(tables["models"]).items() if model in set(rows["model"])}
+    guesses = {model: found for model, found in at_chance(tables["models"]).items() if model in set(rows["model"])}
     counted = [_telling(mine, accuracies) for mine in rows.partition_by("model") if mine["model"][0] not in guesses]
     chosen = pl.concat(counted) if counted else rows.clear()
     pairs = [
@@ -146,7 +146,7 @@ def across_classes(tables: Mapping[str, pl.DataFrame]) -> AcrossClasses | None:
     kept = {(pair.model, pair.layer) for pair in pairs}
     return AcrossClasses(
         **like,
-        threats=tuple(sorted(set(rows["threat"]))),
+        attacks=tuple(sorted(set(rows["attack"]))),
         attacked=bool(attacks),
         guesses=guesses,
         pairs=tuple(pairs),
@@ -159,13 +159,16 @@ def across_classes(tables: Mapping[str, pl.DataFrame]) -> AcrossClasses | None:
 
 def _telling(rows: pl.DataFrame, accuracies: pl.DataFrame) -> pl.DataFrame:
     """The rows of one network under the attack and at the strength that tell its classes apart."""
-    keys = ("model", "threat", "strength")
+    keys = ("model", "attack", "strength")
     judged = (
-        rows.select(keys).unique().join(accuracies.drop("attack"), on=keys, how="left").rename({"threat": "attack"})
+        rows.select(keys)
+        .unique()
+        .join(accuracies.drop("attack_name"), on=keys, how="left")
+        .rename({"attack": "attack_name"})
     )
     attack = telling_attack(judged)
-    strength = telling_strengths(judged.filter(pl.col("attack") == attack))["strength"][0]
-    return rows.filter((pl.col("threat") == attack) & (pl.col("strength") == strength))
+    strength = telling_strengths(judged.filter(pl.col("attack_name") == attack))["strength"][0]
+    return rows.filter((pl.col("attack") == attack) & (pl.col("strength") == strength))
 
 
 def _pair(rows: Sequence[Row], tables: Mapping[str, pl.DataFrame], accuracies: pl.DataFrame) -> Pair:
@@ -175,7 +178,7 @@ def _pair(rows: Sequence[Row], tables: Mapping[str, pl.DataFrame], accuracies: p
     return Pair(
         model=row["model"],
         layer=row["layer"],
-        threat=row["threat"],
+        attack=row["attack"],
         strength=row["strength"],
         iterate=row["iterate"],
         method=row["method"],
@@ -199,7 +202,7 @@ def _why_none(row: Row, geometry: pl.DataFrame, accuracies: pl.DataFrame) -> NoC
     if few := nearly_constant(values):
         return NoCoefficient("nearly_constant", "measure", values.mode()[0], few)
     here = accuracies.filter(
-        *(pl.col(name) == row[name] for name in ("model", "threat", "strength")), pl.col("accuracy").is_not_null()
+        *(pl.col(name) == row[name] for name in ("model", "attack", "strength")), pl.col("accuracy").is_not_null()
     )
     if here["accuracy"].n_unique() == 1:
         return NoCoefficient("constant", "accuracy", here["accuracy"][0])

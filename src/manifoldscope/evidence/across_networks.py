@@ -10,8 +10,8 @@ from typing import Any, Literal
 import polars as pl
 
 from manifoldscope.evidence.association_table import FEWEST_NETWORKS
-from manifoldscope.evidence.attacks import attacks_in, of_attacks, preferred_iterate, with_attack
-from manifoldscope.evidence.guessing import guessing, guessing_networks
+from manifoldscope.evidence.at_chance import at_chance, networks_at_chance
+from manifoldscope.evidence.attacks import attacks_in, of_attacks, preferred_iterate, with_attack_name
 from manifoldscope.evidence.measures import main_measure, of_classes, of_measure
 from manifoldscope.evidence.replicates import replicates
 from manifoldscope.evidence.significance import Coefficient
@@ -73,12 +73,12 @@ class AcrossNetworks:
         layers: one order each, at least one.
         guesses: networks that are shown and not counted, with their clean accuracy.
         single: each network was made once.
-        rows: layer, network, threat, strength, accuracy, measure, value, guesses.
+        rows: layer, network, attack, strength, accuracy, measure, value, guesses.
     """
 
     measure: str
     parameters: str | None
-    threat: str
+    attack: str
     strength: float
     layers: tuple[Order, ...]
     guesses: Mapping[str, float]
@@ -98,34 +98,38 @@ def across_networks(tables: Mapping[str, pl.DataFrame]) -> AcrossNetworks | None
         tables: by name, as in `manifoldscope.tables`, all of them.
     """
     geometry = of_classes(tables["geometry"])
-    robustness = with_attack(tables["robustness"]).with_columns(threat="attack").filter(pl.col("strength") > 0)
+    robustness = (
+        with_attack_name(tables["robustness"]).with_columns(attack="attack_name").filter(pl.col("strength") > 0)
+    )
     if geometry.is_empty() or robustness.is_empty():
         return None
     geometry = main_measure(geometry)
     names = replicates(tables["models"])
-    guesses = guessing_networks(tables["models"], names)
+    guesses = networks_at_chance(tables["models"], names)
     values = _values_of_networks(geometry, names)
     attacked = preferred_iterate(of_attacks(robustness, attacks_in(robustness)))
     measured = attacked.join(geometry, on="model", how="semi").filter(pl.col("accuracy").is_finite())
     if measured.is_empty():
         return None
-    compared = compared_networks(measured, names, left_out=guessing(tables["models"]))
-    threat = telling_attack(compared)
-    strength = telling_strengths(compared.filter(pl.col("attack") == threat), within=["attack"])["strength"][0]
+    compared = compared_networks(measured, names, left_out=at_chance(tables["models"]))
+    attack = telling_attack(compared)
+    strength = telling_strengths(compared.filter(pl.col("attack_name") == attack), within=["attack_name"])["strength"][
+        0
+    ]
     here = compared_networks(
-        measured.filter((pl.col("attack") == threat) & (pl.col("strength") == strength)), names
-    ).rename({"attack": "threat"})
+        measured.filter((pl.col("attack_name") == attack) & (pl.col("strength") == strength)), names
+    ).rename({"attack_name": "attack"})
     shared = (
         values.join(here, on="network")
         .filter(pl.len().over("layer") >= 2)
         .with_columns(measure=pl.lit(geometry["measure"][0]), guesses=pl.col("network").is_in(list(guesses)))
         .sort("accuracy", "network")
-        .select("layer", "network", "threat", "strength", "accuracy", "measure", "value", "guesses")
+        .select("layer", "network", "attack", "strength", "accuracy", "measure", "value", "at_chance")
     )
     if shared.is_empty():
         return None
     like = geometry.select("measure", "parameters").row(0, named=True)
-    tests = _tests(of_measure(tables["associations"], like), threat, strength)
+    tests = _tests(of_measure(tables["associations"], like), attack, strength)
     layers = [name for name in geometry["layer"].unique(maintain_order=True) if name in set(shared["layer"])]
     orders = [
         Order(
@@ -133,7 +137,7 @@ def across_networks(tables: Mapping[str, pl.DataFrame]) -> AcrossNetworks | None
             tuple(
                 Placed(**row)
                 for row in shared.filter(pl.col("layer") == layer)
-                .select("network", "value", "accuracy", "guesses")
+                .select("network", "value", "accuracy", "at_chance")
                 .iter_rows(named=True)
             ),
             *tests.get(layer, (None, 0)),
@@ -143,7 +147,7 @@ def across_networks(tables: Mapping[str, pl.DataFrame]) -> AcrossNetworks | None
     place = {layer: place for place, layer in enumerate(layers)}
     return AcrossNetworks(
         **like,
-        threat=threat,
+        attack=attack,
         strength=strength,
         layers=tuple(orders),
         guesses={name: accuracy for name, accuracy in guesses.items() if name in set(shared["network"])},
@@ -160,11 +164,11 @@ def _values_of_networks(geometry: pl.DataFrame, names: Mapping[str, str]) -> pl.
     return named.group_by("network", "layer", maintain_order=True).agg(pl.col("value").mean())
 
 
-def _tests(associations: pl.DataFrame, threat: str, strength: float) -> dict[str, tuple[Coefficient, int]]:
+def _tests(associations: pl.DataFrame, attack: str, strength: float) -> dict[str, tuple[Coefficient, int]]:
     """The rank correlation across networks at each layer, where there are enough of them."""
     across = associations.filter(
         (pl.col("model") == "*")
-        & (pl.col("threat") == threat)
+        & (pl.col("attack") == attack)
         & (pl.col("strength") == strength)
         & (pl.col("method") == "spearman")
         & (pl.col("n") >= FEWEST_NETWORKS)

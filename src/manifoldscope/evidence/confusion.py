@@ -40,26 +40,26 @@ class PairAssociation:
     n_classes: int
 
 
-def falls(verdicts: pl.DataFrame) -> pl.DataFrame:
+def falls(outcomes: pl.DataFrame) -> pl.DataFrame:
     """Into which class the images of a class fall: those classified correctly when clean, and not at the end.
 
     Args:
-        verdicts: the table.
+        outcomes: the table.
 
     Returns:
-        A row a network, threat, strength and ordered pair of classes into which at least one image fell: `model`,
-        `threat`, `parameters`, `strength`, `class_index`, `other_class_index`, `n_into` (images that fell from the one
+        A row per network, attack, strength and ordered pair of classes into which at least one image fell: `model`,
+        `attack`, `parameters`, `strength`, `class_index`, `other_class_index`, `n_into` (images that fell from the one
         into the other), `n_falls` (into any class) and `share`, of the two.
 
     Example:
         >>> rows = {"label": [0, 0, 0, 1], "clean_prediction": [0, 0, 0, 2], "last_prediction": [1, 1, 2, 0]}
-        >>> same = {"model": "net", "threat": "pgd", "parameters": "", "strength": 0.1}
-        >>> verdicts = pl.DataFrame(rows).with_columns(**{key: pl.lit(value) for key, value in same.items()})
-        >>> falls(verdicts).select("class_index", "other_class_index", "n_into", "n_falls").rows()
+        >>> same = {"model": "net", "attack": "pgd", "parameters": "", "strength": 0.1}
+        >>> outcomes = pl.DataFrame(rows).with_columns(**{key: pl.lit(value) for key, value in same.items()})
+        >>> falls(outcomes).select("class_index", "other_class_index", "n_into", "n_falls").rows()
         [(0, 1, 2, 3), (0, 2, 1, 3)]
     """
-    keys = ("model", "threat", "parameters", "strength", "label")
-    fallen = verdicts.filter(
+    keys = ("model", "attack", "parameters", "strength", "label")
+    fallen = outcomes.filter(
         (pl.col("clean_prediction") == pl.col("label")) & (pl.col("last_prediction") != pl.col("label"))
     )
     return (
@@ -68,7 +68,7 @@ def falls(verdicts: pl.DataFrame) -> pl.DataFrame:
         .with_columns(pl.col("n_into").sum().over(keys).alias("n_falls"))
         .with_columns((pl.col("n_into") / pl.col("n_falls")).alias("share"))
         .rename({"label": "class_index", "last_prediction": "other_class_index"})
-        .sort("model", "threat", "parameters", "strength", "class_index", "other_class_index")
+        .sort("model", "attack", "parameters", "strength", "class_index", "other_class_index")
     )
 
 

@@ -50,7 +50,7 @@ def compared_networks(
     Returns:
         Columns network, attack, strength and accuracy.
     """
-    keys = ("attack", "strength")
+    keys = ("attack_name", "strength")
     each = accuracies.group_by("model", *keys).agg(pl.col("accuracy").mean())
     named = each.with_columns(
         network=pl.col("model").replace(dict(names)), counts=~pl.col("model").is_in(list(left_out))
@@ -70,8 +70,12 @@ def telling_attack(accuracies: pl.DataFrame) -> str:
     Args:
         accuracies: columns attack, strength and accuracy; a row per class of one network, or per network.
     """
-    spreads = accuracies.group_by("attack", "strength").agg(pl.len().alias("rows"), spread=_SPREAD)
-    attacks = spreads.group_by("attack").agg(pl.len().alias("strengths"), pl.col("spread", "rows").max())
-    differ = pl.col("spread") > 0
-    ranked = attacks.sort(differ, "rows", "strengths", "spread", "attack", descending=[True, True, True, True, False])
-    return str(ranked["attack"][0])
+    spreads = accuracies.group_by("attack_name", "strength").agg(pl.len().alias("rows"), standard_deviation=_SPREAD)
+    attacks = spreads.group_by("attack_name").agg(
+        pl.len().alias("strengths"), pl.col("standard_deviation", "rows").max()
+    )
+    differ = pl.col("standard_deviation") > 0
+    ranked = attacks.sort(
+        differ, "rows", "strengths", "standard_deviation", "attack_name", descending=[True, True, True, True, False]
+    )
+    return str(ranked["attack_name"][0])

@@ -1,4 +1,4 @@
-"""How the report says things: measures, threats, strengths and numbers, and a study in sentences."""
+"""How the report says things: measures, attacks, strengths and numbers, and a study in sentences."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _MEASURES = {
     "effective_radius": "Effective radius",
     "effective_dimension": "Effective dimension",
     "effective_alignment": "Effective alignment",
-    "centre_distance": "Distance between centres",
-    "centre_correlation": "Correlation of centres",
+    "centroid_distance": "Distance between centroids",
+    "centroid_cosine": "Correlation of centroids",
     "linear_margin": "Linear margin",
     "within_between_ratio": "Ratio of variance within to between",
 }
@@ -43,7 +43,7 @@ _DETAILS = {
 }
 _SCORES = {
     "max_softmax": "Largest softmax probability",
-    "nearest_centre": "Nearest centre",
+    "nearest_centroid": "Nearest centroid",
     "mahalanobis": "Mahalanobis distance",
     "residual": "Residual outside the class",
 }
@@ -94,7 +94,7 @@ def measure(name: str, parameters: str | None) -> str:
 
 
 def score(name: str) -> str:
-    """A score of foreign images in words."""
+    """A score of OOD images in words."""
     return _SCORES.get(name, name.replace("_", " "))
 
 
@@ -103,19 +103,19 @@ def noun(label: str) -> str:
     return label[0].lower() + label[1:] if label.partition(" ")[0][1:].islower() else label
 
 
-def threat(name: str) -> str:
-    """A threat in words; what is not known stands as it is."""
+def attack(name: str) -> str:
+    """An attack in words; what is not known stands as it is."""
     head = re.split(r"[\s_-]", name)[0]
     return _THREATS.get(head, head.replace("_", " ")) + name[len(head) :].replace("_", " ")
 
 
 def strength_name(name: str) -> str:
-    """What the strength of a threat is called."""
+    """What the strength of an attack is called."""
     return "ε" if re.split(r"[\s_-]", name)[0] in _THREATS else "strength"
 
 
 def at_strength(name: str, value: float) -> str:
-    """`ε = 0.1`, or `strength 3` for a threat that is not a ball of pixels."""
+    """`ε = 0.1`, or `strength 3` for an attack that is not a ball of pixels."""
     symbol = strength_name(name)
     return f"{symbol} = {strength(value)}" if symbol == "ε" else f"{symbol} {strength(value)}"
 
@@ -124,7 +124,7 @@ def strength_axis(name: str) -> str:
     """The label of an axis of strengths, with its unit."""
     if strength_name(name) == "ε":
         return "Perturbation budget ε (pixels run from 0 to 1)"
-    return f"Strength of {threat(name)}"
+    return f"Strength of {attack(name)}"
 
 
 def iterate(name: str) -> str:
@@ -160,8 +160,8 @@ def asked(study: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Networks", "; ".join(filter(None, map(_model, _sections(study, "models"))))),
         ("Layers", listing([str(layer) for layer in _items(study.get("layers"))]) if study.get("layers") else ""),
         ("Measures", "; ".join(_measure(item) for item in _items(study.get("measures")))),
-        ("Threats", "; ".join(_threat(item) for item in _items(study.get("threats")))),
-        ("Foreign images", "; ".join(map(_foreign, _sections(study, "foreign")))),
+        ("Attacks", "; ".join(_attack(item) for item in _items(study.get("attacks")))),
+        ("OOD images", "; ".join(map(_foreign, _sections(study, "foreign")))),
         ("Seed", str(study["seed"]) if "seed" in study else ""),
     ]
     return [(heading, sentence) for heading, sentence in lines if sentence]
@@ -184,7 +184,7 @@ def _sections(study: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 
 def _draw(draw: Mapping[str, Any]) -> str:
     images, split = draw.get("images_per_class"), draw.get("split")
-    words = f"up to {images} images a class" if images else "all images of each class"
+    words = f"up to {images} images per class" if images else "all images of each class"
     return words + (f" of the {split} split" if split else "")
 
 
@@ -222,7 +222,7 @@ def _model(model: Mapping[str, Any]) -> str:
             words = f"{objective} training".strip()
             if training.get("epochs"):
                 words += f" for {count(int(training['epochs']), 'epoch')}"
-            if objective not in ("", "natural") and training.get("epsilon"):
+            if objective not in ("", "standard") and training.get("epsilon"):
                 words += f" at ε = {strength(float(training['epsilon']))}"
             details.append(words)
             seeds = _items(training.get("seeds"))
@@ -250,12 +250,12 @@ def _foreign(plan: Mapping[str, Any]) -> str:
     return f"{of}: {kind}, {_draw(plan)}"
 
 
-def _threat(item: Any) -> str:
+def _attack(item: Any) -> str:
     if not isinstance(item, Mapping):
-        return threat(str(item))
-    kind = str(item.get("kind") or item.get("name") or "threat")
+        return attack(str(item))
+    kind = str(item.get("kind") or item.get("name") or "attack")
     called = str(item.get("name") or kind)
-    words = threat(kind) if called == kind else f"{called}: {threat(kind)}"
+    words = attack(kind) if called == kind else f"{called}: {attack(kind)}"
     if item.get("norm"):
         words += f" ({str(item['norm']).replace('linf', 'L∞')})"
     strengths = next(

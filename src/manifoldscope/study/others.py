@@ -121,7 +121,7 @@ def _one(
         raise DataError(f"{plan.key} {plan.name!r}: {error}") from None
     images = result.images
     drawn = Drawn(images, unit, {label: images.of_class(other).digest() for label, other in labels.items()})
-    publish(store, unit, drawn, result.set_aside, began)
+    publish(store, unit, drawn, result.skipped_images, began)
     return drawn
 
 

@@ -13,13 +13,13 @@ import tomli_w
 from pydantic import ValidationError, create_model, field_validator, model_validator
 
 from manifoldscope import plugins
+from manifoldscope.attacks.perturbation import ATTACKS, Perturbation
 from manifoldscope.errors import ManifoldscopeError, StudyError, shortened, unknown
 from manifoldscope.files import read_bytes
 from manifoldscope.geometry.estimate import MEASURES
 from manifoldscope.geometry.extrapolation import FARTHEST
 from manifoldscope.registry import Entry, describe
-from manifoldscope.robustness.threat import THREATS, Threat
-from manifoldscope.study.challenges import ThreatPlan, strength_setting
+from manifoldscope.study.challenges import AttackPlan, strength_setting
 from manifoldscope.study.section import KindSection, OpenSection, Section, entry_of, known_dataset, setting, settle
 from manifoldscope.study.unit import kinds
 from manifoldscope.training.objectives import OBJECTIVES, Objective
@@ -162,7 +162,7 @@ class MeasurePlan(OpenSection):
 
 
 class SamplingPlan(Section):
-    """What so many images can show: how sure a value is, what chance gives, and whether it grows with more images."""
+    """What that many images can show: how sure a value is, what chance gives, and whether it grows with more images."""
 
     halvings: int = setting(
         5,
@@ -232,14 +232,14 @@ class Study(Section):
         "what is measured of each class manifold; [] for attacks alone",
         keyed=True,
     )
-    sampling: SamplingPlan = setting(SamplingPlan(), "what so many images can show", keyed=True)
-    sensitivity: int = setting(
+    sampling: SamplingPlan = setting(SamplingPlan(), "what that many images can show", keyed=True)
+    jacobian_norm: int = setting(
         0,
         "random projections for the sensitivity of each class, the norm of a layer's Jacobian; 0: none",
         keyed=True,
         ge=0,
     )
-    threats: list[ThreatPlan] = setting([], "what is done to the images; none for geometry alone", keyed=True)
+    attacks: list[AttackPlan] = setting([], "what is done to the images; none for geometry alone", keyed=True)
     gradients: Literal["auto", "float32", "plain"] = setting(
         "auto",
         "whose gradients attacks take: those of a faster copy of the network, with bfloat16 to propose where that is "
@@ -266,7 +266,7 @@ class Study(Section):
         same = self.data.geometry.images_per_class
         if self.data.same_images and self.data.geometry != self.data.robustness:
             raise ValueError(
-                f"data.same_images = true, but data.geometry ({same} images a class) and data.robustness "
+                f"data.same_images = true, but data.geometry ({same} images per class) and data.robustness "
                 f"({self.data.robustness.images_per_class}) differ; give them the same split and images_per_class"
             )
         for kind in kinds():
@@ -275,15 +275,15 @@ class Study(Section):
 
     def _named(self) -> dict[str, list[str]]:
         """The names of attacks, searches, datasets, ..., by the column of tables in which they stand."""
-        named = {"threat": [plan.name for plan in self.threats]}
+        named = {"attack": [plan.name for plan in self.attacks]}
         for section in sections():
             named.setdefault(section.column, []).extend(plan.name for plan in self.section(section))
         return named
 
-    def attack(self, name: str, strength: float) -> tuple[ThreatPlan, Threat]:
+    def attack(self, name: str, strength: float) -> tuple[AttackPlan, Perturbation]:
         """What the study calls so, and the attack at one of its strengths."""
-        plan = next(plan for plan in self.threats if plan.name == name)
-        return plan, next(threat for threat in plan.threats() if threat.strength == strength)
+        plan = next(plan for plan in self.attacks if plan.name == name)
+        return plan, next(attack for attack in plan.perturbations() if attack.strength == strength)
 
     @property
     def roots(self) -> list[str]:
@@ -463,7 +463,7 @@ def json_schema() -> dict[str, Any]:
     for section, key, registry in (
         ("TrainingPlan", "objective", OBJECTIVES),
         ("MeasurePlan", "name", MEASURES),
-        ("ThreatPlan", "kind", THREATS),
+        ("AttackPlan", "kind", ATTACKS),
         ("ModelPlan", "source", SOURCES),
     ):
         definitions[section]["oneOf"] = [_alternative(entry, key, definitions) for entry in registry]
@@ -481,7 +481,7 @@ def _alternative(entry: Entry, key: str, definitions: dict[str, Any]) -> dict[st
     properties = own.get("properties", {})
     if key == "kind":
         singular = strength_setting(entry)
-        properties[ThreatPlan.strengths_key(entry)] = {"type": "array", "items": properties.pop(singular)}
+        properties[AttackPlan.strengths_key(entry)] = {"type": "array", "items": properties.pop(singular)}
     name = {"pattern": f"^{entry.name}:"} if key == "source" else {"const": entry.name}
     return {"title": entry.summary, "properties": {key: name, **properties}}
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from manifoldscope.attacks.evaluation import evaluate
+from manifoldscope.attacks.fgsm import FGSM
+from manifoldscope.attacks.pgd import PGD
 from manifoldscope.errors import ModelError
-from manifoldscope.robustness.evaluation import evaluate
-from manifoldscope.robustness.fgsm import FGSM
-from manifoldscope.robustness.pgd import PGD
 from manifoldscope.seeds import derive, generator
 from manifoldscope.training.objectives import Objective
 from manifoldscope.vision.images import ImageSet
@@ -35,7 +35,7 @@ class Epoch:
         learning_rate: at the end of the epoch.
         epsilon: radius of the L-infinity ball in which the network was then attacked; None where it was not.
         n_images: on how many of the training images.
-        n_survived_fgsm, n_survived_pgd: how many of these are classified correctly when clean and under one step, or
+        n_robust_fgsm, n_robust_pgd: how many of these are classified correctly when clean and under one step, or
             at every iterate of ten.
     """
 
@@ -44,8 +44,8 @@ class Epoch:
     learning_rate: float
     epsilon: float | None = None
     n_images: int = 0
-    n_survived_fgsm: int | None = None
-    n_survived_pgd: int | None = None
+    n_robust_fgsm: int | None = None
+    n_robust_pgd: int | None = None
 
 
 def fit(
@@ -156,15 +156,15 @@ def _judge(
 
     def judge(epoch: Epoch) -> Epoch:
         one, many = (
-            evaluate(prepared, sample, threat, seed=seed, batch_size=batch_size, iterate="any", fast=False).table
-            for threat in (FGSM(epsilon=radius), PGD(epsilon=radius, steps=JUDGING_STEPS))
+            evaluate(prepared, sample, attack, seed=seed, batch_size=batch_size, iterate="any", fast=False).table
+            for attack in (FGSM(epsilon=radius), PGD(epsilon=radius, steps=JUDGING_STEPS))
         )
         return replace(
             epoch,
             epsilon=radius,
             n_images=len(sample),
-            n_survived_fgsm=int(one["survived_last"].sum()),
-            n_survived_pgd=int(many["survived_any"].sum()),
+            n_robust_fgsm=int(one["robust_last"].sum()),
+            n_robust_pgd=int(many["robust_any"].sum()),
         )
 
     return judge

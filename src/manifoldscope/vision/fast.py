@@ -42,7 +42,7 @@ _LONG = 2e-3
 
 _TELLING = 8e-3
 _AT_MOST = 64
-"""A few images are repeated until their float32 gradient takes so many seconds, or there are so many images: on fewer a
+"""A few images are repeated until their float32 gradient takes so many seconds, or there are that many images: on fewer a
 device shows little of what it gains."""
 
 _ALIKE = 0.8

@@ -35,12 +35,12 @@ def accuracy(contents: Contents) -> Iterator[Figure]:
         table = mean_accuracy(contents.tables["robustness"], attack=attack)
         if table.is_empty():
             continue
-        threat = words.threat(attack)
+        under = words.attack(attack)
         yield Figure(
             name=words.slug("accuracy-by-strength", attack),
-            title=f"Accuracy under {threat}",
+            title=f"Accuracy under {under}",
             caption=(
-                f"The share of all images that are classified correctly under {threat}, with its 95% Wilson interval "
+                f"The share of all images that are classified correctly under {under}, with its 95% Wilson interval "
                 "as a band. Solid: the last iterate, the attack as it is usually written. Dashed: no iterate on the "
                 "way was misclassified, never above the solid line; where the two part, the attack had already won "
                 "and walked on. Thin lines are single classes. An undefended network that does not come near 0 at a "
@@ -53,7 +53,7 @@ def accuracy(contents: Contents) -> Iterator[Figure]:
 
 
 def accuracy_by_strength(robustness: pl.DataFrame, *, attack: str, models: Sequence[str] = ()) -> Chart:
-    """Accuracy against the strength of an attack: first all networks, then a panel a network with its classes.
+    """Accuracy against the strength of an attack: first all networks, then a panel per network with its classes.
 
     Solid: the last iterate. Dashed: no iterate was misclassified.
     """
@@ -107,7 +107,7 @@ def accuracy_by_strength(robustness: pl.DataFrame, *, attack: str, models: Seque
         axes.set_xlabel(words.strength_axis(attack).replace(" (", "\n("))
         heading(axes, "all networks" if only is None else only)
         if place % columns == 0:
-            axes.set_ylabel(f"Accuracy under {words.threat(attack)} (%)")
+            axes.set_ylabel(f"Accuracy under {words.attack(attack)} (%)")
         else:
             axes.tick_params(labelleft=False)
         if only is not None and n_classes > 1:

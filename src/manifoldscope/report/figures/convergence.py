@@ -25,11 +25,11 @@ def convergence(contents: Contents) -> Iterator[Figure]:
     table = convergence_table(contents.tables["convergence"])
     if table.is_empty():
         return
-    threat = words.threat(str(table["threat"][0]))
-    at = words.at_strength(str(table["threat"][0]), float(table["strength"][0]))
+    attack = words.attack(str(table["attack"][0]))
+    at = words.at_strength(str(table["attack"][0]), float(table["strength"][0]))
     yield Figure(
         name="accuracy-by-step",
-        title=f"Accuracy by the step of {threat} at {at}",
+        title=f"Accuracy by the step of {attack} at {at}",
         caption=(
             f"The share of a sample of {number_range(table['n_images'])} images that is classified correctly when "
             "clean and at every iterate so far, with its 95% Wilson interval as a band; at step 0 the random start "
@@ -48,13 +48,13 @@ def convergence_table(convergence: pl.DataFrame) -> pl.DataFrame:
     """The table `convergence` with accuracies and their 95% Wilson intervals; `doubled` is twice as many steps."""
     table = convergence.with_columns(
         doubled=pl.col("n_steps") > pl.col("n_steps").min().over("model"),
-        accuracy=pl.col("n_survived") / pl.col("n_images"),
+        accuracy=pl.col("n_robust") / pl.col("n_images"),
     )
     return with_interval(table).sort("model", "doubled", "step")
 
 
 def accuracy_by_step(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Chart:
-    """Accuracy after each step of an attack, and of the same attack with twice as many: a panel a network.
+    """Accuracy after each step of an attack, and of the same attack with twice as many: a panel per network.
 
     `table` is `convergence_table(...)`.
     """
@@ -90,8 +90,8 @@ def accuracy_by_step(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Char
                 zorder=3 if doubled else 4,
             )
             points = axes.scatter(x[-1:], y[-1:], s=34, linewidth=0, zorder=5, **look)
-            n_survived, n_images = line["n_survived"][-1], line["n_images"][-1]
-            chart.explain(points, [f"after {line['step'][-1]} steps {n_survived} of {n_images} stand"])
+            n_robust, n_images = line["n_robust"][-1], line["n_images"][-1]
+            chart.explain(points, [f"after {line['step'][-1]} steps {n_robust} of {n_images} stand"])
             if not doubled:
                 axes.axvline(x[-1], color=INK, linewidth=0.9, linestyle=(0, (2, 2)), zorder=2)
         percent_axis(axes)

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from manifoldscope.evidence import PairAssociation, falls, guessing, mantel, with_attack
+from manifoldscope.evidence import PairAssociation, at_chance, falls, mantel, with_attack_name
 from manifoldscope.report import words
 from manifoldscope.report.chart import FAINT, INK, Chart, plain
 from manifoldscope.report.contents import Contents
@@ -49,14 +49,14 @@ SECTION = Section(
     },
 )
 
-NAMED_IN_MATRIX = 30  # up to so many classes are named beside a matrix
+NAMED_IN_MATRIX = 30  # up to that many classes are named beside a matrix
 MANY_PAIRS = 1_000  # beyond these most pairs have few of the falls
 MOST_NAMED_PAIRS = 6  # of those with the largest shares of falls
 
 _MANY_CLASSES = 200  # with more than these a permutation of all pairs takes hundredths of a second
-_NEAR_IS_LARGE = ("centre_correlation", "effective_alignment")
-_SIGNED = ("centre_correlation",)
-_OPTIMAL_LEAVES = 200  # beyond so many classes the best order of the leaves takes too long
+_NEAR_IS_LARGE = ("centroid_cosine", "effective_alignment")
+_SIGNED = ("centroid_cosine",)
+_OPTIMAL_LEAVES = 200  # beyond that many classes the best order of the leaves takes too long
 
 
 @FIGURES.register("pairs", section=SECTION)
@@ -69,7 +69,7 @@ def pairs(contents: Contents) -> Iterator[Figure]:
         for layer in contents.layers_in(every)[:MOST_LAYERS]:
             table = pairs_beside_falls(
                 of_measure(every, measure, parameters).filter(pl.col("layer") == layer),
-                contents.tables["verdicts"],
+                contents.tables["outcomes"],
                 contents.tables["robustness"],
                 attack=attack,
                 iterate=contents.iterate(attack),
@@ -98,7 +98,7 @@ def pairs(contents: Contents) -> Iterator[Figure]:
 def _caption(contents: Contents, table: pl.DataFrame, noun: str, attack: str, *, short: bool) -> str:
     measured = number_range(clean_geometry(contents.tables["geometry"])["n_points"])
     fallen = table.filter(pl.col("share").is_finite())
-    text = f"Left, the {noun} of every two classes, from {measured} clean images a class."
+    text = f"Left, the {noun} of every two classes, from {measured} clean images per class."
     if not short:
         text += _MATRIX
     if fallen.is_empty():
@@ -111,7 +111,7 @@ def _caption(contents: Contents, table: pl.DataFrame, noun: str, attack: str, *,
     )
     text += (
         " Right, each point is an ordered pair of classes: across, its value; upwards, of the images of the one class "
-        f"that were classified correctly when clean and fell under {words.threat(attack)}, the share that fell into "
+        f"that were classified correctly when clean and fell under {words.attack(attack)}, the share that fell into "
         f"the other ({number_range(fallen['n_falls'])} falls a class: shares of few are coarse)."
     )
     if n_into < n_falls:
@@ -138,7 +138,7 @@ _FALLS = (
 
 def _associations(contents: Contents, table: pl.DataFrame) -> dict[str, PairAssociation]:
     """Of each network that does not guess, how the values of pairs go with falls."""
-    guessers = guessing(contents.tables["models"])
+    guessers = at_chance(contents.tables["models"])
     found = {}
     for panel in table.filter(pl.col("share").is_finite().any().over("model")).partition_by("model"):
         model = str(panel["model"][0])
@@ -149,9 +149,9 @@ def _associations(contents: Contents, table: pl.DataFrame) -> dict[str, PairAsso
 
 
 def pairs_beside_falls(
-    pairs: pl.DataFrame, verdicts: pl.DataFrame, robustness: pl.DataFrame, *, attack: str, iterate: str
+    pairs: pl.DataFrame, outcomes: pl.DataFrame, robustness: pl.DataFrame, *, attack: str, iterate: str
 ) -> pl.DataFrame:
-    """A row a model and ordered pair of classes: the value of the pair beside the falls from the one into the other.
+    """A row per model and ordered pair of classes: the value of the pair beside the falls from the one into the other.
 
     `pairs` are the rows of one measure in one layer. Each network is taken at the strength where its classes differ
     most. `share` is `n_into` over `n_falls`, the images of the class that fell into any other; it is null for a class
@@ -160,7 +160,11 @@ def pairs_beside_falls(
     other_way = pairs.rename({"class_index": "other_class_index", "other_class_index": "class_index"})
     both = pl.concat([pairs, other_way], how="diagonal")
     chosen = strengths_of_classes(robustness, attack=attack, iterate=iterate)
-    here = with_attack(verdicts).filter(pl.col("attack") == attack).join(chosen, on=("model", "strength"), how="semi")
+    here = (
+        with_attack_name(outcomes)
+        .filter(pl.col("attack_name") == attack)
+        .join(chosen, on=("model", "strength"), how="semi")
+    )
     fallen = falls(here).select("model", "class_index", "other_class_index", "n_into", "n_falls")
     names = robustness.select("class_index", "class_name").unique("class_index")
     return (
@@ -203,7 +207,7 @@ def class_pairs(
 ) -> Chart:
     """Every two classes: a matrix of their values, and the falls from one into the other against them.
 
-    A row a network. `table` is `pairs_beside_falls(...)`; `found` has Spearman's rho by the name of a network. Classes
+    A row per network. `table` is `pairs_beside_falls(...)`; `found` has Spearman's rho by the name of a network. Classes
     are in the order of a hierarchical clustering (average linkage), so that near ones stand together.
     """
     names = in_order(table["model"].unique().to_list(), models)[:MOST_MODELS]
@@ -328,7 +332,7 @@ def _falls_panel(
     ]
     name_points(chart, axes, x[shown], y[shown], called)
     at = words.at_strength(attack, float(panel["strength"][0]))
-    heading(axes, f"falls under {words.threat(attack)}", _pair_association_text(found), after=f" at {at}")
+    heading(axes, f"falls under {words.attack(attack)}", _pair_association_text(found), after=f" at {at}")
 
 
 def _falls_axis(axes: Axes, highest: float, *, many: bool) -> None:

@@ -49,10 +49,10 @@ def training_table(training: pl.DataFrame) -> pl.DataFrame:
     """The table `training` with accuracies, and the 95% Wilson interval of that under PGD."""
     judged = pl.col("n_images") > 0
     table = training.with_columns(
-        fgsm_accuracy=pl.when(judged).then(pl.col("n_survived_fgsm") / pl.col("n_images")),
-        pgd_accuracy=pl.when(judged).then(pl.col("n_survived_pgd") / pl.col("n_images")),
+        fgsm_accuracy=pl.when(judged).then(pl.col("n_robust_fgsm") / pl.col("n_images")),
+        pgd_accuracy=pl.when(judged).then(pl.col("n_robust_pgd") / pl.col("n_images")),
     )
-    return with_interval(table, successes="n_survived_pgd", name="pgd").sort("model", "epoch")
+    return with_interval(table, successes="n_robust_pgd", name="pgd").sort("model", "epoch")
 
 
 def training_history(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Chart:
@@ -104,7 +104,7 @@ def _accuracies(chart: Chart, axes: Axes, judged: pl.DataFrame, names: Sequence[
             chart.explain(
                 points,
                 [
-                    f"{name}, epoch {row['epoch']}: {row[f'n_survived_{attack}']} of {row['n_images']} under "
+                    f"{name}, epoch {row['epoch']}: {row[f'n_robust_{attack}']} of {row['n_images']} under "
                     f"{attack.upper()}"
                     for row in line.iter_rows(named=True)
                 ],

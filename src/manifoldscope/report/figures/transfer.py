@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
-from manifoldscope.evidence import with_attack
+from manifoldscope.evidence import with_attack_name
 from manifoldscope.report import words
 from manifoldscope.report.chart import INK, Chart, plain
 from manifoldscope.report.contents import Contents, as_listed
@@ -27,16 +27,16 @@ _DARK = 0.5  # a share from which the ground of a cell is too dark for dark lett
 
 @FIGURES.register("transfer", section=SECTION)
 def transfer(contents: Contents) -> Iterator[Figure]:
-    """What was made on each network and judged on each: a figure an attack."""
+    """What was made on each network and judged on each: a figure per attack."""
     every = transfer_table(contents.tables["transfer"])
-    for place, attack in enumerate(as_listed(every["attack"], contents.attacks)[:MOST_ATTACKS]):
-        table = every.filter(pl.col("attack") == attack)
+    for place, attack in enumerate(as_listed(every["attack_name"], contents.attacks)[:MOST_ATTACKS]):
+        table = every.filter(pl.col("attack_name") == attack)
         yield Figure(
             name=words.slug("transfer", attack),
-            title=f"Transfer of {words.threat(attack)} between networks",
+            title=f"Transfer of {words.attack(attack)} between networks",
             caption=(
                 "A row is the network on which the attacked images were made, a column the network that judges them; "
-                f"a panel is a strength of {words.threat(attack)}. Each cell says which share of the images falls (%, "
+                f"a panel is a strength of {words.attack(attack)}. Each cell says which share of the images falls (%, "
                 "its 95% Wilson interval below it), among those that both networks classify correctly when clean: "
                 f"{number_range(table['n_clean_correct'])} of {number_range(table['n_images'])} images, so that cells "
                 f"of one row may count different images.{'' if place else _READING}"
@@ -60,28 +60,36 @@ def transfer_table(transfer: pl.DataFrame) -> pl.DataFrame:
 
     Strength 0 is left out where there are others: there nothing is made.
     """
-    table = with_attack(transfer).filter(
-        (pl.col("strength") > 0) | (pl.col("strength").max().over("attack") == 0)  # an attack of strength 0 alone
+    table = with_attack_name(transfer).filter(
+        (pl.col("strength") > 0) | (pl.col("strength").max().over("attack_name") == 0)  # an attack of strength 0 alone
     )
     shares = table.with_columns(
-        share=pl.when(pl.col("n_clean_correct") > 0).then(pl.col("n_fell") / pl.col("n_clean_correct"))
+        share=pl.when(pl.col("n_clean_correct") > 0).then(pl.col("n_misclassified") / pl.col("n_clean_correct"))
     )
     return (
-        with_interval(shares, successes="n_fell", trials="n_clean_correct", name="share")
+        with_interval(shares, successes="n_misclassified", trials="n_clean_correct", name="share")
         .select(
-            *("attack", "strength", "made_on", "judged_on", "n_images", "n_clean_correct", "n_fell"),
+            *(
+                "attack_name",
+                "strength",
+                "source_model",
+                "target_model",
+                "n_images",
+                "n_clean_correct",
+                "n_misclassified",
+            ),
             *("share", "share_low", "share_high"),
         )
-        .sort("attack", "strength", "made_on", "judged_on")
+        .sort("attack_name", "strength", "source_model", "target_model")
     )
 
 
 def transfer_matrix(table: pl.DataFrame, *, attack: str, models: Sequence[str] = ()) -> Chart:
     """The share of images that fall, by the network they were made on (rows) and the one that judges (columns).
 
-    A panel a strength, of one attack; `table` is `transfer_table(...)`. The diagonal is outlined.
+    A panel per strength, of one attack; `table` is `transfer_table(...)`. The diagonal is outlined.
     """
-    names = in_order(list({*table["made_on"], *table["judged_on"]}), models)[:MOST_MODELS]
+    names = in_order(list({*table["source_model"], *table["target_model"]}), models)[:MOST_MODELS]
     strengths = evenly(table["strength"].unique().to_list(), MOST_STRENGTHS)
     columns = min(len(strengths), 3 if len(names) <= 4 and len(strengths) != 4 else 2)
     side = max(1.9, _CELL * len(names))
@@ -132,8 +140,8 @@ def _matrix(panel: pl.DataFrame, names: Sequence[str]) -> Reals:
     """(makers, judges): shares, NaN where there is none."""
     shares = np.full((len(names), len(names)), np.nan)
     for row in panel.iter_rows(named=True):
-        if row["share"] is not None and row["made_on"] in names and row["judged_on"] in names:
-            shares[names.index(row["made_on"]), names.index(row["judged_on"])] = row["share"]
+        if row["share"] is not None and row["source_model"] in names and row["target_model"] in names:
+            shares[names.index(row["source_model"]), names.index(row["target_model"])] = row["share"]
     return shares
 
 
@@ -141,12 +149,12 @@ def _cells(chart: Chart, axes: Axes, panel: pl.DataFrame, names: Sequence[str]) 
     """Write each share with its interval, and outline the diagonal."""
     places, texts = [], []
     for row in panel.iter_rows(named=True):
-        if row["made_on"] not in names or row["judged_on"] not in names:
+        if row["source_model"] not in names or row["target_model"] not in names:
             continue
-        up, across = names.index(row["made_on"]), names.index(row["judged_on"])
+        up, across = names.index(row["source_model"]), names.index(row["target_model"])
         places.append((across, up))
-        fall = f"{row['n_fell']} of {row['n_clean_correct']} fall" + ", the attack itself" * (up == across)
-        texts.append(f"made on {row['made_on']}, judged on {row['judged_on']}: {fall}")
+        fall = f"{row['n_misclassified']} of {row['n_clean_correct']} fall" + ", the attack itself" * (up == across)
+        texts.append(f"made on {row['source_model']}, judged on {row['target_model']}: {fall}")
         if row["share"] is None:
             axes.text(across, up, "–", ha="center", va="center", fontsize=8.5)
             continue

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from manifoldscope.evidence.across_classes import AcrossClasses, NoCoefficient, Pair, across_classes
 from manifoldscope.evidence.significance import Coefficient
-from manifoldscope.report.findings.association_doubts import doubts
+from manifoldscope.report.findings.association_caveats import caveats
 from manifoldscope.report.findings.finding import FINDINGS, Finding, Tables
 from manifoldscope.report.findings.phrases import (
     MOST_SPELLED_OUT,
@@ -30,13 +30,13 @@ def found(tables: Tables) -> list[Finding]:
     if fact is None:
         return []
     words = MeasureWords(fact.measure)
-    survive = "survive attacks" if fact.attacked else f"survive {listed(fact.threats)}"
+    survive = "survive attacks" if fact.attacked else f"survive {listed(fact.attacks)}"
     return [
         Finding(
             kind="association",
             title=headline(fact.asked, words, survive),
             text="\n\n".join(filter(None, [*_paragraphs(fact), not_counted(fact.guesses)])),
-            doubts=doubts(fact),
+            caveats=caveats(fact),
             numbers=fact.rows,
             weight=98,
         )
@@ -50,7 +50,7 @@ def headline(asked: Asked, words: MeasureWords, survive: str) -> str:
         return f"Whether classes with {fewer} {survive} better could not be asked"
     tested = [(pair, r) for pair, r in asked if r.p_value is not None]
     if not tested:
-        return f"{_where_more(asked, asked, words, 'survived')}; chance was not tested"
+        return f"{_where_more(asked, asked, words, 'robust')}; chance was not tested"
     seen = [(pair, r) for pair, r in tested if r.seen]
     if seen:
         title = _where_more(seen, tested, words, "survive")
@@ -131,20 +131,20 @@ def _opening(fact: AcrossClasses) -> str:
 
 def _settings(pairs: Sequence[Pair]) -> str:
     """`pgd at strength 0.1`, or which strength for which network."""
-    by_threat: dict[str, dict[str, float]] = {}
+    by_attack: dict[str, dict[str, float]] = {}
     for pair in pairs:
-        by_threat.setdefault(pair.threat, {})[pair.model] = pair.strength
+        by_attack.setdefault(pair.attack, {})[pair.model] = pair.strength
     phrases = []
-    for threat, strengths in by_threat.items():
+    for attack, strengths in by_attack.items():
         values = sorted(set(strengths.values()))
         few = len(strengths) <= MOST_SPELLED_OUT
-        if len(values) == 1 and (len(by_threat) == 1 or not few):
-            phrases.append(f"{threat} at strength {values[0]:.4g}")
+        if len(values) == 1 and (len(by_attack) == 1 or not few):
+            phrases.append(f"{attack} at strength {values[0]:.4g}")
         elif few:
             each = [f"{strength:.4g} ({model})" for model, strength in strengths.items()]
-            phrases.append(f"{threat} at strength {listed(each)}")
+            phrases.append(f"{attack} at strength {listed(each)}")
         else:
-            phrases.append(f"{threat} at strengths from {values[0]:.4g} to {values[-1]:.4g}")
+            phrases.append(f"{attack} at strengths from {values[0]:.4g} to {values[-1]:.4g}")
     return listed(phrases)
 
 

@@ -29,7 +29,7 @@ def found(tables: Tables) -> list[Finding]:
         return []
     words = MeasureWords(fact.measure)
     opening = (
-        f"From the least to the most robust under {fact.threat} at strength {fact.strength:.4g}, where the networks "
+        f"From the least to the most robust under {fact.attack} at strength {fact.strength:.4g}, where the networks "
         f"differ most (mean {words.name} of the classes; accuracy):"
     )
     text = [opening, *_lines(fact.layers), not_counted(fact.guesses)]
@@ -39,7 +39,7 @@ def found(tables: Tables) -> list[Finding]:
             kind="networks",
             title=comparison(compared, words) if compared else _nothing_to_compare(fact.layers),
             text="\n\n".join(filter(None, text)),
-            doubts=_doubts(fact) if compared else (),
+            caveats=_caveats(fact) if compared else (),
             numbers=fact.rows,
             weight=88 if compared else 55,
         )
@@ -47,7 +47,7 @@ def found(tables: Tables) -> list[Finding]:
 
 
 def _lines(layers: Sequence[Order]) -> list[str]:
-    """A line a layer; of many the range of their tests, and the layer at which the measure goes furthest."""
+    """A line per layer; of many the range of their tests, and the layer at which the measure goes furthest."""
     if len(layers) <= MOST_SPELLED_OUT:
         return [_line(order) for order in layers]
     tested = [(order, order.test) for order in layers if order.test is not None]
@@ -117,7 +117,7 @@ def _nothing_to_compare(layers: Sequence[Order]) -> str:
     return "Networks cannot be compared: no layer has two that do better than guess"
 
 
-def _doubts(fact: AcrossNetworks) -> tuple[str, ...]:
+def _caveats(fact: AcrossNetworks) -> tuple[str, ...]:
     said = [_tested(fact.compared)]
     if any(order.test and len(order.counted) < len(order.networks) for order in fact.compared):
         said.append("The rank correlation counts every network, those that guess as well.")

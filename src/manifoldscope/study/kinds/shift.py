@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 
 import polars as pl
 
-from manifoldscope.robustness.foreign import accuracy_by_class
+from manifoldscope.attacks.ood import accuracy_by_class
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import SECONDS_OF_A_UNIT, Costs, Need
 from manifoldscope.study.draws import Drawn, Role
@@ -44,7 +44,7 @@ class Shift(Unit):
     """
 
     version = 2
-    files = ("shifted.parquet",)
+    files = ("shifts.parquet",)
     section = ShiftPlan
 
     network: NetworkRef
@@ -94,7 +94,7 @@ class Shift(Unit):
         )
         places = {each.index: place for place, each in enumerate(self.images)}
         place = pl.col("class_index").replace_strict(places, return_dtype=pl.Int64)
-        return Payload(tables={"shifted": found.with_columns(place=place).drop("class_index", "class_name")})
+        return Payload(tables={"shifts": found.with_columns(place=place).drop("class_index", "class_name")})
 
     @property
     def _n_images(self) -> int:
@@ -109,8 +109,8 @@ class Shift(Unit):
     @classmethod
     def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, list[pl.DataFrame]]:
         return {
-            "shifted": [
-                of_places(store.table(unit, "shifted"), unit.images, model=unit.network.name, dataset=unit.dataset)
+            "shifts": [
+                of_places(store.table(unit, "shifts"), unit.images, model=unit.network.name, dataset=unit.dataset)
                 for unit in units
             ]
         }

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import polars as pl
 
-from manifoldscope.robustness.checks import Judged, Row, collapse_check, training_check
+from manifoldscope.attacks.checks import Judged, Row, collapse_check, training_check
 from manifoldscope.seeds import derive
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import SECONDS_OF_A_UNIT, Costs, Need
@@ -131,6 +131,6 @@ def _checks(history: pl.DataFrame) -> list[Row]:
         rows.append({"model": model, **training_check(epochs["loss"].to_list(), int(epochs["n_classes"][0]))})
         judged = epochs.filter(pl.col("n_images") > 0)
         if len(judged):
-            counts = judged.select("epoch", "n_images", fgsm="n_survived_fgsm", pgd="n_survived_pgd")
+            counts = judged.select("epoch", "n_images", fgsm="n_robust_fgsm", pgd="n_robust_pgd")
             rows.append({"model": model, **collapse_check([Judged(**row) for row in counts.iter_rows(named=True)])})
     return rows

@@ -9,8 +9,8 @@ from typing import Self
 import polars as pl
 import torch
 
-from manifoldscope.robustness.evaluation import evaluate
-from manifoldscope.robustness.transfer import counts, judged
+from manifoldscope.attacks.evaluation import evaluate
+from manifoldscope.attacks.transfer import counts, judged
 from manifoldscope.seeds import derive
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import Costs, Need
@@ -47,8 +47,8 @@ class Transfer(Unit):
     def of_study(cls, planning: Planning) -> Iterator[Self]:
         study = planning.study
         networks = tuple(network.ref for network in planning.networks.values())
-        for plan in study.threats:
-            for attack in plan.threats() if plan.transfer else ():
+        for plan in study.perturbations:
+            for attack in plan.perturbations() if plan.transfer else ():
                 for source in networks:
                     yield cls(
                         network=source,
@@ -76,9 +76,9 @@ class Transfer(Unit):
         """The images that the attack units of one network make, judged by every network.
 
         Raises:
-            ThreatError: two networks bring the images to other pixels.
+            AttackError: two networks bring the images to other pixels.
         """
-        _, threat = context.study.attack(self.attack.name, self.attack.strength)
+        _, attack = context.study.attack(self.attack.name, self.attack.strength)
         drawn = context.draws["robustness"].images
         images = drawn.subset(drawn.labels.argsort(stable=True))  # class by class, as they are attacked
         source = context.network(self.network.name)
@@ -87,7 +87,7 @@ class Transfer(Unit):
                 evaluate(
                     source,
                     context.images("robustness", label),
-                    threat,
+                    attack,
                     seed=derive(self.seed, "attack", label),
                     batch_size=self.batch_size,
                     keep_images=True,
@@ -129,9 +129,11 @@ class Transfer(Unit):
         """Rows of several networks, under today's names: a unit knows them by their place in its list."""
         targets = {place: ref.name for place, ref in enumerate(self.targets)}
         return named(
-            table.with_columns(judged_on=pl.col("place").replace_strict(targets, return_dtype=pl.String)).drop("place"),
-            made_on=self.network.name,
-            threat=self.attack.name,
+            table.with_columns(target_model=pl.col("place").replace_strict(targets, return_dtype=pl.String)).drop(
+                "place"
+            ),
+            source_model=self.network.name,
+            attack=self.attack.name,
             parameters=self.attack.parameters,
             strength=self.attack.strength,
         )
