@@ -65,8 +65,8 @@ def capacity(
 ) -> None:
     """Mean-field capacity of the first few classes, one quadratic program at a time, in the points' own coordinates.
 
-    Each class: its points minus its centroid, over the norm of the centroid (seen from the mean of all points), in as many
-    coordinates as they span, with a last one of 1. For each direction: the nearest v to t with S v >= 0, and the
+    Each class: its points minus its centroid, over the norm of the centroid (seen from the mean of all points), in as
+    many coordinates as they span, with a last one of 1. For each direction: the nearest v to t with S v >= 0, and the
     mean of |v - t|^2 is 1 / capacity.
     """
     rng = np.random.default_rng(1)

@@ -292,7 +292,7 @@ def output(name: str, content: bytes | None) -> Callable[[Path, random.Random], 
 def edited_table(folder: Path, chance: random.Random) -> None:
     table = pl.read_parquet(io.BytesIO((folder / "tables/robustness.parquet").read_bytes()))
     with (folder / "tables/robustness.parquet").open("wb") as file:
-        table.with_columns(accuracy=pl.lit(1.0)).write_parquet(file)
+        table.with_columns(robust_accuracy=pl.lit(1.0)).write_parquet(file)
 
 
 TAMPERS: dict[str, Callable[[Path, random.Random], None]] = {

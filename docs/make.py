@@ -136,8 +136,8 @@ JOINT_TRUTHS = {
     "effective_alignment": (1 / 7, 1 / 7),
     "within_between_ratio": (0.25, 1.0),
 }
-"""A sphere has the capacity of the ball that it bounds. Unrelated centroids of norm 1 lie sqrt(2) apart, have cosines of
--1/7 from the mean of eight, and a variance of 1."""
+"""A sphere has the capacity of the ball that it bounds. Unrelated centroids of norm 1 lie sqrt(2) apart, have cosines
+of -1/7 from the mean of eight, and a variance of 1."""
 
 
 BEHIND = (

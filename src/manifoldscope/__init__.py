@@ -6,7 +6,7 @@
 >>> manifolds = ms.activations(network, images, layers=["penultimate"])
 >>> ms.Spectrum.of(manifolds[0].points).dimension(0.95) <= 19
 True
->>> ms.evaluate(network, images, ms.PGD(epsilon=0.1, steps=5), seed=0).accuracy <= 1
+>>> ms.evaluate(network, images, ms.PGD(epsilon=0.1, steps=5), seed=0).robust_accuracy <= 1
 True
 
 Names are loaded when they are first used, so that the command line answers at once.

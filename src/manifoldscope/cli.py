@@ -40,13 +40,25 @@ REGISTRIES = {
     "small networks": ("manifoldscope.vision.small", "SMALL"),
     "measures": ("manifoldscope.geometry.estimate", "MEASURES"),
     "attacks": ("manifoldscope.attacks.perturbation", "ATTACKS"),
+    "corruptions": ("manifoldscope.attacks.perturbation", "CORRUPTIONS"),
     "objectives": ("manifoldscope.training.objectives", "OBJECTIVES"),
     "figures": ("manifoldscope.report.figure", "FIGURES"),
     "findings": ("manifoldscope.report.findings.finding", "FINDINGS"),
 }
 """The registry of each kind: the module that defines it, and its name there."""
 
-KINDS = ("studies", "datasets", "models", "measures", "attacks", "objectives", "figures", "findings", "layers")
+KINDS = (
+    "studies",
+    "datasets",
+    "models",
+    "measures",
+    "attacks",
+    "corruptions",
+    "objectives",
+    "figures",
+    "findings",
+    "layers",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -346,7 +358,7 @@ def _status(options: argparse.Namespace) -> int:
     if len(found.missing) > 20:
         _say(f"missing: ... and {len(found.missing) - 20} more")
     for row in found.skipped_images.iter_rows(named=True):
-        _say(f"set aside: {row['image']}: {row['reason']}")
+        _say(f"skipped: {row['image']}: {row['reason']}")
     return 1 if found.failed else 0
 
 

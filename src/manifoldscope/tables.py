@@ -129,7 +129,7 @@ TABLES: dict[str, Schema] = {
         optional=True,
     ),
     "robustness": Schema(
-        row="a class under an attack at a strength, for one choice of iterate",
+        row="a class under an attack or corruption at a strength, for one choice of iterate",
         columns={
             "model": _TEXT,
             "attack": _TEXT,
@@ -150,7 +150,7 @@ TABLES: dict[str, Schema] = {
         identity=("model", "attack", "parameters", "strength", "iterate", "class_index"),
     ),
     "outcomes": Schema(
-        row="one image under an attack at a strength (a prediction is -1 where the network gave NaN or infinity)",
+        row="an image under an attack or corruption at a strength (prediction -1: the network gave NaN or infinity)",
         columns={
             "model": _TEXT,
             "attack": _TEXT,
@@ -191,7 +191,7 @@ TABLES: dict[str, Schema] = {
         optional=True,
     ),
     "transfer": Schema(
-        row="images made on one network by an attack at a strength, and judged on one (last iterates)",
+        row="adversarial examples of a source model by an attack at a strength, on a target model (last iterates)",
         columns={
             "source_model": _TEXT,
             "target_model": _TEXT,
@@ -206,7 +206,7 @@ TABLES: dict[str, Schema] = {
         optional=True,
     ),
     "training": Schema(
-        row="an epoch of a network's training, with what attacks left after it where they were made",
+        row="an epoch of a network's training, with robust images after it where attacks were run",
         columns={
             "model": _TEXT,
             "epoch": _WHOLE,
@@ -222,7 +222,7 @@ TABLES: dict[str, Schema] = {
         optional=True,
     ),
     "convergence": Schema(
-        row="images of a sample that stand after a step of an attack (at every iterate so far)",
+        row="images of a sample that are robust after a step of an attack (at every iterate so far)",
         columns={
             "model": _TEXT,
             "attack": _TEXT,
@@ -254,7 +254,7 @@ TABLES: dict[str, Schema] = {
         optional=True,
     ),
     "ood": Schema(
-        row="a score that tells OOD images from known ones (layer empty: by the output)",
+        row="a score that tells OOD from in-distribution images (layer empty: by the output)",
         columns={
             "model": _TEXT,
             "dataset": _TEXT,
@@ -270,7 +270,7 @@ TABLES: dict[str, Schema] = {
         optional=True,
     ),
     "associations": Schema(
-        row="an association between a measure and accuracy across classes (model '*': across networks)",
+        row="an association between a measure and robust accuracy across classes (model '*': across networks)",
         columns={
             "model": _TEXT,
             "layer": _TEXT,
@@ -304,7 +304,7 @@ TABLES: dict[str, Schema] = {
         identity=("model", "check"),
     ),
     "skipped_images": Schema(
-        row="an image that could not be read, and was left out",
+        row="an image that could not be read, and was skipped",
         columns={"image": _TEXT, "class_name": _TEXT, "reason": _TEXT},
         identity=("image",),
     ),
@@ -326,7 +326,7 @@ def declare(name: str, schema: Schema, *, by: str) -> None:
 
 
 def conform(name: str, rows: pl.DataFrame | Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """The rows as table `name`: columns in their order and types, sorted by identity; a column left out is null.
+    """The rows as table `name`: columns in their order and types, sorted by identity; an omitted column is null.
 
     Raises ManifoldscopeError for a table or a column that the schema does not know.
     """
@@ -352,7 +352,7 @@ def conform(name: str, rows: pl.DataFrame | Sequence[Mapping[str, Any]]) -> pl.D
 
 
 def parameters_text(parameters: Mapping[str, Any]) -> str:
-    """The canonical short text of what defines a measure or attack: `key=value` in order, None left out."""
+    """The canonical short text of what defines a measure, attack or corruption: `key=value` in order, None omitted."""
     return " ".join(f"{key}={_text(value)}" for key, value in parameters.items() if value is not None)
 
 

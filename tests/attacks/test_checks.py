@@ -11,7 +11,7 @@ from torch import nn
 
 from manifoldscope.attacks import PGD, UniformNoise, evaluate
 from manifoldscope.attacks.checks import (
-    Judged,
+    Evaluated,
     chance,
     collapse_check,
     fast_path_check,
@@ -139,7 +139,7 @@ def test_an_attack_weaker_than_noise_is_flagged(known):
 )
 def test_guessing_is_told_by_the_size_of_the_difference(n_correct, n_images, n_classes, near, guesses):
     outcome = chance(n_correct, n_images, n_classes)
-    assert (outcome.near, outcome.guesses) == (near, guesses)
+    assert (outcome.near, outcome.at_chance) == (near, guesses)
 
 
 def test_an_unfinished_run_compares_like_with_like(known):
@@ -200,7 +200,7 @@ def test_more_than_chance_at_an_epsilon_that_allows_any_image_is_flagged_if_ther
 def test_the_worst_case_is_taken_image_by_image():
     row = next(row for row in outcome_checks(made(a=[1, 1, 0, 0], b=[0, 1, 1, 0])) if "aggregation" in row["check"])
     assert row["value"] == 1 / 4
-    assert row["note"] == "1 of 4 images survive all 2 attacks; 2 survive a, the strongest one alone"
+    assert row["note"] == "1 of 4 images are robust to all 2 attacks; 2 to a, the strongest one alone"
 
 
 def test_kept_images_are_held_to_their_ball_and_to_numbers():
@@ -218,7 +218,7 @@ def test_kept_images_are_held_to_their_ball_and_to_numbers():
     broken[1, 0, 0, 0] = float("nan")
     row = feasibility_check("pgd", [sound, feasibility(clean, broken, attack)])
     assert not row["passed"]
-    assert row["note"] == "6 images of the classes that keep examples, stored as float32; 1 hold NaN or infinity"
+    assert row["note"] == "6 images of the classes with examples, stored as float32; 1 hold NaN or infinity"
 
 
 def test_a_faster_copy_is_judged_by_all_its_samples():
@@ -249,11 +249,11 @@ def test_a_training_that_ends_at_the_loss_of_guessing_is_flagged():
 
 def test_a_training_that_collapses_is_flagged_and_one_that_only_wavers_is_not():
     def row(*survivors, n_images=200):
-        return collapse_check([Judged(epoch, n_images, *both) for epoch, both in enumerate(survivors, start=1)])
+        return collapse_check([Evaluated(epoch, n_images, *both) for epoch, both in enumerate(survivors, start=1)])
 
     collapsed = row((90, 60), (120, 90), (190, 3))
     assert (collapsed["passed"], collapsed["value"]) == (False, 87 / 200)
-    assert collapsed["note"] == ("epoch 2: 90 of 200 survive PGD and 120 FGSM; epoch 3, the last: 3 and 190")
+    assert collapsed["note"] == ("epoch 2: 90 of 200 are robust to PGD and 120 FGSM; epoch 3, the last: 3 and 190")
     assert row((90, 60), (120, 90), (130, 95))["passed"]  # it rises
     assert row((120, 90), (190, 3), (130, 96))["passed"]  # what is judged is the network at the end
     assert row((120, 90), (125, 75))["passed"]  # a fall within its interval

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from manifoldscope.attacks import ATTACKS, Corruption, evaluate, make
+from manifoldscope.attacks import CORRUPTIONS, evaluate, make
 from manifoldscope.errors import AttackError, StudyError
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network, Preprocessing
 
-NAMES = [entry.name for entry in ATTACKS if issubclass(entry.target, Corruption)]
+NAMES = CORRUPTIONS.names()
 NOISES = ["gaussian_noise", "impulse_noise", "shot_noise", "speckle_noise"]
 RANDOM = [*NOISES, "elastic_transform", "fog", "glass_blur", "motion_blur"]
 BLURS = ["defocus_blur", "gaussian_blur", "glass_blur", "motion_blur", "zoom_blur"]
@@ -129,7 +129,7 @@ def test_severity_takes_the_image_further_away(name):
 
 
 def test_only_corruptions_whose_severities_are_ordered_say_so():
-    assert [name for name in NAMES if not ATTACKS[name].target.ordered] == UNORDERED
+    assert [name for name in NAMES if not CORRUPTIONS[name].target.ordered] == UNORDERED
 
 
 @pytest.mark.parametrize("name", NOISES)
@@ -205,7 +205,7 @@ def test_what_has_no_length_is_defined_for_digits_of_eight_pixels():
 def test_requests_that_cannot_be_are_refused():
     for severity in (0, 6, 2.5):
         with pytest.raises(AttackError, match=f"severity = {severity}; expected a whole number from 1"):
-            ATTACKS["fog"].target(severity=severity)
+            CORRUPTIONS["fog"].target(severity=severity)
     with pytest.raises(StudyError, match=r"severity = 2\.5"):
         make("fog", {"severity": 2.5})
     with pytest.raises(AttackError, match="saturate has no meaning for images of 1 channel"):

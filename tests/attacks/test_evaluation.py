@@ -272,7 +272,7 @@ def test_several_attacks_give_one_answer_the_worst_case_of_each_image():
     together = evaluate(network, drawn, attacks)
     apart = [evaluate(network, drawn, attack) for attack in attacks]
     assert len(together.table) == 3 * len(drawn)
-    assert together.accuracy <= min(one.accuracy for one in apart)
+    assert together.robust_accuracy <= min(one.robust_accuracy for one in apart)
     assert list(together.table.columns) == list(TABLES["outcomes"].columns)
 
 
@@ -306,7 +306,7 @@ def test_counts_by_class_agree_with_the_outcomes():
     assert last["n_robust"].sum() == outcomes.table["robust_last"].sum()
     assert (last["n_robust"] <= last["n_clean_correct"]).all()
     assert counted.select("norm", "n_steps").unique().rows() == [("linf", 3)]
-    assert last["accuracy"].mean() == pytest.approx(outcomes.accuracy)  # classes of equal size
+    assert last["robust_accuracy"].mean() == pytest.approx(outcomes.robust_accuracy)  # classes of equal size
 
 
 def test_batches_do_not_change_the_outcomes():
@@ -337,7 +337,7 @@ def test_images_that_come_as_others_leave_change_no_outcome(settings, iterate):
         for size in (48, 9)
     )
     assert few.table.equals(whole.table)
-    assert 0 < whole.accuracy_any < 1
+    assert 0 < whole.robust_accuracy_any < 1
     for one, other in zip(few.adversarial, whole.adversarial, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
 
@@ -354,7 +354,7 @@ def test_as_many_images_are_under_attack_as_a_batch_holds(monkeypatch):
     found = evaluate(network, drawn, PGD(epsilon=0.12, steps=6), iterate="any", fast=False, batch_size=16)
     assert max(shown) == 16
     assert all(n > 14 for n in shown[:-6])
-    assert 0 < found.accuracy_any < 1
+    assert 0 < found.robust_accuracy_any < 1
 
 
 def test_last_iterates_that_finish_a_few_at_a_time_are_judged_half_a_pass_at_a_time(monkeypatch):
@@ -382,7 +382,7 @@ class Forgetful(PGD):
 def test_a_attack_that_leaves_images_waiting_is_an_error():
     drawn = images(24)
     network = fitted(drawn)
-    assert evaluate(network, drawn, Forgetful(epsilon=0.1), fast=False).accuracy == 1.0
+    assert evaluate(network, drawn, Forgetful(epsilon=0.1), fast=False).robust_accuracy == 1.0
     with pytest.raises(AttackError, match=r"left 16 of 24 images that waited; expected it to call target\.admit"):
         evaluate(network, drawn, Forgetful(epsilon=0.1), fast=False, batch_size=8)
 
@@ -406,7 +406,7 @@ def test_what_has_no_class_on_the_way_alone_is_counted(by_a_copy):
     network = replace(bright_network(), module=NaNAbove(0.5))
     fast = FastNetwork(network, ("a copy",), margin=1e-5) if by_a_copy else False
     found = evaluate(network, dark_images(), Replaying(middle=0.9, last=0.2), fast=fast)
-    assert (found.accuracy, found.accuracy_any) == (1.0, 0.0)
+    assert (found.robust_accuracy, found.robust_accuracy_any) == (1.0, 0.0)
     assert found.failures.n_without_class == 3
 
 
@@ -419,7 +419,7 @@ def test_how_many_images_a_attack_of_its_own_loop_is_given_does_not_change_the_o
     monkeypatch.setattr(evaluation, "POOL_BYTES", 0)
     parts = evaluate(network, drawn, attack, fast=False, batch_size=5)
     assert parts.table["robust_last"].equals(whole.table["robust_last"])
-    assert 0 < whole.accuracy < 1
+    assert 0 < whole.robust_accuracy < 1
 
 
 BALLS = [entry for entry in ATTACKS if entry.target.strength_setting == "epsilon"]
@@ -458,17 +458,18 @@ def test_requests_that_cannot_be_are_refused():
 def test_images_that_are_known_to_have_fallen_are_not_attacked():
     drawn = images(12)
     network = fitted(drawn)
-    fallen = torch.arange(len(drawn)) % 2 == 0
+    misclassified = torch.arange(len(drawn)) % 2 == 0
     attack = PGD(epsilon=0)
-    table = evaluate(network, drawn, attack, iterate="any", fallen=fallen).table
+    table = evaluate(network, drawn, attack, iterate="any", misclassified=misclassified).table
     of = dict(zip(table["image"], table["robust_any"], strict=True))
     clean = evaluate(network, drawn, attack, iterate="any").table
     stood = dict(zip(clean["image"], clean["robust_any"], strict=True))
-    assert of == {name: stood[name] and not gone for name, gone in zip(drawn.names, fallen.tolist(), strict=True)}
-    with pytest.raises(AttackError, match="fallen needs iterate='any'"):
-        evaluate(network, drawn, attack, fallen=fallen)
+    gone = dict(zip(drawn.names, misclassified.tolist(), strict=True))
+    assert of == {name: stood[name] and not gone[name] for name in drawn.names}
+    with pytest.raises(AttackError, match="misclassified needs iterate='any'"):
+        evaluate(network, drawn, attack, misclassified=misclassified)
     with pytest.raises(AttackError, match="one truth for each of the 12 images"):
-        evaluate(network, drawn, attack, iterate="any", fallen=fallen[1:])
+        evaluate(network, drawn, attack, iterate="any", misclassified=misclassified[1:])
 
 
 def test_a_plain_module_is_attacked_and_a_loader_is_not():

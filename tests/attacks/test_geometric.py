@@ -74,7 +74,7 @@ def test_no_movement_leaves_clean_accuracy():
     drawn = images()
     network = fitted(drawn)
     outcomes = evaluate(network, drawn, [Rotation(degrees=0, candidates=3), Translation(shift=0, candidates=4)])
-    assert outcomes.accuracy == outcomes.clean_accuracy
+    assert outcomes.robust_accuracy == outcomes.clean_accuracy
 
 
 def test_noise_controls_balls_and_not_movements_of_the_same_number():

@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 from torch import nn
 
 from manifoldscope.attacks import PGD, evaluate, minimal_perturbation, robustness_curve
-from manifoldscope.attacks import smallest as module
+from manifoldscope.attacks import minimal as module
 from manifoldscope.errors import AttackError, ModelError
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
@@ -125,7 +125,7 @@ def test_what_falls_by_bisection_falls_to_pgd_and_the_other_way_round():
     both = table.join(pgd, on="image", suffix="_pgd")
     fell = both["minimal_epsilon"] <= 0.12
     assert 0 < fell.sum() < len(drawn)
-    only_pgd, only_bisection = (~fell & ~both["survived_last_pgd"]).sum(), (fell & both["survived_last_pgd"]).sum()
+    only_pgd, only_bisection = (~fell & ~both["robust_last_pgd"]).sum(), (fell & both["robust_last_pgd"]).sum()
     assert only_pgd <= 1 + only_bisection  # one image may stand on the boundary
 
 
@@ -203,9 +203,9 @@ def test_a_curve_falls_from_clean_accuracy_and_its_median_is_where_half_are_left
     first, second = curve.filter(pl.col("label") == 0), curve.filter(pl.col("label") == 1)
     assert curve.schema["label"] == rows.schema["label"]  # so that the classes' names can be joined
     assert first["epsilon"].to_list() == [0.0, 0.1, 0.2]
-    assert first["accuracy"].to_list() == [0.75, 0.5, 0.25]
+    assert first["robust_accuracy"].to_list() == [0.75, 0.5, 0.25]
     assert set(first["median"]) == {0.1}
-    assert second.select("epsilon", "accuracy", "median").rows() == [(0.0, 1.0, math.inf)]
+    assert second.select("epsilon", "robust_accuracy", "median").rows() == [(0.0, 1.0, math.inf)]
 
 
 def test_labels_beyond_the_network_are_refused():

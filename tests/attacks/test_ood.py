@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from manifoldscope.attacks.ood import ClassDistances, accuracy_by_class, auroc, ood_detection
+from manifoldscope.attacks.ood import ClassDistances, auroc, ood_detection
+from manifoldscope.attacks.shifts import accuracy_by_class
 from manifoldscope.errors import DataError
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import logits

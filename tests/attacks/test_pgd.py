@@ -90,7 +90,7 @@ def test_epsilon_zero_is_clean_accuracy():
     drawn = images(40, seed=3)
     outcomes = evaluate(convolutional(), drawn, PGD(epsilon=0, steps=3))
     assert 0 < outcomes.clean_accuracy < 1
-    assert outcomes.accuracy == outcomes.accuracy_any == outcomes.clean_accuracy
+    assert outcomes.robust_accuracy == outcomes.robust_accuracy_any == outcomes.clean_accuracy
 
 
 def test_epsilon_zero_takes_one_step(known):
@@ -105,11 +105,11 @@ def test_epsilon_zero_takes_one_step(known):
 
 def test_an_attack_beats_noise_and_more_radius_beats_less(known):
     network, drawn = known
-    noise = evaluate(network, drawn, UniformNoise(epsilon=0.1)).accuracy
-    small = evaluate(network, drawn, PGD(epsilon=0.02)).accuracy
-    large = evaluate(network, drawn, PGD(epsilon=0.3)).accuracy
+    noise = evaluate(network, drawn, UniformNoise(epsilon=0.1)).robust_accuracy
+    small = evaluate(network, drawn, PGD(epsilon=0.02)).robust_accuracy
+    large = evaluate(network, drawn, PGD(epsilon=0.3)).robust_accuracy
     assert large < small <= 1
-    assert evaluate(network, drawn, PGD(epsilon=0.1)).accuracy < noise
+    assert evaluate(network, drawn, PGD(epsilon=0.1)).robust_accuracy < noise
     assert large == 0
 
 
@@ -123,9 +123,9 @@ def test_restarts_fell_at_least_as_many(known):
     network, drawn = known
     one = evaluate(network, drawn, PGD(epsilon=0.05, steps=2))
     many = evaluate(network, drawn, PGD(epsilon=0.05, steps=2, restarts=5))
-    # the first restart of `many` is `one`: an image that fell stays fallen
+    # the first restart of `many` is `one`: an image that fell stays misclassified
     assert not (many.table["robust_last"] & ~one.table["robust_last"]).any()
-    assert many.accuracy <= one.accuracy
+    assert many.robust_accuracy <= one.robust_accuracy
 
 
 def test_any_alone_gives_the_same_outcome_as_both(known):
@@ -135,17 +135,17 @@ def test_any_alone_gives_the_same_outcome_as_both(known):
     assert both.table["robust_any"].to_list() == alone.table["robust_any"].to_list()
     assert alone.table["robust_last"].null_count() == len(drawn)
     with pytest.raises(AttackError, match="only the outcome 'any'"):
-        _ = alone.accuracy
+        _ = alone.robust_accuracy
 
 
 @pytest.mark.parametrize("target", [2, "random", "least_likely"])
 def test_a_targeted_attack_moves_towards_its_target(known, target):
     network, drawn = known
     table = evaluate(network, drawn, PGD(epsilon=0.3, steps=30, target=target)).table
-    fallen = table.filter(~table["robust_last"])
-    assert len(fallen) >= len(drawn) // 2
+    misclassified = table.filter(~table["robust_last"])
+    assert len(misclassified) >= len(drawn) // 2
     if target == 2:
-        assert set(fallen["last_prediction"]) == {2}
+        assert set(misclassified["last_prediction"]) == {2}
         assert table.filter(table["label"] == 2)["robust_last"].all()  # images of the target class stay
 
 
@@ -195,7 +195,7 @@ def test_every_loss_fells_images_within_either_ball(known, norm, epsilon, loss):
     network, drawn = known
     attack = PGD(epsilon=epsilon, norm=norm, loss=loss, steps=20)
     attacked, outcomes = last_iterates(network, drawn, attack)
-    assert outcomes.accuracy < 0.5
+    assert outcomes.robust_accuracy < 0.5
     away = (attacked - network.pixels(drawn)).flatten(1)
     size = away.abs().amax(1) if norm == "linf" else away.norm(dim=1)
     assert float(size.max()) <= epsilon + 1e-6
@@ -256,7 +256,7 @@ def test_a_start_is_uniform_in_the_l2_ball():
 def test_targeted_losses_reach_their_goal(known, loss, target):
     network, drawn = known
     outcomes = evaluate(network, drawn, PGD(epsilon=0.3, steps=40, loss=loss, target=target))
-    assert outcomes.accuracy < 0.2
+    assert outcomes.robust_accuracy < 0.2
 
 
 def test_the_ratio_refuses_too_few_classes():
@@ -271,7 +271,7 @@ def test_one_step_is_pgd_of_one_step_and_weaker_than_many(known):
     same, _ = last_iterates(network, drawn, PGD(epsilon=0.05, steps=1, relative_step_size=1.0, random_start=False))
     assert torch.equal(one, same)
     many = evaluate(network, drawn, PGD(epsilon=0.05, steps=20))
-    assert many.accuracy <= evaluate(network, drawn, FGSM(epsilon=0.05, random_start=True)).accuracy
+    assert many.robust_accuracy <= evaluate(network, drawn, FGSM(epsilon=0.05, random_start=True)).robust_accuracy
     with pytest.raises(AttackError, match="random_start = true"):
         FGSM(epsilon=0.05, restarts=3)
 
@@ -298,7 +298,7 @@ def test_fgsm_first_judges_the_edge_of_the_ball(known):
     found = evaluate(network, drawn, attack)
     fgsm = evaluate(network, drawn, FGSM(epsilon=0.14))
     assert found.table["robust_any"].equals(fgsm.table["robust_last"])
-    assert 0 < found.accuracy_any < found.accuracy == 1
+    assert 0 < found.robust_accuracy_any < found.robust_accuracy == 1
 
 
 # The faster copy, and sweeps
@@ -312,7 +312,7 @@ def test_a_faster_copy_changes_no_outcome_here_and_says_how_it_was_checked():
     assert (fast.fast.n_checked, fast.fast.n_differ) == (3, 0)
     assert plain.fast is None
     assert fast.table["robust_last"].equals(plain.table["robust_last"])
-    assert 0 < plain.accuracy < 1
+    assert 0 < plain.robust_accuracy < 1
 
 
 @pytest.mark.parametrize("iterate", ["both", "any"])
@@ -323,7 +323,7 @@ def test_what_a_faster_copy_says_is_not_believed(iterate):
     wrong = Network(convolutional(4, seed=5).module, mean=network.mean, std=network.std)
     liar = FastNetwork(wrong, ("another network",))
     found = evaluate(network, drawn, PGD(epsilon=1e-6, steps=3), fast=liar, iterate=iterate)
-    assert found.accuracy_any == found.clean_accuracy == 1.0
+    assert found.robust_accuracy_any == found.clean_accuracy == 1.0
 
 
 def test_a_copy_that_clearly_says_something_else_of_clean_images_is_dropped():
@@ -373,7 +373,7 @@ class Nothing(nn.Module):
 @pytest.mark.parametrize("iterate", ["both", "any"])
 @pytest.mark.parametrize("by", [Noise(), Nothing()])
 def test_false_proposals_cost_time_and_no_outcome(monkeypatch, iterate, by):
-    """What stands is attacked again in float32; what is said to have fallen is shown to float32."""
+    """What stands is attacked again in float32; what is said to have misclassified is shown to float32."""
     monkeypatch.setattr(evaluation, "PAYS", torch.inf)
     drawn = images(120)
     network = fitted(drawn)
@@ -395,7 +395,7 @@ def test_where_many_stand_nothing_is_proposed_and_every_image_is_attacked_once()
     proposer = proposing(network, Noise())
     proposer.proposer.module.register_forward_hook(lambda *_: shown.append(1))
     found = evaluate(network, drawn, attack, fast=proposer)
-    assert found.accuracy > 0.5
+    assert found.robust_accuracy > 0.5
     assert not shown
     assert found.fast.means == "as it is"
     assert found.table.equals(evaluate(network, drawn, attack, fast=False).table)
@@ -409,8 +409,8 @@ def test_a_sweep_that_reuses_outcomes_agrees_with_separate_runs():
     apart = evaluate(network, drawn, attacks, iterate="any")
     assert together.table["strength"].unique().sort().to_list() == pytest.approx([0.09, 0.11, 0.13])
     both = together.table.join(apart.table, on=["image", "strength"], suffix="_apart")
-    assert not both.filter(pl.col("robust_any") & ~pl.col("survived_any_apart")).height  # never weaker
-    differ = both.filter(pl.col("robust_any") != pl.col("survived_any_apart")).height
+    assert not both.filter(pl.col("robust_any") & ~pl.col("robust_any_apart")).height  # never weaker
+    differ = both.filter(pl.col("robust_any") != pl.col("robust_any_apart")).height
     assert differ <= 0.02 * both.height
     with pytest.raises(AttackError, match="reuse needs iterate='any'"):
         evaluate(network, drawn, attacks, reuse=True)
@@ -426,4 +426,4 @@ def test_images_that_leave_and_passes_that_are_filled_change_no_outcome():
     both = evaluate(network, wrong, attack, fast=False)
     assert any_alone.clean_accuracy == pytest.approx(2 / 3)
     assert any_alone.table["robust_any"].equals(both.table["robust_any"])
-    assert 0 < any_alone.accuracy_any < 2 / 3
+    assert 0 < any_alone.robust_accuracy_any < 2 / 3

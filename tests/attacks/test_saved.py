@@ -37,7 +37,7 @@ def test_a_file_gives_the_images_and_the_outcomes_at_keeping(tmp_path, as_):
     assert differ == kept.n_changed
     assert load_saved_images(tmp_path / "kept.safetensors").metadata == kept.metadata
     assert again.table.select("attack", "parameters", "strength").row(0) == ("pgd", attack.parameters, attack.strength)
-    assert found.accuracy < found.clean_accuracy
+    assert found.robust_accuracy < found.clean_accuracy
     if as_ == "float":
         assert differ == 0
         assert torch.equal(kept.pixels, found.adversarial[0])
@@ -80,7 +80,7 @@ def test_what_cannot_be_kept_is_refused(tmp_path):
     save_file({"weights": torch.ones(2)}, tmp_path / "other")
     with pytest.raises(DataError, match="expected a file that keep"):
         re_evaluate(network, tmp_path / "other")
-    with pytest.raises(DataError, match="cannot be read as kept images"):
+    with pytest.raises(DataError, match="cannot be read as saved images"):
         re_evaluate(network, tmp_path / "nowhere")
 
 

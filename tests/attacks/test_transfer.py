@@ -26,7 +26,7 @@ def test_the_diagonal_is_the_white_box_attack():
         (row,) = table.filter(source_model=network.name, target_model=network.name).iter_rows(named=True)
         assert row["n_images"] == len(drawn)
         assert row["n_clean_correct"] == round(white.clean_accuracy * len(drawn))
-        assert row["n_clean_correct"] - row["n_misclassified"] == round(white.accuracy * len(drawn))
+        assert row["n_clean_correct"] - row["n_misclassified"] == round(white.robust_accuracy * len(drawn))
 
 
 def test_only_images_that_both_know_count_and_the_judge_alone_decides():

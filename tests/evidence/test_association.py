@@ -215,7 +215,7 @@ def tables(models: list[str], *, n_classes: int, strengths: list[float], measure
                     robustness.append(
                         base
                         | {"strength": strength, "iterate": iterate, "class_index": label, "n_images": 50}
-                        | {"clean_accuracy": clean / 50, "accuracy": robust / 50, "n_robust": robust}
+                        | {"clean_accuracy": clean / 50, "robust_accuracy": robust / 50, "n_robust": robust}
                     )
         geometry.append({"model": model, "layer": "penultimate", "class_index": -1, "measure": "m0", "value": 1e9})
         geometry.append({**geometry[-2], "attack": "pgd", "strength": 0.1, "value": 1e9})
@@ -245,7 +245,7 @@ def test_the_table_within_a_network() -> None:
         & (pl.col("method") == "pearson"),
         named=True,
     )
-    assert row["coefficient"] == pytest.approx(np.corrcoef(both["value"], both["accuracy"])[0, 1])
+    assert row["coefficient"] == pytest.approx(np.corrcoef(both["value"], both["robust_accuracy"])[0, 1])
 
 
 def test_across_networks_replicates_count_once_and_fewer_than_five_networks_give_no_row() -> None:

@@ -58,7 +58,7 @@ def study(*associations: dict[str, Any], models: tuple[str, ...] = ("net",), **t
     ]
     robustness = [
         {"model": model, "attack": "pgd", "parameters": "", "strength": strength, "iterate": iterate, "norm": "linf"}
-        | {"class_index": label, "n_images": 40, "n_robust": robust, "accuracy": robust / 40}
+        | {"class_index": label, "n_images": 40, "n_robust": robust, "robust_accuracy": robust / 40}
         for at, model in enumerate(models)
         for label in range(N_CLASSES)
         for iterate in ("last", "any")
@@ -116,7 +116,7 @@ def test_why_there_is_no_coefficient_is_read_off_the_values(values: list[float],
 
 def test_an_accuracy_that_is_the_same_for_all_and_too_few_classes_are_reasons() -> None:
     tables = study(association("pearson", None, None))
-    tables["robustness"] = tables["robustness"].with_columns(accuracy=pl.lit(0.5))
+    tables["robustness"] = tables["robustness"].with_columns(robust_accuracy=pl.lit(0.5))
     fact = across_classes(tables)
     assert fact is not None
     assert fact.pairs[0].reason == NoCoefficient("constant", "accuracy", 0.5)

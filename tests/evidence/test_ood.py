@@ -33,7 +33,7 @@ def test_a_change_has_its_interval_and_the_class_that_fell_most() -> None:
     assert network.change.low < -0.24 < network.change.high < 0
     assert (network.n_classes, network.n_clear, network.worst_class) == (3, 1, "c1")
     assert network.worst.value == pytest.approx(-0.7)
-    assert not network.guesses
+    assert not network.at_chance
     changes = beside_clean(table)
     assert changes["change"].to_list() == pytest.approx([0, -0.7, -0.02])
     assert (changes["change_low"] <= changes["change"]).all()
@@ -43,7 +43,7 @@ def test_a_change_has_its_interval_and_the_class_that_fell_most() -> None:
 def test_whether_a_network_guesses_is_judged_on_the_images_of_the_study() -> None:
     rows = [row(label, 45, 33, model="random") for label in range(3)] + [row(label, 17, 90) for label in range(3)]
     (fact,) = shifts(conform("shifts", rows), models("net", "random"))
-    assert {network.model: network.guesses for network in fact.networks} == {"random": True, "net": False}
+    assert {network.model: network.at_chance for network in fact.networks} == {"random": True, "net": False}
 
 
 def test_scores_of_a_network_go_from_the_smallest_area_to_the_largest() -> None:

@@ -1,4 +1,4 @@
-"""Mutated images and datasets: read, set aside or refused in one sentence; no other error, and bounded memory."""
+"""Mutated images and datasets: read, skipped or refused in one sentence; no other error, and bounded memory."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def scene(*, other_inside: float = 0.0, seed: int = 0) -> dict[str, torch.Tensor]:
-    """A class that varies in its first three features, and another centroid along the fourth, partly along the first."""
+    """A class that varies in its first three features, and another centroid along the fourth and first."""
     generator = seeded(seed)
     own = torch.zeros(10, D, dtype=torch.float64)
     own[:, :OWN_AXES] = exactly(10, [3.0, 2.0, 1.0], n_features=OWN_AXES, generator=generator)

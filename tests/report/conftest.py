@@ -104,7 +104,7 @@ def study_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) -> d
                         "model": model, "attack": "pgd", "parameters": f"loss=ce steps=20 step_size={strength / 8:g}",
                         "strength": strength, "iterate": iterate, "class_index": label, "class_name": names[label],
                         "n_images": N_IMAGES, "n_clean_correct": int(clean[label]), "n_robust": int(robust[label]),
-                        "clean_accuracy": clean[label] / N_IMAGES, "accuracy": robust[label] / N_IMAGES,
+                        "clean_accuracy": clean[label] / N_IMAGES, "robust_accuracy": robust[label] / N_IMAGES,
                         "split": "test",
                     }
                     for label in range(n_classes)

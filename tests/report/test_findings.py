@@ -47,7 +47,7 @@ def study(*associations: dict[str, Any], models: tuple[str, ...] = ("net",), **t
     robustness = [
         {"model": model, "attack": "pgd", "parameters": "steps=10", "strength": strength, "iterate": iterate}
         | {"class_index": label, "n_images": 50, "n_robust": robust}
-        | {"clean_accuracy": 0.9, "accuracy": robust / 50}
+        | {"clean_accuracy": 0.9, "robust_accuracy": robust / 50}
         for at, model in enumerate(models)
         for label in CLASSES
         for iterate in ("last", "any")
@@ -89,61 +89,61 @@ def pair(
         (
             (-0.6, SEEN),
             (-0.5, SEEN),
-            "In net, classes with fewer dimensions survive more often (r = -0.60)",
+            "In net, classes with fewer dimensions are more robust (r = -0.60)",
             "At equal clean accuracy the association holds.",
         ),
         (
             (0.6, SEEN),
             (0.5, SEEN),
-            "In net, classes with more dimensions survive more often (r = +0.60)",
+            "In net, classes with more dimensions are more robust (r = +0.60)",
             "At equal clean accuracy the association holds.",
         ),
         (
             (-0.6, SEEN),
             (-0.1, UNSEEN),
-            "In net, classes with fewer dimensions survive more often (r = -0.60); clean accuracy may be why",
+            "In net, classes with fewer dimensions are more robust (r = -0.60); clean accuracy may be why",
             "consistent with clean accuracy alone",
         ),
         (
             (-0.6, SEEN),
             (0.5, SEEN),
-            "In net, classes with fewer dimensions survive more often (r = -0.60)",
+            "In net, classes with fewer dimensions are more robust (r = -0.60)",
             "At equal clean accuracy the association turns around.",
         ),
         (
             (-0.6, SEEN),
             None,
-            "In net, classes with fewer dimensions survive more often (r = -0.60)",
+            "In net, classes with fewer dimensions are more robust (r = -0.60)",
             "given clean accuracy no estimate.\n\nAt equal clean accuracy nothing could be estimated.",
         ),
         (
             (-0.4, 0.02, 0.2),
             (-0.1, UNSEEN),
-            "A hint, no more, that classes with fewer dimensions survive attacks better (net)",
+            "A hint, no more, that classes with fewer dimensions are more robust to attacks (net)",
             "no evidence either",
         ),
         (
             (0.1, UNSEEN),
             (0.1, UNSEEN),
-            "No evidence that classes with fewer dimensions survive attacks better (net, 30 classes)",
+            "No evidence that classes with fewer dimensions are more robust to attacks (net, 30 classes)",
             "no evidence either",
         ),
         (
             (0.1, UNSEEN),
             (0.6, SEEN),
-            "No evidence that classes with fewer dimensions survive attacks better (net, 30 classes)",
+            "No evidence that classes with fewer dimensions are more robust to attacks (net, 30 classes)",
             "an association appears (to be repeated before it is believed)",
         ),
         (
             (-0.6, None),
             (-0.5, None),
-            "In net, classes with fewer dimensions survived more often (r = -0.60); chance was not tested",
+            "In net, classes with fewer dimensions were more robust (r = -0.60); chance was not tested",
             "net, penultimate: r = -0.60 (-0.75 to -0.45); given clean accuracy -0.50.",
         ),
         (
             (None, None),
             None,
-            "Whether classes with fewer dimensions survive attacks better could not be asked",
+            "Whether classes with fewer dimensions are more robust to attacks could not be tested",
             "no correlation over 30 classes:\n\nnet, penultimate: no correlation, as one of the two does not vary",
         ),
     ],
@@ -153,24 +153,27 @@ def test_the_main_question(plain: tuple[Any, ...], partial: tuple[Any, ...] | No
     finding = of_kind("association", study(*associations))
     assert finding.title == title
     assert text in finding.text
-    assert "pgd at strength 0.1, where the classes of a network differ most in accuracy (last iterate)" in finding.text
+    assert (
+        "pgd at strength 0.1, where the classes of a network differ most in robust accuracy (last iterate)"
+        in finding.text
+    )
     assert len(finding.numbers) == len(associations)
 
 
 @pytest.mark.parametrize(
     ("coefficients", "title"),
     [
-        ("unseen unseen unseen unseen", "No evidence that {fewer} survive attacks better (4 {pairs}, 30 classes)"),
-        ("fewer fewer fewer fewer", "{Fewer} survive more often in all 4 {pairs}"),
-        ("more more unseen unseen", "Classes with more dimensions survive more often in 2 of 4 {pairs}"),
-        ("unseen fewer unseen unseen", "{Fewer} survive more often in 1 of 4 {pairs} (a at y)"),
-        ("fewer unseen fewer more", "{Fewer} survive more often in 2 of 4 {pairs}, less often in 1"),
-        ("hint unseen hint unseen", "A hint, no more, that {fewer} survive attacks better (2 of 4 {pairs})"),
+        ("unseen unseen unseen unseen", "No evidence that {fewer} are more robust to attacks (4 {pairs}, 30 classes)"),
+        ("fewer fewer fewer fewer", "{Fewer} are more robust in all 4 {pairs}"),
+        ("more more unseen unseen", "Classes with more dimensions are more robust in 2 of 4 {pairs}"),
+        ("unseen fewer unseen unseen", "{Fewer} are more robust in 1 of 4 {pairs} (a at y)"),
+        ("fewer unseen fewer more", "{Fewer} are more robust in 2 of 4 {pairs}, less robust in 1"),
+        ("hint unseen hint unseen", "A hint, no more, that {fewer} are more robust to attacks (2 of 4 {pairs})"),
         (
             "hint unseen other unseen",
-            "No evidence that dimension goes with survival: hints point both ways (2 of 4 {pairs})",
+            "No evidence that dimension goes with robustness: hints point both ways (2 of 4 {pairs})",
         ),
-        ("fewer fewer", "{Fewer} survive more often in both layers"),
+        ("fewer fewer", "{Fewer} are more robust in both layers"),
     ],
 )
 def test_many_pairs_have_one_answer(coefficients: str, title: str) -> None:
@@ -211,14 +214,14 @@ def test_more_pairs_than_can_be_read_are_given_as_a_range() -> None:
 def test_what_outlasts_clean_accuracy_is_said_for_each_pair_where_they_differ() -> None:
     rows = [*pair("a", "x", (-0.6, SEEN), (-0.5, SEEN)), *pair("b", "x", (-0.6, SEEN), (-0.1, UNSEEN))]
     finding = of_kind("association", study(*rows, models=("a", "b")))
-    assert finding.title == "Classes with fewer dimensions survive more often in both networks"
+    assert finding.title == "Classes with fewer dimensions are more robust in both networks"
     assert "the association holds for a at x; the evidence is gone" in finding.text
     assert any("not for there being 2 networks" in caveat for caveat in finding.caveats)
 
 
 def test_another_measure_is_called_by_its_name() -> None:
     finding = of_kind("association", study(row("pearson", -0.6, 0.001, measure="participation_ratio", parameters="")))
-    assert finding.title == "In net, classes with a lower participation ratio survive more often (r = -0.60)"
+    assert finding.title == "In net, classes with a lower participation ratio are more robust (r = -0.60)"
 
 
 def test_uncertainty_is_quoted_and_doubts_follow_the_evidence() -> None:
@@ -241,7 +244,9 @@ def test_uncertainty_is_quoted_and_doubts_follow_the_evidence() -> None:
         value=pl.when(pl.col("class_index") < 10).then(45.0).otherwise("value"),
         describes_sample=pl.col("class_index") < 10,
     )
-    assert any("10 of 30 values are near the most" in caveat for caveat in of_kind("association", tables).caveats)
+    assert any(
+        "10 of 30 values are close to the largest value" in caveat for caveat in of_kind("association", tables).caveats
+    )
 
 
 def test_ceilings_are_those_of_clean_classes_and_measures_without_one_are_named_once() -> None:
@@ -291,11 +296,16 @@ def clean(**accuracies: float) -> list[dict[str, Any]]:
 def test_networks_that_guess_are_left_out_and_named() -> None:
     rows = [*pair("random", "penultimate", (0.9, SEEN)), *pair("net", "penultimate", (-0.1, UNSEEN))]
     finding = of_kind("association", study(*rows, models=("random", "net")) | models(random=0.124, net=0.95))
-    assert finding.title == "No evidence that classes with fewer dimensions survive attacks better (net, 30 classes)"
-    assert "Not counted: random (12.4% clean). The accuracies of a network that guesses say nothing." in finding.text
+    assert (
+        finding.title == "No evidence that classes with fewer dimensions are more robust to attacks (net, 30 classes)"
+    )
+    assert (
+        "Not counted: random (12.4% clean). The accuracies of a network at chance level are not informative."
+        in finding.text
+    )
     assert {one["model"] for one in finding.numbers} == {"net"}
     nobody = of_kind("association", study(*rows, models=("random", "net")) | models(random=0.124, net=0.1))
-    assert nobody.title == "Whether classes with fewer dimensions survive attacks better could not be asked"
+    assert nobody.title == "Whether classes with fewer dimensions are more robust to attacks could not be tested"
     assert "random (12.4% clean)" in nobody.text
     assert "net (10.0% clean)" in nobody.text
 
@@ -318,7 +328,7 @@ def controlled(tables: dict[str, pl.DataFrame], *, strengths: int = 1) -> dict[s
     attack = tables["robustness"].filter((pl.col("strength") == 0.1) & (pl.col("iterate") == "last"))
     noise = [
         attack.with_columns(
-            attack=pl.lit("noise"), strength=pl.lit(0.5 + at), accuracy=pl.col("class_index") * pl.lit(0.03)
+            attack=pl.lit("noise"), strength=pl.lit(0.5 + at), robust_accuracy=pl.col("class_index") * pl.lit(0.03)
         )
         for at in range(strengths)
     ]
@@ -330,14 +340,14 @@ def test_the_attack_is_an_attack_where_there_is_one() -> None:
     tables = controlled(study(*rows), strengths=3)
     finding = of_kind("association", tables)
     assert "(r = -0.60)" in finding.title
-    assert not any("No attack of this study is an attack" in caveat for caveat in finding.caveats)
+    assert not any("Nothing in this study searches for adversarial examples" in caveat for caveat in finding.caveats)
     tables["robustness"] = tables["robustness"].filter(pl.col("attack") == "noise")
     tables["associations"] = tables["associations"].filter(pl.col("attack") == "noise")
     alone = of_kind("association", tables)
     assert "(r = +0.90)" in alone.title
-    assert any("No attack of this study is an attack" in caveat for caveat in alone.caveats)
+    assert any("Nothing in this study searches for adversarial examples" in caveat for caveat in alone.caveats)
     unseen = tables["associations"].with_columns(p_value=pl.lit(0.6), p_adjusted=pl.lit(0.6))
-    assert "survive noise better" in of_kind("association", tables | {"associations": unseen}).title
+    assert "are more robust to noise" in of_kind("association", tables | {"associations": unseen}).title
 
 
 def test_an_attack_that_wrote_any_alone_is_used() -> None:
@@ -375,7 +385,7 @@ def test_the_setting_is_where_class_accuracies_spread_most_and_the_measure_the_d
 
 @pytest.mark.parametrize(
     ("changed", "column", "reason"),
-    [("geometry", "value", "same value, 7"), ("robustness", "accuracy", "same accuracy, 700.0%")],
+    [("geometry", "value", "same value, 7"), ("robustness", "robust_accuracy", "same accuracy, 700.0%")],
 )
 def test_why_there_is_no_coefficient(changed: str, column: str, reason: str) -> None:
     tables = study(row("pearson", None, None))
@@ -432,10 +442,13 @@ def test_networks_in_no_order() -> None:
     tables = study(models=("a", "b", "c"))
     bent = pl.when(pl.col("model") == "b").then(1.0).otherwise("value")
     tables["geometry"] = tables["geometry"].with_columns(value=bent)
-    assert of_kind("networks", tables).title == "Across 3 networks, dimension goes no one way with robust accuracy"
-    tables["robustness"] = tables["robustness"].with_columns(accuracy=pl.lit(0.5))
+    assert (
+        of_kind("networks", tables).title
+        == "Across 3 networks, dimension has no consistent relation to robust accuracy"
+    )
+    tables["robustness"] = tables["robustness"].with_columns(robust_accuracy=pl.lit(0.5))
     tied = of_kind("networks", tables)
-    assert tied.title == "All 3 networks survive equally often: dimension cannot be set against robustness"
+    assert tied.title == "All 3 networks are equally robust: dimension cannot be compared with robustness"
     assert any("the same accuracy" in caveat for caveat in tied.caveats)
 
 
@@ -445,21 +458,21 @@ def test_networks_that_guess_are_shown_and_not_counted() -> None:
     assert found.title == "The more robust network, adversarial, has more dimensions than standard at penultimate"
     assert "random (6.45; 35.7%)" in found.text
     assert "Not counted: random (10.0% clean)." in found.text
-    assert [one["guesses"] for one in found.numbers] == [True, False, False]
+    assert [one["at_chance"] for one in found.numbers] == [True, False, False]
     one = of_kind("networks", tables | models(random=0.1, standard=0.96, adversarial=0.1))
-    assert one.title == "Networks cannot be compared: only standard does better than guess"
+    assert one.title == "Networks cannot be compared: only standard is above chance level"
     none = of_kind("networks", tables | models(random=0.1, standard=0.1, adversarial=0.1))
-    assert none.title == "Networks cannot be compared: every one of them guesses"
+    assert none.title == "Networks cannot be compared: every one of them is at chance level"
     five = tuple(f"net{i}" for i in range(5))
     tested = study(row("spearman", 0.9, 0.04, model="*", n=5), models=five)
     counted = of_kind("networks", tested | models(net0=0.1, net1=0.9, net2=0.9, net3=0.9, net4=0.9))
-    assert any("those that guess as well" in caveat for caveat in counted.caveats)
+    assert any("also those at chance level" in caveat for caveat in counted.caveats)
 
 
 def test_networks_are_compared_under_an_attack() -> None:
     tables = controlled(study(models=("a", "b")))
     noise = (pl.col("attack") == "noise") & (pl.col("model") == "b")
-    apart = tables["robustness"].with_columns(accuracy=pl.when(noise).then(1.0).otherwise("accuracy"))
+    apart = tables["robustness"].with_columns(robust_accuracy=pl.when(noise).then(1.0).otherwise("robust_accuracy"))
     assert "under pgd at strength 0.1" in of_kind("networks", tables | {"robustness": apart}).text
 
 
@@ -577,7 +590,7 @@ def test_iterates() -> None:
 def test_images_skipped() -> None:
     image = {"image": "a/b.jpg", "class_name": "cat", "reason": "truncated"}
     finding = of_kind("skipped_images", study(skipped_images=[image]))
-    assert finding.title == "1 image could not be read and was left out"
+    assert finding.title == "1 image could not be read and was skipped"
     assert "a/b.jpg (truncated)" in finding.text
 
 

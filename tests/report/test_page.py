@@ -203,7 +203,7 @@ def test_other_datasets_are_shown_with_their_findings_where_there_are_any(tmp_pa
         assert present in shown.ids
     for sentence in (
         "Accuracy on photographs beside clean accuracy",
-        "Images of clothes are told from known ones with AUROCs of",
+        "Images of clothes are detected as OOD with AUROCs of",
         "they say nothing of other other datasets",
         "30 images of photographs",
         "200 images of clothes looks more foreign than one of 400 known",
@@ -270,7 +270,7 @@ def test_falls_into_classes_that_are_not_studied_are_said_to_be_missing(tmp_path
         & (pl.col("other_class_index") < 5)
     )
     page = Page(written(tmp_path, **arguments(tables=tables | {"pairs": pairs}, pictures=[])))
-    assert re.search(r"Of all falls \d+% went into classes that are not in this study", page.text)
+    assert re.search(r"Of all these images \d+% were taken for classes that are not in this study", page.text)
 
 
 @pytest.mark.parametrize("left_out", ["geometry", "robustness", "associations", "models"])

@@ -26,7 +26,7 @@ def test_strengths_read_as_people_write_them(value: float, text: str) -> None:
         (
             "centroid_distance",
             "unit=radius corrected=true",
-            "Distance between centroids (in radii, corrected for sampling)",
+            "Centroid distance (in radii, corrected for sampling)",
         ),
         ("effective_alignment", "of=centres and axes draws=200", "Effective alignment (of centres and axes)"),
     ],

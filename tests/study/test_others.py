@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 import torch
 
-from manifoldscope.attacks.ood import accuracy_by_class, ood_detection
+from manifoldscope.attacks.ood import ood_detection
+from manifoldscope.attacks.shifts import accuracy_by_class
 from manifoldscope.errors import DataError
 from manifoldscope.study import Store, run_units
 from manifoldscope.study.others import matched_classes

@@ -10,7 +10,7 @@ import tomllib
 import pytest
 from pydantic import BaseModel
 
-from manifoldscope.attacks.perturbation import ATTACKS
+from manifoldscope.attacks.perturbation import ATTACKS, CORRUPTIONS
 from manifoldscope.errors import StudyError
 from manifoldscope.registry import Entry
 from manifoldscope.study import Store, plan
@@ -65,10 +65,10 @@ def test_a_attack_has_one_instance_for_each_strength():
 
 
 def test_a_corruption_is_swept_by_its_severities():
-    (plan,) = parse(minimal(attacks=[{"kind": "fog", "severities": [1, 2, 5]}])).attacks
+    (plan,) = parse(minimal(corruptions=[{"kind": "fog", "severities": [1, 2, 5]}])).corruptions
     assert [attack.severity for attack in plan.perturbations()] == [1, 2, 5]
     with pytest.raises(StudyError, match="severity = 6; expected a whole number from 1"):
-        parse(minimal(attacks=[{"kind": "fog", "severities": [1, 6]}]))
+        parse(minimal(corruptions=[{"kind": "fog", "severities": [1, 6]}]))
 
 
 def test_training_seeds_make_one_network_each():
@@ -98,7 +98,7 @@ def test_training_seeds_make_one_network_each():
         ("attacks.0.steps=0", "steps = 0; expected at least 1"),
         ("attacks.0.epsilons=[0.1, 0.1]", "a strength is listed twice"),
         ("attacks.0.epsilons=[]", "give at least one strength"),
-        ("attacks.0.kind=pdg", "there is no attack 'pdg'; did you mean 'pgd'"),
+        ("attacks.0.kind=pdg", "there is no attack or corruption 'pdg'; did you mean 'pgd'"),
         ("measures.0.fraction=[]", "fraction"),
         ("measures.0.name=pca", "there is no measure 'pca'"),
         ("models.7.name=x", "models.7 does not exist; expected a number from 0 to 2"),
@@ -182,6 +182,7 @@ CHANGES = {
     "Study.data": None,  # its fields are below
     "Study.measures": {"measures": ["pca_dimension"]},
     "Study.attacks": {"attacks": [{"kind": "noise", "epsilons": [0.1]}]},
+    "Study.corruptions": {"corruptions": [{"kind": "brightness", "severities": [1]}]},
     "Study.sampling": None,  # its fields are below
     "Study.jacobian_norm": {"jacobian_norm": 3},
     "Study.shifts": {"shifts": tiny.SHIFTS},
@@ -401,6 +402,18 @@ def test_every_field_has_its_change():
         ({"ood": [{**tiny.OOD[0], "match": "index"}]}, "there is no setting 'match'"),
         ({"foreign": [{"source": "digits"}]}, "write [[shifts]] for the same classes, [[ood]] for others"),
         ({"smallest": [{}]}, "write [[minimal]]"),
+        ({"threats": [{}]}, "write [[attacks]] for attacks, [[corruptions]] for common corruptions"),
+        ({"sensitivity": 3}, "write jacobian_norm"),
+        ({"models.1.training.objective": "natural"}, "there is no objective 'natural' any more; write standard"),
+        ({"attacks.0.keep": "float"}, "there is no setting 'keep' any more; write save"),
+        (
+            {"attacks": [{"kind": "brightness", "severities": [1]}]},
+            "'brightness' is one of the corruptions; write it under [[corruptions]]",
+        ),
+        (
+            {"corruptions": [{"kind": "pgd", "epsilons": [0.1]}]},
+            "'pgd' is one of the attacks; write it under [[attacks]]",
+        ),
         (
             {
                 "ood": tiny.OOD,
@@ -419,6 +432,6 @@ def test_what_would_be_counted_twice_or_not_at_all_is_refused(changes, message):
         parse(raw)
 
 
-@pytest.mark.parametrize("entry", list(ATTACKS), ids=lambda entry: entry.name)
-def test_no_setting_of_a_attack_is_named_as_one_of_the_study_file(entry: Entry) -> None:
+@pytest.mark.parametrize("entry", [*ATTACKS, *CORRUPTIONS], ids=lambda entry: entry.name)
+def test_no_setting_of_an_attack_or_corruption_is_named_as_one_of_the_study_file(entry: Entry) -> None:
     assert not set(entry.settings.model_fields) & set(AttackPlan.model_fields)

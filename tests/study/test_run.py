@@ -70,7 +70,7 @@ def test_the_tables_hold_every_combination(finished):
     assert set(found["geometry"]["n_features"]) == {256, 128}
     assert found["geometry"]["ceiling"].null_count() == 0
     clean = found["robustness"].filter(pl.col("strength") == 0)
-    assert (clean["accuracy"] == clean["clean_accuracy"]).all()
+    assert (clean["robust_accuracy"] == clean["clean_accuracy"]).all()
     assert set(found["checks"]["check"]) >= {"state", "determinism", "epsilon 0", "above chance"}
 
 
@@ -81,9 +81,7 @@ def test_an_evaluation_checks_itself_from_what_its_units_noted(finished):
     assert of["adversarial"] - of["random"] == {"training loss", "training collapse", "above chance"}
     kept = checks.filter(pl.col("check") == "feasibility (pgd)")
     assert kept["passed"].all()
-    assert set(kept["note"]) == {
-        "60 images of the classes that keep examples, stored as float32"
-    }  # 2 strengths, 3 classes
+    assert set(kept["note"]) == {"60 images of the classes with examples, stored as float32"}  # 2 strengths, 3 classes
 
 
 def test_full_checks_attack_each_network_harder(finished, tmp_path):
@@ -383,7 +381,7 @@ def test_attacked_images_are_kept_with_their_unit_and_judged_as_its_table_says(f
         said = dict(zip(outcomes["image"], outcomes["last_prediction"], strict=True))
         names = json.loads(kept.metadata["names"])
         differ = sum(said[name] != now for name, now in zip(names, kept.tensors["predictions"].tolist(), strict=True))
-        assert store.manifest(unit)["facts"]["kept"] == {"as": "uint8", "n_changed": kept.n_changed}
+        assert store.manifest(unit)["facts"]["saved"] == {"as": "uint8", "n_changed": kept.n_changed}
         assert kept.n_changed <= differ
 
 

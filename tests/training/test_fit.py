@@ -10,7 +10,7 @@ import torch
 from manifoldscope.attacks import PGD, evaluate
 from manifoldscope.errors import AttackError, ModelError, StudyError
 from manifoldscope.training import OBJECTIVES, fit, state
-from manifoldscope.training.fit import judged_every, one_cycle
+from manifoldscope.training.fit import evaluated_every, one_cycle
 from manifoldscope.vision.datasets import images
 from manifoldscope.vision.network import Network, Preprocessing
 from manifoldscope.vision.small import build
@@ -52,7 +52,10 @@ def test_adversarial_training_buys_robustness(standard, digits):
     made = network()
     fit(made, digits[0], objective("adversarial", epsilon=0.15, steps=5), epochs=25, batch_size=50)
     attack = PGD(epsilon=0.15, steps=20)
-    assert evaluate(made, digits[1], attack).accuracy > evaluate(standard[0], digits[1], attack).accuracy + 0.2
+    assert (
+        evaluate(made, digits[1], attack).robust_accuracy
+        > evaluate(standard[0], digits[1], attack).robust_accuracy + 0.2
+    )
 
 
 def test_training_repeats_itself_and_leaves_the_global_generator_alone(digits):
@@ -122,15 +125,15 @@ def test_adversarial_training_notes_how_it_stands_one_step_and_many(digits, monk
     settings = {"epochs": 3, "batch_size": 50, "seed": 2}
     judged, plain, quiet = network(), network(), network()
     within = objective("adversarial", epsilon=0.1, steps=1)
-    monkeypatch.setattr(LOOP, "JUDGING_SHARE", 100.0)
+    monkeypatch.setattr(LOOP, "EVALUATION_SHARE", 100.0)
     history = fit(judged, digits[0], within, **settings)
     assert [(epoch.epsilon, epoch.n_images) for epoch in history] == [(0.1, 200)] * 3
     assert all(0 <= n <= 200 for epoch in history for n in (epoch.n_robust_pgd, epoch.n_robust_fgsm))
     assert history[-1].n_robust_fgsm > history[0].n_robust_fgsm
-    monkeypatch.setattr(LOOP, "JUDGING_SHARE", 1e-6)
+    monkeypatch.setattr(LOOP, "EVALUATION_SHARE", 1e-6)
     sparse = fit(plain, digits[0], within, **settings)
     assert [epoch.n_images for epoch in sparse] == [0, 0, 200]
-    monkeypatch.setattr(LOOP, "_judge", lambda *args, **settings: None)
+    monkeypatch.setattr(LOOP, "_evaluation", lambda *args, **settings: None)
     unjudged = fit(quiet, digits[0], within, **settings)
     assert [epoch.loss for epoch in history] == [epoch.loss for epoch in unjudged]
     weights = zip(state(judged).values(), state(plain).values(), state(quiet).values(), strict=True)
@@ -143,5 +146,5 @@ def test_training_on_clean_images_is_not_attacked(standard):
 
 @pytest.mark.parametrize(("n_images", "passes", "every"), [(60_000, 8.5, 1), (1_000, 8.5, 6), (1_000, 2.5, 18)])
 def test_judging_costs_a_few_per_cent_of_the_training(n_images, passes, every):
-    assert judged_every(n_images, passes, 200) == every
+    assert evaluated_every(n_images, passes, 200) == every
     assert 0.05 * every * n_images * passes >= 200 * 11

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manifoldscope.attacks.outcomes import Failures, FastPath
-from manifoldscope.attacks.perturbation import ATTACKS, Perturbation
+from manifoldscope.attacks.perturbation import ATTACKS, CORRUPTIONS, Perturbation, registered
 from manifoldscope.attacks.target import BUDGET_TOLERANCE
 from manifoldscope.chance import near_chance
 from manifoldscope.errors import ModelError
@@ -34,15 +34,15 @@ DETERMINISM_TOLERANCE = 1e-4
 SILENT_SUCCESS = 0.05
 """Share of images that may be misclassified at some iterate and not at the last."""
 CHANCE_P_VALUE = 0.01
-"""How rarely a network that is right half of the time may do as badly as one that is said to guess."""
+"""How rarely a network that is right half of the time may do as badly as one that is said to be at chance level."""
 LARGE_EPSILON = 0.5
 """From this L-infinity radius on, every image can be made the same grey one."""
 FAST_PATH_DIFFERS = 0.02
 """Share of outcomes that may differ between a faster copy's gradients and the network's own."""
 UNTRAINED_LOSS = 0.95
-"""A training loss that ends above this share of ln(classes) is no better than guessing."""
+"""A training loss that ends above this share of ln(classes) is at chance level."""
 COLLAPSE = 0.1
-"""A fall of accuracy under PGD during training, as a share of the images, that is a clear margin."""
+"""A drop of accuracy under PGD during training, as a share of the images, that is a clear margin."""
 
 
 def check(name: str, passed: bool | None, value: float | None, expected: str, note: str = "") -> Row:
@@ -142,32 +142,32 @@ def _gradient(network: Network, pixels: Tensor, labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Chance:
-    """How clean accuracy compares with guessing.
+    """How clean accuracy compares with chance level.
 
     Attributes:
         near: accuracy is hardly above chance (`chance.near_chance`).
-        guesses: that, and so few correct images would be rare (p < 0.01) for a network that is right half of the time:
-            with very few images nothing can be said.
+        at_chance: that, and so few correct images would be rare (p < 0.01) for a network that is right half of the
+            time: with very few images nothing can be said.
         expected, text: the rule and what was seen, in words.
     """
 
     near: bool
-    guesses: bool
+    at_chance: bool
     expected: str
     text: str
 
 
 def chance(n_correct: int, n_images: int, n_classes: int) -> Chance:
-    """Judge clean accuracy against guessing among `n_classes`, by the size of the difference.
+    """Compare clean accuracy with chance level among `n_classes`, by the size of the difference.
 
-    A test of "better than guessing" would be passed by scrambled labels of which a few happen to fit.
+    A test of "better than chance" would be passed by scrambled labels of which a few happen to fit.
     """
     near = near_chance(n_correct / n_images, n_classes)
     rare = float(stats.binom.cdf(n_correct, n_images, 0.5)) < CHANCE_P_VALUE
     return Chance(
         near,
         near and rare,
-        "well above guessing",
+        "well above chance level",
         f"{n_correct} of {n_images} clean images are classified correctly, and chance is 1 in {n_classes}",
     )
 
@@ -180,14 +180,14 @@ def outcome_checks(
     Epsilon 0, the curve over strengths, a large epsilon, silent successes, the noise control, iterative against
     single-step attacks, and the worst case over several attacks.
 
-    Only images that every attack and strength has judged are counted, so that an unfinished run compares like with
-    like.
+    Only images that have an outcome under every attack and strength are counted, so that an unfinished run compares
+    like with like.
 
     Args:
         outcomes: the table `outcomes` of one network.
         kinds: the kind of each attack by the name that the table gives it; the name itself if omitted.
-        reused: names of the attacks under which an image that fell at one strength was not attacked at a larger one:
-            their curves fall by construction, and are not judged.
+        reused: names of the attacks under which an image that was misclassified at one strength was not attacked at a
+            larger one: their curves decrease by construction, and are not checked.
     """
     by = ["attack", "parameters", "norm", "n_steps", "targeted", "strength"]
     settings = outcomes.select(by).n_unique()
@@ -238,22 +238,22 @@ def _epsilon_zero(summary: pl.DataFrame) -> list[Row]:
 
 def _swept(kind: str) -> str | None:
     """The setting of an attack that must not help if it grows, such as "epsilon"; None where it may."""
-    if kind not in ATTACKS.names():
+    if kind not in (*ATTACKS.names(), *CORRUPTIONS.names()):
         return "epsilon"
-    attack = cast("type[Perturbation]", ATTACKS[kind].target)
-    return attack.strength_setting if attack.ordered else None
+    perturbation = cast("type[Perturbation]", registered(kind).target)
+    return perturbation.strength_setting if perturbation.ordered else None
 
 
 def _curve(curve: pl.DataFrame, label: str, parameters: str, iterate: str) -> Row:
     ordered = curve.sort("strength")[iterate].to_list()
     worst = max(0, *(after - before for before, after in pairwise(ordered)))
-    # Starts differ between strengths, so that a borderline image may fall at one and not at the next.
+    # Starts differ between strengths, so that a borderline image may be misclassified at one and not at the next.
     allowed = max(1, round(0.01 * curve["n"].to_list()[0]))
     return check(
         label,
         worst <= allowed,
         float(worst),
-        f"survivors rise by at most {allowed} images from one strength to the next",
+        f"robust images rise by at most {allowed} from one strength to the next",
         parameters,
     )
 
@@ -263,9 +263,9 @@ def _curve_by_construction(label: str) -> Row:
         label,
         None,
         None,
-        "survivors of runs that are independent of each other hardly rise from one strength to the next",
-        "monotone by construction, which proves nothing: an image that fell at one strength was not attacked at a "
-        "larger one; sweep = 'independent' would tell",
+        "the robust images of independent runs hardly rise from one strength to the next",
+        "monotone by construction, which proves nothing: an image that was misclassified at one strength was not "
+        "attacked at a larger one; sweep = 'independent' would tell",
     )
 
 
@@ -276,13 +276,13 @@ def _silent_success(curve: pl.DataFrame, attack: str) -> Row:
         f"silent success ({attack})",
         worst["share"] <= SILENT_SUCCESS,
         worst["share"],
-        f"at most {SILENT_SUCCESS:.0%} of the images fall at some iterate and stand at the last",
+        f"at most {SILENT_SUCCESS:.0%} of the images are misclassified at some iterate and robust at the last",
         f"largest at strength {worst['strength']:g}; both outcomes are reported",
     )
 
 
 def _noise_control(summary: pl.DataFrame, controls: list[str]) -> list[Row]:
-    """An attack must fell at least as many images as noise in the same ball."""
+    """An attack must misclassify at least as many images as noise in the same ball."""
     is_control = pl.col("attack").is_in(controls)
     noise = summary.filter(is_control & (pl.col("strength") > 0)).select("strength", control="last")
     both = summary.filter(~is_control).with_columns(robust=pl.coalesce("last", "any")).join(noise, on="strength")
@@ -291,8 +291,8 @@ def _noise_control(summary: pl.DataFrame, controls: list[str]) -> list[Row]:
             f"random noise ({row['attack']} at {row['strength']:g})",
             row["robust"] <= row["control"],
             float(row["robust"] - row["control"]),
-            "fells at least as many images as uniform noise in the same ball",
-            f"{row['robust']} of {row['n']} survive it, and {row['control']} survive noise",
+            "misclassifies at least as many images as uniform noise in the same ball",
+            f"{row['robust']} of {row['n']} are robust to it, and {row['control']} to noise",
         )
         for row in both.iter_rows(named=True)
     ]
@@ -349,21 +349,21 @@ def _large_epsilon(attacks: Sequence[_Attack], largest_class: int) -> list[Row]:
             attack.n_robust <= largest_class,
             attack.n_robust / attack.n_images,
             f"at most chance, {largest_class} of {attack.n_images} images: all can be made the same grey one",
-            f"{attack.n_robust} survive",
+            f"{attack.n_robust} are robust",
         )
         for attack in largest.values()
     ]
 
 
 def _single_step(attacks: Sequence[_Attack]) -> list[Row]:
-    """Many steps must fell at least as many images as one step in the same ball."""
+    """Many steps must misclassify at least as many images as one step in the same ball."""
     return [
         check(
             f"iterative beats single-step ({many.attack} and {one.attack} at {many.epsilon:g})",
             many.n_robust <= one.n_robust,
             float(many.n_robust - one.n_robust),
-            "many steps fell at least as many images as one step in the same ball",
-            f"{many.n_robust} of {many.n_images} survive {many.steps} steps, and {one.n_robust} survive one",
+            "many steps misclassify at least as many images as one step in the same ball",
+            f"{many.n_robust} of {many.n_images} are robust to {many.steps} steps, and {one.n_robust} to one",
         )
         for one in attacks
         for many in attacks
@@ -397,8 +397,9 @@ def _aggregation(outcomes: pl.DataFrame, attacks: Sequence[_Attack]) -> list[Row
                 f"aggregation ({norm} at {epsilon:g})",
                 worst <= best.n_robust,
                 worst / best.n_images,
-                "the accuracy to report is that of images that survive every attack, not the smallest of the means",
-                f"{worst} of {best.n_images} images survive all {len(together)} attacks; {best.n_robust} survive "
+                "the robust accuracy to report is that over images that are robust to every attack, not the smallest "
+                "mean",
+                f"{worst} of {best.n_images} images are robust to all {len(together)} attacks; {best.n_robust} to "
                 f"{best.attack}, the strongest one alone",
             )
         )
@@ -406,7 +407,7 @@ def _aggregation(outcomes: pl.DataFrame, attacks: Sequence[_Attack]) -> list[Row
 
 
 def feasibility(clean: Tensor, adversarial: Tensor, attack: Perturbation) -> dict[str, Any]:
-    """Whether adversarial images that are kept obey their attack, as JSON values; see `feasibility_check`.
+    """Whether adversarial images that are stored stay within their budget, as JSON values; see `feasibility_check`.
 
     Args:
         clean: (n, channels, height, width), pixels in [0, 1].
@@ -429,7 +430,7 @@ def feasibility(clean: Tensor, adversarial: Tensor, attack: Perturbation) -> dic
 
 
 def feasibility_check(attack: str, found: Sequence[Mapping[str, Any]]) -> Row:
-    """The row on the adversarial images of one attack that are kept, from what `feasibility` found in parts."""
+    """The row on the adversarial images of one attack that are stored, from what `feasibility` found in parts."""
     n_images = sum(part["n_images"] for part in found)
     stored = " or ".join(sorted({part["stored"] for part in found}))
     broken = sum(part["n_not_finite"] for part in found)
@@ -438,8 +439,8 @@ def feasibility_check(attack: str, found: Sequence[Mapping[str, Any]]) -> Row:
         f"feasibility ({attack})",
         broken == 0 and excess <= BUDGET_TOLERANCE,
         excess,
-        f"images that are kept exceed their budget and [0, 1] by at most {BUDGET_TOLERANCE:g}, and none has NaN",
-        f"{n_images} images of the classes that keep examples, stored as {stored}"
+        f"images that are stored exceed their budget and [0, 1] by at most {BUDGET_TOLERANCE:g}, and none has NaN",
+        f"{n_images} images of the classes with examples, stored as {stored}"
         + f"; {broken} hold NaN or infinity" * (broken > 0),
     )
 
@@ -494,28 +495,28 @@ def failures_check(attack: str, found: Sequence[Failures]) -> Row:
 
 
 def training_check(losses: Sequence[float], n_classes: int) -> Row:
-    """The row on the training of a network: it failed if its loss is stuck where guessing is, at ln(classes).
+    """The row on the training of a network: it failed if its loss is stuck at chance level, at ln(classes).
 
     Args:
         losses: mean training loss of each epoch, at least one.
         n_classes: classes of the training images, at least 2.
     """
-    guessing = math.log(n_classes)
+    at_chance = math.log(n_classes)
     return check(
         "training loss",
-        losses[-1] <= UNTRAINED_LOSS * guessing,
+        losses[-1] <= UNTRAINED_LOSS * at_chance,
         losses[-1],
-        f"ends below {UNTRAINED_LOSS:.0%} of ln({n_classes}) = {guessing:.3g}, the loss of guessing",
+        f"ends below {UNTRAINED_LOSS:.0%} of ln({n_classes}) = {at_chance:.3g}, the loss at chance level",
         f"{losses[0]:.3g} in the first epoch and {losses[-1]:.3g} in the last of {len(losses)}",
     )
 
 
 @dataclass(frozen=True)
-class Judged:
+class Evaluated:
     """How many of the same images a network classified correctly after an epoch of its training.
 
     Attributes:
-        fgsm, pgd: of `n_images`, how many survived one step, and many.
+        fgsm, pgd: of `n_images`, how many are robust to one step, and to many.
     """
 
     epoch: int
@@ -524,31 +525,31 @@ class Judged:
     pgd: int
 
 
-def collapse_check(judged: Sequence[Judged]) -> Row:
+def collapse_check(evaluated: Sequence[Evaluated]) -> Row:
     """The row on adversarial training: it collapsed if its end withstands one step better than before, and many worse.
 
     A network can learn to hide its gradient from an attack of few steps (catastrophic overfitting; Wong, Rice & Kolter
     2020). The last epoch is held against the one with the best accuracy under PGD: flagged where that accuracy has
-    fallen by a tenth of the images, the 95% intervals of the two do not meet, and accuracy under FGSM has risen.
+    dropped by a tenth of the images, the 95% intervals of the two do not meet, and accuracy under FGSM has risen.
 
     Args:
-        judged: in the order of epochs; of fewer than two nothing is said.
+        evaluated: in the order of epochs; of fewer than two nothing is said.
     """
     expected = (
         f"accuracy under PGD does not end {COLLAPSE:.0%} of the images below its best epoch, beyond 95% intervals, "
         "with accuracy under FGSM above what it was there"
     )
-    if len(judged) < 2:
-        return check("training collapse", None, None, expected, "fewer than two epochs were judged")
-    last, best = judged[-1], max(judged, key=lambda one: one.pgd / one.n_images)
-    fall = best.pgd / best.n_images - last.pgd / last.n_images
+    if len(evaluated) < 2:
+        return check("training collapse", None, None, expected, "fewer than two epochs were evaluated")
+    last, best = evaluated[-1], max(evaluated, key=lambda one: one.pgd / one.n_images)
+    drop = best.pgd / best.n_images - last.pgd / last.n_images
     beyond = share_interval(last.pgd, last.n_images)[1] < share_interval(best.pgd, best.n_images)[0]
     rises = last.fgsm / last.n_images > best.fgsm / best.n_images
     return check(
         "training collapse",
-        not (fall >= COLLAPSE and beyond and rises),
-        fall,
+        not (drop >= COLLAPSE and beyond and rises),
+        drop,
         expected,
-        f"epoch {best.epoch}: {best.pgd} of {best.n_images} survive PGD and {best.fgsm} FGSM; "
+        f"epoch {best.epoch}: {best.pgd} of {best.n_images} are robust to PGD and {best.fgsm} FGSM; "
         f"epoch {last.epoch}, the last: {last.pgd} and {last.fgsm}",
     )

@@ -1,12 +1,12 @@
-"""The one runner: it attacks a network with attacks and judges the outcome image by image.
+"""The one runner: it attacks a network and decides the outcome image by image.
 
 Gradients are found of full batches, although images that are misclassified when clean are not attacked and those that
-fall may leave: gradient descent has a batch of them under attack, and others come as these leave; attacks with a
-loop of their own are given some batches at a time.
+are misclassified may leave: gradient descent has a batch of them under attack, and others come as these leave; attacks
+with a loop of their own are given some batches at a time.
 
-Where the device is quicker in bfloat16, a copy of the network in it may propose: an image has fallen where float32 says
-so of what was proposed, and those that stand are attacked again in float32, as if nothing had been proposed. That pays
-where few stand, which scouts tell: some images that are attacked first, in float32.
+Where the device is quicker in bfloat16, a copy of the network in it may propose: an image is misclassified where
+float32 says so of what was proposed, and those that are robust are attacked again in float32, as if nothing had been
+proposed. That pays where few are robust, which scouts tell: some images that are attacked first, in float32.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from manifoldscope.vision.memory import Footprint, Memory
 from manifoldscope.vision.network import Network, as_network, predicted, undisturbed
 
 CHECKED = 50
-"""One of so many attacked images is attacked with the network's own gradients as well, where a copy gives them."""
+"""One of this many attacked images is attacked with the network's own gradients as well, where a copy gives them."""
 
 SCOUTS = 32
 """One of that many images, and no fewer than `FEWEST_SCOUTS` of them, tells whether it pays that bfloat16 proposes."""
@@ -41,7 +41,7 @@ SCOUTS = 32
 FEWEST_SCOUTS = 8
 
 PAYS = 1 / 3
-"""Share of the gradients of an attack that those who stand may need once more, for proposals to pay."""
+"""Share of the gradients of an attack that robust images may need once more, for proposals to pay."""
 
 COPIES = 10
 """How many tensors of the size of the images an attack holds, about: iterates, gradients, velocity, random numbers."""
@@ -63,10 +63,10 @@ def evaluate(
     names: Mapping[Perturbation, str] | None = None,
     fast: bool | FastNetwork = True,
     reuse: bool = False,
-    fallen: Tensor | None = None,
+    misclassified: Tensor | None = None,
     memory: Memory | None = None,
 ) -> Outcomes:
-    """Attack every image with every attack and judge the outcome image by image.
+    """Attack every image with every attack or corruption, and decide the outcome image by image.
 
     Where the network gives NaN or infinity for an image, it has given no class: that image counts as misclassified, and
     `Outcomes.failures` says how many there were. Where it gives them as a gradient, that step stays where it is.
@@ -75,23 +75,24 @@ def evaluate(
         network: found again as it was: mode, flags, gradients and buffers. A plain module is shown pixels in [0, 1]
             without normalisation.
         images: labelled images; the network's own preprocessing brings them to pixels in [0, 1].
-        attacks: one attack or several.
+        attacks: one attack or corruption, or several.
         seed: the same seed gives an image of the same name the same random start, for every network, in whatever
             company, and (scaled) for every strength.
         batch_size: images at a time, or fewer where memory allows no more; changes the answer by rounding only.
             Attacks of a library draw for a whole batch, and so find other images with another `batch_size`.
-        iterate: "both" judges the last iterate and any iterate, without stopping early, so that the last one is that
-            of the full number of steps. "any" leaves the last out and drops images as they fall, which is cheaper. A
+        iterate: "both" reports the last iterate and any iterate, without stopping early, so that the last one is that
+            of the full number of steps. "any" omits the last and drops images once misclassified, which is cheaper. A
             attack without iterates has one outcome, `robust_last`, in either case.
         keep_images: keep the last iterates (only with "both").
         names: what the table calls an attack; its kind if omitted.
         fast: ask a faster copy of the network (see `faster`), and the network itself wherever the copy's word on a
             class is not clear; have bfloat16 propose where that pays. A fiftieth of the images is shown to, and
             attacked with, the network alone as well. A copy that was made before will do.
-        reuse: an image that fell at a smaller strength of an attack has fallen at a larger one, and is not attacked
-            there; for attacks whose budgets are nested, with "any". Curves are then monotone by construction.
-        fallen: (n,) bool, images that are known to have fallen: they are not attacked, and have not survived any
-            iterate; only with "any".
+        reuse: an image that is misclassified at a smaller strength of an attack counts as misclassified at a larger
+            one, and is not attacked there; for attacks whose budgets are nested, with "any". Curves are then monotone
+            by construction.
+        misclassified: (n,) bool, images that are known to be misclassified: they are not attacked, and are not robust
+            to any iterate; only with "any".
         memory: how much may be taken; most of what is available if omitted. It changes the answer by rounding only.
 
     Raises:
@@ -99,7 +100,7 @@ def evaluate(
         ModelError: the network gives NaN for every image, has fewer outputs than there are labels, or takes more
             memory than there is for a single image.
         AttackError: an attack broke its budget; nothing was asked for; images to keep under "any"; reuse or
-            fallen without "any"; fallen is not one truth an image.
+            misclassified without "any"; misclassified is not one truth an image.
     """
     network, images = as_network(network), as_image_set(images)
     wanted = [attacks] if isinstance(attacks, Perturbation) else list(attacks)
@@ -109,19 +110,19 @@ def evaluate(
         raise AttackError("keep_images needs iterate='both': under 'any' an image leaves before its last iterate")
     if reuse and iterate != "any":
         raise AttackError("reuse needs iterate='any': a last iterate at a larger strength is not that at a smaller one")
-    if fallen is not None and iterate != "any":
-        raise AttackError("fallen needs iterate='any': it says nothing of a last iterate")
-    if fallen is not None and (fallen.dtype != torch.bool or fallen.shape != (len(images),)):
+    if misclassified is not None and iterate != "any":
+        raise AttackError("misclassified needs iterate='any': it says nothing of a last iterate")
+    if misclassified is not None and (misclassified.dtype != torch.bool or misclassified.shape != (len(images),)):
         raise AttackError(
-            f"fallen has shape {tuple(fallen.shape)} and type {fallen.dtype}; expected one truth for each of the "
-            f"{len(images)} images"
+            f"misclassified has shape {tuple(misclassified.shape)} and type {misclassified.dtype}; expected one truth "
+            f"for each of the {len(images)} images"
         )
     BatchSize(batch_size)  # which refuses what is no number of images
     search = _search(network, images, wanted, fast, batch_size)
     memory = memory or Memory()
     batch, own = _batches(network, images, wanted, search, batch_size, memory)
-    known = torch.zeros(len(images), dtype=torch.bool) if fallen is None else fallen.cpu()
-    fell: dict[tuple[str, str], Tensor] = {}
+    known = torch.zeros(len(images), dtype=torch.bool) if misclassified is None else misclassified.cpu()
+    before: dict[tuple[str, str], Tensor] = {}
     found: dict[int, _Found] = {}
     with undisturbed(network), undisturbed(search.network):
         clean, dropped = _clean(network, images, search, batch, own)
@@ -132,9 +133,9 @@ def evaluate(
         for place in sorted(range(len(wanted)), key=lambda place: wanted[place].strength):
             attack = wanted[place]
             kind = (attack.kind, attack.parameters)
-            found[place] = work.attack(attack, iterate, keep_images, fell.get(kind, known))
+            found[place] = work.attack(attack, iterate, keep_images, before.get(kind, known))
             if reuse and attack.nested and attack.iterative:
-                fell[kind] = known | ~found[place].robust_any
+                before[kind] = known | ~found[place].robust_any
     ordered = [found[place] for place in range(len(wanted))]
     tables = [
         work.table(attack, one, iterate, (names or {}).get(attack, attack.kind))
@@ -255,7 +256,7 @@ class _Found:
 
     Attributes:
         robust_any, robust_last, last_prediction: (n,) the outcomes; False where an image was not attacked.
-        images: (n, channels, height, width) the last iterates, where they are kept.
+        images: (n, channels, height, width) the last iterates, where they are asked for.
         without_class, without_gradient: (n,) see `Target`.
         n_gradients: see `Target`.
         proposed: whether bfloat16 proposed.
@@ -292,10 +293,10 @@ class _Evaluation:
     own: BatchSize
     seed: int
 
-    def attack(self, attack: Perturbation, iterate: Iterate, keep: bool, fallen: Tensor) -> _Found:
-        """One attack at one strength, on the images that the network knows when clean and that have not fallen."""
+    def attack(self, attack: Perturbation, iterate: Iterate, keep: bool, misclassified: Tensor) -> _Found:
+        """One attack at one strength, on the images that are classified correctly so far."""
         correct = self.clean.predictions == self.images.labels
-        chosen = (correct & ~fallen).nonzero().flatten()
+        chosen = (correct & ~misclassified).nonzero().flatten()
         rules = Rules(
             f"{attack.kind} ({attack.strength_setting} {attack.strength:g})",
             attack.excess,
@@ -364,13 +365,15 @@ class _Evaluation:
         again = others[getattr(found, outcome)[others]]
         stood = found.robust_any[again]
         self._attack_once(found, attack, rules, again, in_float32)
-        found.robust_any[again] &= stood  # what a proposal felled on the way has fallen, whatever the last iterate
+        found.robust_any[again] &= (
+            stood  # what a proposal misclassified on the way is misclassified, whatever the last iterate
+        )
 
     def _attack_once(
         self, found: _Found, attack: Perturbation, rules: Rules, chosen: Tensor, search: FastNetwork
     ) -> None:
         """Attack the chosen images, and fill in what comes of it."""
-        # A target holds the last iterates of all that it is given, where they are kept.
+        # A target holds the last iterates of all that it is given, where they are asked for.
         batch = self.batch if search.means else self.own
         for places in self._pools(chosen, batch, whole=attack.rolling and not rules.keep):
             target = self._target(places, rules, attack, search, batch)

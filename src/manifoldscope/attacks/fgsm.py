@@ -23,14 +23,14 @@ _FROM_RANDOM = 1.25
 class FGSM(Perturbation):
     """One gradient step of the size of epsilon from the clean image (Goodfellow et al. 2015).
 
-    An attack of many steps must fell at least as many images: if this one does better, that one is broken.
+    An attack of many steps must misclassify at least as many images: if this one does better, that one is broken.
 
     Attributes:
         epsilon: radius of the ball, in pixel units.
         norm: "linf", the sign of the gradient; "l2", its direction.
         loss: as for `PGD`.
         random_start: begin at a random point of the ball, and step 1.25 epsilon (Wong, Rice & Kolter 2020).
-        restarts: how many random starts an image must survive.
+        restarts: how many random starts an image must be robust to.
 
     Raises:
         AttackError: an impossible value; restarts from the same start.

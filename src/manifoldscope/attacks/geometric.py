@@ -65,7 +65,8 @@ def _resampled(images: Tensor, from_output: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Movement(Perturbation):
-    """Movements of the whole image: it survives only if the network knows it in every pose that is tried.
+    """Movements of the whole image: it is robust only if the network classifies it correctly in every pose that is
+    tried.
 
     The budget is the set of poses, which pixels do not show: what is checked of an image is [0, 1]. The grid of a
     larger strength need not hold the poses of a smaller one, so that the attacks are not nested.
@@ -119,7 +120,7 @@ class Movement(Perturbation):
 @ATTACKS.register("rotation")
 @dataclass(frozen=True, kw_only=True)
 class Rotation(Movement):
-    """Turned by at most so many degrees, either way (Engstrom et al. 2019: 30 degrees, 31 angles).
+    """Turned by at most this many degrees, either way (Engstrom et al. 2019: 30 degrees, 31 angles).
 
     Attributes:
         degrees: the largest angle, 0 to 180.

@@ -4,14 +4,14 @@ The library is pyautoattack: it is the reference code of all four attacks, needs
 any function that gives logits. torchattacks carries adapted copies of the same code and pins an old requests, Foolbox
 has neither FAB nor Square, and the Adversarial Robustness Toolbox wants its own wrapper around a network.
 
-The library proposes and never judges. It is asked for one run at a time (a restart, a target class), on the images
-that still stand by the outcome of `Target`. What it returns is projected onto the ball and into [0, 1] before it is
-shown, because it may exceed either by rounding, and FAB, which minimises a norm, by much more. An image on which a run
-fails is shown at the run's best point, not clean; only FAB, where it finds nothing at all, has no such point.
+The library proposes and never decides. It is asked for one run at a time (a restart, a target class), on the images
+that are still robust by the outcome of `Target`. What it returns is projected onto the ball and into [0, 1] before it
+is shown, because it may exceed either by rounding, and FAB, which minimises a norm, by much more. An image on which a
+run fails is shown at the run's best point, not clean; only FAB, where it finds nothing at all, has no such point.
 
 The library draws from torch's global generator on the CPU. It is seeded for each run from the attack's own stream, and
-put back after it. The numbers are drawn for the images that still stand: unlike the starts of `PGD`, those of an image
-depend on what else is in its batch.
+put back after it. The numbers are drawn for the images that are still robust: unlike the starts of `PGD`, those of an
+image depend on what else is in its batch.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _LOG.addHandler(logging.NullHandler())
 
 @dataclass(frozen=True, kw_only=True)
 class LibraryAttack(Perturbation, ABC):
-    """What the attacks of the library share: the ball, and how a run meets the judge.
+    """What the attacks of the library share: the ball, and how a run is evaluated.
 
     Attributes:
         epsilon: radius of the ball, in pixel units (pixels are in [0, 1]).
@@ -82,7 +82,7 @@ class LibraryAttack(Perturbation, ABC):
             target.standing()
 
     def _proposed(self, run: Run, target: Target) -> Tensor:
-        """What one run makes of the images that still stand, within the ball."""
+        """What one run makes of the images that are still robust, within the ball."""
         clean, labels = target.clean, target.labels
         images = clean.clone()
         seeds = [int(torch.randint(2**62, (), generator=each)) for each in target.generators]
@@ -121,7 +121,7 @@ class APGDCE(LibraryAttack):
         epsilon: radius of the ball, in pixel units (pixels are in [0, 1]).
         norm: of the ball, "linf" or "l2".
         steps: gradient steps of a run, at least 1.
-        restarts: runs from a random start that an image must survive.
+        restarts: runs from a random start that an image must be robust to.
 
     Raises:
         AttackError: an impossible value, or the library is not installed.
@@ -241,13 +241,13 @@ class FABT(LibraryAttack):
 class Square(LibraryAttack):
     """Random search with squares, which needs no gradient (Andriushchenko et al. 2020).
 
-    What it fells and a gradient attack does not is a sign that gradients are masked.
+    What it misclassifies and a gradient attack does not is a sign that gradients are masked.
 
     Attributes:
         epsilon: radius of the ball, in pixel units (pixels are in [0, 1]).
         norm: of the ball, "linf" or "l2".
         queries: forward passes of a run, at least 1.
-        restarts: runs that an image must survive.
+        restarts: runs that an image must be robust to.
         rescale_schedule: False shrinks the squares as AutoAttack does, by the number of the query, as if there were
             10,000; True by the share of `queries` that is used up, which is better where they are few.
 
@@ -284,9 +284,10 @@ class Square(LibraryAttack):
 @ATTACKS.register("autoattack", needs=LIBRARY)
 @dataclass(frozen=True, kw_only=True)
 class AutoAttack(LibraryAttack):
-    """AutoAttack: APGD-CE, APGD-T, FAB-T and Square in turn, each on what still stands (Croce & Hein 2020).
+    """AutoAttack: APGD-CE, APGD-T, FAB-T and Square in turn, each on the images that are still robust (Croce & Hein
+    2020).
 
-    An image survives only if it survives all four. With the defaults it is the version "standard" of the library.
+    An image is robust only if it is robust to all four. With the defaults it is the version "standard" of the library.
 
     Attributes:
         epsilon: radius of the ball, in pixel units (pixels are in [0, 1]).

@@ -28,7 +28,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, goals: Tensor | None = None) -
 def margin(logits: Tensor, labels: Tensor, goals: Tensor | None = None) -> Tensor:
     """The best other logit minus that of the label; that of the goal minus the best other (Carlini & Wagner 2017).
 
-    Its gradient does not vanish where confidence rounds to 1. Above 0 the image has fallen.
+    Its gradient does not vanish where confidence rounds to 1. Above 0 the image is misclassified.
     """
     if goals is None:
         return _best_but(logits, labels) - _of(logits, labels)

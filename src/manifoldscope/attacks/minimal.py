@@ -1,11 +1,11 @@
-"""The minimal perturbation that fells an image, and accuracy against epsilon from it.
+"""The minimal perturbation under which an image is misclassified, and robust accuracy against epsilon from it.
 
 Two ways to look for it. Bisection over projected gradient ascent, here, gives a bracket. The minimum-norm attacks
 DeepFool (Moosavi-Dezfooli et al. 2016) and FMN (Pintor et al. 2021) come from Foolbox, which has both and installs
 without pins; it only proposes.
 
-Whatever the way, an image counts as fallen where the network misclassifies it in a pass of ours, and its distance is
-measured here. So each answer is an upper bound of what the image really needs: attacks find, they do not certify.
+Whatever the way, an image counts as misclassified where the network is wrong on it in a pass of ours, and its distance
+is measured here. So each answer is an upper bound of what the image really needs: attacks find, they do not certify.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ STEPS: dict[Attack, int] = {"pgd": 20, "fmn": 100, "deepfool": 50}
 COPIES = 12
 """How many tensors of the size of the images a search holds, about."""
 SMALLER = 6
-"""An image that stands at the largest epsilon is tried at its halves, quarters, ... so often in all."""
+"""An image that is robust at the largest epsilon is tried at its halves, quarters, ... this often in all."""
 _CURVE_OF = ("model", "attack", "parameters", "label")
 
 
@@ -103,13 +103,13 @@ def minimal_perturbation(
     batch_size: int = 128,
     memory: Memory | None = None,
 ) -> pl.DataFrame:
-    """The smallest epsilon at which each image was seen to fall.
+    """The smallest epsilon at which each image was found to be misclassified.
 
-    "pgd" bisects: it attacks at `largest`, then between the largest epsilon at which the image stood and the smallest
-    at which it fell, all images of a batch at once and each with an epsilon of its own. An attack is projected gradient
-    ascent with steps of 2.5 epsilon / steps, twice: on the cross-entropy from a random start, as `PGD` does; and where
-    that fails, on the margin (the best other logit minus that of the label) from the nearest fallen image so far,
-    brought into the ball, or from the clean one.
+    "pgd" bisects: it attacks at `largest`, then between the largest epsilon at which the image was robust and the
+    smallest at which it was misclassified, all images of a batch at once and each with an epsilon of its own. An attack
+    is projected gradient ascent with steps of 2.5 epsilon / steps, twice: on the cross-entropy from a random start, as
+    `PGD` does; and where that fails, on the margin (the best other logit minus that of the label) from the nearest
+    adversarial example so far, brought into the ball, or from the clean one.
 
     Where the network gives NaN or infinity for an image, clean or under attack, that image is misclassified; a step
     for which it gives them as a gradient stays where it is.
@@ -177,9 +177,10 @@ def robustness_curve(table: pl.DataFrame) -> pl.DataFrame:
         table: of `minimal_perturbation`, or several of them together.
 
     Returns:
-        One row for epsilon 0 and for each epsilon at which an image of the class falls: model, attack, parameters,
-        label, epsilon, n_images, n_robust, accuracy, median. An image has survived epsilon where its smallest is
-        larger. `median` is the smallest epsilon that leaves at most half of the class standing, infinite if none does.
+        One row for epsilon 0 and for each minimal epsilon of an image of the class: model, attack, parameters,
+        label, epsilon, n_images, n_robust, robust_accuracy, median. An image is robust at epsilon where its minimal one
+        is larger. `median` is the smallest epsilon that leaves at most half of the class standing, infinite if none
+        does.
 
     Raises:
         AttackError: an image has no smallest epsilon.
@@ -199,10 +200,10 @@ def robustness_curve(table: pl.DataFrame) -> pl.DataFrame:
         curves.append(
             pl.DataFrame({"epsilon": epsilons, "n_robust": [int((smallest > epsilon).sum()) for epsilon in epsilons]})
             .with_columns(n_images=pl.lit(len(smallest)), median=pl.lit(smallest[(len(smallest) - 1) // 2]))
-            .with_columns(accuracy=pl.col("n_robust") / pl.col("n_images"))
+            .with_columns(robust_accuracy=pl.col("n_robust") / pl.col("n_images"))
             .select(
                 *(pl.lit(value).alias(name) for name, value in zip(_CURVE_OF, key, strict=True)),
-                *("epsilon", "n_images", "n_robust", "accuracy", "median"),
+                *("epsilon", "n_images", "n_robust", "robust_accuracy", "median"),
             )
             .cast({"label": pl.Int64, "n_images": pl.Int64})
         )
@@ -279,23 +280,23 @@ def _bisected(network: Network, clean: Tensor, labels: Tensor, noise: Tensor, se
     nearest = clean.clone()
     attempt = 0
     while len(where := _undecided(low, high, attempt, search.tolerance)):
-        fallen = high[where].isfinite()
-        epsilon = torch.where(fallen, (low[where] + high[where]) / 2, search.largest / 2**attempt)
+        already = high[where].isfinite()
+        epsilon = torch.where(already, (low[where] + high[where]) / 2, search.largest / 2**attempt)
         here = where.to(clean.device)
         fell, images = _attacked(network, clean[here], labels[here], noise[here], nearest[here], epsilon, search)
         nearest[here[fell]] = images[fell]
         away = distance(clean[here], images, search.norm).cpu()
         fell = fell.cpu()
         high[where[fell]] = torch.minimum(epsilon, away)[fell]
-        stood = fallen & ~fell
-        low[where[stood]] = epsilon[stood]
+        robust = already & ~fell
+        low[where[robust]] = epsilon[robust]
         attempt += 1
     low[high.isinf()] = search.largest
     return low, high
 
 
 def _undecided(low: Tensor, high: Tensor, attempt: int, tolerance: float) -> Tensor:
-    """Which images to attack once more: those whose bracket is wide, and at first those that have not fallen."""
+    """Which images to attack once more: those whose bracket is wide, and at first those that are robust."""
     wide = high.isfinite() & (high - low > tolerance * high)
     return (wide | (high.isinf() & (attempt < SMALLER))).nonzero().flatten()
 
@@ -303,7 +304,7 @@ def _undecided(low: Tensor, high: Tensor, attempt: int, tolerance: float) -> Ten
 def _attacked(
     network: Network, clean: Tensor, labels: Tensor, noise: Tensor, nearest: Tensor, epsilon: Tensor, search: Search
 ) -> tuple[Tensor, Tensor]:
-    """Which images fell, each in a ball of its own radius (n,), and the iterate that did, or the last one."""
+    """Which images are misclassified, each in a ball of its own radius (n,), and that iterate, or the last one."""
     radius = per_image(epsilon).to(clean)
     fell, images = _ascended(network, clean, labels, clean + radius * noise, radius, _cross_entropy, search)
     stand = (~fell).nonzero().flatten()
@@ -319,8 +320,8 @@ def _ascended(
     images = projected(start, clean, radius, search.norm)
     found, fell = images.clone(), torch.zeros(len(clean), dtype=torch.bool, device=clean.device)
     standing = torch.arange(len(clean), device=clean.device)
-    for _ in range(search.steps + 1):  # the last pass judges the last step
-        wrong, gradient = _judged(network, images, labels, loss)
+    for _ in range(search.steps + 1):  # the last pass is on the last step
+        wrong, gradient = _predicted_wrong(network, images, labels, loss)
         found[standing], fell[standing] = images, wrong
         images, gradient, clean, labels, radius, standing = (
             each[~wrong] for each in (images, gradient, clean, labels, radius, standing)
@@ -332,7 +333,7 @@ def _ascended(
     return fell, found
 
 
-def _judged(network: Network, images: Tensor, labels: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+def _predicted_wrong(network: Network, images: Tensor, labels: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
     """(n,) whether each image is misclassified, and the gradient of its loss."""
     with torch.enable_grad():
         leaf = images.detach().requires_grad_(True)

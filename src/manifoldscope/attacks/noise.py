@@ -20,7 +20,7 @@ class UniformNoise(Perturbation):
 
     Attributes:
         epsilon: half-width of the noise, in pixel units (pixels are in [0, 1]).
-        draws: how many independent draws an image must survive.
+        draws: how many independent draws an image must be robust to.
 
     Raises:
         AttackError: an impossible value.

@@ -1,7 +1,7 @@
-"""OOD images: how well a network knows its classes in another dataset, and whether it notices what is none of them.
+"""Out-of-distribution (OOD) images: whether a network tells them from those of the classes that it was trained on.
 
-An OOD image is of no class that the network was trained on. It is told from a known one by a score: the largest
-softmax probability, or how far its activation lies from the class manifolds of one layer.
+An OOD image is of no class that the network was trained on. It is told from an in-distribution one by a score: the
+largest softmax probability, or the distance of its activation from the class manifolds of one layer.
 """
 
 from __future__ import annotations
@@ -12,48 +12,22 @@ from dataclasses import dataclass
 import polars as pl
 import torch
 from scipy import stats
-from torch import Tensor, nn
+from torch import Tensor
 
 from manifoldscope.errors import DataError
 from manifoldscope.vision.activations import activations
-from manifoldscope.vision.images import ImageSet, as_image_set
-from manifoldscope.vision.network import Network, logits, predicted
+from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.network import Network, logits
 
 _CONFIDENCE = 0.95
 
 
-def accuracy_by_class(network: Network | nn.Module, images: ImageSet, *, batch_size: int = 128) -> pl.DataFrame:
-    """Accuracy class by class, as on another dataset of the same classes (distribution shift).
-
-    Returns:
-        One row per class: class_index, class_name, n_images, n_correct, accuracy.
-
-    Raises:
-        DataError: an image cannot be read.
-    """
-    images = as_image_set(images)
-    predictions = predicted(logits(network, images, batch_size=batch_size))
-    counted = pl.DataFrame(
-        {"class_index": images.labels.tolist(), "correct": (predictions == images.labels).tolist()},
-        schema={"class_index": pl.Int64, "correct": pl.Boolean},
-    ).group_by("class_index")
-    return (
-        counted.agg(n_images=pl.len().cast(pl.Int64), n_correct=pl.col("correct").sum().cast(pl.Int64))
-        .with_columns(
-            class_name=pl.col("class_index").replace_strict(dict(images.class_names), return_dtype=pl.String),
-            accuracy=pl.col("n_correct") / pl.col("n_images"),
-        )
-        .select("class_index", "class_name", "n_images", "n_correct", "accuracy")
-        .sort("class_index")
-    )
-
-
 @dataclass(frozen=True)
 class AUROC:
-    """The chance that an OOD image scores higher than a known one, ties counting half.
+    """The chance that an OOD image scores higher than an in-distribution one, ties counting half.
 
     Attributes:
-        value: 0.5 is guessing, 1 tells them apart without fail.
+        value: 0.5 is chance level, 1 separates them perfectly.
         low, high: an interval at 95%, by the variance of DeLong et al. 1988, cut to [0, 1]. It has no width where
             the scores do not overlap at all.
     """
@@ -67,7 +41,7 @@ def auroc(in_distribution: Tensor, ood: Tensor) -> AUROC:
     """Area under the receiver operating characteristic, by ranks (DeLong et al. 1988).
 
     Args:
-        known, foreign: (n,) and (m,) scores, higher where an image looks more foreign.
+        in_distribution, ood: (n,) and (m,) scores, higher for images that look out-of-distribution.
 
     Raises:
         DataError: fewer than two scores of either, or scores that are not finite.
@@ -76,14 +50,14 @@ def auroc(in_distribution: Tensor, ood: Tensor) -> AUROC:
         >>> round(auroc(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([2.0, 3.0])).value, 4)
         0.9167
     """
-    for what, scores in (("known", in_distribution), ("foreign", ood)):
+    for what, scores in (("in-distribution", in_distribution), ("OOD", ood)):
         if len(scores) < 2 or not bool(torch.isfinite(scores).all()):
             raise DataError(f"{len(scores)} scores of {what} images; expected at least 2, all of them finite")
     n, m = len(in_distribution), len(ood)
     negative, positive = in_distribution.double().cpu(), ood.double().cpu()
     ranks = torch.from_numpy(stats.rankdata(torch.cat([positive, negative]).numpy()))
     above = (ranks[:m] - torch.from_numpy(stats.rankdata(positive.numpy()))) / n  # for each OOD image
-    below = 1 - (ranks[m:] - torch.from_numpy(stats.rankdata(negative.numpy()))) / m  # for each known one
+    below = 1 - (ranks[m:] - torch.from_numpy(stats.rankdata(negative.numpy()))) / m  # for each in-distribution one
     value = float(above.mean())
     half = float(stats.norm.ppf((1 + _CONFIDENCE) / 2) * (above.var() / m + below.var() / n).sqrt())
     return AUROC(value, max(0.0, value - half), min(1.0, value + half))
@@ -218,9 +192,10 @@ def ood_detection(
     and the residual outside the nearest class's own subspace. Nothing is fitted to OOD images.
 
     Args:
-        known_train: images of the known classes from which centroids, covariance and subspaces are computed.
-        known: other images of those classes.
-        foreign: images of none of them.
+        in_distribution_train: images of the trained classes from which centroids, covariance and subspaces are
+            computed.
+        in_distribution: other images of those classes.
+        ood: images of none of them.
         layer: by name, as for `activations`; "penultimate" is understood.
         shrinkage, explained_variance: see `ClassDistances.of`.
 
@@ -228,13 +203,16 @@ def ood_detection(
         One row per score: score, auroc, low, high (at 95%, DeLong), n_in_distribution, n_ood.
 
     Raises:
-        DataError: too few images; images that are both known and known_train; a share out of its range.
+        DataError: too few images; images that are in both in_distribution and in_distribution_train; a share out of its
+            range.
         ModelError: the layer does not exist.
     """
     if both := set(in_distribution.names) & set(in_distribution_train.names):
-        raise DataError(f"{len(both)} images are in known_train and in known, as {min(both)!r}; expected none")
+        raise DataError(
+            f"{len(both)} images are in in_distribution_train and in in_distribution, as {min(both)!r}; expected none"
+        )
     manifolds = activations(network, in_distribution_train, layers=[layer], batch_size=batch_size)
-    fresh, strange = (
+    inside, outside = (
         torch.cat([cloud.points for cloud in activations(network, images, layers=[layer], batch_size=batch_size)])
         for images in (in_distribution, ood)
     )
@@ -243,13 +221,13 @@ def ood_detection(
     )
     scores = {
         "max_softmax": tuple(_unsure(network, images, batch_size) for images in (in_distribution, ood)),
-        "nearest_centroid": (classes.nearest_centroid(fresh), classes.nearest_centroid(strange)),
-        "mahalanobis": (classes.mahalanobis(fresh), classes.mahalanobis(strange)),
-        "residual": (classes.residual(fresh), classes.residual(strange)),
+        "nearest_centroid": (classes.nearest_centroid(inside), classes.nearest_centroid(outside)),
+        "mahalanobis": (classes.mahalanobis(inside), classes.mahalanobis(outside)),
+        "residual": (classes.residual(inside), classes.residual(outside)),
     }
     rows = []
-    for name, (of_known, of_foreign) in scores.items():
-        area = auroc(of_known, of_foreign)
+    for name, (of_in, of_ood) in scores.items():
+        area = auroc(of_in, of_ood)
         rows.append({"score": name, "auroc": area.value, "low": area.low, "high": area.high})
     return pl.DataFrame(rows).with_columns(n_in_distribution=pl.lit(len(in_distribution)), n_ood=pl.lit(len(ood)))
 

@@ -62,8 +62,8 @@ class Outcomes:
 
     Attributes:
         table: one row for each attack, strength and image (see `manifoldscope.tables`).
-        adversarial: the last iterates, one tensor (n, channels, height, width) an attack, if they were kept.
-        fast: how gradients were found sooner, and what a sample says of it; None where they were the network's own.
+        adversarial: the last iterates, one tensor (n, channels, height, width) per attack, if they were asked for.
+        fast: how gradients were found faster, and what a sample says of it; None where they were the network's own.
         failures: what went wrong on the way.
     """
 
@@ -79,14 +79,16 @@ class Outcomes:
         return _share(clean["clean_prediction"])
 
     @property
-    def accuracy(self) -> float:
+    def robust_accuracy(self) -> float:
         """Share of images whose last iterate is classified correctly: under every attack, if there are several."""
         if self.table["robust_last"].null_count():
-            raise AttackError("only the outcome 'any' was asked for: see accuracy_any, or evaluate with iterate='both'")
+            raise AttackError(
+                "only the outcome 'any' was asked for: see robust_accuracy_any, or evaluate with iterate='both'"
+            )
         return _share(self.table.group_by("image").agg(pl.col("robust_last").all())["robust_last"])
 
     @property
-    def accuracy_any(self) -> float:
+    def robust_accuracy_any(self) -> float:
         """Share of images with no misclassified iterate: under every attack, if there are several.
 
         An attack without iterates has only its last image to show, and that counts.

@@ -1,4 +1,4 @@
-"""Perturbation: what may be done to an image, at one strength; and the registry of all that there are."""
+"""Perturbation: what may be done to an image, at one strength; and the registries of attacks and corruptions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from manifoldscope.attacks.target import Target
-from manifoldscope.registry import Registry
+from manifoldscope.errors import StudyError, unknown
+from manifoldscope.registry import Entry, Registry
 from manifoldscope.tables import parameters_text
 
 ATTACKS = Registry("attack", package="manifoldscope.attacks")
 """Every attack: a frozen dataclass derived from `Perturbation`, whose fields are its settings."""
+CORRUPTIONS = Registry("corruption", package="manifoldscope.attacks.corruptions")
+"""Every common corruption, likewise: it knows nothing of the network."""
 
 
 class Perturbation(ABC):
@@ -28,13 +31,13 @@ class Perturbation(ABC):
     strength_setting: ClassVar[str]
     """The field that a study sweeps ("epsilon"); its plural with an s is the study file's key for a list of values."""
     iterative: ClassVar[bool]
-    """Whether the attack has iterates, so that "last" and "any" can differ."""
+    """Whether it has iterates, so that "last" and "any" can differ."""
     nested: ClassVar[bool] = False
     """Whether what a smaller strength allows, a larger one allows as well."""
     rolling: ClassVar[bool] = False
     """Whether it lets images come as others leave (`Target.admit`); otherwise it is given some batches at a time."""
     ordered: ClassVar[bool] = True
-    """Whether a larger strength is meant to fell more images."""
+    """Whether a larger strength is meant to misclassify more images."""
     norm: str | None = None
     """Of the ball that holds what it makes: "linf" or "l2"; None for what is no ball."""
 
@@ -45,7 +48,7 @@ class Perturbation(ABC):
 
     @property
     def parameters(self) -> str:
-        """What else defines the attack, as canonical text."""
+        """What else defines it, as canonical text."""
         settings = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]  # a dataclass
         return parameters_text({k: v for k, v in settings.items() if k != self.strength_setting})
 
@@ -82,7 +85,15 @@ class Perturbation(ABC):
 
 
 def make(kind: str, settings: Mapping[str, Any]) -> Perturbation:
-    """The attack `kind` with these settings; the errors name what is wrong."""
-    entry = ATTACKS[kind]
-    attack: Perturbation = entry.target(**entry.validate(settings, where=kind))
-    return attack
+    """The attack or corruption `kind` with these settings; the errors name what is wrong."""
+    entry = registered(kind)
+    perturbation: Perturbation = entry.target(**entry.validate(settings, where=kind))
+    return perturbation
+
+
+def registered(kind: str) -> Entry:
+    """The attack or corruption of this name. Raises StudyError where there is none."""
+    for registry in (CORRUPTIONS, ATTACKS):
+        if kind in registry.names():
+            return registry[kind]
+    raise StudyError(unknown("attack or corruption", kind, [*ATTACKS.names(), *CORRUPTIONS.names()]))

@@ -56,18 +56,18 @@ class PGD(Perturbation):
         step_size: in pixel units; 2.5 epsilon / steps if omitted.
         relative_step_size: the step size as a share of epsilon, instead of step_size.
         steps: number of gradient steps, at least 1; where epsilon is 0 one is taken, since all iterates are the image.
-        restarts: how often to start anew; an image survives only if it survives every restart.
+        restarts: how often to start anew; an image is robust only if it is robust to every restart.
         random_start: False starts at the clean image.
         loss: "ce", cross-entropy; "cw", the margin; "dlr", the difference of logits ratio (see `losses`).
         fgsm_first: the first gradient also takes each image across the ball to its edge, clip(x + epsilon sign(grad),
             0, 1), which counts as an iterate and is not followed: FGSM with a random start. Most images of an
-            undefended network fall there, so that with iterate = "any" they cost a gradient and a forward pass.
+            undefended network are misclassified there, and with iterate = "any" cost a gradient and a forward pass.
         momentum: what is kept of the gradients before, each of mean absolute value 1 (Dong et al. 2018); 0: nothing.
         returns: which iterate counts as the last: the "last" one, or of all the one of the largest loss ("best"),
             which costs a pass more.
         target: None attacks away from the label. A class index, "random" (another class, drawn once an image) or
             "least_likely" (by the clean logits) descends towards that class; images that belong to it stay where
-            they are. In every case an image has survived if it is still classified as its label.
+            they are. In every case an image is robust if it is still classified as its label.
 
     Raises:
         AttackError: an impossible value; "dlr" with fewer than 3 classes, or 4 where it is targeted.

@@ -1,7 +1,7 @@
-"""Adversarial images, kept in a file that any judge can open: as they are, or as 8-bit images.
+"""Adversarial examples, saved in a file that anyone can open: as they are, or as 8-bit images.
 
 An attack works on real numbers, and image files hold 256 levels. Rounding may undo an attack, so that what is written
-is judged again, and what the rounding changed is counted beside it.
+is re-evaluated, and what the rounding changed is counted beside it.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ Form = Literal["float", "uint8"]
 
 @dataclass(frozen=True, eq=False)
 class SavedImages:
-    """Adversarial images and what was said of them when they were kept.
+    """Adversarial examples and the predictions for them when they were saved.
 
     Attributes:
         tensors: `images` (n, channels, height, width), float32 in [0, 1] or uint8; `labels`, `clean_predictions` and
-            `predictions`, (n,) int64: the last of what is kept, by the network that was attacked.
+            `predictions`, (n,) int64: the last for what is saved, by the network that was attacked.
         metadata: names (a JSON list), attack (its kind), parameters, strength, model, as_ ("float" or "uint8") and
             n_changed: how many outcomes are others than those of the attack.
     """
@@ -67,7 +67,7 @@ class SavedImages:
 def rounded(images: Tensor, clean: Tensor) -> Tensor:
     """The images on the 256 levels of image files, uint8: each pixel is rounded towards the clean one.
 
-    Where clean pixels lie on the levels, no pixel moves away from its clean one, so that any ball is kept. Elsewhere a
+    Where clean pixels lie on the levels, no pixel moves away from its clean one, so that no ball is left. Elsewhere a
     pixel may pass its clean one, and ends less than a level from it.
 
     Args:
@@ -88,7 +88,7 @@ def gathered(
     as_: Form = "float",
     batch_size: int = 128,
 ) -> SavedImages:
-    """The images that one attack left, judged again in the form in which they are kept.
+    """The last iterates of one attack, re-evaluated in the form in which they are saved.
 
     Args:
         network: the one that was attacked.
@@ -108,17 +108,17 @@ def gathered(
             f"{len(outcomes.adversarial)} attacks with images, for {len(images)} images; expected those of one attack: "
             "evaluate one at a time, on these images, with keep_images=True"
         )
-    kept = outcomes.adversarial[0]
+    saved = outcomes.adversarial[0]
     if as_ == "uint8":
-        kept = _within_budget(network, images, attack, kept, batch_size)
+        saved = _within_budget(network, images, attack, saved, batch_size)
     row_of = {name: row for row, name in enumerate(outcomes.table["image"])}
     rows = outcomes.table[[row_of[name] for name in images.names]]
-    predictions = _predictions(network, kept, batch_size)
+    predictions = _predictions(network, saved, batch_size)
     correct = torch.tensor((rows["clean_prediction"] == rows["label"]).to_list())
     robust = correct & (predictions == images.labels)
     return SavedImages(
         {
-            "images": kept.contiguous(),
+            "images": saved.contiguous(),
             "labels": images.labels.clone(),
             "clean_predictions": torch.tensor(rows["clean_prediction"].to_list()),
             "predictions": predictions,
@@ -145,73 +145,73 @@ def save_images(
     as_: Form = "float",
     batch_size: int = 128,
 ) -> SavedImages:
-    """Write the images that one attack left to a safetensors file, and return what was written (see `gathered`).
+    """Write the last iterates of one attack to a safetensors file, and return what was written (see `gathered`).
 
     Raises:
         DataError: the file cannot be written.
         AttackError: no images or those of several attacks; another form; 8-bit images would leave the budget.
     """
-    kept = gathered(network, images, attack, outcomes, as_=as_, batch_size=batch_size)
-    kept.save(path)
-    return kept
+    saved = gathered(network, images, attack, outcomes, as_=as_, batch_size=batch_size)
+    saved.save(path)
+    return saved
 
 
 def load_saved_images(path: str | os.PathLike[str]) -> SavedImages:
-    """What `keep` wrote. Raises DataError for a file that is missing, or that something else wrote."""
+    """What `save_images` wrote. Raises DataError for a file that is missing, or that something else wrote."""
     shown = repr(os.fspath(path))
     try:
-        kept = SavedImages(*safetensors_content(read_bytes(Path(path))))
+        saved = SavedImages(*safetensors_content(read_bytes(Path(path))))
     except OSError as error:
-        raise DataError(f"{shown} cannot be read as kept images: {error.strerror or error}") from error
+        raise DataError(f"{shown} cannot be read as saved images: {error.strerror or error}") from error
     except ValueError as error:
-        raise DataError(f"{shown} cannot be read as kept images: {error}") from error
+        raise DataError(f"{shown} cannot be read as saved images: {error}") from error
     wanted = {"images", "labels", "clean_predictions", "predictions", "names", "attack", "parameters", "strength"}
-    if missing := sorted(wanted - set(kept.tensors) - set(kept.metadata)):
+    if missing := sorted(wanted - set(saved.tensors) - set(saved.metadata)):
         raise DataError(f"{shown} has no {missing[0]}; expected a file that save_images() wrote")
-    if wrong := _wrong(kept):
+    if wrong := _wrong(saved):
         raise DataError(f"{shown} has {wrong}; expected a file that save_images() wrote")
-    return kept
+    return saved
 
 
-def _wrong(kept: SavedImages) -> str | None:
+def _wrong(saved: SavedImages) -> str | None:
     """What of a file's content save_images() would not have written."""
-    images = kept.tensors.get("images")
+    images = saved.tensors.get("images")
     if images is None or images.ndim != 4 or images.dtype not in (torch.float32, torch.uint8):
         return "no images of shape (n, channels, height, width), float32 or uint8"
     if images.numel() and not (float(images.min()) >= 0 and (images.dtype == torch.uint8 or float(images.max()) <= 1)):
         return "images outside [0, 1]"
     for name in ("labels", "clean_predictions", "predictions"):
-        found = kept.tensors.get(name)
+        found = saved.tensors.get(name)
         if found is None or found.dtype != torch.int64 or found.shape != images.shape[:1]:
             return f"no {name} for its {len(images)} images"
     try:
-        names, strength = json.loads(kept.metadata["names"]), float(kept.metadata["strength"])
-        whole = int(kept.metadata.get("n_changed", "0"))
+        names, strength = json.loads(saved.metadata["names"]), float(saved.metadata["strength"])
+        whole = int(saved.metadata.get("n_changed", "0"))
     except (KeyError, ValueError, RecursionError):
         return "metadata that cannot be read"
     if not isinstance(names, list) or len(names) != len(images) or not all(isinstance(name, str) for name in names):
         return f"no names for its {len(images)} images"
-    if not math.isfinite(strength) or whole < 0 or not {"attack", "parameters"} <= set(kept.metadata):
+    if not math.isfinite(strength) or whole < 0 or not {"attack", "parameters"} <= set(saved.metadata):
         return "metadata that cannot be"
     return None
 
 
 def re_evaluate(network: Network, path: str | os.PathLike[str], *, batch_size: int = 128) -> Outcomes:
-    """What a network says of the images in a file, without the attack.
+    """The outcomes of a network on the images in a file, without the attack.
 
-    An image has survived if it is classified as its label, and was so when clean by the network that was attacked. On
-    that network, in batches of the same size, the outcomes are those at keeping.
+    An image is robust if it is classified as its label, and was so when clean by the network that was attacked. On
+    that network, in batches of the same size, the outcomes are those at saving.
 
     Raises:
-        DataError: a file that is missing, or that `keep` did not write.
+        DataError: a file that is missing, or that `save_images` did not write.
         ModelError: the network cannot take these images.
     """
-    kept = load_saved_images(path)
-    labels, clean = kept.tensors["labels"], kept.tensors["clean_predictions"]
-    predictions = _predictions(network, kept.tensors["images"], batch_size)
+    saved = load_saved_images(path)
+    labels, clean = saved.tensors["labels"], saved.tensors["clean_predictions"]
+    predictions = _predictions(network, saved.tensors["images"], batch_size)
     table = pl.DataFrame(
         {
-            "image": json.loads(kept.metadata["names"]),
+            "image": json.loads(saved.metadata["names"]),
             "label": labels.tolist(),
             "clean_prediction": clean.tolist(),
             "last_prediction": predictions.tolist(),
@@ -219,11 +219,11 @@ def re_evaluate(network: Network, path: str | os.PathLike[str], *, batch_size: i
         }
     ).with_columns(
         model=pl.lit(network.name),
-        attack=pl.lit(kept.metadata["attack"]),
-        parameters=pl.lit(kept.metadata["parameters"]),
-        strength=pl.lit(float(kept.metadata["strength"])),
+        attack=pl.lit(saved.metadata["attack"]),
+        parameters=pl.lit(saved.metadata["parameters"]),
+        strength=pl.lit(float(saved.metadata["strength"])),
     )
-    return Outcomes(conform("outcomes", table), (kept.pixels,))
+    return Outcomes(conform("outcomes", table), (saved.pixels,))
 
 
 def _within_budget(network: Network, images: ImageSet, attack: Perturbation, found: Tensor, batch_size: int) -> Tensor:
@@ -235,7 +235,7 @@ def _within_budget(network: Network, images: ImageSet, attack: Perturbation, fou
     if n_outside:
         raise AttackError(
             f"{n_outside} of {len(images)} images have clean pixels between the 256 levels, and would leave the "
-            f"budget ({attack.strength_setting} {attack.strength:g}) as 8-bit images; keep them as 'float'"
+            f"budget ({attack.strength_setting} {attack.strength:g}) as 8-bit images; save them as 'float'"
         )
     return torch.cat(parts)
 

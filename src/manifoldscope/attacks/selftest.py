@@ -1,8 +1,10 @@
-"""Would a better attack have found more? The expensive checks of an evaluation: other attacks on a sample of its images.
+"""Would a better attack have found more? The expensive checks of an evaluation: other attacks on a sample of its
+images.
 
 Each asks of one PGD whether its outcomes would change: with logits of another scale, with more steps, with a margin
-loss, with more restarts, or without any gradient (Carlini et al. 2019; Pintor et al. 2022). What falls is counted image
-by image among those that survived at every iterate. A difference of two accuracies would hide what falls one way only.
+loss, with more restarts, or without any gradient (Carlini et al. 2019; Pintor et al. 2022). What is misclassified is
+counted image by image among those that were robust at every iterate: a difference of two accuracies hides what changes
+one way.
 """
 
 from __future__ import annotations
@@ -34,10 +36,10 @@ MORE_BY_SCALE = 0.01
 MORE_BY_STEPS = 0.01
 MORE_BY_SEARCH = 0.02
 MORE_WITHOUT_GRADIENT = 0.01
-"""Shares of the images that may fall beside those that the attack felled."""
+"""Shares of the images that may be misclassified beside those that the attack misclassified."""
 RESTARTS = 5
 QUERIES = 1000
-"""Forward passes of the search without gradients, of each image that survived."""
+"""Forward passes of the search without gradients, of each robust image."""
 
 N_ATTACKS = 1 + len(SCALES) + 2 + 1 + RESTARTS
 """What the checks cost, in runs of the attack that is checked, beside those queries."""
@@ -45,7 +47,7 @@ N_ATTACKS = 1 + len(SCALES) + 2 + 1 + RESTARTS
 
 @dataclass(frozen=True)
 class StepCurve:
-    """How many images stand after each step of an attack.
+    """How many images are robust after each step of an attack.
 
     Attributes:
         parameters: the attack's, as in tables.
@@ -82,10 +84,10 @@ def attack_checks(
     batch_size: int = 128,
     memory: Memory | None = None,
 ) -> AttackChecks:
-    """What stronger attacks find on images that survived an attack.
+    """What stronger attacks find on images that were robust to an attack.
 
-    It costs about 11 times the attack itself, and 1000 forward passes of each survivor where the library is installed
-    that searches without gradients.
+    It costs about 11 times the attack itself, and 1000 forward passes of each robust image where the library is
+    installed that searches without gradients.
 
     Args:
         network: found again as it was.
@@ -105,7 +107,7 @@ def attack_checks(
     sample = images.subset(chosen)
 
     def robust(attack: Perturbation, *, on: ImageSet = sample, of: Network = network, start: int = seed) -> Tensor:
-        return _survived(of, on, attack, seed=start, batch_size=batch_size, memory=memory)
+        return _robust(of, on, attack, seed=start, batch_size=batch_size, memory=memory)
 
     traced, twice = (_Traced.of(attack) for attack in (attack, replace(attack, steps=2 * attack.steps)))
     first = robust(traced)
@@ -141,7 +143,7 @@ def installed_library() -> str | None:
         return None
 
 
-def _survived(
+def _robust(
     network: Network, images: ImageSet, attack: Perturbation, *, seed: int, batch_size: int, memory: Memory | None
 ) -> Tensor:
     """(n,) which images are classified correctly when clean and at every iterate."""
@@ -175,33 +177,35 @@ def _rescaled(network: Network, first: Tensor, attack: PGD, robust: Callable[...
         f"rescaled logits ({name})",
         max(counts) <= allowed,
         max(counts) / len(first),
-        f"fells at most {allowed} more of {len(first)} images when it sees the logits at another scale",
-        f"of {int(first.sum())} survivors fall {each}",
+        f"misclassifies at most {allowed} more of {len(first)} images when it sees the logits at another scale",
+        f"of {int(first.sum())} robust images {each} are misclassified",
     )
 
 
-def _convergence(first: Tensor, fallen: Tensor, name: str) -> Row:
-    """The row on twice the steps, `fallen` (n,) being which images fall under these."""
-    n_more = int((first & fallen).sum())
+def _convergence(first: Tensor, misclassified: Tensor, name: str) -> Row:
+    """The row on twice the steps, `misclassified` (n,) being which images are so under these."""
+    n_more = int((first & misclassified).sum())
     low, high = share_interval(n_more, len(first))
     return check(
         f"convergence ({name})",
         n_more / len(first) <= MORE_BY_STEPS or low <= MORE_BY_STEPS,
         n_more / len(first),
-        f"twice the steps fell at most {MORE_BY_STEPS:.0%} more of the images, or their 95% interval reaches that low",
-        f"{n_more} of {len(first)} more fall ({low:.1%} to {high:.1%}); step by step: the table convergence",
+        f"twice the steps misclassify at most {MORE_BY_STEPS:.0%} more of the images, or their 95% interval reaches "
+        "that low",
+        f"{n_more} of {len(first)} more are misclassified ({low:.1%} to {high:.1%}); step by step: the table "
+        "convergence",
     )
 
 
 def _search(what: str, name: str, stands: Tensor, n_images: int, means: str) -> Row:
-    """A row on what another search found among the survivors, `stands` (n,) being which of them it left."""
+    """A row on what another search found among the robust images, `stands` (n,) being which of them still are."""
     n_more, allowed = int((~stands).sum()), _allowed(MORE_BY_SEARCH, n_images)
     return check(
         f"{what} ({name})",
         n_more <= allowed,
         n_more / n_images,
-        f"fells at most {allowed} more of {n_images} images",
-        f"{means}: {n_more} of {len(stands)} survivors fall",
+        f"misclassifies at most {allowed} more of {n_images} images",
+        f"{means}: {n_more} of {len(stands)} robust images are misclassified",
     )
 
 
@@ -217,9 +221,10 @@ def _gradient_free(standing: ImageSet, attack: PGD, robust: Callable[..., Tensor
         f"gradient-free ({name})",
         n_more <= 1 or low <= MORE_WITHOUT_GRADIENT,
         n_more / len(stands),
-        f"fells one survivor at most, or a share whose 95% interval reaches {MORE_WITHOUT_GRADIENT:.0%}; else "
-        "gradients may be masked",
-        f"Square with {QUERIES} queries fells {n_more} of {len(stands)} survivors ({low:.1%} to {high:.1%})",
+        f"misclassifies one robust image at most, or a share whose 95% interval reaches {MORE_WITHOUT_GRADIENT:.0%}; "
+        "else gradients may be masked",
+        f"Square with {QUERIES} queries misclassifies {n_more} of {len(stands)} robust images ({low:.1%} to "
+        f"{high:.1%})",
     )
 
 
@@ -228,7 +233,7 @@ def _not_run(what: str, name: str, why: str) -> Row:
 
 
 def _allowed(share: float, n_images: int) -> int:
-    """How many images may fall; one always may, since starts differ."""
+    """How many images may be misclassified; one always may, since starts differ."""
     return max(1, round(share * n_images))
 
 
@@ -242,7 +247,7 @@ def _with_margin_loss(attack: PGD) -> Perturbation | None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Traced(Perturbation):
-    """An attack that notes after how many steps each image fell.
+    """An attack that notes after how many steps each image was misclassified.
 
     Attributes:
         inner: the attack.
@@ -275,7 +280,7 @@ class _Traced(Perturbation):
         return self.inner.excess(clean, perturbed)
 
     def curve(self, n_images: int) -> StepCurve:
-        """How many still stood after each number of steps; `n_images` were shown to the network."""
+        """How many were robust after each number of steps; `n_images` were shown to the network."""
         fell_after = torch.cat([*self.fell_after, torch.empty(0, dtype=torch.int64)])
         stand = [int(((fell_after < 0) | (fell_after > step)).sum()) for step in range(self.inner.steps + 1)]
         return StepCurve(self.parameters, n_images, tuple(stand))

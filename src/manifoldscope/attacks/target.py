@@ -1,14 +1,14 @@
-"""Target: the images under attack, as an attack sees them, and the judge of what it does to them.
+"""Target: the images under attack, as an attack sees them, and the outcome of what it does to them.
 
 An attack only proposes. It asks the target for gradients and logits; the target gives the network as many images at a
 time as it shall have, watches every image that it is shown, remembers which were misclassified, and checks the budget
 of every image that an outcome rests on. Success is never taken on an attack's word.
 
 A faster copy of the network may find the gradients. Its word on a class counts where it is clear, that is by more than
-the copy may be off; otherwise the network itself is asked. A copy in reduced precision may find them sooner still: then
-what it says has fallen is shown to the former.
+the copy may be off; otherwise the network itself is asked. A copy in reduced precision may find them faster still: then
+what it says is misclassified is shown to the former.
 
-Last iterates on which no further step depends are collected, and judged when they fill half a pass.
+Last iterates on which no further step depends are collected, and evaluated when they fill half a pass.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class Rules:
     Attributes:
         name: of the attack and its strength, for errors.
         excess: (clean, perturbed) -> (n,) by how much each image exceeds the budget; at most 0 within it.
-        iterative: whether its iterates are judged, or what it concludes with alone.
+        iterative: whether its iterates are evaluated, or what it concludes with alone.
         iterate: whether images leave at their first success ("any"), or when their last iterate is misclassified.
-        keep: whether the last iterates are kept.
+        keep: whether the last iterates are returned.
     """
 
     name: str
@@ -74,11 +74,11 @@ class Target:
     Attributes:
         robust_any, robust_last: (n,) the outcomes, of all images that were given.
         last_prediction: (n,) classes of the last iterates; -1 where the network gives none.
-        last_images: (n, channels, height, width) the last iterates, where they are kept.
+        last_images: (n, channels, height, width) the last iterates, where they are asked for.
         without_class, without_gradient: (n,) for which the network gave NaN or infinity, as logits or as a gradient.
         n_gradients: (n,) how many gradients were asked for.
-        fell_after: (n,) after how many steps, that is gradients before the image that was misclassified, it fell where
-            iterate = "any"; -1 where it stands.
+        fell_after: (n,) after how many steps, that is gradients before the image that was misclassified, it was so
+            where iterate = "any"; -1 where it is robust.
     """
 
     def __init__(
@@ -97,14 +97,14 @@ class Target:
         """All of n images, at least 1.
 
         Args:
-            network: the judge.
+            network: the one that decides.
             images: n labelled images.
             clean_logits: (n, n_classes) what the network says of them, on the CPU.
             rules: what the attack is held to.
             stream: a stream of random numbers for the image of a name.
             batch: how many images shall be given at a time to what gives gradients.
             own: how many to the network itself; as many if omitted.
-            search: a copy of the network that answers sooner, and what proposes for it.
+            search: a faster copy of the network, and what proposes for it.
             at_once: how many images are under attack at once, at most; all if omitted.
         """
         self._network, self._rules, self._batch, self._own = network, rules, batch, own or batch
@@ -121,8 +121,8 @@ class Target:
         self.robust_last = self.robust_any.clone()
         self.last_prediction = self._all_labels.clone()
         self.last_images = network.pixels(images).to(self._device) if rules.keep else torch.empty(0)
-        # By place: last iterates that wait to be judged; and what a copy says has fallen, but not clearly, and nobody
-        # else has been asked about yet.
+        # By place: last iterates that wait to be evaluated; and what a copy says is misclassified, but not clearly, and
+        # nobody else has been asked about yet.
         self._lasts: dict[int, Tensor] = {}
         self._witnesses: dict[int, Tensor] = {}
         self.without_class = torch.zeros_like(self.robust_any)
@@ -183,7 +183,7 @@ class Target:
         self._own.whole(len(self._clean), work)
 
     def gradient(self, images: Tensor, loss: Loss, *beside: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Gradient at `images` of the sum of a loss; the images count as iterates and are judged.
+        """Gradient at `images` of the sum of a loss; the images count as iterates and are evaluated.
 
         The gradient may be that of a faster copy of the network, up to rounding, or to that of bfloat16.
 
@@ -224,7 +224,7 @@ class Target:
         return gradient, values
 
     def values(self, images: Tensor, loss: Loss, *beside: Tensor | None, rows: Tensor | None = None) -> Tensor:
-        """(k,): the loss at `images`, without a gradient; they count as iterates and are judged.
+        """(k,): the loss at `images`, without a gradient; they count as iterates and are evaluated.
 
         Args:
             images: (k, channels, height, width), one for each image under attack, or for each of `rows`.
@@ -247,11 +247,11 @@ class Target:
         return values
 
     def show(self, images: Tensor, rows: Tensor) -> None:
-        """Have `images`, one for each of `rows` of those under attack, judged as iterates, without a gradient."""
+        """Have `images`, one for each of `rows` of those under attack, evaluated as iterates, without a gradient."""
         self.values(images, lambda logits: logits.new_zeros(len(logits)), rows=rows)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Logits (m, n_classes) of any m images, with a graph where they ask for gradients; nothing is judged.
+        """Logits (m, n_classes) of any m images, with a graph where they ask for gradients; nothing is decided.
 
         For attacks with a loop of their own: what they find counts when it is shown through `conclude`. Images that do
         not fit into memory together go through the network in parts, and once more where a gradient is found.
@@ -275,7 +275,7 @@ class Target:
     def standing(self, *tensors: Tensor, finished: Tensor | None = None) -> tuple[Tensor, ...]:
         """An attack's own tensors, one row per image, without the images of which nothing more is to be learnt.
 
-        `clean`, `labels` and the others shrink with them. Those that are `finished` (m,) leave as well, as they stand.
+        `clean`, `labels` and the others shrink with them. Those that are `finished` (m,) leave as well, as they are.
         """
         keep = self.stands if finished is None else self.stands & ~finished
         if bool(keep.all()):
@@ -289,7 +289,7 @@ class Target:
     def conclude(self, images: Tensor, rows: Tensor | None = None, *, wait: bool = False) -> None:
         """Judge the last iterates of all images under attack, or of those of `rows` (k,), by a pass of their own.
 
-        Those that may `wait`, since they leave in either case, are judged with others, by `settle` at the latest.
+        Those that may `wait`, since they leave in either case, are evaluated with others, by `settle` at the latest.
         """
         active, clean = (self._active, self._clean) if rows is None else (self._active[rows], self._clean[rows])
         self._check_budget(images, clean)
@@ -302,7 +302,7 @@ class Target:
             self._judge_lasts()
 
     def settle(self) -> None:
-        """Judge what waits, and settle what a copy said had fallen, not clearly; the runner's last call."""
+        """Evaluate what waits, and settle what a copy said was misclassified, not clearly; the runner's last call."""
         self._judge_lasts()
         self._settle(self._active)
 
@@ -316,7 +316,7 @@ class Target:
     def _judge_last(self, images: Tensor, places: Tensor) -> None:
         """Judge last iterates, one for each of `places` (k,)."""
         prediction = self._classes(images, self._search)
-        # With several restarts, the last iterate that is kept is that of the first restart that succeeded.
+        # With several restarts, the last iterate that is returned is that of the first restart that succeeded.
         unsettled = self.robust_last[places]
         where = places[unsettled]
         self.last_prediction[where] = prediction[unsettled]
@@ -328,12 +328,12 @@ class Target:
         self._fell(fell)
 
     def _settle(self, places: Tensor) -> None:
-        """Settle what a copy said, not clearly, had fallen of images that leave."""
+        """Settle what a copy said, not clearly, was misclassified of images that leave."""
         if not self._witnesses:
             return
         shown = {place: self._witnesses.pop(place) for place in places.tolist() if place in self._witnesses}
         if shown:
-            self._judge_lasts()  # most of these fall at the last iterate as well, and need no pass of their own
+            self._judge_lasts()  # most of these are misclassified at the last iterate too: no pass of their own
         stand = self.robust_any[places.new_tensor(list(shown))].tolist()
         shown = {place: image for (place, image), stands in zip(shown.items(), stand, strict=True) if stands}
         if not shown:

@@ -18,7 +18,7 @@ from manifoldscope.vision.network import Network, predicted, undisturbed
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class Seen:
     """What one network says of images and of what an attack made of them.
 
     Attributes:
@@ -33,10 +33,10 @@ class Judged:
 def transfer(
     networks: Sequence[Network], images: ImageSet, attack: Perturbation, *, seed: int = 0, batch_size: int = 128
 ) -> pl.DataFrame:
-    """Each network's last iterates, judged by every network.
+    """The last iterates of each source model, evaluated on every target model.
 
-    Only images that both classify correctly when clean count, so that the diagonal is the attack itself: n_misclassified of
-    the images that it attacks.
+    Only images that both classify correctly when clean count, so that the diagonal is the attack itself:
+    n_misclassified of the images that it attacks.
 
     Args:
         networks: each with a name of its own; all of them bring the images to the same pixels.
@@ -55,15 +55,15 @@ def transfer(
     if len(set(names)) < len(names):
         raise AttackError(f"the networks are called {', '.join(names)}; expected a name of its own for each")
     rows = []
-    for maker in networks:
-        attacked = evaluate(maker, images, attack, seed=seed, batch_size=batch_size, keep_images=True).adversarial[0]
-        own = judged(maker, maker, images, attacked, batch_size=batch_size)
-        for judge in networks:
-            said = own if judge is maker else judged(judge, maker, images, attacked, batch_size=batch_size)
+    for source in networks:
+        attacked = evaluate(source, images, attack, seed=seed, batch_size=batch_size, keep_images=True).adversarial[0]
+        own = evaluated_on(source, source, images, attacked, batch_size=batch_size)
+        for target in networks:
+            said = own if target is source else evaluated_on(target, source, images, attacked, batch_size=batch_size)
             rows.append(
                 {
-                    "source_model": maker.name,
-                    "target_model": judge.name,
+                    "source_model": source.name,
+                    "target_model": target.name,
                     "attack": attack.kind,
                     "parameters": attack.parameters,
                     "strength": attack.strength,
@@ -73,40 +73,43 @@ def transfer(
     return conform("transfer", rows)
 
 
-def judged(judge: Network, maker: Network, images: ImageSet, attacked: Tensor, *, batch_size: int = 128) -> Judged:
-    """What `judge` says of clean images, and of those that were made of them on `maker`.
+def evaluated_on(
+    target: Network, source: Network, images: ImageSet, attacked: Tensor, *, batch_size: int = 128
+) -> Seen:
+    """What `target` says of clean images, and of the adversarial examples that were made of them on `source`.
 
     Args:
-        attacked: (n, channels, height, width) in [0, 1], past the preprocessing of `maker`.
+        attacked: (n, channels, height, width) in [0, 1], past the preprocessing of `source`.
 
     Raises:
         AttackError: the two networks bring the images to other pixels.
     """
     correct: list[Tensor] = []
     standing: list[Tensor] = []
-    with undisturbed(judge), torch.inference_mode():
+    with undisturbed(target), torch.inference_mode():
         for where in batches(len(images), batch_size):
-            clean, labels = judge.pixels(images, where), images.labels[where]
-            _require_same_pixels(judge, maker, clean, images, where)
+            clean, labels = target.pixels(images, where), images.labels[where]
+            _require_same_pixels(target, source, clean, images, where)
             for pixels, found in ((clean, correct), (attacked[where], standing)):
-                found.append(predicted(judge(pixels.to(judge.device))).cpu() == labels)
-    return Judged(torch.cat(correct), torch.cat(standing))
+                found.append(predicted(target(pixels.to(target.device))).cpu() == labels)
+    return Seen(torch.cat(correct), torch.cat(standing))
 
 
-def counts(maker: Judged, judge: Judged) -> dict[str, int]:
+def counts(source: Seen, target: Seen) -> dict[str, int]:
     """n_images, n_clean_correct (by both) and n_misclassified of these, as rows of the table `transfer` have them."""
-    both = maker.correct & judge.correct
+    both = source.correct & target.correct
     return {
         "n_images": len(both),
         "n_clean_correct": int(both.sum()),
-        "n_misclassified": int((both & ~judge.standing).sum()),
+        "n_misclassified": int((both & ~target.standing).sum()),
     }
 
 
-def _require_same_pixels(judge: Network, maker: Network, clean: Tensor, images: ImageSet, where: slice) -> None:
-    if judge.preprocessing == maker.preprocessing or torch.equal(maker.pixels(images, where), clean):
+def _require_same_pixels(target: Network, source: Network, clean: Tensor, images: ImageSet, where: slice) -> None:
+    if target.preprocessing == source.preprocessing or torch.equal(source.pixels(images, where), clean):
         return
     raise AttackError(
-        f"{maker.name} and {judge.name} bring the images to other pixels ({maker.preprocessing} and "
-        f"{judge.preprocessing}); expected the same, so that the one can be shown what was made on the other"
+        f"{source.name} and {target.name} bring the images to other pixels ({source.preprocessing} and "
+        f"{target.preprocessing}); expected the same, so that adversarial examples of the one can be evaluated on the "
+        "other"
     )

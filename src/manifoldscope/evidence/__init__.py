@@ -10,12 +10,13 @@ from manifoldscope.evidence.attacks import with_attack_name
 from manifoldscope.evidence.ceilings import OfSample, ceilings
 from manifoldscope.evidence.checked import Checked, checked
 from manifoldscope.evidence.completeness import missing
-from manifoldscope.evidence.confusion import FEWEST_CLASSES, PairAssociation, falls, mantel
+from manifoldscope.evidence.confusion import FEWEST_CLASSES, PairAssociation, confusions, mantel
 from manifoldscope.evidence.granularity import Granularity, granularity
 from manifoldscope.evidence.iterates import Gap, gaps
-from manifoldscope.evidence.ood import Detected, Shifted, beside_clean, detections, shifts
+from manifoldscope.evidence.ood import Detected, detections
 from manifoldscope.evidence.proportions import difference, wilson
 from manifoldscope.evidence.replicates import replicates
+from manifoldscope.evidence.shifts import Shifted, beside_clean, shifts
 from manifoldscope.evidence.significance import Coefficient, smallest_detectable
 from manifoldscope.evidence.strengths import compared_networks, telling_attack, telling_strengths
 from manifoldscope.evidence.unreadable import Unreadable, unreadable
@@ -46,9 +47,9 @@ __all__ = [
     "ceilings",
     "checked",
     "compared_networks",
+    "confusions",
     "detections",
     "difference",
-    "falls",
     "gaps",
     "granularity",
     "holm",

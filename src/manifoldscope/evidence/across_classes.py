@@ -1,4 +1,4 @@
-"""The main question, as facts: within one network, do the classes with fewer dimensions survive more often?"""
+"""The main question, as facts: within one network, are the classes with fewer dimensions more robust?"""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ class AcrossClasses:
     Attributes:
         measure, parameters: of which they are.
         attacks: of which there are associations.
-        attacked: whether the study has an attack: other attacks, such as noise, search for no failure.
-        guesses: networks that are left out, with their clean accuracy.
+        attacked: whether any of them searches for adversarial examples: noise and corruptions do not.
+        at_chance: networks that are left out, with their clean accuracy.
         pairs: those that are counted.
         n_values, n_of_sample: values that coefficients rest on, and how many of these describe the sample.
         fewest_images: of the class of these networks that has the fewest; None where that is not known.
@@ -99,7 +99,7 @@ class AcrossClasses:
     parameters: str | None
     attacks: tuple[str, ...]
     attacked: bool
-    guesses: Mapping[str, float]
+    at_chance: Mapping[str, float]
     pairs: tuple[Pair, ...]
     n_values: int
     n_of_sample: int
@@ -113,10 +113,11 @@ class AcrossClasses:
 
 
 def across_classes(tables: Mapping[str, pl.DataFrame]) -> AcrossClasses | None:
-    """Whether the classes with fewer dimensions survive more often; None where nothing was asked.
+    """Whether the classes with fewer dimensions are more robust; None where nothing was asked.
 
     The measure is the PCA dimension where there is one. Of each network it takes the attack with the most strengths,
-    at the strength where the accuracies of its classes spread most. Networks that guess are left out, and named.
+    at the strength where the robust accuracies of its classes differ most. Networks at chance level are left out, and
+    named.
 
     Args:
         tables: by name, as in `manifoldscope.tables`, all of them.
@@ -128,15 +129,15 @@ def across_classes(tables: Mapping[str, pl.DataFrame]) -> AcrossClasses | None:
         return None
     rows = preferred_iterate(main_measure(rows))
     accuracies = preferred_iterate(named)
-    guesses = {model: found for model, found in at_chance(tables["models"]).items() if model in set(rows["model"])}
-    counted = [_telling(mine, accuracies) for mine in rows.partition_by("model") if mine["model"][0] not in guesses]
+    excluded = {model: found for model, found in at_chance(tables["models"]).items() if model in set(rows["model"])}
+    counted = [_telling(mine, accuracies) for mine in rows.partition_by("model") if mine["model"][0] not in excluded]
     chosen = pl.concat(counted) if counted else rows.clear()
     pairs = [
         _pair(found.to_dicts(), tables, accuracies)
         for found in chosen.partition_by("model", "layer")
         if set(found["method"]) & {"pearson", "spearman"}
     ]
-    if not pairs and not guesses:
+    if not pairs and not excluded:
         return None
     like = rows.select("measure", "parameters").row(0, named=True)
     values = of_measure(of_classes(tables["geometry"]), like)
@@ -148,7 +149,7 @@ def across_classes(tables: Mapping[str, pl.DataFrame]) -> AcrossClasses | None:
         **like,
         attacks=tuple(sorted(set(rows["attack"]))),
         attacked=bool(attacks),
-        guesses=guesses,
+        at_chance=excluded,
         pairs=tuple(pairs),
         n_values=sum(map(len, used)),
         n_of_sample=sum(len(each.filter(describes_sample())) for each in used),
@@ -202,10 +203,11 @@ def _why_none(row: Row, geometry: pl.DataFrame, accuracies: pl.DataFrame) -> NoC
     if few := nearly_constant(values):
         return NoCoefficient("nearly_constant", "measure", values.mode()[0], few)
     here = accuracies.filter(
-        *(pl.col(name) == row[name] for name in ("model", "attack", "strength")), pl.col("accuracy").is_not_null()
+        *(pl.col(name) == row[name] for name in ("model", "attack", "strength")),
+        pl.col("robust_accuracy").is_not_null(),
     )
-    if here["accuracy"].n_unique() == 1:
-        return NoCoefficient("constant", "accuracy", here["accuracy"][0])
+    if here["robust_accuracy"].n_unique() == 1:
+        return NoCoefficient("constant", "accuracy", here["robust_accuracy"][0])
     return NoCoefficient("unknown")
 
 

@@ -26,8 +26,8 @@ class Placed:
 
     network: str
     value: float
-    accuracy: float
-    guesses: bool
+    robust_accuracy: float
+    at_chance: bool
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Order:
 
     @property
     def counted(self) -> tuple[Placed, ...]:
-        """The networks that do better than guess."""
-        return tuple(each for each in self.networks if not each.guesses)
+        """The networks above chance level."""
+        return tuple(each for each in self.networks if not each.at_chance)
 
     @property
     def trend(self) -> Trend:
@@ -61,7 +61,7 @@ class Order:
     @property
     def tied(self) -> bool:
         """Whether some of the networks that are counted have the same accuracy."""
-        return len({each.accuracy for each in self.counted}) < len(self.counted)
+        return len({each.robust_accuracy for each in self.counted}) < len(self.counted)
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class AcrossNetworks:
     Attributes:
         measure, parameters: that is set against accuracy.
         layers: one order each, at least one.
-        guesses: networks that are shown and not counted, with their clean accuracy.
+        at_chance: networks that are shown and not counted, with their clean accuracy.
         single: each network was made once.
-        rows: layer, network, attack, strength, accuracy, measure, value, guesses.
+        rows: layer, network, attack, strength, accuracy, measure, value, at_chance.
     """
 
     measure: str
@@ -81,7 +81,7 @@ class AcrossNetworks:
     attack: str
     strength: float
     layers: tuple[Order, ...]
-    guesses: Mapping[str, float]
+    at_chance: Mapping[str, float]
     single: bool
     rows: tuple[Mapping[str, Any], ...]
 
@@ -105,10 +105,10 @@ def across_networks(tables: Mapping[str, pl.DataFrame]) -> AcrossNetworks | None
         return None
     geometry = main_measure(geometry)
     names = replicates(tables["models"])
-    guesses = networks_at_chance(tables["models"], names)
+    excluded = networks_at_chance(tables["models"], names)
     values = _values_of_networks(geometry, names)
     attacked = preferred_iterate(of_attacks(robustness, attacks_in(robustness)))
-    measured = attacked.join(geometry, on="model", how="semi").filter(pl.col("accuracy").is_finite())
+    measured = attacked.join(geometry, on="model", how="semi").filter(pl.col("robust_accuracy").is_finite())
     if measured.is_empty():
         return None
     compared = compared_networks(measured, names, left_out=at_chance(tables["models"]))
@@ -122,9 +122,9 @@ def across_networks(tables: Mapping[str, pl.DataFrame]) -> AcrossNetworks | None
     shared = (
         values.join(here, on="network")
         .filter(pl.len().over("layer") >= 2)
-        .with_columns(measure=pl.lit(geometry["measure"][0]), guesses=pl.col("network").is_in(list(guesses)))
-        .sort("accuracy", "network")
-        .select("layer", "network", "attack", "strength", "accuracy", "measure", "value", "at_chance")
+        .with_columns(measure=pl.lit(geometry["measure"][0]), at_chance=pl.col("network").is_in(list(excluded)))
+        .sort("robust_accuracy", "network")
+        .select("layer", "network", "attack", "strength", "robust_accuracy", "measure", "value", "at_chance")
     )
     if shared.is_empty():
         return None
@@ -137,7 +137,7 @@ def across_networks(tables: Mapping[str, pl.DataFrame]) -> AcrossNetworks | None
             tuple(
                 Placed(**row)
                 for row in shared.filter(pl.col("layer") == layer)
-                .select("network", "value", "accuracy", "at_chance")
+                .select("network", "value", "robust_accuracy", "at_chance")
                 .iter_rows(named=True)
             ),
             *tests.get(layer, (None, 0)),
@@ -150,7 +150,7 @@ def across_networks(tables: Mapping[str, pl.DataFrame]) -> AcrossNetworks | None
         attack=attack,
         strength=strength,
         layers=tuple(orders),
-        guesses={name: accuracy for name, accuracy in guesses.items() if name in set(shared["network"])},
+        at_chance={name: accuracy for name, accuracy in excluded.items() if name in set(shared["network"])},
         single=len(names) == len(set(names.values())),
         rows=tuple(sorted(shared.to_dicts(), key=lambda row: place[row["layer"]])),
     )

@@ -68,7 +68,7 @@ def association_table(
         for identity, group in frame.group_by(key, maintain_order=True):
             if identity[0] == "*" and len(group) < FEWEST_NETWORKS:
                 continue
-            x, y, clean = (group[column].to_numpy() for column in ("value", "accuracy", "clean_accuracy"))
+            x, y, clean = (group[column].to_numpy() for column in ("value", "robust_accuracy", "clean_accuracy"))
             for method in methods:
                 controls = {"clean_accuracy": clean} if method == "partial" else {}
                 if controls and np.array_equal(y, clean):
@@ -181,7 +181,7 @@ def _paired(geometry: pl.DataFrame, robustness: pl.DataFrame) -> pl.DataFrame:
     """Each measure of each class beside each accuracy of the class; several runs of one attack told apart."""
     measured = of_classes(geometry).select("model", "layer", "measure", "parameters", "class_index", "value")
     robust = with_attack_name(robustness).select(
-        "model", "strength", "iterate", "class_index", "accuracy", "clean_accuracy", attack="attack_name"
+        "model", "strength", "iterate", "class_index", "robust_accuracy", "clean_accuracy", attack="attack_name"
     )
     return measured.join(robust, on=["model", "class_index"]).sort(
         "model", "layer", "measure", "parameters", "attack", "strength", "iterate", "class_index"
@@ -191,7 +191,7 @@ def _paired(geometry: pl.DataFrame, robustness: pl.DataFrame) -> pl.DataFrame:
 def _network_means(paired: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
     """One row per network in place of its classes, under the model "*"; replicates averaged."""
     keys = ["layer", "measure", "parameters", "attack", "strength", "iterate"]
-    numbers = ["value", "accuracy", "clean_accuracy"]
+    numbers = ["value", "robust_accuracy", "clean_accuracy"]
     finite = paired.filter(pl.all_horizontal(pl.col(name).is_finite() for name in numbers))
     names = replicates(models)
     each = finite.group_by(["model", *keys], maintain_order=True).agg(pl.col(numbers).mean())

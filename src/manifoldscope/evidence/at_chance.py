@@ -1,4 +1,4 @@
-"""Networks that do no better than guess: their accuracies say nothing, and they are left out and named."""
+"""Networks that are at chance level: their accuracies say nothing, and they are left out and named."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from manifoldscope.chance import near_chance
 
 
 def at_chance(models: pl.DataFrame) -> dict[str, float]:
-    """The networks that do no better than guess, with their clean accuracy.
+    """The networks that are at chance level, with their clean accuracy.
 
     The rule is `chance.near_chance`. A binomial test would be too strict: an untrained network favours some classes,
     and so leaves chance without knowing anything. A network of unknown accuracy is not among them.
@@ -31,15 +31,15 @@ def at_chance(models: pl.DataFrame) -> dict[str, float]:
 
 
 def networks_at_chance(models: pl.DataFrame, names: Mapping[str, str]) -> dict[str, float]:
-    """The networks of which every replicate guesses, with their mean clean accuracy.
+    """The networks of which every replicate is at chance level, with their mean clean accuracy.
 
     Args:
         models: the table.
         names: under which name each counts, as `replicates` gives them.
     """
-    guesses = at_chance(models)
+    accuracies = at_chance(models)
     found: dict[str, list[float | None]] = {}
     for model, network in names.items():
-        found.setdefault(network, []).append(guesses.get(model))
+        found.setdefault(network, []).append(accuracies.get(model))
     known = {network: [each for each in every if each is not None] for network, every in found.items()}
     return {network: sum(each) / len(each) for network, each in known.items() if len(each) == len(found[network])}

@@ -1,4 +1,4 @@
-"""Attacks by name: what one is called that was run in several ways, which attacks are attacks, which iterate counts."""
+"""Attacks by name: what one is called that was run in several ways, which have iterates, and which iterate counts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ _DETAILS = {"norm": pl.col("norm"), "n_steps": pl.format("{} steps", "n_steps")}
 
 
 def with_attack_name(table: pl.DataFrame) -> pl.DataFrame:
-    """The table with a column `attack`: the attack, and what tells its runs apart where it was run in several ways.
+    """The table with a column `attack_name`: the attack, and what tells its runs apart where it was run in several
+    ways.
 
     Norms and numbers of steps are named where there are several in the table. Where that leaves several `parameters`
     at one strength, they are named in full. Parameters that follow from the strength, as a step size does, make no

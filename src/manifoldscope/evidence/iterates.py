@@ -11,7 +11,7 @@ from manifoldscope.evidence.attacks import with_attack_name
 
 @dataclass(frozen=True)
 class Gap:
-    """A network under an attack at a strength, over all classes: how many images survive the last, and any iterate."""
+    """A network under an attack at a strength, over all classes: images robust at the last, and at any iterate."""
 
     model: str
     attack: str

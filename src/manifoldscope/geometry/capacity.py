@@ -80,15 +80,16 @@ def mean_field_geometry(
 ) -> ManifoldCapacity:
     """Capacity, radius and dimension of manifolds by their mean-field theory.
 
-    A manifold is seen from the mean of all points, in units of the norm of its centroid: s in its own coordinates, and a
-    last one of 1. For a standard normal direction t, v is the nearest point to t with v . s >= margin for all s; then
+    A manifold is seen from the mean of all points, in units of the norm of its centroid: s in its own coordinates, and
+    a last one of 1. For a standard normal direction t, v is the nearest point to t with v . s >= margin for all s; then
     1 / capacity is the mean of |v - t|^2. The anchor point (v - t) / (v_0 - t_0), a weighted mean of the points that
     support v (of the nearest point where v = t), has the radius sqrt(mean |s|^2), and with d coordinates the dimension
     d (mean cosine between t and s)^2; the dimension is reckoned as in the published code.
 
-    The theory takes centroids and directions to be independent between manifolds. Where centroids have directions in common
-    (a few of their principal axes), these are removed first: as many as leave the least mean |cosine| between what is
-    left of the centroids. The published procedure looks for such directions by descent from random starts instead.
+    The theory takes centroids and directions to be independent between manifolds. Where centroids have directions in
+    common (a few of their principal axes), these are removed first: as many as leave the least mean |cosine| between
+    what is left of the centroids. The published procedure looks for such directions by descent from random starts
+    instead.
 
     A manifold is the convex hull of its points. Few points of a round one make it too easy: 50 points on a ball of 10
     dimensions and radius 1 have about twice the ball's capacity.
@@ -363,7 +364,8 @@ def _directions(width: int, number: int, seed: int, place: int) -> Tensor:
 
 
 def _common_axes(centroids: Tensor, extent: float, *, look: bool) -> tuple[Tensor, float]:
-    """(k, n_features) directions that the centroids have in common, and their mean |cosine| with all directions left in.
+    """(k, n_features) directions that the centroids have in common, and their mean |cosine| with all directions left
+    in.
 
     The first k principal axes of the centroids, for the k that leaves the least mean |cosine|.
     """

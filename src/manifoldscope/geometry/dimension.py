@@ -221,8 +221,8 @@ def power_law(spectrum: Spectrum, *, first: int = 1, last: int | None = None) ->
     end = min(positive, max(positive // 2, first + 2) if last is None else last)
     if end - first < 2:
         raise GeometryError(
-            f"{max(0, end - first + 1)} of {positive} eigenvalues above 0 lie in ranks {first} to {last or end}; a power "
-            "law needs three: give more points, or an earlier first rank"
+            f"{max(0, end - first + 1)} of {positive} eigenvalues above 0 lie in ranks {first} to {last or end}; a "
+            "power law needs three: give more points, or an earlier first rank"
         )
     logs = spectrum.eigenvalues[first - 1 : end].log()
     ranks = torch.arange(first, end + 1, dtype=torch.float64).log()

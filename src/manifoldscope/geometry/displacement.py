@@ -122,8 +122,8 @@ def displacement(
 
     The squared length of each displacement d = adversarial - clean is split in three parts that are orthogonal to each
     other, and so add up to 1: what lies in the span U of the principal axes that hold `fraction` of the variance of
-    `own`; what lies along t, the direction from the centroid of `own` to that of `other` less its part inside U; and the
-    rest. Whatever of the direction to the other class lies inside U counts as own: `direction_inside` says how much
+    `own`; what lies along t, the direction from the centroid of `own` to that of `other` less its part inside U; and
+    the rest. Whatever of the direction to the other class lies inside U counts as own: `direction_inside` says how much
     that is (of the digits at a small network's last hidden layer, 85%), and `cosine` tells, with its sign, how far
     displacements point at the other centroid as a whole. Shares are means over the images of each image's share.
 
@@ -138,7 +138,8 @@ def displacement(
     Args:
         clean, adversarial: (n_images, n_features), activations of the same images, row by row.
         own: (n_own, n_features), at least two, clean activations of other images of the class.
-        other: (n_other, n_features), of the nearest other class; one row, its centroid, will do (see `nearest_classes`).
+        other: (n_other, n_features), of the nearest other class; one row, its centroid, will do (see
+            `nearest_classes`).
         held_out: (n_held_out, n_features), clean activations of the class; neither in `own` nor fitted to.
         fraction: of the variance of `own` that its subspace holds, in (0, 1].
         layer: (n_layer, n_features), at least two, clean activations of all classes, best of other images than `own`.
@@ -221,9 +222,9 @@ def displacement_estimates(
     """`displacement` as rows of the table `geometry`: an estimate for each name of a measure.
 
     `displacement`, `displacement_relative`, `displacement_cosine` and `displacement_direction_inside` (how much of the
-    direction to the other centroid counts as own); `displacement_own`, `displacement_toward` and `displacement_outside`;
-    and each of these three again with `_held_out` and `_random` after it, and `_layer` where `layer` was given: what is
-    to be compared.
+    direction to the other centroid counts as own); `displacement_own`, `displacement_toward` and
+    `displacement_outside`; and each of these three again with `_held_out` and `_random` after it, and `_layer` where
+    `layer` was given: what is to be compared.
 
     Args:
         clean, adversarial, own, other, held_out, fraction, layer, n_random, generator: see `displacement`.

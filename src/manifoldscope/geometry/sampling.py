@@ -175,8 +175,8 @@ class Curve:
         measure, parameters: what was measured.
         sizes: numbers of points, ascending.
         mean: of the value, over the draws of each size; NaN where it has none, and then the note says why.
-        standard_deviation: standard deviation of the value over the draws. Draws from n points overlap, so that this is about
-            sqrt(1 - size / n) times the spread of fresh samples, and 0 where all points are drawn.
+        standard_deviation: standard deviation of the value over the draws. Draws from n points overlap, so that this is
+            about sqrt(1 - size / n) times the spread of fresh samples, and 0 where all points are drawn.
         ceiling: the largest value that that many points could have shown; None where there is no bound.
         n_points, n_features: the shape of the sample that was drawn from; of a list, of its smallest class.
         draws: how many draws of each size.

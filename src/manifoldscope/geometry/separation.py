@@ -173,9 +173,9 @@ def centroid_distance(
 def centroid_cosine(clouds: Clouds) -> JointEstimate:
     """The cosine between the centroids of two classes, from the mean of all centroids.
 
-    The mean is that of the centroids, in which each class counts once, and not that of all points. A pair has its signed
-    cosine, from -1 to 1; a class the mean of its absolute cosines with the others; the layer the mean of the absolute
-    cosines over pairs, which is the centroid correlation that goes with manifold capacity.
+    The mean is that of the centroids, in which each class counts once, and not that of all points. A pair has its
+    signed cosine, from -1 to 1; a class the mean of its absolute cosines with the others; the layer the mean of the
+    absolute cosines over pairs, which is the centroid correlation that goes with manifold capacity.
 
     What chance gives. Centroids in random directions have cosines of -1 / (n_classes - 1) on average, since their mean
     was subtracted, and spread by 1 / sqrt(D) about that, where D is the participation ratio of the centroids. Two

@@ -75,8 +75,8 @@ class Spectrum:
     """The eigenvalues of a cloud of points along its principal axes.
 
     Args:
-        eigenvalues: at most min(n_points - 1, n_features) numbers, descending, not negative; kept as float64 on the CPU.
-            Variances along further axes are 0.
+        eigenvalues: at most min(n_points - 1, n_features) numbers, descending, not negative; kept as float64 on the
+            CPU. Variances along further axes are 0.
         n_points, n_features: the shape of the sample that they describe.
         scaling: what was done to the features first.
 

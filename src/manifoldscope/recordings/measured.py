@@ -108,7 +108,8 @@ def curves(
     """Each measure against the number of points: of each class, and of joint measures of the whole.
 
     Returns:
-        label (None for the whole), measure, parameters, n_points, value (mean over draws), standard_deviation, ceiling, note.
+        label (None for the whole), measure, parameters, n_points, value (mean over draws), standard_deviation, ceiling,
+        note.
 
     Raises:
         StudyError: a joint measure of one class.
@@ -152,8 +153,8 @@ def reliabilities(
     """How well two samples of the points agree on the classes, a row per measure; NaN where the note says why.
 
     Returns:
-        measure, parameters, reliability (Pearson, at full length), low, high, of_ranks (Spearman), standard_deviation, standard_error,
-        n_classes, note.
+        measure, parameters, reliability (Pearson, at full length), low, high, of_ranks (Spearman), standard_deviation,
+        standard_error, n_classes, note.
     """
     return _frame(
         [

@@ -26,8 +26,8 @@ class Contents:
     Attributes:
         tables: all of `manifoldscope.tables`, by name; those that were not given are empty.
         pictures: what units of work kept to be looked at.
-        models, layers, attacks: names that there are, in the order of the study file. An attack is an attack, with its
-            parameters where one attack was run in several ways (`evidence.with_attack_name`).
+        models, layers, attacks: names that there are, in the order of the study file. An attack has its
+            parameters in its name where it was run in several ways (`evidence.with_attack_name`).
         listed: the measures of the study file.
     """
 
@@ -78,7 +78,7 @@ def gather(study: Mapping[str, Any], tables: Mapping[str, pl.DataFrame], picture
         pictures=pictures,
         models=as_listed(models, _names(study, "models")),
         layers=as_listed({*geometry["layer"], *_named(pictures, "layer")}, _names(study, "layers")),
-        attacks=as_listed(set(robustness["attack_name"]), _names(study, "attacks")),
+        attacks=as_listed(set(robustness["attack_name"]), [*_names(study, "attacks"), *_names(study, "corruptions")]),
         listed=_measures(study),
     )
 

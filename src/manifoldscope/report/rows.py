@@ -45,7 +45,7 @@ def with_chance(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_interval(
-    table: pl.DataFrame, *, successes: str = "n_robust", trials: str = "n_images", name: str = "accuracy"
+    table: pl.DataFrame, *, successes: str = "n_robust", trials: str = "n_images", name: str = "robust_accuracy"
 ) -> pl.DataFrame:
     """The table with the 95% Wilson interval of a share: columns `name`_low and `name`_high, null without trials."""
     low, high = wilson(reals(table, successes), reals(table, trials))
@@ -57,11 +57,13 @@ def with_interval(
 
 def class_accuracy(robustness: pl.DataFrame, *, attack: str, iterate: str | None = None) -> pl.DataFrame:
     """Accuracy class by class under an attack with its 95% Wilson interval, for one iterate (all, if None)."""
-    table = with_attack_name(robustness).filter(pl.col("accuracy").is_finite() & (pl.col("attack_name") == attack))
+    table = with_attack_name(robustness).filter(
+        pl.col("robust_accuracy").is_finite() & (pl.col("attack_name") == attack)
+    )
     if iterate is not None:
         table = table.filter(pl.col("iterate") == iterate)
     columns = ("model", "attack_name", "strength", "iterate", "class_index", "class_name", "n_images", "n_robust")
-    return with_interval(table.select(*columns, "accuracy")).sort("model", "iterate", "strength", "class_index")
+    return with_interval(table.select(*columns, "robust_accuracy")).sort("model", "iterate", "strength", "class_index")
 
 
 def mean_accuracy(robustness: pl.DataFrame, *, attack: str, iterate: str | None = None) -> pl.DataFrame:
@@ -69,7 +71,7 @@ def mean_accuracy(robustness: pl.DataFrame, *, attack: str, iterate: str | None 
     table = class_accuracy(robustness, attack=attack, iterate=iterate)
     keys = ("model", "iterate", "strength")
     pooled = table.group_by(keys).agg(pl.len().alias("n_classes"), pl.col("n_images").sum(), pl.col("n_robust").sum())
-    return with_interval(pooled.with_columns(accuracy=pl.col("n_robust") / pl.col("n_images"))).sort(keys)
+    return with_interval(pooled.with_columns(robust_accuracy=pl.col("n_robust") / pl.col("n_images"))).sort(keys)
 
 
 def strengths_of_classes(robustness: pl.DataFrame, *, attack: str, iterate: str) -> pl.DataFrame:

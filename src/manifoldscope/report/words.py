@@ -26,10 +26,10 @@ _MEASURES = {
     "effective_radius": "Effective radius",
     "effective_dimension": "Effective dimension",
     "effective_alignment": "Effective alignment",
-    "centroid_distance": "Distance between centroids",
-    "centroid_cosine": "Correlation of centroids",
+    "centroid_distance": "Centroid distance",
+    "centroid_cosine": "Centroid cosine",
     "linear_margin": "Linear margin",
-    "within_between_ratio": "Ratio of variance within to between",
+    "within_between_ratio": "Within- / between-class variance ratio",
 }
 _DETAILS = {
     "scaling=none": "",
@@ -48,7 +48,7 @@ _SCORES = {
     "residual": "Residual outside the class",
 }
 _DRAWS = ("draws", "directions", "seed")  # how a number was computed, and not which
-_THREATS = {"pgd": "PGD", "fgsm": "FGSM", "apgd": "APGD", "autoattack": "AutoAttack"}
+_ATTACKS = {"pgd": "PGD", "fgsm": "FGSM", "apgd": "APGD", "autoattack": "AutoAttack"}
 _ITERATES = {"last": "last iterate", "any": "any iterate"}
 _SMALL_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -104,14 +104,14 @@ def noun(label: str) -> str:
 
 
 def attack(name: str) -> str:
-    """An attack in words; what is not known stands as it is."""
+    """An attack in words; an unknown name stays as it is."""
     head = re.split(r"[\s_-]", name)[0]
-    return _THREATS.get(head, head.replace("_", " ")) + name[len(head) :].replace("_", " ")
+    return _ATTACKS.get(head, head.replace("_", " ")) + name[len(head) :].replace("_", " ")
 
 
 def strength_name(name: str) -> str:
     """What the strength of an attack is called."""
-    return "ε" if re.split(r"[\s_-]", name)[0] in _THREATS else "strength"
+    return "ε" if re.split(r"[\s_-]", name)[0] in _ATTACKS else "strength"
 
 
 def at_strength(name: str, value: float) -> str:
@@ -154,14 +154,16 @@ def slug(*parts: str) -> str:
 
 
 def asked(study: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The study in sentences, each under a heading; a part that the study leaves out is left out here."""
+    """The study in sentences, each under a heading; a part that the study omits is omitted here."""
     lines = [
         ("Images", _data(_section(study, "data"))),
         ("Networks", "; ".join(filter(None, map(_model, _sections(study, "models"))))),
         ("Layers", listing([str(layer) for layer in _items(study.get("layers"))]) if study.get("layers") else ""),
         ("Measures", "; ".join(_measure(item) for item in _items(study.get("measures")))),
         ("Attacks", "; ".join(_attack(item) for item in _items(study.get("attacks")))),
-        ("OOD images", "; ".join(map(_foreign, _sections(study, "foreign")))),
+        ("Corruptions", "; ".join(_attack(item) for item in _items(study.get("corruptions")))),
+        ("Distribution shifts", "; ".join(map(_dataset, _sections(study, "shifts")))),
+        ("OOD images", "; ".join(map(_dataset, _sections(study, "ood")))),
         ("Seed", str(study["seed"]) if "seed" in study else ""),
     ]
     return [(heading, sentence) for heading, sentence in lines if sentence]
@@ -243,11 +245,10 @@ def _measure(item: Any) -> str:
     return measure(name, parameters_text(rest))
 
 
-def _foreign(plan: Mapping[str, Any]) -> str:
+def _dataset(plan: Mapping[str, Any]) -> str:
     name, source = str(plan.get("name") or plan.get("source") or "a dataset"), plan.get("source")
     of = f"{name} ({source})" if source and source != name else name
-    kind = "the same classes" if plan.get("same_classes") else "other classes"
-    return f"{of}: {kind}, {_draw(plan)}"
+    return f"{of}: {_draw(plan)}"
 
 
 def _attack(item: Any) -> str:

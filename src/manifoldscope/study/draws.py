@@ -38,7 +38,7 @@ class Draw(Unit):
         rivals: keys of the draws, of the same part of the dataset, that were made before.
     """
 
-    version = 2
+    version = 3
     files = ("images.parquet", "skipped_images.parquet")
 
     source: str

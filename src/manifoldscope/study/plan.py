@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import tomli_w
-from pydantic import ValidationError, create_model, field_validator, model_validator
+from pydantic import ValidationError, ValidationInfo, create_model, field_validator, model_validator
 
 from manifoldscope import plugins
-from manifoldscope.attacks.perturbation import ATTACKS, Perturbation
+from manifoldscope.attacks.perturbation import ATTACKS, CORRUPTIONS, Perturbation, registered
 from manifoldscope.errors import ManifoldscopeError, StudyError, shortened, unknown
 from manifoldscope.files import read_bytes
 from manifoldscope.geometry.estimate import MEASURES
@@ -35,8 +35,13 @@ DEEPEST = 16
 """How many tables and lists may lie within each other."""
 
 
-RENAMED = {"smallest": "[[minimal]]", "foreign": "[[shifts]] for the same classes, [[ood]] for others"}
-"""Sections of the study file that were called otherwise."""
+RENAMED = {
+    "threats": "[[attacks]] for attacks, [[corruptions]] for common corruptions",
+    "smallest": "[[minimal]]",
+    "foreign": "[[shifts]] for the same classes, [[ood]] for others",
+    "sensitivity": "jacobian_norm",
+}
+"""Keys of the study file that were called otherwise."""
 
 Asked = TypeVar("Asked", bound=KindSection)
 
@@ -82,6 +87,8 @@ class TrainingPlan(OpenSection):
 
     @model_validator(mode="after")
     def _check(self) -> TrainingPlan:
+        if self.objective == "natural":
+            raise ValueError("there is no objective 'natural' any more; write standard")
         settle(self, entry_of(OBJECTIVES, self.objective))
         try:
             self.made()
@@ -166,7 +173,7 @@ class SamplingPlan(Section):
 
     halvings: int = setting(
         5,
-        "random halves of the points, for standard errors and for what falls with fewer points",
+        "random halves of the points, for standard errors and for what decreases with fewer points",
         keyed=True,
         ge=1,
         le=10_000,
@@ -235,15 +242,18 @@ class Study(Section):
     sampling: SamplingPlan = setting(SamplingPlan(), "what that many images can show", keyed=True)
     jacobian_norm: int = setting(
         0,
-        "random projections for the sensitivity of each class, the norm of a layer's Jacobian; 0: none",
+        "random projections for the norm of each layer's Jacobian, averaged over the images of a class; 0: none",
         keyed=True,
         ge=0,
     )
-    attacks: list[AttackPlan] = setting([], "what is done to the images; none for geometry alone", keyed=True)
+    attacks: list[AttackPlan] = setting(
+        [], "attacks on the images, with the random controls; none for geometry alone", keyed=True
+    )
+    corruptions: list[AttackPlan] = setting([], "common corruptions of the images", keyed=True)
     gradients: Literal["auto", "float32", "plain"] = setting(
         "auto",
         "whose gradients attacks take: those of a faster copy of the network, with bfloat16 to propose where that is "
-        "sooner; of that copy in float32 alone; or the network's own",
+        "faster; of that copy in float32 alone; or the network's own",
         keyed=True,
     )
     checks: Literal["cheap", "full"] = setting(
@@ -252,6 +262,15 @@ class Study(Section):
         keyed=True,
     )
     associations: AssociationPlan = setting(AssociationPlan(), "how the two are related", keyed=False)
+
+    @field_validator("attacks", "corruptions")
+    @classmethod
+    def _in_its_section(cls, plans: list[AttackPlan], info: ValidationInfo) -> list[AttackPlan]:
+        for plan in plans:
+            section = f"{registered(plan.kind).kind}s"
+            if section != info.field_name:
+                raise ValueError(f"{plan.kind!r} is one of the {section}; write it under [[{section}]]")
+        return plans
 
     @model_validator(mode="after")
     def _unique(self) -> Study:
@@ -274,16 +293,21 @@ class Study(Section):
         return self
 
     def _named(self) -> dict[str, list[str]]:
-        """The names of attacks, searches, datasets, ..., by the column of tables in which they stand."""
-        named = {"attack": [plan.name for plan in self.attacks]}
+        """The names of attacks, corruptions, searches, datasets, ..., by the column of tables in which they stand."""
+        named = {"attack": [plan.name for plan in self.perturbations]}
         for section in sections():
             named.setdefault(section.column, []).extend(plan.name for plan in self.section(section))
         return named
 
     def attack(self, name: str, strength: float) -> tuple[AttackPlan, Perturbation]:
-        """What the study calls so, and the attack at one of its strengths."""
-        plan = next(plan for plan in self.attacks if plan.name == name)
+        """What the study calls so, and the attack or corruption at one of its strengths."""
+        plan = next(plan for plan in self.perturbations if plan.name == name)
         return plan, next(attack for attack in plan.perturbations() if attack.strength == strength)
+
+    @property
+    def perturbations(self) -> list[AttackPlan]:
+        """All that is done to the images: attacks, then corruptions."""
+        return [*self.attacks, *self.corruptions]
 
     @property
     def roots(self) -> list[str]:
@@ -463,7 +487,7 @@ def json_schema() -> dict[str, Any]:
     for section, key, registry in (
         ("TrainingPlan", "objective", OBJECTIVES),
         ("MeasurePlan", "name", MEASURES),
-        ("AttackPlan", "kind", ATTACKS),
+        ("AttackPlan", "kind", [*ATTACKS, *CORRUPTIONS]),
         ("ModelPlan", "source", SOURCES),
     ):
         definitions[section]["oneOf"] = [_alternative(entry, key, definitions) for entry in registry]

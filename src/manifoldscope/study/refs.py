@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, Self, cast
 
-from manifoldscope.attacks.perturbation import ATTACKS, Perturbation
+from manifoldscope.attacks.perturbation import Perturbation, registered
 
 
 def unkeyed(default: Any = MISSING, **settings: Any) -> Any:
@@ -98,12 +98,14 @@ class AttackRef:
     @classmethod
     def of(cls, attack: Perturbation, name: str) -> Self:
         """As the study names it."""
-        return cls(attack.kind, ATTACKS[attack.kind].version, attack.parameters, attack.strength, name, attack.passes)
+        return cls(
+            attack.kind, registered(attack.kind).version, attack.parameters, attack.strength, name, attack.passes
+        )
 
     @property
     def rolling(self) -> bool:
         """Whether images come to it as others leave (see `Perturbation.rolling`)."""
-        return cast("type[Perturbation]", ATTACKS[self.attack].target).rolling
+        return cast("type[Perturbation]", registered(self.attack).target).rolling
 
     def __str__(self) -> str:
         return f"{self.name} {self.strength:g}"

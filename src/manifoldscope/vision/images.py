@@ -350,7 +350,7 @@ def draw(
     """Up to `images_per_class` readable images of each class, chosen by a hash of (seed, image name).
 
     The choice does not depend on the order in which images are listed, and a larger draw contains the smaller one.
-    An image that cannot be read is set aside with its reason, and the next one takes its place.
+    An image that cannot be read is skipped with its reason, and the next one takes its place.
 
     Args:
         classes: class indices.

@@ -45,7 +45,7 @@ def test_points_stand_at_dimension_and_accuracy_and_are_explained_with_the_same_
     figure = central(study_tables(1, ("only",)))
     row = figure.table.filter(pl.col("model") == "random").row(0, named=True)
     (point,) = (c for c in figure.chart.flat[0].collections if len(c.get_offsets()) == 1 and c.get_gid())
-    assert np.asarray(point.get_offsets()).tolist() == [[row["value"], row["accuracy"]]]
+    assert np.asarray(point.get_offsets()).tolist() == [[row["value"], row["robust_accuracy"]]]
     (text,) = figure.chart.tooltips[str(point.get_gid())]
     assert f"{row['n_robust']} of {row['n_images']}" in text
 

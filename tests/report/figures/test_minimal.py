@@ -39,8 +39,8 @@ def test_a_line_falls_from_clean_accuracy_to_what_was_not_found():
     smallest, outcomes = searched()
     steps = survival_steps(outcomes, attack="s").filter(class_index=0)
     corners = [(0.0, 1.0), (0.0, 0.75), (0.1, 0.75), (0.1, 0.5), (0.2, 0.5), (0.2, 0.25), (0.5, 0.25)]
-    assert [row[1] for row in steps.select("epsilon", "accuracy").rows()[-4:]] == [0.5, 0.5, 0.25, 0.25]
-    assert set(corners) <= {(0.0, 1.0), *steps.select("epsilon", "accuracy").rows()}
+    assert [row[1] for row in steps.select("epsilon", "robust_accuracy").rows()[-4:]] == [0.5, 0.5, 0.25, 0.25]
+    assert set(corners) <= {(0.0, 1.0), *steps.select("epsilon", "robust_accuracy").rows()}
     (figure,) = drawn("minimal", {"minimal": smallest, "outcomes": outcomes})
     assert figure.table["share_not_found"].to_list() == pytest.approx([0.25, 0.75])
     assert n_titles(figure.chart) == 1  # one median was not reached

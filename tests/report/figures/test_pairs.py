@@ -30,7 +30,7 @@ def test_a_matrix_shows_each_pair_at_its_names_and_near_classes_together(sampled
 def test_falls_stand_at_value_and_share_with_their_coefficient_unless_the_network_guesses(
     sampled: dict[str, pl.DataFrame],
 ) -> None:
-    figure = next(figure for figure in drawn("pairs", sampled) if "Correlation of centroids" in figure.title)
+    figure = next(figure for figure in drawn("pairs", sampled) if "Centroid cosine" in figure.title)
     panel = figure.table.filter(pl.col("model") == "standard")
     found = mantel(*(square(panel, column)[1] for column in ("share", "value")), permutations=999)
     guesser, *falls_of = [row[1] for row in figure.chart.panels]
@@ -38,7 +38,7 @@ def test_falls_stand_at_value_and_share_with_their_coefficient_unless_the_networ
     assert np.asarray(points.get_offsets()).tolist() == panel.select("value", "share").to_numpy().tolist()
     texts = [[text.get_text() for text in axes.texts] for axes in falls_of]
     assert f"Spearman ρ = {words.coefficient(found.coefficient)}, 90 pairs (Mantel p = {found.p_value:.2g})" in texts[0]
-    assert "no ρ: the network guesses when clean" in [text.get_text() for text in guesser.texts]
+    assert "no ρ: the network is at chance level when clean" in [text.get_text() for text in guesser.texts]
     assert found.coefficient > 0.2
 
 

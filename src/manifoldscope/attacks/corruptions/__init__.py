@@ -1,4 +1,4 @@
-"""Common corruptions as attacks, each at severities 1 to 5."""
+"""Common corruptions, each at severities 1 to 5."""
 
 from manifoldscope.attacks.corruptions.blur import (
     defocus_blur,

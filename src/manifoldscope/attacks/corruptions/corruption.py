@@ -18,7 +18,7 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from manifoldscope.attacks.perturbation import ATTACKS, Perturbation
+from manifoldscope.attacks.perturbation import CORRUPTIONS, Perturbation
 from manifoldscope.attacks.target import Target
 from manifoldscope.errors import AttackError
 
@@ -77,7 +77,8 @@ class Corruption(Perturbation):
             seeds: n whole numbers.
 
         Raises:
-            AttackError: the corruption has no meaning for images of this size or without colour; not one seed per image.
+            AttackError: the corruption has no meaning for images of this size or without colour; not one seed per
+                image.
         """
         self._check(images)
         if len(seeds) != len(images):
@@ -111,7 +112,7 @@ class Corruption(Perturbation):
 def corruption(
     *values: Value, shortest_side: int = 1, needs_colour: bool = False, ordered: bool = True, version: int = 1
 ) -> Callable[[Callable[[Tensor, Value, Generators], Tensor]], type[Corruption]]:
-    """Decorator that makes an attack of a function (images, value, generators) -> images, and registers it.
+    """Decorator that makes a corruption of a function (images, value, generators) -> images, and registers it.
 
     Args:
         values: what the function is given at severities 1 to 5.
@@ -133,7 +134,7 @@ def corruption(
         names = ("__name__", "__qualname__", "__module__", "__doc__")
         for name, value in {**traits, **{name: getattr(function, name) for name in names}}.items():
             setattr(Registered, name, value)
-        return ATTACKS.register(function.__name__, version=version)(Registered)
+        return CORRUPTIONS.register(function.__name__, version=version)(Registered)
 
     return register
 

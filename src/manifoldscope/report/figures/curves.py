@@ -48,8 +48,8 @@ def curves(contents: Contents) -> Iterator[Figure]:
             caption=(
                 f"The {words.noun(label)} of each class (a thin line) when {number_range(measured['n_points'])} of its "
                 "images are measured, as a mean over draws; a thick line is a measure of all classes together. Dashed "
-                "is the ceiling, the largest value that that many points can give. Open marks, where there are any, are "
-                f"extrapolated.{'' if rank else _READING}"
+                "is the ceiling, the largest value that that many points can give. Open marks, where there are any, "
+                f"are extrapolated.{'' if rank else _READING}"
             ),
             chart=value_by_points(table, label=label, models=contents.models, layers=contents.layers),
             table=table,

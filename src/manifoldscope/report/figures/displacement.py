@@ -88,15 +88,15 @@ def displacement(contents: Contents) -> Iterator[Figure]:
 _CAPTION = (
     "The squared length of a displacement is split in three parts that add up to 100%: along the principal axes of the "
     "class's own clean images; along what the direction to the nearest class centroid adds to these; and the rest. A "
-    "share says nothing alone, so beside it stands that of the deviations of clean held-out images from their centroid "
-    "(open), and that of a direction at random (dash) and, where it was asked for, at random with the covariance of "
-    "the layer (cross): an attack that leaves the manifold lies further outside than the open marks. Classes are in "
-    "the order of the first panel, the strength is that at which their accuracies differ most. In the last panel "
-    "lengths are in units of the class's radius, thin lines are classes, and the thick line is their mean. Not shown: "
-    "what the displacement does to the output, and single images."
+    "share says nothing alone, so beside it is shown that of the deviations of clean held-out images from their "
+    "centroid (open), and that of a direction at random (dash) and, where it was asked for, at random with the "
+    "covariance of the layer (cross): an attack that leaves the manifold lies further outside than the open marks. "
+    "Classes are in the order of the first panel, the strength is that at which their accuracies differ most. In the "
+    "last panel lengths are in units of the class's radius, thin lines are classes, and the thick line is their "
+    "mean. Not shown: what the displacement does to the output, and single images."
 )
 _SHORT = (
-    "Beside it stand the deviations of clean held-out images from their centroid (open) and a direction at random (dash; "
+    "Beside it are the deviations of clean held-out images from their centroid (open) and a direction at random (dash; "
     "cross: with the covariance of the layer). The strength is that at which the accuracies of the classes differ most."
 )
 
@@ -148,7 +148,8 @@ def at_strengths(table: pl.DataFrame, strengths: pl.DataFrame) -> pl.DataFrame:
 def displacement_by_class(
     chosen: pl.DataFrame, every: pl.DataFrame, *, attack: str, models: Sequence[str] = ()
 ) -> Chart:
-    """Where attacked images move: a row per network; a panel per share, class by class, and the size against the strength.
+    """Where attacked images move: a row per network; a panel per share, class by class, and the size against the
+    strength.
 
     `every` is `displacement_table(...)` and `chosen` its rows at one strength a network, as of `at_strengths`.
     The last panel is left out where there is one strength.

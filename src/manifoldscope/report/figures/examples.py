@@ -25,7 +25,7 @@ SECTION = Section("examples", "What do the attacks look like?", place=170)
 _SIDE, _GAP = 1.0, 0.16  # inches
 
 
-@FIGURES.register("examples", section=SECTION, missing="no attacked images were kept")
+@FIGURES.register("examples", section=SECTION, missing="no adversarial examples were saved")
 def examples(contents: Contents) -> Iterator[Figure]:
     """A few images before and after an attack.
 
@@ -50,7 +50,7 @@ def examples(contents: Contents) -> Iterator[Figure]:
 
 
 def examples_table(examples: Sequence[Picture]) -> pl.DataFrame:
-    """A row an attacked image: what the network said before and after, and how far the farthest pixel moved."""
+    """One row per attacked image: what the network said before and after, and how far the farthest pixel moved."""
     rows = []
     for picture in examples:
         original, adversarial = pixels(picture)

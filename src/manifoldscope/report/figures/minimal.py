@@ -1,4 +1,4 @@
-"""Accuracy against epsilon from the minimal perturbations that a search found, class by class."""
+"""Robust accuracy against epsilon from the minimal perturbations that a search found, per class."""
 
 from __future__ import annotations
 
@@ -24,42 +24,44 @@ from manifoldscope.report.figures.panel import (
 )
 from manifoldscope.report.rows import number_range, reals
 
-SECTION = Section("minimal", "How small a perturbation fells the images of a class?", place=30)
+SECTION = Section("minimal", "How small a perturbation misclassifies the images of a class?", place=30)
 
 
 @FIGURES.register("minimal", section=SECTION)
 def minimal(contents: Contents) -> Iterator[Figure]:
-    """Accuracy against epsilon, class by class, from searches for the minimal perturbation: a figure per search."""
+    """Robust accuracy against epsilon, per class, from searches for the minimal perturbation: a figure per search."""
     found, outcomes = contents.tables["minimal"], contents.tables["outcomes"]
     for place, attack in enumerate(sorted(found["attack"].unique())):
         table = not_found(found, attack=attack)
         norm = table["norm"][0].replace("linf", "L∞").replace("l2", "L2")
         yield Figure(
             name=words.slug("accuracy-by-minimal-epsilon", attack),
-            title=f"Accuracy against ε by the search {words.attack(attack)}",
+            title=f"Robust accuracy against ε by the search {words.attack(attack)}",
             caption=(
-                f"Each line is a class: the share of its {number_range(table['n_images'])} images for which no "
-                f"perturbation of at most ε ({norm}) was found that fells them; it starts at the clean accuracy. The "
-                "mark is where half of the class has fallen, the median smallest ε. All are upper bounds: a search "
-                "finds a perturbation or does not, it does not certify that there is no smaller one. The share not "
-                "found up to the largest ε searched stands above each panel, and class by class in the table, where a "
-                "median or quartile that was not reached is a dash."
+                f"Each line is a class: the share of its {number_range(table['n_images'])} images that are "
+                f"classified correctly and for which no adversarial perturbation of at most ε ({norm}) was found; it "
+                "starts at the clean accuracy. The mark is the median minimal ε, where half of the class is "
+                "misclassified. All are upper bounds: a search finds a perturbation or does not; it does not certify "
+                "that there is no smaller one. The share not found up to the largest ε searched is given above each "
+                "panel, and per class in the table, where a median or quartile that was not reached is a dash."
             ),
-            chart=accuracy_by_minimal_epsilon(table, survival_steps(outcomes, attack=attack), models=contents.models),
+            chart=accuracy_by_minimal_epsilon(
+                table, robust_accuracy_steps(outcomes, attack=attack), models=contents.models
+            ),
             table=table,
             more=place > 0,
         )
 
 
 def not_found(smallest: pl.DataFrame, *, attack: str) -> pl.DataFrame:
-    """The rows of `minimal` of one search, with the share of each class that stood up to the largest epsilon."""
-    stood = (pl.col("n_clean_correct") - pl.col("n_found")) / pl.col("n_images")
-    rows = smallest.filter(pl.col("attack") == attack).with_columns(stood.alias("share_not_found"))
+    """The rows of `minimal` of one search, with the share of each class that is robust up to the largest epsilon."""
+    robust = (pl.col("n_clean_correct") - pl.col("n_found")) / pl.col("n_images")
+    rows = smallest.filter(pl.col("attack") == attack).with_columns(robust.alias("share_not_found"))
     return rows.drop("attack").sort("model", "class_index")
 
 
-def survival_steps(outcomes: pl.DataFrame, *, attack: str) -> pl.DataFrame:
-    """The share of each class that stands beyond each epsilon of one search: corners of a curve that falls in steps.
+def robust_accuracy_steps(outcomes: pl.DataFrame, *, attack: str) -> pl.DataFrame:
+    """The share of each class that is robust beyond each epsilon of one search: corners of a decreasing step curve.
 
     A row per model, class and corner: model, class_index, epsilon, accuracy; from epsilon 0 to the largest searched.
     """
@@ -72,16 +74,18 @@ def survival_steps(outcomes: pl.DataFrame, *, attack: str) -> pl.DataFrame:
         across = [0.0, *np.repeat(epsilons[:fell], 2), float(reals(group, "strength").max())]
         up = np.repeat(standing[: fell + 1], 2)
         rows.append(
-            pl.DataFrame({"epsilon": across, "accuracy": up}).with_columns(model=pl.lit(model), class_index=label)
+            pl.DataFrame({"epsilon": across, "robust_accuracy": up}).with_columns(
+                model=pl.lit(model), class_index=label
+            )
         )
-    empty = {"model": pl.String, "class_index": pl.Int64, "epsilon": pl.Float64, "accuracy": pl.Float64}
+    empty = {"model": pl.String, "class_index": pl.Int64, "epsilon": pl.Float64, "robust_accuracy": pl.Float64}
     return pl.concat(rows).select(*empty) if rows else pl.DataFrame(schema=empty)
 
 
 def accuracy_by_minimal_epsilon(classes: pl.DataFrame, steps: pl.DataFrame, *, models: Sequence[str] = ()) -> Chart:
-    """Accuracy against epsilon: a panel per network, a falling line per class, a mark at its median smallest epsilon.
+    """Robust accuracy against epsilon: a panel per network, a line per class, a mark at its median minimal epsilon.
 
-    `classes` is that of `not_found`, `steps` of `survival_steps`.
+    `classes` is that of `not_found`, `steps` of `robust_accuracy_steps`.
     """
     names = in_order(classes["model"].unique().to_list(), models)[:MOST_MODELS]
     columns = min(4, len(names))
@@ -106,7 +110,7 @@ def accuracy_by_minimal_epsilon(classes: pl.DataFrame, steps: pl.DataFrame, *, m
         look = look_of(name, models or names)
         mine = classes.filter(pl.col("model") == name)
         lines = [
-            np.column_stack([reals(part, "epsilon"), reals(part, "accuracy")])
+            np.column_stack([reals(part, "epsilon"), reals(part, "robust_accuracy")])
             for part in steps.filter(pl.col("model") == name).partition_by("class_index", maintain_order=True)
         ]
         alpha = 0.5 if len(lines) <= 20 else max(0.06, 9 / len(lines))
@@ -132,14 +136,14 @@ def accuracy_by_minimal_epsilon(classes: pl.DataFrame, steps: pl.DataFrame, *, m
         heading(axes, name, f"{share:.0%} not found up to {words.number(largest)}")
         percent_axis(axes)
         axes.set_xlim(-0.02 * right, right)
-        axes.set_xlabel("Smallest ε found\n(pixels run from 0 to 1)")
+        axes.set_xlabel("Minimal ε found\n(pixels run from 0 to 1)")
         if place % columns == 0:
-            axes.set_ylabel("Images that still stand (%)")
+            axes.set_ylabel("Robust accuracy (%)")
         else:
             axes.tick_params(labelleft=False)
     keys = [
         Line2D([], [], color=FAINT, linewidth=0.9, label="a class"),
-        Line2D([], [], color=FAINT, linestyle="none", marker="o", markersize=4.5, label="its median smallest ε"),
+        Line2D([], [], color=FAINT, linestyle="none", marker="o", markersize=4.5, label="its median minimal ε"),
     ]
     chart.legend(handles=keys, loc="lower center", ncols=2, borderaxespad=0.3)
     return chart

@@ -183,7 +183,7 @@ def evenly(values: Sequence[float], most: int) -> list[float]:
 
 
 def class_lines(
-    axes: Axes, group: pl.DataFrame, colour: str, *, across: str = "strength", up: str = "accuracy"
+    axes: Axes, group: pl.DataFrame, colour: str, *, across: str = "strength", up: str = "robust_accuracy"
 ) -> None:
     """Draw a thin line per class, paler the more classes there are."""
     lines = [

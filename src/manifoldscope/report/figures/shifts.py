@@ -28,7 +28,7 @@ from manifoldscope.report.figures.panel import (
 )
 from manifoldscope.report.rows import number_range, reals, with_interval
 
-SECTION = Section("shifts", "How well are the same classes known in other images?", place=90)
+SECTION = Section("shifts", "How accurate is the network under distribution shift?", place=90)
 
 
 @FIGURES.register("shifts", section=SECTION)
@@ -44,7 +44,7 @@ def shifts(contents: Contents) -> Iterator[Figure]:
                 f"Each point is a class: across, the share of its {number_range(table['n_clean'])} images of the study "
                 "that are classified correctly without any attack; upwards, that of its "
                 f"{number_range(table['n_images'])} images of {dataset}. Lines are 95% Wilson intervals. On the dashed "
-                "line nothing changes; below it the class is known less well there."
+                "line nothing changes; below it the network is less accurate on the class there."
                 f"{'' if rank else _READING.format(dataset=dataset)}"
             ),
             chart=shifted_accuracy(table, models=contents.models),
@@ -65,7 +65,7 @@ def shifted_beside_clean(shifted: pl.DataFrame) -> pl.DataFrame:
 
     Of the accuracies the intervals are Wilson's; of the change Newcombe's, for independent images.
     """
-    table = with_interval(beside_clean(shifted), successes="n_correct")
+    table = with_interval(beside_clean(shifted), successes="n_correct", name="accuracy")
     return with_interval(table, successes="n_clean_correct", trials="n_clean", name="clean").select(
         *("model", "class_index", "class_name", "n_images", "accuracy", "accuracy_low", "accuracy_high"),
         *("n_clean", "clean_accuracy", "clean_low", "clean_high", "change", "change_low", "change_high"),
@@ -77,8 +77,8 @@ def shifted_accuracy(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Char
 
     On the dashed line nothing changes. `table` is that of `shifted_beside_clean`, for one dataset.
     """
-    known = table.filter(pl.col("accuracy").is_finite() & pl.col("clean_accuracy").is_finite())
-    names = in_order(known["model"].unique().to_list(), models)[:MOST_MODELS]
+    finite = table.filter(pl.col("accuracy").is_finite() & pl.col("clean_accuracy").is_finite())
+    names = in_order(finite["model"].unique().to_list(), models)[:MOST_MODELS]
     columns = min(3, max(1, len(names)))
     chart = Chart(
         rows=max(1, math.ceil(len(names) / columns)),
@@ -97,7 +97,7 @@ def shifted_accuracy(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Char
         if place >= len(names):
             axes.set_visible(False)
             continue
-        panel = known.filter(pl.col("model") == names[place]).sort("class_index")
+        panel = finite.filter(pl.col("model") == names[place]).sort("class_index")
         _shifted_panel(chart, axes, panel, names[place], models or names)
         axes.set_xlabel("Clean accuracy (%)")
         if place % columns == 0:

@@ -30,12 +30,12 @@ from manifoldscope.report.rows import Reals
 SECTION = Section("spectra", "How is the variance of a class shared out?", place=140)
 
 
-@FIGURES.register("spectra", section=SECTION, missing="no spectra were kept")
+@FIGURES.register("spectra", section=SECTION, missing="no spectra were saved")
 def spectra(contents: Contents) -> Iterator[Figure]:
     """The share of variance along each principal axis of the classes.
 
-    A picture "spectrum" has the names model, layer, class_name, n_points and n_features, and the array eigenvalues, (k,):
-    those along the principal axes, largest first, in squared units of the features.
+    A picture "spectrum" has the names model, layer, class_name, n_points and n_features, and the array eigenvalues,
+    (k,): those along the principal axes, largest first, in squared units of the features.
     """
     pictures = contents.pictures_of("spectrum")
     if pictures:
@@ -45,8 +45,8 @@ def spectra(contents: Contents) -> Iterator[Figure]:
             caption=(
                 "The share of a class's variance along each of its principal axes, largest first; both axes are "
                 "logarithmic. The line is the median over classes, the band the middle 80% of them. The marker "
-                "stands where 95% of the variance is reached, as the median over classes. A straight line is a power "
-                "law; the sudden fall at the end comes from the number of points, not from the class."
+                "is where 95% of the variance is reached, as the median over classes. A straight line is a power "
+                "law; the sudden drop at the end comes from the number of points, not from the class."
             ),
             chart=variance_spectra(pictures, models=contents.models, layers=contents.layers),
             table=spectra_table(pictures),
@@ -88,7 +88,7 @@ def reaches(cumulative: Reals, fraction: float) -> int:
 def variance_spectra(spectra: Sequence[Picture], *, models: Sequence[str] = (), layers: Sequence[str] = ()) -> Chart:
     """The share of variance along each principal axis, on two logarithmic axes: a panel per layer, a line per network.
 
-    The line is the median over classes and the band holds the middle 80% of them. The marker stands at the component
+    The line is the median over classes and the band holds the middle 80% of them. The marker is at the component
     where the median class has reached 95% of its variance.
     """
     usable = [(picture.names, shares(picture.arrays["eigenvalues"])) for picture in spectra]
@@ -107,7 +107,7 @@ def variance_spectra(spectra: Sequence[Picture], *, models: Sequence[str] = (), 
     )
     for axes, layer in itertools.zip_longest(chart.flat, shown):
         if layer is None:
-            leave_empty(axes, "" if shown else "no spectra were kept")
+            leave_empty(axes, "" if shown else "no spectra were saved")
             continue
         floor = 1.0
         for name in names:

@@ -20,7 +20,7 @@ FEW_CLASSES = 20
 
 
 def caveats(fact: AcrossClasses) -> tuple[str, ...]:
-    """Each said once, however many pairs there are; none where there is no coefficient to doubt."""
+    """Each said once, however many pairs there are; none where there is no coefficient."""
     if not fact.asked:
         return ()
     pairs = [pair for pair, _ in fact.asked]
@@ -32,7 +32,9 @@ def caveats(fact: AcrossClasses) -> tuple[str, ...]:
         _noted(pairs),
         _clean_accuracy(fact, pairs),
         _networks(fact),
-        "" if fact.attacked else "No attack of this study is an attack: surviving it is not adversarial robustness.",
+        ""
+        if fact.attacked
+        else "Nothing in this study searches for adversarial examples: what is measured is not adversarial robustness.",
         "An association across classes is not a cause: what differs between classes may move both.",
     ]
     return tuple(filter(None, said))
@@ -58,8 +60,8 @@ def _of_sample(fact: AcrossClasses) -> str:
     if not fact.n_of_sample:
         return ""
     return (
-        f"{fact.n_of_sample} of {fact.n_values} values are near the most that that many points can show or fall with "
-        "half of them: they describe the sample."
+        f"{fact.n_of_sample} of {fact.n_values} values are close to the largest value that this number of points "
+        "can give, or decrease when half of the points are taken: they describe the sample."
     )
 
 
@@ -102,8 +104,8 @@ def _clean_accuracy(fact: AcrossClasses, pairs: Sequence[Pair]) -> str:
     if fact.fewest_images is None or not any(pair.asked_partial for pair in pairs):
         return ""
     return (
-        f"Clean accuracy is itself known from {fact.fewest_images} images per class, so holding it fixed corrects only "
-        "in part."
+        f"Clean accuracy is itself estimated from {fact.fewest_images} images per class, so controlling for it "
+        "corrects only in part."
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether images of other classes are noticed, in words."""
+"""Whether out-of-distribution images are detected, in words."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _SCORES = {
 }
 _CAVEATS = (
     "The best score was picked by looking at these very images; on others it may not be the best.",
-    "Images of one dataset stand for no other: what is noticed may be their size, colours or storage, and not that "
-    "their classes are unknown.",
-    "Foreign is what the study file says; only the names of classes were compared.",
+    "Images of one dataset represent no other: what is detected may be their size, colours or compression, and not "
+    "that their classes are new.",
+    "That these images are out of distribution is what the study file says; only the names of classes were compared.",
 )
 
 
@@ -32,9 +32,10 @@ def _finding(fact: Detected) -> Finding:
     areas = [score.auroc for scores in fact.networks.values() for score in scores]
     return Finding(
         kind="ood",
-        title=f"Images of {fact.dataset} are told from in-distribution ones with AUROCs of {min(areas):.2f} to {max(areas):.2f}",
-        text=f"{' '.join(_sentences(fact))} {fact.n_ood} OOD images against {fact.n_in_distribution} in-distribution ones; 0.5 is "
-        "guessing, and below it OOD images look more familiar than in-distribution ones.",
+        title=f"Images of {fact.dataset} are detected as OOD with AUROCs of {min(areas):.2f} to {max(areas):.2f}",
+        text=f"{' '.join(_sentences(fact))} {fact.n_ood} OOD images against {fact.n_in_distribution} "
+        "in-distribution ones; 0.5 is chance level, and below it OOD images score as more in-distribution than "
+        "in-distribution images.",
         caveats=_CAVEATS,
         numbers=fact.rows,
         weight=44,
@@ -42,7 +43,7 @@ def _finding(fact: Detected) -> Finding:
 
 
 def _sentences(fact: Detected) -> list[str]:
-    """A sentence a network; of many, those of the smallest and of the largest area of all."""
+    """One sentence per network; of many, those of the smallest and of the largest area of all."""
     if len(fact.networks) <= MOST_SPELLED_OUT:
         return [_sentence(model, scores) for model, scores in fact.networks.items()]
     least = min(fact.networks, key=lambda model: min(score.auroc for score in fact.networks[model]))

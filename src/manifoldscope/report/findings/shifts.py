@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from manifoldscope.evidence.ood import EXPECTED_BY_CHANCE, Change, Shift, Shifted, shifts
+from manifoldscope.evidence.shifts import EXPECTED_BY_CHANCE, Change, Shift, Shifted, shifts
 from manifoldscope.report.findings.finding import FINDINGS, Finding, Tables
 from manifoldscope.report.findings.phrases import MOST_SPELLED_OUT, plural, some
 
@@ -32,9 +32,9 @@ def found(tables: Tables) -> list[Finding]:
 
 
 def _title(fact: Shifted) -> str:
-    changes = [100 * network.change.value for network in fact.networks if not network.guesses]
+    changes = [100 * network.change.value for network in fact.networks if not network.at_chance]
     if not changes:
-        return f"No network knows enough for its accuracy on {fact.dataset} to say anything"
+        return f"No network is far enough above chance level for its accuracy on {fact.dataset} to be informative"
     if len(changes) == 1:
         direction = "lower" if changes[0] < 0 else "higher"
         return f"On {fact.dataset} accuracy is {abs(changes[0]):.1f} points {direction}"
@@ -42,21 +42,23 @@ def _title(fact: Shifted) -> str:
 
 
 def _sentences(networks: Sequence[Shift]) -> list[str]:
-    """A sentence a network; of many, those of the networks whose accuracy changes least and most."""
+    """One sentence per network; of many, those of the networks whose accuracy changes least and most."""
     if len(networks) <= MOST_SPELLED_OUT:
         return [_sentence(network) for network in networks]
-    judged = sorted((network for network in networks if not network.guesses), key=lambda network: network.change.value)
-    guessers = [network.model for network in networks if network.guesses]
-    said = [f"Of {plural(len(judged), 'network')}, those whose accuracy falls most and least."] if judged else []
+    judged = sorted(
+        (network for network in networks if not network.at_chance), key=lambda network: network.change.value
+    )
+    near_chance = [network.model for network in networks if network.at_chance]
+    said = [f"Of {plural(len(judged), 'network')}, those whose accuracy drops most and least."] if judged else []
     said += [_sentence(network) for network in dict.fromkeys(judged[:1] + judged[-1:])]
-    if guessers:
-        said.append(f"Hardly better than guess on the study's own images: {some(guessers)}.")
+    if near_chance:
+        said.append(f"Close to chance level on the study's own images: {some(near_chance)}.")
     return said
 
 
 def _sentence(network: Shift) -> str:
-    if network.guesses:
-        return f"{network.model} hardly does better than guess on the study's own images."
+    if network.at_chance:
+        return f"{network.model} is close to chance level on the study's own images."
     return (
         f"{network.model}: {network.accuracy:.1%} of {network.n_images} images, against {network.clean_accuracy:.1%} "
         f"of {network.n_clean} of the study's own: a change of {_points(network.change)}. Of {network.n_classes} "

@@ -42,13 +42,13 @@ class Attack(Unit):
     Attributes:
         iterate: "both", or "any" alone.
         copy: whose gradients are taken (the study's `gradients`).
-        save: whether the attacked images are kept, and as what.
+        save: whether the adversarial examples are saved, and as what.
         reuses: smaller strengths at which what was misclassified is not attacked again.
         weaker: the key of the unit at the next smaller strength, where it is reused.
-        example: whether one attacked image is kept as a picture.
+        example: whether one attacked image is stored as a picture.
     """
 
-    version = 5
+    version = 6
     files = ("outcomes.parquet",)
 
     network: NetworkRef
@@ -109,11 +109,11 @@ class Attack(Unit):
         images = context.images("robustness", self.images.index)
         network = context.network(self.network.name)
         example = self.example and plan.iterate == "both"
-        fallen = None
+        misclassified = None
         if self.weaker is not None:
             before = context.store.table(self.weaker, "outcomes")
             robust = dict(before.select("image", "robust_any").iter_rows())
-            fallen = torch.tensor([not robust[name] for name in images.names])
+            misclassified = torch.tensor([not robust[name] for name in images.names])
         outcomes = evaluate(
             network,
             images,
@@ -123,7 +123,7 @@ class Attack(Unit):
             iterate=plan.iterate,
             keep_images=example or plan.save != "no",
             fast=context.fast(network.name),
-            fallen=fallen,
+            misclassified=misclassified,
             memory=context.memory,
         )
         payload = Payload(tables={"outcomes": outcomes.table.drop("model", "attack")})
@@ -137,7 +137,7 @@ class Attack(Unit):
             payload.images = gathered(
                 network, images, attack, outcomes, as_=plan.save, batch_size=context.at_once(network, images)
             )
-            payload.facts["kept"] = {"as": plan.save, "n_changed": payload.images.n_changed}
+            payload.facts["saved"] = {"as": plan.save, "n_changed": payload.images.n_changed}
         if example:
             _keep_example(payload, network, images, outcomes)
         return payload
@@ -181,7 +181,7 @@ class Attack(Unit):
         }
 
     def pictures(self, store: Store) -> Iterator[Picture]:
-        """One attacked image beside the clean one, where it was kept."""
+        """One attacked image beside the clean one, where it was stored."""
         found = store.facts(self).get("example")
         if found is not None:
             names = {"model": self.network.name, "class_name": self.images.name}

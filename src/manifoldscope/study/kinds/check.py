@@ -35,7 +35,7 @@ class Check(Unit):
         gradient_free: versions of the attack without gradients: of its library, and of our use of it.
     """
 
-    version = 4
+    version = 5
     files = ("checks.parquet",)
 
     network: NetworkRef
@@ -120,7 +120,7 @@ class Check(Unit):
         }
 
     def _convergence(self, store: Store) -> Iterator[dict[str, Any]]:
-        """How many images stood after each step of the attack that was checked."""
+        """How many images were robust after each step of the attack that was checked."""
         for curve in store.facts(self).get("convergence", []):
             for step, n_robust in enumerate(curve["n_robust"]):
                 yield {
@@ -138,7 +138,8 @@ class Check(Unit):
 def checked(study: Study) -> tuple[AttackPlan, PGD] | None:
     """What full checks ask more of: the first PGD of the study, at the middle one of its epsilons above 0.
 
-    At the largest, little survives that another attack could fell; at the smallest, little falls to any.
+    At the largest, few images are robust that another attack could misclassify; at the smallest, few are misclassified
+    by any.
     """
     for plan in study.perturbations:
         found = [attack for attack in plan.perturbations() if isinstance(attack, PGD) and attack.epsilon > 0]

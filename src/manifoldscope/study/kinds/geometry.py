@@ -36,7 +36,7 @@ class Geometry(Unit):
         example: whether correlations of features are kept as pictures.
     """
 
-    version = 5
+    version = 6
     files = ("geometry.parquet", "curves.parquet")
 
     network: NetworkRef

@@ -33,7 +33,7 @@ class Inspect(Unit):
         replicate_of: the model of which it is one of several seeds; None where it is loaded.
     """
 
-    version = 4
+    version = 5
     files = ("models.parquet", "checks.parquet")
     gates = True
 
@@ -80,7 +80,7 @@ class Inspect(Unit):
         learned = training is not None and training.made().trains
         n_known = len(context.draws["training"].images.classes) if learned else n_classes
         outcome = chance(n_correct, len(images), n_known)
-        if outcome.guesses and planned.checkpoint is None and self.at_chance == "refuse":
+        if outcome.at_chance and planned.checkpoint is None and self.at_chance == "refuse":
             raise ModelError(
                 f"{name} is near chance: {outcome.text}. Look at the order of the labels, the preprocessing (mean, "
                 "std, crop) and whether these weights belong to this network; nothing else was computed for it. "

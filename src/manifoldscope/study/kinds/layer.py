@@ -45,7 +45,7 @@ class Layer(Unit):
         reliability: how often classes are halved, and the measures of one class with their versions; None: not asked.
     """
 
-    version = 4
+    version = 5
     files = ("geometry.parquet", "pairs.parquet", "curves.parquet", "reliability.parquet")
 
     network: NetworkRef

@@ -77,7 +77,7 @@ class Minimal(Unit):
         passes: forward and gradient passes of an image, about.
     """
 
-    version = 4
+    version = 5
     files = ("minimal.parquet",)
     section = MinimalPlan
 

@@ -1,4 +1,4 @@
-"""Tell images of other classes, out of distribution, from those of the classes that a network knows."""
+"""Detect out-of-distribution images: tell them from those of the classes that a network was trained on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from manifoldscope.vision.activations import n_features
 
 
 class OodPlan(OtherDataset):
-    """A dataset of other classes, whose images are to be told from those of the classes that networks know."""
+    """A dataset of other classes, whose images are to be detected as out-of-distribution."""
 
     key: ClassVar[str] = "ood"
 
@@ -36,16 +36,17 @@ class OodPlan(OtherDataset):
 @kind("ood", place=51)
 @dataclass(frozen=True, kw_only=True)
 class Ood(Unit):
-    """One network, a dataset of other classes, one layer: are its images noticed?
+    """One network, an OOD dataset, one layer: are its images detected?
 
     Attributes:
         images: a digest of those out of distribution.
-        known, known_train: of each class, images of the study that are told from them, and that say where it lies.
+        in_distribution, in_distribution_train: of each class, images of the study that are told from them, and from
+            which its centroid, covariance and subspace are computed.
         dataset: what tables call it.
         n_images: how many pass, `n_measured` of them to say where classes lie.
     """
 
-    version = 2
+    version = 3
     files = ("ood.parquet",)
     section = OodPlan
 

@@ -1,4 +1,4 @@
-"""Show what was made on one network to every other."""
+"""Evaluate the adversarial examples of one network on every other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 import torch
 
 from manifoldscope.attacks.evaluation import evaluate
-from manifoldscope.attacks.transfer import counts, judged
+from manifoldscope.attacks.transfer import counts, evaluated_on
 from manifoldscope.seeds import derive
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import Costs, Need
@@ -24,15 +24,15 @@ from manifoldscope.study.unit import Gradients, Payload, Unit, kind
 @kind("transfer", place=60)
 @dataclass(frozen=True, kw_only=True)
 class Transfer(Unit):
-    """One network, one attack at one strength: its adversarial images, shown to every network.
+    """One network, one attack at one strength: its adversarial examples, evaluated on every network.
 
     Attributes:
-        network: the source, on which images are made.
-        targets: the networks that they are shown to.
+        network: the source model.
+        targets: the target models.
         copy: whose gradients are taken (the study's `gradients`).
     """
 
-    version = 3
+    version = 4
     files = ("transfer.parquet",)
 
     network: NetworkRef
@@ -73,7 +73,7 @@ class Transfer(Unit):
         return (*super().group, self.attack.name, str(self.attack.strength))
 
     def compute(self, context: Context, tick: Tick) -> Payload:
-        """The images that the attack units of one network make, judged by every network.
+        """The images that the attack units of one network make, evaluated on every network.
 
         Raises:
             AttackError: two networks bring the images to other pixels.
@@ -97,11 +97,11 @@ class Transfer(Unit):
                 for label in drawn.classes
             ]
         )
-        own = judged(source, source, images, attacked, batch_size=context.at_once(source, images))
+        own = evaluated_on(source, source, images, attacked, batch_size=context.at_once(source, images))
         rows = []
         for place, ref in enumerate(self.targets):
             target = context.network(ref.name)
-            said = judged(target, source, images, attacked, batch_size=context.at_once(target, images))
+            said = evaluated_on(target, source, images, attacked, batch_size=context.at_once(target, images))
             rows.append({"place": place, **counts(own, said)})
         return Payload(tables={"transfer": pl.DataFrame(rows)})
 
@@ -118,8 +118,8 @@ class Transfer(Unit):
         return costs.attacking(self.attack, self._n_images, n_together=costs.largest_class, kept=True, fixed=target)
 
     def seconds(self, costs: Costs, at_once: int) -> float:
-        judging = 2 * (len(self.targets) + 1)
-        return costs.attack_seconds(self.attack, self._n_images, costs.largest_class, at_once, more=judging)
+        evaluating = 2 * (len(self.targets) + 1)
+        return costs.attack_seconds(self.attack, self._n_images, costs.largest_class, at_once, more=evaluating)
 
     @classmethod
     def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, list[pl.DataFrame]]:
