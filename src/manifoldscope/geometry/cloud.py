@@ -133,7 +133,7 @@ class Cloud:
         return self
 
     def of_layer(self, n_features: int) -> Cloud:
-        """The same cloud, known to be of a layer of so many features, though shown in fewer coordinates."""
+        """The same cloud, known to be of a layer of that many features, though shown in fewer coordinates."""
         self._n_features = n_features
         return self
 

@@ -43,7 +43,7 @@ class EffectiveGeometry:
             deviations of another (column). The diagonals mean nothing.
         capacity_error: standard error of the capacity over the draws.
         utility: what capacity has in common with radius and dimension: capacity = utility (1 + radius^-2) / dimension.
-        least: the smallest capacity that so many classes can show in the dimensions that their points span.
+        least: the smallest capacity that that many classes can show in the dimensions that their points span.
         missed: largest violation of the optimality conditions, as a share of the problem's largest number.
         parameters: draws and seed.
     """

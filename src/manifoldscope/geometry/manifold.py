@@ -66,7 +66,7 @@ def as_matrix(points: Points | ClassManifold) -> Tensor:
     tensor = _tensor(points)
     if tensor.ndim < 2:
         raise GeometryError(
-            f"points have shape {tuple(tensor.shape)}; expected (n_points, n_features), one row an image"
+            f"points have shape {tuple(tensor.shape)}; expected (n_points, n_features), one row per image"
         )
     if 0 in tensor.shape:
         raise GeometryError(f"points have shape {tuple(tensor.shape)}; expected at least one point and one feature")

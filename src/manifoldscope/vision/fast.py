@@ -42,8 +42,8 @@ _LONG = 2e-3
 
 _TELLING = 8e-3
 _AT_MOST = 64
-"""A few images are repeated until their float32 gradient takes so many seconds, or there are so many images: on fewer a
-device shows little of what it gains."""
+"""A few images are repeated until their float32 gradient takes so many seconds, or there are that many images: on fewer
+a device shows little of what it gains."""
 
 _ALIKE = 0.8
 """Cosine that a gradient in bfloat16 has at least with that in float32, in the median of a few images."""
