@@ -23,6 +23,7 @@ from manifoldscope.errors import ManifoldscopeError, StudyError, printable
 from manifoldscope.outline import Item, OutlineError, any_installed, outline, questions
 
 OPTIONAL = {
+    "timm": ("timm", "for networks of timm: pip install 'manifoldscope[timm]'"),
     "datasets": ("datasets", "for datasets of Hugging Face: pip install 'manifoldscope[huggingface]'"),
     "foolbox": ("foolbox", "for the attacks fmn and deepfool: pip install 'manifoldscope[attacks]'"),
     "pyautoattack": ("pyautoattack", "for AutoAttack and its four parts: pip install 'manifoldscope[attacks]'"),

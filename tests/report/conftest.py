@@ -16,6 +16,7 @@ from manifoldscope.pictures import Picture
 from manifoldscope.report import Chart, Figure, draw, render
 from manifoldscope.seeds import numpy_generator
 from manifoldscope.tables import WHOLE, conform
+from manifoldscope.vision.datasets import load
 
 MODELS = ("random", "standard", "adversarial")
 LAYERS = {"flatten": 256, "penultimate": 64}
@@ -343,11 +344,9 @@ def _curves(where: dict[str, str], names: tuple[str, ...], random: np.random.Gen
 
 def study_pictures(n_classes: int = 10, names: tuple[str, ...] | None = None) -> list[Picture]:
     """Spectra of every class, correlations of two classes and four attacked digits a network."""
-    from sklearn.datasets import load_digits
-
     random = numpy_generator(0, "report pictures")
     names = names or tuple(str(label) for label in range(n_classes))
-    images = load_digits().images / 16
+    digits = load("digits")
     pictures = []
     for model in MODELS:
         for layer, n_features in LAYERS.items():
@@ -363,6 +362,7 @@ def study_pictures(n_classes: int = 10, names: tuple[str, ...] | None = None) ->
                 mean = float(np.abs(matrix[~np.eye(48, dtype=bool)]).mean())
                 pictures.append(correlation(matrix, model, layer, names[label], label, mean))
         for index in range(4):
+            image = digits.read(index)[0].numpy()
             change = 0.1 * np.sign(random.normal(size=(8, 8)))
             label = index % n_classes
             last = (label + index) % n_classes
@@ -371,7 +371,7 @@ def study_pictures(n_classes: int = 10, names: tuple[str, ...] | None = None) ->
                 "clean_prediction": label, "last_prediction": last,
                 "clean_name": names[label], "last_name": names[last],
             }  # fmt: skip
-            pictures.append(example(images[index], np.clip(images[index] + change, 0, 1), **named))
+            pictures.append(example(image, np.clip(image + change, 0, 1), **named))
     return pictures
 
 

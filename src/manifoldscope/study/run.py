@@ -25,7 +25,7 @@ from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Unit, kinds
 from manifoldscope.vision.memory import Memory, give_back
 
-LIBRARIES = ("manifoldscope", "torch", "torchvision", "timm", "numpy", "scipy", "polars", "scikit-learn", "safetensors")
+LIBRARIES = ("manifoldscope", "torch", "torchvision", "timm", "numpy", "scipy", "polars", "safetensors")
 WAIT_FOR_OTHERS = 0.5
 
 LARGE = 2**28
