@@ -204,12 +204,12 @@ def standing(network: Network, pixels: Tensor, labels: Tensor) -> Tensor:
         return torch.cat([network(part).argmax(1) for part in pixels.split(500)]) == labels
 
 
-def torchattacks_pgd(attacked: Attacked, attack: PGD, starts: Tensor) -> Tensor:
+def torchattacks_pgd(attacked: Attacked, ours: PGD, starts: Tensor) -> Tensor:
     """Last iterates of torchattacks' PGD, whose uniform noise is replaced by the way to our starts."""
     import torchattacks
 
     attack = torchattacks.PGD(
-        Plain(attacked.network).eval(), eps=attack.epsilon, alpha=attack.resolved_step_size, steps=attack.steps
+        Plain(attacked.network).eval(), eps=ours.epsilon, alpha=ours.resolved_step_size, steps=ours.steps
     )
     found = []
     for x, y, start in _batches(attacked, starts):
@@ -218,17 +218,17 @@ def torchattacks_pgd(attacked: Attacked, attack: PGD, starts: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def foolbox_pgd(attacked: Attacked, attack: PGD, starts: Tensor) -> Tensor:
+def foolbox_pgd(attacked: Attacked, ours: PGD, starts: Tensor) -> Tensor:
     """Last iterates of Foolbox's PGD, whose random start is replaced by ours."""
     import eagerpy
     import foolbox
 
     model = foolbox.PyTorchModel(Plain(attacked.network).eval(), bounds=(0, 1), device="cpu")
-    attack = foolbox.attacks.LinfPGD(abs_stepsize=attack.resolved_step_size, steps=attack.steps)
+    attack = foolbox.attacks.LinfPGD(abs_stepsize=ours.resolved_step_size, steps=ours.steps)
     found = []
     for x, y, start in _batches(attacked, starts):
         with patch.object(attack, "get_random_start", lambda *_, own=start: eagerpy.astensor(own)):
-            found.append(attack(model, x, y, epsilons=attack.epsilon)[1])
+            found.append(attack(model, x, y, epsilons=ours.epsilon)[1])
     return torch.cat(found)
 
 
@@ -259,9 +259,9 @@ def same_numbers() -> Iterator[None]:
 
 
 def compare_pgd(attacked: Attacked, epsilon: float, steps: int) -> Iterator[tuple[str, Tensor, str, Tensor]]:
-    """Each of ours beside each of theirs, from shared starts: what is compared, and what survives it (n,)."""
-    attack = PGD(epsilon=epsilon, steps=steps)
-    plain, fast = (attacked.ours(attack, fast=fast) for fast in (False, True))
+    """Each of ours beside each of theirs, from shared starts: what is compared, and which images are robust (n,)."""
+    pgd = PGD(epsilon=epsilon, steps=steps)
+    plain, fast = (attacked.ours(pgd, fast=fast) for fast in (False, True))
     ours = {
         "PGD": attacked.robust(plain, "robust_last"),
         "PGD, faster copy": attacked.robust(fast, "robust_last"),
@@ -269,7 +269,7 @@ def compare_pgd(attacked: Attacked, epsilon: float, steps: int) -> Iterator[tupl
     }
     starts = attacked.starts(epsilon)
     for beside, attack in (("torchattacks PGD", torchattacks_pgd), ("Foolbox LinfPGD", foolbox_pgd)):
-        theirs = standing(attacked.network, attack(attacked, attack, starts), attacked.labels)
+        theirs = standing(attacked.network, attack(attacked, pgd, starts), attacked.labels)
         for name, robust in ours.items():
             yield name, robust, beside, theirs
 

@@ -449,7 +449,7 @@ def test_requests_that_cannot_be_are_refused():
         evaluate(convolutional(), drawn, [])
     with pytest.raises(AttackError, match="keep_images needs iterate='both'"):
         evaluate(convolutional(), drawn, PGD(epsilon=0.1), iterate="any", keep_images=True)
-    with pytest.raises(StudyError, match="there is no attack 'pdg'; did you mean 'pgd'"):
+    with pytest.raises(StudyError, match="there is no attack or corruption 'pdg'; did you mean 'pgd'"):
         make("pdg", {})
     with pytest.raises(DataError, match="expected \\[0, 1\\]"):
         images().of(torch.rand(2, 3, 4, 4) * 255, [0, 1])

@@ -78,7 +78,7 @@ def test_what_cannot_be_kept_is_refused(tmp_path):
     with pytest.raises(AttackError, match="evaluate one at a time"):
         save_images(network, drawn, attack, evaluate(network, drawn, attack), tmp_path / "kept")
     save_file({"weights": torch.ones(2)}, tmp_path / "other")
-    with pytest.raises(DataError, match="expected a file that keep"):
+    with pytest.raises(DataError, match="expected a file that save_images"):
         re_evaluate(network, tmp_path / "other")
     with pytest.raises(DataError, match="cannot be read as saved images"):
         re_evaluate(network, tmp_path / "nowhere")

@@ -141,7 +141,7 @@ def test_checks_skipped_images_and_failed_units_are_named(tmp_path: Path) -> Non
     assert "Flagged: vanishing gradient" in page.text
     assert "84 of 400 images" in page.text
     assert "8 of 12 checks passed" in page.text
-    assert "3 could not be judged" in page.text
+    assert "3 could not be decided" in page.text
     assert "digits/test/0417.png" in page.text
     assert "truncated: 211 of 780 bytes" in page.text
     assert failed[0] in page.text
@@ -154,9 +154,9 @@ def test_empty_tables_give_a_page_that_says_what_is_missing(tmp_path: Path) -> N
         "No conclusion could be drawn",
         "no class has a value in the table geometry",
         "the table robustness has no rows",
-        "no spectra were kept",
-        "no correlations were kept",
-        "no attacked images were kept",
+        "no spectra were saved",
+        "no correlations were saved",
+        "no adversarial examples were saved",
         "No checks were run",
         "The study file was not given",
     ):
@@ -204,9 +204,9 @@ def test_other_datasets_are_shown_with_their_findings_where_there_are_any(tmp_pa
     for sentence in (
         "Accuracy on photographs beside clean accuracy",
         "Images of clothes are detected as OOD with AUROCs of",
-        "they say nothing of other other datasets",
+        "they say nothing of other OOD datasets",
         "30 images of photographs",
-        "200 images of clothes looks more foreign than one of 400 known",
+        "200 images of clothes has a higher OOD score than one of 400 in-distribution",
     ):
         assert sentence in " ".join(shown.text.split())
     assert list(render(**arguments(tables={}, pictures=[]))) == ["report.html"]

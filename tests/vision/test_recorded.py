@@ -193,6 +193,6 @@ def test_outcomes_of_replayed_gradients_are_those_of_the_others(
     )
     assert found.table.equals(expected.table)
     assert found.fast is not None
-    assert "CUDA graphs where sooner" in found.fast.means
+    assert "CUDA graphs where faster" in found.fast.means
     assert sum(tape.replays for tape in tapes) > 20
     assert 0 < found.accuracy_any < 1

@@ -24,7 +24,7 @@ _STEPS = 400
 """Steps of the batched solver after which what is left is solved one problem at a time."""
 
 _AT_ONCE = 1 << 17
-"""Multipliers that are worked on at once (1 MiB): what fits into a processor's own memory is sooner done."""
+"""Multipliers that are worked on at once (1 MiB): what fits into a processor's cache is faster."""
 
 _NO_CENTRE = 1e-9
 """A centroid nearer than this share of the extent of the data to their mean has no direction."""
@@ -205,7 +205,7 @@ def capacity(
 def radius(
     clouds: Clouds, *, directions: int = 300, margin: float = 0.0, common: bool = True, seed: int = 0
 ) -> JointEstimate:
-    """How far the points of a manifold that a linear readout leans on lie from its centroid, in units of its norm.
+    """The effective radius of the anchor-point distribution, in units of the norm of the centroid (Chung et al. 2018).
 
     The root of the mean squared distance of the anchor points from the centroid, over random directions; the layer has
     the mean over classes. See `mean_field_geometry`, from which it is read. Fewer points show a smaller radius.
@@ -232,7 +232,7 @@ def radius(
 def manifold_dimension(
     clouds: Clouds, *, directions: int = 300, margin: float = 0.0, common: bool = True, seed: int = 0
 ) -> JointEstimate:
-    """In how many dimensions the points of a manifold that a linear readout leans on lie around its centroid.
+    """The effective dimension of the anchor-point distribution (Chung et al. 2018).
 
     d (mean cosine between random directions and their anchor points)^2 for a manifold that spans d dimensions; the
     layer has the mean over classes. See `mean_field_geometry`, from which it is read. Fewer points show fewer

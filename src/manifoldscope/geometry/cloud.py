@@ -222,7 +222,7 @@ class Clouds(Sequence[Cloud]):
         return result
 
     def with_spectra(self) -> Clouds:
-        """The same, every spectrum computed in one batch: sooner than one by one for many small classes."""
+        """The same, every spectrum computed in one batch: faster than one by one for many small classes."""
         together = spectra([cloud._raw for cloud in self._clouds], scaling=self.scaling)
         for cloud, spectrum in zip(self._clouds, together, strict=True):
             cloud.__dict__.setdefault("spectrum", replace(spectrum, n_features=cloud.n_features))

@@ -1,4 +1,4 @@
-"""Spectrum: the eigenvalues of a cloud of points along its principal axes, exact and in bounded memory."""
+"""Spectrum: the eigenvalues of the covariance of a cloud of points, exact and in bounded memory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _STACKED = 1 << 20
 """Numbers of the small clouds that are worked on together (4 to 8 MiB)."""
 
 _WORTH_STACKING = 4
-"""Clouds, of which at least so many fit into a stack, are stacked; fewer are sooner done one by one."""
+"""Clouds, of which at least this many fit into a stack, are stacked; fewer are faster one by one."""
 
 _SAME = 1e-12
 """Share of the largest squared distance from the mean at which two points cannot be told apart by inner products."""
@@ -72,7 +72,7 @@ def standardise(points: Points) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """The eigenvalues of a cloud of points along its principal axes.
+    """The eigenvalues of the covariance of a cloud of points: its variances along the principal axes.
 
     Args:
         eigenvalues: at most min(n_points - 1, n_features) numbers, descending, not negative; kept as float64 on the
@@ -238,12 +238,12 @@ def spectra(
 ) -> list[Spectrum]:
     """The spectra of several clouds, those of one shape in one batch.
 
-    The same values as `Spectrum.of` of each up to rounding, and sooner where the clouds are many and small.
+    The same values as `Spectrum.of` of each up to rounding, and faster where the clouds are many and small.
 
     Args:
         manifolds: (n_points, n_features) each, on one device.
         scaling: as for `Spectrum.of`.
-        dtype: of the sums. float32 is sooner by half, and leaves each variance an error of about 1e-6 of the largest.
+        dtype: of the sums. float32 takes half the time, and leaves each variance an error of about 1e-6 of the largest.
 
     Returns:
         One spectrum for each, in their order.

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from conftest import drawn, n_titles
-from manifoldscope.report.figures.minimal import survival_steps
+from manifoldscope.report.figures.minimal import robust_accuracy_steps
 from manifoldscope.tables import conform
 
 SMALLEST = {"a": [0.0, 0.1, 0.2, math.inf], "b": [0.3, math.inf, math.inf, math.inf]}
@@ -37,7 +37,7 @@ def searched():
 
 def test_a_line_falls_from_clean_accuracy_to_what_was_not_found():
     smallest, outcomes = searched()
-    steps = survival_steps(outcomes, attack="s").filter(class_index=0)
+    steps = robust_accuracy_steps(outcomes, attack="s").filter(class_index=0)
     corners = [(0.0, 1.0), (0.0, 0.75), (0.1, 0.75), (0.1, 0.5), (0.2, 0.5), (0.2, 0.25), (0.5, 0.25)]
     assert [row[1] for row in steps.select("epsilon", "robust_accuracy").rows()[-4:]] == [0.5, 0.5, 0.25, 0.25]
     assert set(corners) <= {(0.0, 1.0), *steps.select("epsilon", "robust_accuracy").rows()}

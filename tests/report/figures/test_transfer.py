@@ -23,7 +23,7 @@ def test_a_cell_stands_in_the_row_of_its_maker_and_the_column_of_its_judge(sampl
             assert matrix[place] == row["share"] == row["n_misclassified"] / row["n_clean_correct"]
         outlined = [patch.get_xy() for patch in axes.patches if isinstance(patch, Rectangle)]
         assert [round(x + 0.46) for x, _ in outlined] == [round(y + 0.46) for _, y in outlined] == [0, 1, 2]
-        assert (axes.get_xlabel(), panels[0].get_ylabel()) == ("judged on", "made on")
+        assert (axes.get_xlabel(), panels[0].get_ylabel()) == ("target model", "source model")
     assert n_titles(chart) == 4 * 9
 
 

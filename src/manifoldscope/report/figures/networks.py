@@ -76,7 +76,7 @@ def strength_of_networks(contents: Contents, values: pl.DataFrame, *, attack: st
 
 
 def comparison_table(values: pl.DataFrame, means: pl.DataFrame, *, attack: str) -> pl.DataFrame:
-    """A row per network: mean and standard deviation over classes of each layer's values; accuracy at each strength."""
+    """A row per network: mean and standard deviation over classes of the values in each layer; accuracies."""
     table = values.select("model").unique()
     for layer in sorted(values["layer"].unique()):
         summary = (

@@ -78,8 +78,8 @@ class Inspect(Unit):
         n_correct = int((predicted(outputs) == images.labels).sum())
         training = planned.plan.training
         learned = training is not None and training.made().trains
-        n_known = len(context.draws["training"].images.classes) if learned else n_classes
-        outcome = chance(n_correct, len(images), n_known)
+        n_trained = len(context.draws["training"].images.classes) if learned else n_classes
+        outcome = chance(n_correct, len(images), n_trained)
         if outcome.at_chance and planned.checkpoint is None and self.at_chance == "refuse":
             raise ModelError(
                 f"{name} is near chance: {outcome.text}. Look at the order of the labels, the preprocessing (mean, "
