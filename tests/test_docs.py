@@ -1,15 +1,17 @@
-"""The page of measures says what the registry says."""
+"""The page of measures says what the registry says, and the pages say what is there."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from manifoldscope.geometry import MEASURES
+from manifoldscope.study.plan import parse
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -28,3 +30,15 @@ def test_every_measure_has_its_figure_and_every_link_its_file() -> None:
     links = re.findall(r"\]\((images/[^)]+)\)", page)
     assert {f"images/measures/{name}.png" for name in MEASURES.names()} <= set(links)
     assert all((DOCS / link).is_file() for link in links)
+
+
+def test_the_study_file_of_the_readme_is_one() -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", (DOCS.parent / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    study = parse(tomllib.loads(text))
+    assert study.layers == ["penultimate", "layer3 [mean]"]
+
+
+def test_every_link_to_a_file_has_its_file() -> None:
+    pages = [*DOCS.glob("*.md"), *DOCS.parent.glob("*.md")]
+    links = {(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8"))}
+    assert [(page.name, link) for page, link in sorted(links) if not (page.parent / link).is_file()] == []
