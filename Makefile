@@ -1,10 +1,12 @@
 # `make study` runs the built-in study, `make test` everything that is checked. Needs only Python >= 3.11 and make.
 PYTHON ?= python3
+OLDEST_PYTHON ?= python3.11
 VENV := .venv
+OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: study test format docs clean
+.PHONY: study test test-oldest format docs clean
 
 study: $(VENV)/.installed
 	$(BIN)/manifoldscope run digits --out runs/digits
@@ -14,6 +16,10 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# The same tests with the oldest supported version of everything that is installed.
+test-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python -m pytest
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff format .
@@ -38,5 +44,11 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) install --constraint constraints.txt --no-deps torchattacks
 	@touch $@
 
+$(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
+	$(OLDEST_PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip --disable-pip-version-check -q install --constraint constraints-oldest.txt --editable '.[test]'
+	$(OLDEST)/bin/python -m pip --disable-pip-version-check -q install --constraint constraints-oldest.txt --no-deps torchattacks
+	@touch $@
+
 clean:
-	rm -rf $(VENV) runs build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) runs build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -2,8 +2,8 @@
 
     python benchmarks/attacks.py [--quick] [--json FILE] [--rounds N] [--only TEXT] [--device DEVICE]
 
-Real networks and photographs (MANIFOLDSCOPE_DATA; ../shared/data where left out). Each run is a process of its own;
-time is from images to verdicts, ours with all its checks. The libraries live in an environment of their own, which sees
+Real networks and photographs (MANIFOLDSCOPE_DATA; ../shared/data if omitted). Each run is a process of its own;
+time is from images to outcomes, ours with all its checks. The libraries live in an environment of their own, which sees
 the project's torch; everything runs there (see peers.py). Run it on an otherwise idle machine. On a GPU the libraries
 convolve as torch does where nobody says otherwise, in TF32; ours judges in float32.
 """
@@ -111,7 +111,7 @@ def compared(row: Row, rounds: int, device: str) -> dict[str, Any]:
         else None,
         "mebibytes": statistics.median(run["bytes"] for run in ours) / 2**20,
         "least_mebibytes": min(statistics.median(run["bytes"] for run in runs) for runs in taken.values()) / 2**20,
-        "verdicts": len(mine),
+        "outcomes": len(mine),
         "stand": sum(mine),
         "their_stand": sum(other),
         "only_ours_stand": sum(a and not b for a, b in zip(mine, other, strict=True)),
@@ -131,19 +131,19 @@ def main() -> None:
     run_with_peers("attacks")
     rounds = options.rounds or (1 if options.quick else 3)
     widths = "{:<60} {:<13} {:>8} {:>8} {:>7} {:>6} {:>6} {:>6}  {}"
-    print(widths.format("work", "beside", "ours", "theirs", "ratio", "aim", "MiB", "least", "verdicts"))
+    print(widths.format("work", "beside", "ours", "theirs", "ratio", "aim", "MiB", "least", "outcomes"))
     results = []
     for row in rows(options.quick, options.device):
         if options.only not in row.work or not row.theirs:
             continue
         found = compared(row, rounds, options.device)
         results.append(found)
-        verdicts = (
-            f"{found['stand']} and {found['their_stand']} of {found['verdicts']} stand; "
+        outcomes = (
+            f"{found['stand']} and {found['their_stand']} of {found['outcomes']} stand; "
             f"{found['only_ours_stand']} only here, {found['only_theirs_stand']} only there"
         )
         if found["share_of_rate"] is not None:
-            verdicts += f"; gradients at {found['share_of_rate']:.0%} of the rate of float32 products"
+            outcomes += f"; gradients at {found['share_of_rate']:.0%} of the rate of float32 products"
         theirs = found["their_seconds"][found["beside"]]
         print(
             widths.format(
@@ -155,7 +155,7 @@ def main() -> None:
                 "" if options.quick or math.isnan(row.at_least) else f"{row.at_least:g}x",
                 f"{found['mebibytes']:.0f}",
                 f"{found['least_mebibytes']:.0f}",
-                verdicts,
+                outcomes,
             ),
             flush=True,
         )

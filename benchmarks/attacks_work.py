@@ -3,7 +3,7 @@
     python benchmarks/attacks_work.py WHO NETWORK DEVICE IMAGES ITERATE STEPS BATCH EPSILON [EPSILON ...]
 
 WHO is ours, ours_plain (without the faster copy), ours_float32 (nothing proposes), ours_graphs (with CUDA graphs),
-ours_first (FGSM's image is shown first), ours_sweep (strengths in one evaluation, which reuses verdicts), ours_apart
+ours_first (FGSM's image is shown first), ours_sweep (strengths in one evaluation, which reuses outcomes), ours_apart
 (each strength in an evaluation of its own), torchattacks, foolbox, art, or loop: a plain loop that shrinks the batch as
 images fall. NETWORK is resnet20, robust or resnet50; DEVICE cpu or cuda. ITERATE is last or any; the libraries know the
 last alone. The budget is L-infinity, the step 2.5 epsilon / STEPS.
@@ -24,8 +24,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import real_networks
 from clock import resident, watched
-from manifoldscope.robustness import PGD, evaluate
-from manifoldscope.robustness.ball import random_start
+from manifoldscope.attacks import PGD, evaluate
+from manifoldscope.attacks.ball import random_start
 from manifoldscope.vision.fast import SEEN, FastNetwork, faster
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
@@ -176,7 +176,7 @@ def main() -> None:
 
     def work() -> list[list[bool]]:
         if who.startswith("ours"):
-            threats = [PGD(epsilon=epsilon, steps=n_steps, fgsm_first=who == "ours_first") for epsilon in epsilons]
+            attacks = [PGD(epsilon=epsilon, steps=n_steps, fgsm_first=who == "ours_first") for epsilon in epsilons]
             found = [
                 evaluate(
                     network,
@@ -187,9 +187,9 @@ def main() -> None:
                     fast=fast(),
                     reuse=who == "ours_sweep",
                 ).table
-                for some in ([threats] if who == "ours_sweep" else threats)
+                for some in ([attacks] if who == "ours_sweep" else attacks)
             ]
-            column = "survived_any" if iterate == "any" else "survived_last"
+            column = "robust_any" if iterate == "any" else "robust_last"
             parts = [part for each in found for part in each.partition_by("strength", maintain_order=True)]
             return [
                 part.sort("image")[column].to_list() for part in sorted(parts, key=lambda part: part["strength"][0])
@@ -214,8 +214,8 @@ def main() -> None:
     found = {"seconds": seconds, "bytes": max(0, highest - before), "answer": stands}
     if iterate == "last":
         with torch.no_grad():
-            n_known = int((model(x).argmax(1) == y).sum())
-        n_attacked = n_known if who.startswith("ours") else len(x)
+            n_in_distribution = int((model(x).argmax(1) == y).sum())
+        n_attacked = n_in_distribution if who.startswith("ours") else len(x)
         operations = n_attacked * n_steps * gradient_flops(model, x[:1])
         found["share_of_rate"] = operations / seconds / product_rate(x.device)
     print(json.dumps(found))

@@ -24,7 +24,7 @@ def cloud(n_points: int, n_features: int, seed: int = 0) -> np.ndarray:
 
 
 def classes(n_classes: int, n_points: int, n_features: int, spread: float) -> list[np.ndarray]:
-    """(n_points, n_features) float64 each: standard normal points; their centres drawn apart by `spread` as well."""
+    """(n_points, n_features) float64 each: standard normal points; their centroids drawn apart by `spread` as well."""
     rng = np.random.default_rng(0)
     points = rng.standard_normal((n_classes, n_points, n_features))
     return list(points + spread * rng.standard_normal((n_classes, 1, n_features)))

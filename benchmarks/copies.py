@@ -2,7 +2,7 @@
 
     python benchmarks/copies.py
 
-Real networks and images (MANIFOLDSCOPE_DATA; ../shared/data where left out); about a minute on two CPU cores. A copy's
+Real networks and images (MANIFOLDSCOPE_DATA; ../shared/data if omitted); about a minute on two CPU cores. A copy's
 word on a class is believed by the first of these, times 100 (`manifoldscope.vision.fast`); the last column says how far
 a single logit went beyond it.
 """
@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 import real_networks
-from manifoldscope.robustness.pgd import ascend
+from manifoldscope.attacks.pgd import ascend
 from manifoldscope.vision.fast import SEEN, faster
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network, undisturbed

@@ -28,7 +28,7 @@ source = "torchvision:resnet50"
 weights = "{WEIGHTS}/imagenet/resnet50.safetensors"
 """
 PGD = """
-[[threats]]
+[[attacks]]
 kind = "pgd"
 epsilons = [0.001]
 steps = {steps}
@@ -64,15 +64,15 @@ def _case(name: str) -> str:
     if name == "capacity":
         layers = _layers("layer1", "layer2", "layer3", "layer4", "penultimate")
         measures = 'measures = [{ name = "capacity" }, { name = "pca_dimension" }]\n'
-        noise = '[[threats]]\nkind = "noise"\nepsilons = [0.01]\n'
+        noise = '[[attacks]]\nkind = "noise"\nepsilons = [0.01]\n'
         return layers + measures + _photographs(10, 20, 4) + RESNET50 + noise
     if name == "library":
-        attack = '[[threats]]\nkind = "{kind}"\nepsilons = [0.05]\nsteps = 10\n'
+        attack = '[[attacks]]\nkind = "{kind}"\nepsilons = [0.05]\nsteps = 10\n'
         data = '[data]\nsource = "digits"\nclasses = [0, 1, 2, 3, 4]\n'
         data += "geometry = { images_per_class = 20 }\nrobustness = { images_per_class = 30 }\n"
-        model = '[[models]]\nname = "natural"\nsource = "small:cnn"\ntraining = { objective = "natural" }\n'
-        threats = attack.format(kind="apgd_ce") + attack.format(kind="autoattack") + "queries = 200\n"
-        return 'name = "library"\n' + data + model + threats
+        model = '[[models]]\nname = "standard"\nsource = "small:cnn"\ntraining = { objective = "standard" }\n'
+        attacks = attack.format(kind="apgd_ce") + attack.format(kind="autoattack") + "queries = 200\n"
+        return 'name = "library"\n' + data + model + attacks
     raise SystemExit(f"no case {name!r}; expected one of: {', '.join(CASES)}")
 
 

@@ -70,7 +70,7 @@ def rows(quick: bool) -> list[Row]:
         *(
             Row(f"{of_classes}{name}", ["capacity", *data, directions, few],
                 f"{solver}, {few} x {some} one by one, scaled", ["capacity", *data, some, few, solver], aim, times)
-            for name, data in (("", published), (", centres apart", apart))
+            for name, data in (("", published), (", centroids apart", apart))
             for solver, aim in (("cvxopt", 30), ("quadprog", 1))
         ),
     ]  # fmt: skip

@@ -65,20 +65,20 @@ def capacity(
 ) -> None:
     """Mean-field capacity of the first few classes, one quadratic program at a time, in the points' own coordinates.
 
-    Each class: its points minus its centre, over the norm of the centre (seen from the mean of all points), in as many
-    coordinates as they span, with a last one of 1. For each direction: the nearest v to t with S v >= 0, and the
+    Each class: its points minus its centroid, over the norm of the centroid (seen from the mean of all points), in as
+    many coordinates as they span, with a last one of 1. For each direction: the nearest v to t with S v >= 0, and the
     mean of |v - t|^2 is 1 / capacity.
     """
     rng = np.random.default_rng(1)
 
     def prepared() -> list[np.ndarray]:
         clouds = np.array(classes(n_classes, n_points, n_features, spread))
-        centres = clouds.mean(1) - clouds.mean((0, 1))
+        centroids = clouds.mean(1) - clouds.mean((0, 1))
         kept = []
-        for points, centre in zip(clouds[:n_solved], centres[:n_solved], strict=True):
+        for points, centroid in zip(clouds[:n_solved], centroids[:n_solved], strict=True):
             inner = points - points.mean(0)
             _, values, axes = np.linalg.svd(inner, full_matrices=False)
-            coordinates = inner @ axes[values > 1e-9 * values[0]].T / np.linalg.norm(centre)
+            coordinates = inner @ axes[values > 1e-9 * values[0]].T / np.linalg.norm(centroid)
             kept.append(np.hstack([coordinates, np.ones((n_points, 1))]))
         return kept
 

@@ -106,7 +106,7 @@ def make(environment: Environment) -> None:
 def main() -> None:
     """Make the environments that are named, or all, and print their Pythons."""
     parser = argparse.ArgumentParser(description="Make the environments of what the benchmarks are measured beside.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{' or '.join(ENVIRONMENTS)}; all where left out")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{' or '.join(ENVIRONMENTS)}; all if omitted")
     options = parser.parse_args()
     for name in options.names or ENVIRONMENTS:
         if name not in ENVIRONMENTS:

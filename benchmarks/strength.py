@@ -5,7 +5,7 @@
 Networks with real weights and thousands of real images (see real_networks.py). PGD is compared at the same starts,
 steps and step sizes; a start is read off our own attack, and put in the place of the other library's. APGD draws the
 same numbers on both sides; PGD with restarts, which spends as many gradients, starts elsewhere. Only images that are
-classified correctly when clean are attacked, and every verdict on another library's images is by a pass of the plain
+classified correctly when clean are attacked, and every outcome on another library's images is by a pass of the plain
 network.
 
 The other libraries live in an environment of their own (see peers.py). What is found is printed as a Markdown table,
@@ -31,10 +31,10 @@ from scipy import optimize, stats
 from torch import Tensor, nn
 
 import real_networks
-from manifoldscope.robustness import APGDCE, PGD, evaluate
-from manifoldscope.robustness.target import Iterate
-from manifoldscope.robustness.threat import Threat
-from manifoldscope.robustness.verdicts import Verdicts
+from manifoldscope.attacks import APGDCE, PGD, evaluate
+from manifoldscope.attacks.outcomes import Outcomes
+from manifoldscope.attacks.perturbation import Perturbation
+from manifoldscope.attacks.target import Iterate
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
 from peers import run_with_peers
@@ -46,7 +46,7 @@ SMALLEST_STEP = 1e-12
 
 @dataclass(frozen=True)
 class Paired:
-    """Two attacks on the same images, in pairs of verdicts.
+    """Two attacks on the same images, in pairs of outcomes.
 
     Attributes:
         n: images.
@@ -179,14 +179,16 @@ class Attacked:
         known = standing(network, pixels, images.labels)
         return cls(network, images.subset(known), pixels[known], images.labels[known])
 
-    def ours(self, threat: Threat, *, iterate: Iterate = "both", fast: bool = False, keep: bool = False) -> Verdicts:
+    def ours(
+        self, attack: Perturbation, *, iterate: Iterate = "both", fast: bool = False, keep: bool = False
+    ) -> Outcomes:
         """Our own attack, as anyone would call it."""
         return evaluate(
-            self.network, self.images, threat, batch_size=BATCH, iterate=iterate, fast=fast, keep_images=keep
+            self.network, self.images, attack, batch_size=BATCH, iterate=iterate, fast=fast, keep_images=keep
         )
 
-    def survived(self, found: Verdicts, column: str) -> Tensor:
-        """(n,): a column of verdicts, in the order of the images."""
+    def robust(self, found: Outcomes, column: str) -> Tensor:
+        """(n,): a column of outcomes, in the order of the images."""
         by_name = dict(zip(found.table["image"], found.table[column], strict=True))
         return torch.tensor([by_name[name] for name in self.images.names], dtype=torch.bool)
 
@@ -202,12 +204,12 @@ def standing(network: Network, pixels: Tensor, labels: Tensor) -> Tensor:
         return torch.cat([network(part).argmax(1) for part in pixels.split(500)]) == labels
 
 
-def torchattacks_pgd(attacked: Attacked, threat: PGD, starts: Tensor) -> Tensor:
+def torchattacks_pgd(attacked: Attacked, ours: PGD, starts: Tensor) -> Tensor:
     """Last iterates of torchattacks' PGD, whose uniform noise is replaced by the way to our starts."""
     import torchattacks
 
     attack = torchattacks.PGD(
-        Plain(attacked.network).eval(), eps=threat.epsilon, alpha=threat.resolved_step_size, steps=threat.steps
+        Plain(attacked.network).eval(), eps=ours.epsilon, alpha=ours.resolved_step_size, steps=ours.steps
     )
     found = []
     for x, y, start in _batches(attacked, starts):
@@ -216,17 +218,17 @@ def torchattacks_pgd(attacked: Attacked, threat: PGD, starts: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def foolbox_pgd(attacked: Attacked, threat: PGD, starts: Tensor) -> Tensor:
+def foolbox_pgd(attacked: Attacked, ours: PGD, starts: Tensor) -> Tensor:
     """Last iterates of Foolbox's PGD, whose random start is replaced by ours."""
     import eagerpy
     import foolbox
 
     model = foolbox.PyTorchModel(Plain(attacked.network).eval(), bounds=(0, 1), device="cpu")
-    attack = foolbox.attacks.LinfPGD(abs_stepsize=threat.resolved_step_size, steps=threat.steps)
+    attack = foolbox.attacks.LinfPGD(abs_stepsize=ours.resolved_step_size, steps=ours.steps)
     found = []
     for x, y, start in _batches(attacked, starts):
         with patch.object(attack, "get_random_start", lambda *_, own=start: eagerpy.astensor(own)):
-            found.append(attack(model, x, y, epsilons=threat.epsilon)[1])
+            found.append(attack(model, x, y, epsilons=ours.epsilon)[1])
     return torch.cat(found)
 
 
@@ -257,19 +259,19 @@ def same_numbers() -> Iterator[None]:
 
 
 def compare_pgd(attacked: Attacked, epsilon: float, steps: int) -> Iterator[tuple[str, Tensor, str, Tensor]]:
-    """Each of ours beside each of theirs, from shared starts: what is compared, and what survives it (n,)."""
-    threat = PGD(epsilon=epsilon, steps=steps)
-    plain, fast = (attacked.ours(threat, fast=fast) for fast in (False, True))
+    """Each of ours beside each of theirs, from shared starts: what is compared, and which images are robust (n,)."""
+    pgd = PGD(epsilon=epsilon, steps=steps)
+    plain, fast = (attacked.ours(pgd, fast=fast) for fast in (False, True))
     ours = {
-        "PGD": attacked.survived(plain, "survived_last"),
-        "PGD, faster copy": attacked.survived(fast, "survived_last"),
-        "PGD, any iterate": attacked.survived(fast, "survived_any"),
+        "PGD": attacked.robust(plain, "robust_last"),
+        "PGD, faster copy": attacked.robust(fast, "robust_last"),
+        "PGD, any iterate": attacked.robust(fast, "robust_any"),
     }
     starts = attacked.starts(epsilon)
     for beside, attack in (("torchattacks PGD", torchattacks_pgd), ("Foolbox LinfPGD", foolbox_pgd)):
-        theirs = standing(attacked.network, attack(attacked, threat, starts), attacked.labels)
-        for name, survived in ours.items():
-            yield name, survived, beside, theirs
+        theirs = standing(attacked.network, attack(attacked, pgd, starts), attacked.labels)
+        for name, robust in ours.items():
+            yield name, robust, beside, theirs
 
 
 def compare_apgd(
@@ -279,19 +281,19 @@ def compare_apgd(
 
     Ours runs the code of its authors (pyautoattack); torchattacks has a port of its own.
     """
-    threat = PGD(epsilon=epsilon, steps=steps // restarts, restarts=restarts)
+    attack = PGD(epsilon=epsilon, steps=steps // restarts, restarts=restarts)
     with same_numbers():
-        own = attacked.survived(attacked.ours(APGDCE(epsilon=epsilon, steps=steps)), "survived_last")
+        own = attacked.robust(attacked.ours(APGDCE(epsilon=epsilon, steps=steps)), "robust_last")
     ours = {
         "APGD-CE": own,
-        f"PGD, {restarts} restarts of {threat.steps}": attacked.survived(
-            attacked.ours(threat, iterate="any", fast=True), "survived_any"
+        f"PGD, {restarts} restarts of {attack.steps}": attacked.robust(
+            attacked.ours(attack, iterate="any", fast=True), "robust_any"
         ),
     }
     with same_numbers():
         theirs = standing(attacked.network, torchattacks_apgd(attacked, epsilon, steps), attacked.labels)
-    for name, survived in ours.items():
-        yield name, survived, "torchattacks APGD", theirs
+    for name, robust in ours.items():
+        yield name, robust, "torchattacks APGD", theirs
 
 
 def prepared(comparison: Comparison) -> Attacked:
@@ -311,16 +313,16 @@ def compared(comparison: Comparison, attacked: Attacked) -> list[dict[str, Any]]
         else compare_apgd(attacked, epsilon, comparison.steps, comparison.restarts)
     )
     rows = []
-    for ours, survived, beside, theirs in pairs:
-        paired = Paired.of(survived, theirs)
+    for ours, robust, beside, theirs in pairs:
+        paired = Paired.of(robust, theirs)
         rows.append(
             {
                 **asdict(comparison),
                 "ours": ours,
                 "beside": beside,
                 **asdict(paired),
-                "survived": int(survived.sum()),
-                "they_survived": int(theirs.sum()),
+                "robust": int(robust.sum()),
+                "robust_to_theirs": int(theirs.sum()),
                 "difference": paired.difference,
                 "interval": paired.interval,
                 "p": paired.p,
@@ -336,7 +338,7 @@ HEADINGS = (
     "ours",
     "beside",
     "images",
-    "survive",
+    "robust",
     "only ours",
     "only theirs",
     "difference",
@@ -353,7 +355,7 @@ def line(row: dict[str, Any]) -> str:
         f"{row['ours']}, {row['steps']} steps" if row["restarts"] == 1 else row["ours"],
         row["beside"],
         f"{row['n']:,}",
-        f"{row['survived']:,} and {row['they_survived']:,}",
+        f"{row['robust']:,} and {row['robust_to_theirs']:,}",
         str(row["only_ours"]),
         str(row["only_theirs"]),
         f"{100 * row['difference']:+.2f}",

@@ -48,16 +48,16 @@ from manifoldscope.study.verify import verify
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDY = tiny.raw(
-    measures=["pca_dimension", "two_nn", "centre_distance"],
-    threats=[
+    measures=["pca_dimension", "two_nn", "centroid_distance"],
+    attacks=[
         {"kind": "pgd", "epsilons": [0, 0.1], "steps": 3, "displacement": True, "transfer": True},
-        {"name": "kept", "kind": "pgd", "epsilons": [0.05], "steps": 2, "keep": "uint8"},
+        {"name": "kept", "kind": "pgd", "epsilons": [0.05], "steps": 2, "save": "uint8"},
     ],
     minimal=[{"steps": 3, "tolerance": 0.1}],
     **tiny.OTHERS,
     sampling={"halvings": 2, "reliability": 2, "curve": 2},
 )
-TABLES = ("models", "geometry", "pairs", "reliability", "robustness", "verdicts", "smallest", "transfer", "shifted")
+TABLES = ("models", "geometry", "pairs", "reliability", "robustness", "outcomes", "minimal", "transfer", "shifts")
 CALLS = {"rename": ("rename", "replace"), "fsync": ("fsync",), "unlink": ("unlink", "remove"), "mkdir": ("mkdir",)}
 DONE, FULL = 0, 3
 
@@ -292,7 +292,7 @@ def output(name: str, content: bytes | None) -> Callable[[Path, random.Random], 
 def edited_table(folder: Path, chance: random.Random) -> None:
     table = pl.read_parquet(io.BytesIO((folder / "tables/robustness.parquet").read_bytes()))
     with (folder / "tables/robustness.parquet").open("wb") as file:
-        table.with_columns(accuracy=pl.lit(1.0)).write_parquet(file)
+        table.with_columns(robust_accuracy=pl.lit(1.0)).write_parquet(file)
 
 
 TAMPERS: dict[str, Callable[[Path, random.Random], None]] = {

@@ -98,14 +98,14 @@ def _curved() -> list[Known]:
 
 
 def _balls(dimension: int, radius: float) -> Callable[[int, torch.Generator], list[Tensor]]:
-    """Eight classes on spheres of this radius in random subspaces, at random centres of norm 1."""
+    """Eight classes on spheres of this radius in random subspaces, at random centroids of norm 1."""
 
     def draw(n: int, drawing: torch.Generator) -> list[Tensor]:
         found = []
         for _ in range(8):
-            centre = torch.randn(400, dtype=torch.float64, generator=drawing)
+            centroid = torch.randn(400, dtype=torch.float64, generator=drawing)
             axes = torch.randn(dimension, 400, dtype=torch.float64, generator=drawing) / 20
-            found.append(centre / centre.norm() + radius * sphere(n, dimension - 1, generator=drawing) @ axes)
+            found.append(centroid / centroid.norm() + radius * sphere(n, dimension - 1, generator=drawing) @ axes)
         return found
 
     return draw
@@ -125,19 +125,19 @@ def known_of(entry: Entry) -> list[Known]:
     ]
 
 
-SEEN = (7 / 8) ** 0.5  # the norm of eight unrelated centres of norm 1, from the mean of all points
+SEEN = (7 / 8) ** 0.5  # the norm of eight unrelated centroids of norm 1, from the mean of all points
 BALLS = (ball_capacity(0.5 / SEEN, 3), ball_capacity(1.0 / SEEN, 10))
 JOINT_TRUTHS = {
     "capacity": BALLS,
     "effective_capacity": BALLS,
     "simulated_capacity": BALLS,
-    "centre_distance": (2**0.5, 2**0.5),
-    "centre_correlation": (1 / 7, 1 / 7),
+    "centroid_distance": (2**0.5, 2**0.5),
+    "centroid_cosine": (1 / 7, 1 / 7),
     "effective_alignment": (1 / 7, 1 / 7),
     "within_between_ratio": (0.25, 1.0),
 }
-"""A sphere has the capacity of the ball that it bounds. Unrelated centres of norm 1 lie sqrt(2) apart, have cosines of
--1/7 from the mean of eight, and a variance of 1."""
+"""A sphere has the capacity of the ball that it bounds. Unrelated centroids of norm 1 lie sqrt(2) apart, have cosines
+of -1/7 from the mean of eight, and a variance of 1."""
 
 
 BEHIND = (
@@ -233,7 +233,7 @@ def one(entry: Entry, population: Known, size: int, seed: int) -> Estimate:
 def main() -> None:
     """Write the page and its figures."""
     parser = argparse.ArgumentParser(description="Write docs/measures.md and its figures.")
-    parser.add_argument("names", nargs="*", help="the measures to draw; all where left out")
+    parser.add_argument("names", nargs="*", help="the measures to draw; all if omitted")
     parser.add_argument("--text", action="store_true", help="draw nothing")
     options = parser.parse_args()
     (HERE / "measures.md").write_text(text(), encoding="utf-8")

@@ -45,13 +45,13 @@ MAY_IMPORT = {
     "geometry": BASE,
     "recordings": BASE | {"geometry"},
     "vision": BASE | {"geometry"},
-    "robustness": BASE | {"geometry", "vision"},
-    "training": BASE | {"geometry", "vision", "robustness"},
-    "study": BASE | {"geometry", "recordings", "vision", "robustness", "training"},
+    "attacks": BASE | {"geometry", "vision"},
+    "training": BASE | {"geometry", "vision", "attacks"},
+    "study": BASE | {"geometry", "recordings", "vision", "attacks", "training"},
     "evidence": BASE,
     "report": BASE | {"evidence"},
     "api": BASE | {"report", "evidence", "study", "recordings"},
-    "cli": BASE | {"api", "report", "evidence", "study", "training", "robustness", "vision", "recordings", "geometry"},
+    "cli": BASE | {"api", "report", "evidence", "study", "training", "attacks", "vision", "recordings", "geometry"},
     "__main__": {"cli"},
 }
 

@@ -67,7 +67,7 @@ def test_damage_to_a_stored_unit_shows_in_the_status(finished, capsys):
 
     run = finished / "damaged"
     shutil.copytree(finished / "run", run)
-    next((run / "units" / "attack").glob("*/verdicts.parquet")).write_bytes(b"torn")
+    next((run / "units" / "attack").glob("*/outcomes.parquet")).write_bytes(b"torn")
     assert main(["status", str(run)]) == 0
     out = capsys.readouterr().out
     assert out.startswith("24 done, 0 running, 0 failed, 1 missing")
@@ -93,8 +93,8 @@ def test_a_failed_unit_is_named_with_exit_status_1(finished, tmp_path, capsys, m
     ("arguments", "message"),
     [
         (["run", "digit"], "there is no built-in study 'digit'; did you mean 'digits'"),
-        (["run", "digits", "--set", "threats.0.epsilons=[8]"], "did you mean 8/255"),
-        (["run", "digits", "--set", "threats.0.steps=0"], "steps = 0; expected at least 1"),
+        (["run", "digits", "--set", "attacks.0.epsilons=[8]"], "did you mean 8/255"),
+        (["run", "digits", "--set", "attacks.0.steps=0"], "steps = 0; expected at least 1"),
         (["run", "digits", "--set", "data.classes=['eleven']"], "there is no class in digits 'eleven'"),
         (["run", "digits", "--set", "data.geometry.images_per_clas=3"], "did you mean 'images_per_class'"),
         (["run", "mnist", "--set", "data.root=/nonexistent/x"], "mnist"),
@@ -165,7 +165,7 @@ def test_new_prints_a_study_that_runs_as_it_is(capsys, tmp_path):
         ("datasets", "imagenet"),
         ("models", "small:resnet20"),
         ("measures", "pca_dimension"),
-        ("threats", "pgd"),
+        ("attacks", "pgd"),
         ("objectives", "adversarial"),
     ],
 )
@@ -213,7 +213,7 @@ def test_measure_extrapolates_or_says_why_not(classes, capsys):
     assert {row["measure"] for row in given} == {"participation_ratio"}
     assert all(20 < row["value"] < 30 and row["stderr"] > 0 for row in given)
     assert all(row["value"] is None for row in refused)
-    assert main([*classes, "--measure", "centre_distance", "--extrapolate", "2"]) == 2
+    assert main([*classes, "--measure", "centroid_distance", "--extrapolate", "2"]) == 2
     assert "only measures of one class are extrapolated" in capsys.readouterr().err
     assert main([*classes, *names, "--extrapolate", "2", "--null", "20"]) == 2
     assert "--null stands beside values, which --extrapolate does not print" in capsys.readouterr().err
@@ -319,7 +319,7 @@ def test_a_path_that_looks_like_a_pattern_is_a_path(finished, tmp_path, capsys):
         shutil.copytree(finished / "run", tmp_path / name)
     for name in ("run?", "run[1]"):
         assert main(["report", str(tmp_path / name)]) == 0
-        ours, one = api.Result(tmp_path / name).table("verdicts"), api.Result(finished / "run").table("verdicts")
+        ours, one = api.Result(tmp_path / name).table("outcomes"), api.Result(finished / "run").table("outcomes")
         assert ours.equals(one)
 
 

@@ -74,9 +74,9 @@ def test_each_item_of_the_page_leaves_its_trace_in_the_results(ran: tuple[Path, 
     assert models["source"].to_list() == ["linear:classifier"]
     assert models["clean_accuracy"][0] > 0.9  # the objective trained it
     assert measures.filter(measure="total_variance")["parameters"].unique().to_list() == ["power=0.5"]
-    accuracy = table(folder, "robustness").group_by("threat", "strength").agg(pl.col("n_survived").sum())
-    assert set(accuracy["threat"]) == {"bim", "posterise"}
-    under = accuracy.filter(threat="bim").sort("strength")["n_survived"].to_list()
+    accuracy = table(folder, "robustness").group_by("attack", "strength").agg(pl.col("n_robust").sum())
+    assert set(accuracy["attack"]) == {"bim", "posterise"}
+    under = accuracy.filter(attack="bim").sort("strength")["n_robust"].to_list()
     assert under[0] > under[-1]
     confidence = table(folder, "confidence")
     assert confidence["class_name"].to_list() == ["top", "middle", "bottom"]
@@ -88,7 +88,7 @@ def test_the_figure_and_the_kinds_of_the_page_are_in_the_report(ran: tuple[Path,
     page = (folder / "runs" / "mine" / "report.html").read_text(encoding="utf-8")
     assert "How confident is each network?" in page
     assert (folder / "runs" / "mine" / "figures" / "confidence-classifier.svg").exists()
-    assert "bim (epsilon, steps=10) from" in printed["manifoldscope list threats --plugin bim.py"]
+    assert "bim (epsilon, steps=10) from" in printed["manifoldscope list attacks --plugin bim.py"]
 
 
 def test_the_finding_of_the_page_speaks_of_a_network_that_is_too_confident() -> None:

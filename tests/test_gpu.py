@@ -1,4 +1,4 @@
-"""What only a GPU shows: float32 that is float32, gradients that are replayed, verdicts that are those of the CPU.
+"""What only a GPU shows: float32 that is float32, gradients that are replayed, outcomes that are those of the CPU.
 
     python -m pytest tests/test_gpu.py
 
@@ -15,13 +15,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from manifoldscope.robustness import PGD, evaluate
+from manifoldscope.attacks import PGD, evaluate
 from manifoldscope.vision import recorded as recorded_module
 from manifoldscope.vision.fast import faster
 from manifoldscope.vision.network import Network, logits, undisturbed
 from manifoldscope.vision.recorded import OFTEN, Recorded
 from manifoldscope.vision.sources import network as source
-from tests.robustness.networks import fitted, images
+from tests.attacks.networks import fitted, images
 from tests.vision.test_reader import files
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
@@ -102,7 +102,7 @@ def test_what_cannot_be_recorded_goes_as_it_is_and_the_device_goes_on(monkeypatc
 
 @pytest.mark.parametrize("iterate", ["any", "both"])
 @pytest.mark.parametrize("propose", [False, True])
-def test_verdicts_are_those_of_the_cpu(iterate: str, propose: bool) -> None:
+def test_outcomes_are_those_of_the_cpu(iterate: str, propose: bool) -> None:
     drawn = images(192)
     network = fitted(drawn)
     attack = PGD(epsilon=0.12, steps=8)
@@ -113,16 +113,16 @@ def test_verdicts_are_those_of_the_cpu(iterate: str, propose: bool) -> None:
     assert found.fast is not None
     assert found.fast.n_checked > 0
     assert found.fast.n_differ == 0
-    column = f"survived_{'any' if iterate == 'any' else 'last'}"
+    column = f"robust_{'any' if iterate == 'any' else 'last'}"
     tipped = (found.table[column] != expected.table[column]).sum()
     assert tipped <= 2  # the order of additions may tip an image that stands on the boundary
 
 
-def test_images_that_are_read_ahead_have_the_same_verdicts(tmp_path: Path) -> None:
+def test_images_that_are_read_ahead_have_the_same_outcomes(tmp_path: Path) -> None:
     drawn = images(96)
     network = on_gpu(fitted(drawn))
     attack = PGD(epsilon=0.12, steps=6)
     in_files = files(tmp_path, drawn)
     in_memory = replace(in_files, raw=type(drawn.raw)(network.pixels(in_files)))
     found, expected = (evaluate(network, some, attack, batch_size=16, fast=False) for some in (in_files, in_memory))
-    assert (found.table["survived_last"] != expected.table["survived_last"]).sum() <= 1
+    assert (found.table["robust_last"] != expected.table["robust_last"]).sum() <= 1

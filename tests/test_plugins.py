@@ -31,12 +31,12 @@ from torch.nn import functional as F
 
 from manifoldscope.geometry.estimate import MEASURES
 from manifoldscope.report import FIGURES, Chart, Figure, Section
-from manifoldscope.robustness.corruptions.corruption import corruption
-from manifoldscope.robustness.threat import THREATS, Threat
+from manifoldscope.attacks.corruptions.corruption import corruption
+from manifoldscope.attacks.perturbation import ATTACKS, Perturbation
 from manifoldscope.study.refs import NetworkRef, unkeyed
 from manifoldscope.study.unit import Payload, Unit, kind
 from manifoldscope.tables import Schema
-from manifoldscope.training.objectives import OBJECTIVES, Natural
+from manifoldscope.training.objectives import OBJECTIVES, Standard
 from manifoldscope.vision.datasets.dataset import DATASETS
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
@@ -46,12 +46,12 @@ from manifoldscope.vision.sources import SOURCES
 @MEASURES.of_spectrum("my_spread", invariant_to=("rotation",))
 def my_spread(spectrum, *, power: float = SPREAD):
     """The sum of the eigenvalues to a power."""
-    return float(spectrum.variances.sum()) ** power
+    return float(spectrum.eigenvalues.sum()) ** power
 
 
-@THREATS.register("my_shift")
+@ATTACKS.register("my_shift")
 @dataclass(frozen=True, kw_only=True)
-class MyShift(Threat):
+class MyShift(Perturbation):
     """Every pixel brighter by epsilon."""
 
     kind: ClassVar[str] = "my_shift"
@@ -87,7 +87,7 @@ def mine(name: str, *, weights: str | None = None, seed: int = 0):
 
 @OBJECTIVES.register("my_squares")
 @dataclass(frozen=True, kw_only=True)
-class MySquares(Natural):
+class MySquares(Standard):
     """Squared distance to the one-hot label."""
 
     def loss(self, network, pixels, labels, progress, generator):
@@ -166,7 +166,7 @@ def study_of(plugin, **changes):
         },
         "models": [{"name": "linear", "source": "mine:linear", "training": {"objective": "my_squares", "epochs": 20}}],
         "measures": ["my_spread"],
-        "threats": [{"kind": "my_shift", "epsilons": [0, 0.1]}],
+        "attacks": [{"kind": "my_shift", "epsilons": [0, 0.1]}],
         "associations": {"bootstrap": 100, "permutations": 100},
     }
     return {**raw, **changes}
@@ -193,7 +193,7 @@ def test_one_file_adds_one_of_each(plugin, tmp_path, capsys):
     assert (said["n_said"].sum(), said["model"].unique().to_list()) == (30, ["linear"])
     assert store.read_table("geometry")["measure"].unique().to_list() == ["my_spread"]
     robustness = store.read_table("robustness")
-    assert robustness["threat"].unique().to_list() == ["my_shift"]
+    assert robustness["attack"].unique().to_list() == ["my_shift"]
     assert store.read_table("models")["clean_accuracy"][0] > 0.9  # the objective trained it
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Which classes does a network prefer?" in page

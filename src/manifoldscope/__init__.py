@@ -6,10 +6,10 @@
 >>> manifolds = ms.activations(network, images, layers=["penultimate"])
 >>> ms.measure("pca_dimension", manifolds[0]).value <= 19
 True
->>> ms.evaluate(network, images, ms.PGD(epsilon=0.1, steps=5), seed=0).accuracy <= 1
+>>> ms.evaluate(network, images, ms.PGD(epsilon=0.1, steps=5), seed=0).robust_accuracy <= 1
 True
 
-What is used most stands here; the rest is in the rooms: `ms.geometry`, `ms.robustness`, `ms.vision`, `ms.training`,
+What is used most stands here; the rest is in the rooms: `ms.geometry`, `ms.attacks`, `ms.vision`, `ms.training`,
 `ms.recordings`, `ms.study`, `ms.evidence` and `ms.report`. Names are loaded when they are first used, so that the
 command line answers at once.
 """
@@ -20,23 +20,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the one list of public names: `_public` reads it
+    from manifoldscope import attacks as attacks
     from manifoldscope import evidence as evidence
     from manifoldscope import geometry as geometry
     from manifoldscope import recordings as recordings
     from manifoldscope import report as report
-    from manifoldscope import robustness as robustness
     from manifoldscope import study as study
     from manifoldscope import training as training
     from manifoldscope import vision as vision
     from manifoldscope.api import associate_outcome as associate_outcome
     from manifoldscope.api import open_results as open
     from manifoldscope.api import run as run
+    from manifoldscope.attacks import PGD as PGD
+    from manifoldscope.attacks import evaluate as evaluate
     from manifoldscope.evidence import associate as associate
     from manifoldscope.geometry import Spectrum as Spectrum
     from manifoldscope.geometry import measure as measure
     from manifoldscope.recordings import load_points as load_points
-    from manifoldscope.robustness import PGD as PGD
-    from manifoldscope.robustness import evaluate as evaluate
     from manifoldscope.study import Study as Study
     from manifoldscope.vision import ImageSet as ImageSet
     from manifoldscope.vision import Layer as Layer

@@ -39,7 +39,7 @@ LONGEST_NAME = 100
 _X = "the measure"
 """What the measured values are called beside the columns of an outcome."""
 
-TABLES_VERSION = 6
+TABLES_VERSION = 7
 """Raise it when tables, associations or the report come to be made in another way from the same units."""
 
 
@@ -58,7 +58,7 @@ class Result:
     n_computed: int = 0
 
     def table(self, name: str) -> pl.DataFrame:
-        """A table by name, such as geometry, robustness or verdicts; `tables.TABLES` lists them.
+        """A table by name, such as geometry, robustness or outcomes; `tables.TABLES` lists them.
 
         Raises:
             StoreError: the table is not there.
@@ -272,7 +272,7 @@ class Status:
     running: list[str]
     failed: dict[str, str]
     missing: list[str]
-    set_aside: pl.DataFrame
+    skipped_images: pl.DataFrame
 
 
 def status(folder: str | Path) -> Status:
@@ -283,7 +283,7 @@ def status(folder: str | Path) -> Status:
     running: list[str] = []
     missing: list[str] = []
     failed: dict[str, str] = {}
-    drawn = [unit for unit in units if "set_aside.parquet" in unit.files]
+    drawn = [unit for unit in units if "skipped_images.parquet" in unit.files]
     for unit in units:
         if store.done(unit):
             done.append(unit.label)
@@ -293,7 +293,7 @@ def status(folder: str | Path) -> Status:
             failed[unit.label] = error
         else:
             missing.append(unit.label)
-    return Status(done, running, failed, missing, collect(store, drawn)["set_aside"])
+    return Status(done, running, failed, missing, collect(store, drawn)["skipped_images"])
 
 
 def associate_outcome(
@@ -309,7 +309,7 @@ def associate_outcome(
 
     Args:
         measured: as `measured` returns it, or `stepwise`: one association per measure, and per place along the axes.
-        outcome: one row a class.
+        outcome: one row per class.
         y: the column of numbers in `outcome`.
         key: its column with the names of the classes; see `join_outcome`.
         controls: columns of `outcome` to hold fixed.

@@ -23,6 +23,7 @@ from manifoldscope.errors import ManifoldscopeError, StudyError, printable
 from manifoldscope.outline import Item, OutlineError, any_installed, outline, questions
 
 OPTIONAL = {
+    "timm": ("timm", "for networks of timm: pip install 'manifoldscope[timm]'"),
     "datasets": ("datasets", "for datasets of Hugging Face: pip install 'manifoldscope[huggingface]'"),
     "foolbox": ("foolbox", "for the attacks fmn and deepfool: pip install 'manifoldscope[attacks]'"),
     "pyautoattack": ("pyautoattack", "for AutoAttack and its four parts: pip install 'manifoldscope[attacks]'"),
@@ -39,14 +40,26 @@ REGISTRIES = {
     "models": ("manifoldscope.vision.sources", "SOURCES"),
     "small networks": ("manifoldscope.vision.small", "SMALL"),
     "measures": ("manifoldscope.geometry.estimate", "MEASURES"),
-    "threats": ("manifoldscope.robustness.threat", "THREATS"),
+    "attacks": ("manifoldscope.attacks.perturbation", "ATTACKS"),
+    "corruptions": ("manifoldscope.attacks.perturbation", "CORRUPTIONS"),
     "objectives": ("manifoldscope.training.objectives", "OBJECTIVES"),
     "figures": ("manifoldscope.report.figure", "FIGURES"),
     "findings": ("manifoldscope.report.findings.finding", "FINDINGS"),
 }
 """The registry of each kind: the module that defines it, and its name there."""
 
-KINDS = ("studies", "datasets", "models", "measures", "threats", "objectives", "figures", "findings", "layers")
+KINDS = (
+    "studies",
+    "datasets",
+    "models",
+    "measures",
+    "attacks",
+    "corruptions",
+    "objectives",
+    "figures",
+    "findings",
+    "layers",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -312,8 +325,8 @@ def _run(options: argparse.Namespace) -> int:
     )
     for finding in result.findings:
         _say(f"\n{finding.title}\n{_wrapped(finding.text)}")
-        for doubt in finding.doubts:
-            _say(_wrapped(f"but: {doubt}"))
+        for caveat in finding.caveats:
+            _say(_wrapped(f"but: {caveat}"))
     _say(f"\nreport: {result.report}")
     if result.failed:
         _say(f"\nfailed ({len(result.failed)}):", file=sys.stderr)
@@ -333,7 +346,7 @@ def _status(options: argparse.Namespace) -> int:
 
     found = status(options.folder)
     if options.json:
-        _print_json({**vars(found), "set_aside": found.set_aside.to_dicts()})
+        _print_json({**vars(found), "skipped_images": found.skipped_images.to_dicts()})
         return 1 if found.failed else 0
     counts = [("done", found.done), ("running", found.running), ("failed", found.failed), ("missing", found.missing)]
     _say(", ".join(f"{len(labels)} {state}" for state, labels in counts))
@@ -345,8 +358,8 @@ def _status(options: argparse.Namespace) -> int:
         _say(f"missing: {label}")
     if len(found.missing) > 20:
         _say(f"missing: ... and {len(found.missing) - 20} more")
-    for row in found.set_aside.iter_rows(named=True):
-        _say(f"set aside: {row['image']}: {row['reason']}")
+    for row in found.skipped_images.iter_rows(named=True):
+        _say(f"skipped: {row['image']}: {row['reason']}")
     return 1 if found.failed else 0
 
 

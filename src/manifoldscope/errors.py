@@ -29,8 +29,8 @@ class GeometryError(ManifoldscopeError):
     """A matrix of points cannot be measured."""
 
 
-class ThreatError(ManifoldscopeError):
-    """A threat is impossible, or broke its own budget."""
+class AttackError(ManifoldscopeError):
+    """An attack is impossible, or broke its own budget."""
 
 
 class StoreError(ManifoldscopeError):

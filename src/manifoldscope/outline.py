@@ -24,7 +24,7 @@ SOURCE = Path(__file__).parents[1]
 REGISTERING = ("register", "of_spectrum", "of_cloud", "of_clouds")
 """Methods of registries that register what they decorate."""
 
-MAKERS = {"corruption": ("THREATS", "manifoldscope.robustness.corruptions.corruption", "Corruption")}
+MAKERS = {"corruption": ("CORRUPTIONS", "manifoldscope.attacks.corruptions.corruption", "Corruption")}
 """Decorators that register a function as a class: in which registry, and the class whose fields are its settings."""
 
 WITHOUT_FIELDS = {"ABC", "Protocol"}
@@ -56,7 +56,7 @@ def outline(module: str, registry: str) -> list[Item]:
 
     Example:
         >>> [item.name for item in outline("manifoldscope.training.objectives", "OBJECTIVES")]
-        ['adversarial', 'natural', 'random']
+        ['adversarial', 'random', 'standard']
     """
     paths = sorted(_path(module).parent.rglob("*.py"))
     items = [item for path in paths for node in _statements(path) for item in _items(node, path, registry)]

@@ -1,4 +1,4 @@
-"""How a measure, threat, dataset, network source or objective is registered and found.
+"""How a measure, attack, dataset, network source or objective is registered and found.
 
 Each kind has one `Registry`, in the room that owns it. An item is registered where it is defined, by a decorator; its
 keyword-only parameters (or, for a dataclass, its fields) *are* its configuration: the study file, the list commands

@@ -55,7 +55,7 @@ TABLES: dict[str, Schema] = {
             "class_name": _TEXT,
             "measure": _TEXT,
             "parameters": _TEXT,
-            "threat": _TEXT,
+            "attack": _TEXT,
             "strength": _REAL,
             "value": _REAL,
             "stderr": _REAL,
@@ -70,7 +70,7 @@ TABLES: dict[str, Schema] = {
             "split": _TEXT,
             "note": _TEXT,
         },
-        identity=("model", "layer", "measure", "parameters", "threat", "strength", "class_index"),
+        identity=("model", "layer", "measure", "parameters", "attack", "strength", "class_index"),
     ),
     "pairs": Schema(
         row="a measure between two class manifolds",
@@ -102,7 +102,7 @@ TABLES: dict[str, Schema] = {
             "parameters": _TEXT,
             "n_points": _WHOLE,
             "value": _REAL,
-            "spread": _REAL,
+            "standard_deviation": _REAL,
             "ceiling": _REAL,
             "extrapolated": _TRUTH,
             "note": _TEXT,
@@ -121,8 +121,8 @@ TABLES: dict[str, Schema] = {
             "low": _REAL,
             "high": _REAL,
             "of_ranks": _REAL,
-            "spread": _REAL,
-            "noise": _REAL,
+            "standard_deviation": _REAL,
+            "standard_error": _REAL,
             "n_classes": _WHOLE,
             "note": _TEXT,
         },
@@ -130,10 +130,10 @@ TABLES: dict[str, Schema] = {
         optional=True,
     ),
     "robustness": Schema(
-        row="a class under a threat at a strength, for one choice of iterate",
+        row="a class under an attack or corruption at a strength, for one choice of iterate",
         columns={
             "model": _TEXT,
-            "threat": _TEXT,
+            "attack": _TEXT,
             "parameters": _TEXT,
             "norm": _TEXT,
             "n_steps": _WHOLE,
@@ -143,18 +143,18 @@ TABLES: dict[str, Schema] = {
             "class_name": _TEXT,
             "n_images": _WHOLE,
             "n_clean_correct": _WHOLE,
-            "n_survived": _WHOLE,
+            "n_robust": _WHOLE,
             "clean_accuracy": _REAL,
-            "accuracy": _REAL,
+            "robust_accuracy": _REAL,
             "split": _TEXT,
         },
-        identity=("model", "threat", "parameters", "strength", "iterate", "class_index"),
+        identity=("model", "attack", "parameters", "strength", "iterate", "class_index"),
     ),
-    "verdicts": Schema(
-        row="one image under a threat at a strength (a prediction is -1 where the network gave NaN or infinity)",
+    "outcomes": Schema(
+        row="an image under an attack or corruption at a strength (prediction -1: the network gave NaN or infinity)",
         columns={
             "model": _TEXT,
-            "threat": _TEXT,
+            "attack": _TEXT,
             "parameters": _TEXT,
             "norm": _TEXT,
             "n_steps": _WHOLE,
@@ -164,17 +164,17 @@ TABLES: dict[str, Schema] = {
             "label": _WHOLE,
             "clean_prediction": _WHOLE,
             "last_prediction": _WHOLE,
-            "survived_last": _TRUTH,
-            "survived_any": _TRUTH,
-            "smallest_strength": _REAL,
+            "robust_last": _TRUTH,
+            "robust_any": _TRUTH,
+            "minimal_epsilon": _REAL,
         },
-        identity=("model", "threat", "parameters", "strength", "image"),
+        identity=("model", "attack", "parameters", "strength", "image"),
     ),
-    "smallest": Schema(
-        row="the smallest perturbations that a search found for the images of a class (upper bounds)",
+    "minimal": Schema(
+        row="the minimal perturbations that a search found for the images of a class (upper bounds)",
         columns={
             "model": _TEXT,
-            "threat": _TEXT,
+            "attack": _TEXT,
             "parameters": _TEXT,
             "norm": _TEXT,
             "largest": _REAL,
@@ -188,26 +188,26 @@ TABLES: dict[str, Schema] = {
             "upper_quartile": _REAL,
             "split": _TEXT,
         },
-        identity=("model", "threat", "parameters", "largest", "class_index"),
+        identity=("model", "attack", "parameters", "largest", "class_index"),
         optional=True,
     ),
     "transfer": Schema(
-        row="images made on one network by a threat at a strength, and judged on one (last iterates)",
+        row="adversarial examples of a source model by an attack at a strength, on a target model (last iterates)",
         columns={
-            "made_on": _TEXT,
-            "judged_on": _TEXT,
-            "threat": _TEXT,
+            "source_model": _TEXT,
+            "target_model": _TEXT,
+            "attack": _TEXT,
             "parameters": _TEXT,
             "strength": _REAL,
             "n_images": _WHOLE,
             "n_clean_correct": _WHOLE,
-            "n_fell": _WHOLE,
+            "n_misclassified": _WHOLE,
         },
-        identity=("made_on", "judged_on", "threat", "parameters", "strength"),
+        identity=("source_model", "target_model", "attack", "parameters", "strength"),
         optional=True,
     ),
     "training": Schema(
-        row="an epoch of a network's training, with what attacks left after it where they were made",
+        row="an epoch of a network's training, with robust images after it where attacks were run",
         columns={
             "model": _TEXT,
             "epoch": _WHOLE,
@@ -216,28 +216,28 @@ TABLES: dict[str, Schema] = {
             "n_classes": _WHOLE,
             "epsilon": _REAL,
             "n_images": _WHOLE,
-            "n_survived_fgsm": _WHOLE,
-            "n_survived_pgd": _WHOLE,
+            "n_robust_fgsm": _WHOLE,
+            "n_robust_pgd": _WHOLE,
         },
         identity=("model", "epoch"),
         optional=True,
     ),
     "convergence": Schema(
-        row="images of a sample that stand after a step of an attack (at every iterate so far)",
+        row="images of a sample that are robust after a step of an attack (at every iterate so far)",
         columns={
             "model": _TEXT,
-            "threat": _TEXT,
+            "attack": _TEXT,
             "parameters": _TEXT,
             "strength": _REAL,
             "n_steps": _WHOLE,
             "step": _WHOLE,
             "n_images": _WHOLE,
-            "n_survived": _WHOLE,
+            "n_robust": _WHOLE,
         },
-        identity=("model", "threat", "parameters", "strength", "step"),
+        identity=("model", "attack", "parameters", "strength", "step"),
         optional=True,
     ),
-    "shifted": Schema(
+    "shifts": Schema(
         row="a class on another dataset of the same classes, beside the study's own images",
         columns={
             "model": _TEXT,
@@ -254,8 +254,8 @@ TABLES: dict[str, Schema] = {
         identity=("model", "dataset", "class_index"),
         optional=True,
     ),
-    "detection": Schema(
-        row="a score that tells foreign images from known ones (layer empty: by the output)",
+    "ood": Schema(
+        row="a score that tells OOD from in-distribution images (layer empty: by the output)",
         columns={
             "model": _TEXT,
             "dataset": _TEXT,
@@ -264,20 +264,20 @@ TABLES: dict[str, Schema] = {
             "auroc": _REAL,
             "low": _REAL,
             "high": _REAL,
-            "n_known": _WHOLE,
-            "n_foreign": _WHOLE,
+            "n_in_distribution": _WHOLE,
+            "n_ood": _WHOLE,
         },
         identity=("model", "dataset", "layer", "score"),
         optional=True,
     ),
     "associations": Schema(
-        row="an association between a measure and accuracy across classes (model '*': across networks)",
+        row="an association between a measure and robust accuracy across classes (model '*': across networks)",
         columns={
             "model": _TEXT,
             "layer": _TEXT,
             "measure": _TEXT,
             "parameters": _TEXT,
-            "threat": _TEXT,
+            "attack": _TEXT,
             "strength": _REAL,
             "iterate": _TEXT,
             "method": _TEXT,
@@ -290,7 +290,7 @@ TABLES: dict[str, Schema] = {
             "n": _WHOLE,
             "note": _TEXT,
         },
-        identity=("model", "layer", "measure", "parameters", "threat", "strength", "iterate", "method", "controls"),
+        identity=("model", "layer", "measure", "parameters", "attack", "strength", "iterate", "method", "controls"),
     ),
     "checks": Schema(
         row="one check of one network's evaluation",
@@ -304,8 +304,8 @@ TABLES: dict[str, Schema] = {
         },
         identity=("model", "check"),
     ),
-    "set_aside": Schema(
-        row="an image that could not be read, and was left out",
+    "skipped_images": Schema(
+        row="an image that could not be read, and was skipped",
         columns={"image": _TEXT, "class_name": _TEXT, "reason": _TEXT},
         identity=("image",),
     ),
@@ -327,7 +327,7 @@ def declare(name: str, schema: Schema, *, by: str) -> None:
 
 
 def conform(name: str, rows: pl.DataFrame | Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """The rows as table `name`: columns in their order and types, sorted by identity; a column left out is null.
+    """The rows as table `name`: columns in their order and types, sorted by identity; an omitted column is null.
 
     Raises ManifoldscopeError for a table or a column that the schema does not know.
     """
@@ -353,7 +353,7 @@ def conform(name: str, rows: pl.DataFrame | Sequence[Mapping[str, Any]]) -> pl.D
 
 
 def parameters_text(parameters: Mapping[str, Any]) -> str:
-    """The canonical short text of what defines a measure or threat: `key=value` in order, None left out."""
+    """The canonical short text of what defines a measure, attack or corruption: `key=value` in order, None omitted."""
     return " ".join(f"{key}={_text(value)}" for key, value in parameters.items() if value is not None)
 
 

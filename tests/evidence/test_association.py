@@ -196,7 +196,7 @@ def tables(models: list[str], *, n_classes: int, strengths: list[float], measure
     rng = np.random.default_rng(0)
     geometry, robustness = [], []
     for at, model in enumerate(models):
-        base = {"model": model, "threat": "pgd", "parameters": "steps=10"}
+        base = {"model": model, "attack": "pgd", "parameters": "steps=10"}
         for label in range(n_classes):
             value, clean = 10 + 5 * at + rng.standard_normal(), rng.integers(40, 50)
             geometry += [
@@ -210,15 +210,15 @@ def tables(models: list[str], *, n_classes: int, strengths: list[float], measure
                 for i in range(measures)
             ]
             for strength in strengths:
-                survived = clean if strength == 0 else rng.binomial(clean, np.clip(0.9 - 0.02 * value, 0.05, 0.95))
+                robust = clean if strength == 0 else rng.binomial(clean, np.clip(0.9 - 0.02 * value, 0.05, 0.95))
                 for iterate in ("last", "any"):
                     robustness.append(
                         base
                         | {"strength": strength, "iterate": iterate, "class_index": label, "n_images": 50}
-                        | {"clean_accuracy": clean / 50, "accuracy": survived / 50, "n_survived": survived}
+                        | {"clean_accuracy": clean / 50, "robust_accuracy": robust / 50, "n_robust": robust}
                     )
         geometry.append({"model": model, "layer": "penultimate", "class_index": -1, "measure": "m0", "value": 1e9})
-        geometry.append({**geometry[-2], "threat": "pgd", "strength": 0.1, "value": 1e9})
+        geometry.append({**geometry[-2], "attack": "pgd", "strength": 0.1, "value": 1e9})
     provenance = '{"replicate_of": "net0"}'
     rows = [{"model": model, "provenance": provenance if "seed" in model else "{}"} for model in models]
     named = {"geometry": geometry, "robustness": robustness, "models": rows}
@@ -235,7 +235,7 @@ def test_the_table_within_a_network() -> None:
     family = table.filter((pl.col("model") == "net0") & (pl.col("method") == "pearson"))
     assert len(family) == 4
     assert family["p_adjusted"].to_list() == pytest.approx(holm(family["p_value"]).tolist())
-    geometry = given_tables["geometry"].filter((pl.col("class_index") >= 0) & pl.col("threat").is_null())
+    geometry = given_tables["geometry"].filter((pl.col("class_index") >= 0) & pl.col("attack").is_null())
     last = given_tables["robustness"].filter((pl.col("strength") == 0.1) & (pl.col("iterate") == "last"))
     both = geometry.join(last, on=["model", "class_index"]).filter(pl.col("model") == "net1")
     row = table.row(
@@ -245,7 +245,7 @@ def test_the_table_within_a_network() -> None:
         & (pl.col("method") == "pearson"),
         named=True,
     )
-    assert row["coefficient"] == pytest.approx(np.corrcoef(both["value"], both["accuracy"])[0, 1])
+    assert row["coefficient"] == pytest.approx(np.corrcoef(both["value"], both["robust_accuracy"])[0, 1])
 
 
 def test_across_networks_replicates_count_once_and_fewer_than_five_networks_give_no_row() -> None:
@@ -323,12 +323,12 @@ def test_the_reason_for_no_coefficient_is_in_the_table() -> None:
     assert set(table["note"]) == {"measure is 7 for all 6 pairs, and nothing goes with a constant"}
 
 
-def test_two_runs_of_one_threat_are_told_apart() -> None:
+def test_two_runs_of_one_attack_are_told_apart() -> None:
     one = tables(["net0"], n_classes=8, strengths=[0.1])
     again = one["robustness"].with_columns(parameters=pl.lit("steps=40"))
     both = one | {"robustness": pl.concat([one["robustness"], again])}
     table = association_table(**both, methods=("pearson",), bootstrap=50, permutations=50)
-    assert table["threat"].unique().sort().to_list() == ["pgd (steps=10)", "pgd (steps=40)"]
+    assert table["attack"].unique().sort().to_list() == ["pgd (steps=10)", "pgd (steps=40)"]
     with pytest.raises(StudyError, match="pearson"):
         association_table(**one, methods=("kendall",))  # type: ignore[arg-type]  # wrong on purpose
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import polars as pl
 
-from manifoldscope.evidence import with_attack
+from manifoldscope.evidence import with_attack_name
 from manifoldscope.tables import conform
 
 
 def names(*rows: dict[str, Any]) -> list[str]:
-    common = {"model": "net", "threat": "pgd", "strength": 0.1, "norm": "linf", "n_steps": 20, "iterate": "last"}
+    common = {"model": "net", "attack": "pgd", "strength": 0.1, "norm": "linf", "n_steps": 20, "iterate": "last"}
     table = conform("robustness", [{**common, "parameters": "", **row} for row in rows])
-    return sorted(set(with_attack(table)["attack"]))
+    return sorted(set(with_attack_name(table)["attack_name"]))
 
 
 def test_one_way_needs_no_name_and_a_step_size_that_follows_from_the_strength_is_none() -> None:
@@ -32,13 +32,13 @@ def test_a_way_has_one_name_at_every_strength_and_for_every_network() -> None:
     assert names(*both) == ["pgd (20 steps)", "pgd (40 steps)"]
 
 
-def test_other_parameters_are_named_in_full_and_one_threat_leaves_another_alone() -> None:
+def test_other_parameters_are_named_in_full_and_one_attack_leaves_another_alone() -> None:
     margin = {"parameters": "loss=cw"}
     assert names({"parameters": "loss=ce"}, margin) == ["pgd (loss=ce)", "pgd (loss=cw)"]
-    fog = {"threat": "fog", "norm": None, "n_steps": None}
+    fog = {"attack": "fog", "norm": None, "n_steps": None}
     assert names({"n_steps": 20}, {"n_steps": 40}, fog) == ["fog", "pgd (20 steps)", "pgd (40 steps)"]
 
 
 def test_a_table_that_knows_neither_norm_nor_steps_is_told_apart_by_its_parameters() -> None:
-    table = pl.DataFrame({"threat": "pgd", "strength": 0.1, "parameters": ["steps=1", "steps=2"]})
-    assert with_attack(table)["attack"].to_list() == ["pgd (steps=1)", "pgd (steps=2)"]
+    table = pl.DataFrame({"attack": "pgd", "strength": 0.1, "parameters": ["steps=1", "steps=2"]})
+    assert with_attack_name(table)["attack_name"].to_list() == ["pgd (steps=1)", "pgd (steps=2)"]

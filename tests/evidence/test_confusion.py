@@ -1,4 +1,4 @@
-"""Confusion: falls are counted where they happened, and chance is judged by permuting classes and not pairs."""
+"""Confusion: misclassifications are counted where they happened, and chance is tested by permuting classes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from manifoldscope.errors import StudyError
-from manifoldscope.evidence import falls, mantel
+from manifoldscope.evidence import confusions, mantel
 from manifoldscope.tables import conform
 
 VERDICTS = (
@@ -24,24 +24,24 @@ VERDICTS = (
 )
 
 
-def verdicts(strength: float = 0.1) -> pl.DataFrame:
+def outcomes(strength: float = 0.1) -> pl.DataFrame:
     rows = [
-        {"model": "net", "threat": "pgd", "parameters": "steps=10", "strength": strength, "image": f"{place}"}
+        {"model": "net", "attack": "pgd", "parameters": "steps=10", "strength": strength, "image": f"{place}"}
         | {"label": label, "clean_prediction": clean, "last_prediction": last}
         for place, (label, clean, last) in enumerate(VERDICTS)
     ]
-    return conform("verdicts", rows)
+    return conform("outcomes", rows)
 
 
-def test_only_images_that_were_right_when_clean_and_wrong_at_the_end_fell() -> None:
-    found = falls(verdicts())
-    columns = ("class_index", "other_class_index", "n_into", "n_falls", "share")
+def test_only_images_that_were_right_when_clean_and_wrong_at_the_end_count() -> None:
+    found = confusions(outcomes())
+    columns = ("class_index", "other_class_index", "n_into", "n_misclassified", "share")
     assert found.select(columns).rows() == [(0, 1, 2, 3, 2 / 3), (0, 2, 1, 3, 1 / 3)]
-    assert falls(verdicts().clear()).is_empty()
+    assert confusions(outcomes().clear()).is_empty()
 
 
 def test_strengths_are_counted_apart() -> None:
-    found = falls(pl.concat([verdicts(0.1), verdicts(0.2)]))
+    found = confusions(pl.concat([outcomes(0.1), outcomes(0.2)]))
     assert found.group_by("strength").agg(pl.col("n_into").sum()).sort("strength").rows() == [(0.1, 3), (0.2, 3)]
 
 

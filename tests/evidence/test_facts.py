@@ -42,7 +42,7 @@ def test_the_examples_in_the_docstrings_run(module: str) -> None:
 def association(method: str, coefficient: float | None, p: float | None, **more: Any) -> dict[str, Any]:
     bounds = (None, None) if coefficient is None else (coefficient - 0.1, coefficient + 0.1)
     return {
-        "model": "net", "layer": "deep", "measure": "pca_dimension", "parameters": "fraction=0.95", "threat": "pgd",
+        "model": "net", "layer": "deep", "measure": "pca_dimension", "parameters": "fraction=0.95", "attack": "pgd",
         "strength": 0.1, "iterate": "last", "method": method, "controls": "", "coefficient": coefficient,
         "low": bounds[0], "high": bounds[1], "p_value": p, "p_adjusted": p, "n": N_CLASSES, **more,
     }  # fmt: skip
@@ -57,12 +57,12 @@ def study(*associations: dict[str, Any], models: tuple[str, ...] = ("net",), **t
         for label in range(N_CLASSES)
     ]
     robustness = [
-        {"model": model, "threat": "pgd", "parameters": "", "strength": strength, "iterate": iterate, "norm": "linf"}
-        | {"class_index": label, "n_images": 40, "n_survived": survived, "accuracy": survived / 40}
+        {"model": model, "attack": "pgd", "parameters": "", "strength": strength, "iterate": iterate, "norm": "linf"}
+        | {"class_index": label, "n_images": 40, "n_robust": robust, "robust_accuracy": robust / 40}
         for at, model in enumerate(models)
         for label in range(N_CLASSES)
         for iterate in ("last", "any")
-        for strength, survived in ((0.0, 38), (0.1, 10 + at + label), (0.3, 0))
+        for strength, robust in ((0.0, 38), (0.1, 10 + at + label), (0.3, 0))
     ]
     rows = {
         "models": [{"model": model, "provenance": "{}"} for model in models],
@@ -84,7 +84,7 @@ def test_a_pair_has_its_coefficients_their_uncertainty_and_its_setting() -> None
     fact = across_classes(study(*rows, association("pearson", 0.9, 0.001, strength=0.3)))
     assert fact is not None
     (pair,) = fact.pairs
-    assert (pair.threat, pair.strength, pair.iterate, pair.n) == ("pgd", 0.1, "last", N_CLASSES)
+    assert (pair.attack, pair.strength, pair.iterate, pair.n) == ("pgd", 0.1, "last", N_CLASSES)
     assert pair.plain == Coefficient(-0.6, -0.7, -0.5, 0.001, 0.001)
     assert pair.partial is not None
     assert (pair.plain.seen, pair.partial.seen, pair.partial.at_border) == (True, False, True)
@@ -116,7 +116,7 @@ def test_why_there_is_no_coefficient_is_read_off_the_values(values: list[float],
 
 def test_an_accuracy_that_is_the_same_for_all_and_too_few_classes_are_reasons() -> None:
     tables = study(association("pearson", None, None))
-    tables["robustness"] = tables["robustness"].with_columns(accuracy=pl.lit(0.5))
+    tables["robustness"] = tables["robustness"].with_columns(robust_accuracy=pl.lit(0.5))
     fact = across_classes(tables)
     assert fact is not None
     assert fact.pairs[0].reason == NoCoefficient("constant", "accuracy", 0.5)
@@ -152,7 +152,7 @@ def test_the_reliability_of_the_measure_goes_with_its_pair() -> None:
 def test_networks_stand_from_the_least_to_the_most_robust() -> None:
     fact = across_networks(study(models=("b", "a", "c")))
     assert fact is not None
-    assert (fact.threat, fact.strength, fact.single) == ("pgd", 0.1, True)
+    assert (fact.attack, fact.strength, fact.single) == ("pgd", 0.1, True)
     (order,) = fact.layers
     assert [each.network for each in order.networks] == ["b", "a", "c"]
     assert [each.value for each in order.networks] == pytest.approx([10.5, 11.5, 12.5])
@@ -192,22 +192,22 @@ def test_granularity_is_that_of_the_class_with_the_fewest_images() -> None:
 
 def test_gaps_between_iterates_are_summed_over_classes_and_two_ways_of_one_attack_are_kept_apart() -> None:
     rows = [
-        {"model": "net", "threat": "pgd", "parameters": "", "strength": 0.1, "iterate": iterate, "class_index": label}
-        | {"n_images": 50, "n_survived": 20 - fell * (iterate == "any"), "n_steps": n_steps}
+        {"model": "net", "attack": "pgd", "parameters": "", "strength": 0.1, "iterate": iterate, "class_index": label}
+        | {"n_images": 50, "n_robust": 20 - fell * (iterate == "any"), "n_steps": n_steps}
         for n_steps, fell in ((10, 5), (40, 1))
         for label in range(2)
         for iterate in ("last", "any")
     ]
     table = conform("robustness", rows).with_columns(parameters=pl.format("steps={}", "n_steps"))
     first, second = gaps(table)
-    assert (first.n_images, first.n_survived, first.n_survived_any, first.gap) == (100, 40, 30, 0.1)
+    assert (first.n_images, first.n_robust, first.n_robust_any, first.gap) == (100, 40, 30, 0.1)
     assert second.gap == pytest.approx(0.02)
-    assert (first.threat, second.threat) == ("pgd (10 steps)", "pgd (40 steps)")
+    assert (first.attack, second.attack) == ("pgd (10 steps)", "pgd (40 steps)")
 
 
 def test_unreadable_images() -> None:
     rows = [{"image": str(at), "class_name": "cat", "reason": "truncated"} for at in range(3)]
-    fact = unreadable(conform("set_aside", rows))
+    fact = unreadable(conform("skipped_images", rows))
     assert fact is not None
     assert (fact.n_classes, len(fact.images)) == (1, 3)
-    assert unreadable(conform("set_aside", [])) is None
+    assert unreadable(conform("skipped_images", [])) is None

@@ -1,4 +1,4 @@
-"""Mutated images and datasets: read, set aside or refused in one sentence; no other error, and bounded memory."""
+"""Mutated images and datasets: read, skipped or refused in one sentence; no other error, and bounded memory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ IMAGES = {
 
 @pytest.mark.parametrize("kind", IMAGES)
 @pytest.mark.parametrize("warned", ["error", "ignore"])
-def test_mutated_images_are_drawn_or_set_aside(kind, warned, tmp_path):
+def test_mutated_images_are_drawn_or_skipped(kind, warned, tmp_path):
     path = tmp_path / "x"
     with bounded_memory(), warnings.catch_warnings():
         warnings.simplefilter(warned)
@@ -48,7 +48,7 @@ def test_mutated_images_are_drawn_or_set_aside(kind, warned, tmp_path):
             path.write_bytes(content)
             images = ImageSet(FileImages([path]), torch.zeros(1, dtype=torch.int64), ["x"], {0: "class"})
             drawn = draw(images, classes=[0], images_per_class=None, seed=0, at_least=0)
-            assert len(drawn.images) + len(drawn.set_aside) == 1
+            assert len(drawn.images) + len(drawn.skipped_images) == 1
             with success_or_one_sentence():
                 images.read(0)
 

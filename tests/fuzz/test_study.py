@@ -128,8 +128,8 @@ def test_what_expands_without_end_is_one_sentence(text, tmp_path, capsys):
     [
         ".".join(["a"] * 20_000) + "=1",
         "seed=" + "9" * 5000,
-        "threats.0.epsilons=[[0.2]]",
-        "threats.0.epsilons=" + "[" * 3000,
+        "attacks.0.epsilons=[[0.2]]",
+        "attacks.0.epsilons=" + "[" * 3000,
         "models.99999999999999999999.name=x",
         "models.٣.name=x",
         "models.-1.name=x",

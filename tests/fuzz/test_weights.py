@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from manifoldscope.robustness.kept import load_kept
+from manifoldscope.attacks.saved import load_saved_images
 from manifoldscope.vision.weights import fit, load_weights
 from tests.fuzz.law import bounded_memory, success_or_one_sentence
 from tests.fuzz.mutate import budget, mutations
@@ -28,7 +28,7 @@ def saved(content, *, zipped=True) -> bytes:
 
 def kept() -> bytes:
     whole = {name: torch.zeros(2, dtype=torch.int64) for name in ("labels", "clean_predictions", "predictions")}
-    said = {"names": json.dumps(["a", "b"]), "threat": "pgd", "parameters": "", "strength": "0.1", "n_changed": "0"}
+    said = {"names": json.dumps(["a", "b"]), "attack": "pgd", "parameters": "", "strength": "0.1", "n_changed": "0"}
     return save({"images": torch.zeros(2, 1, 4, 4), **whole}, metadata=said)
 
 
@@ -56,4 +56,4 @@ def test_mutated_kept_images_are_loaded_or_refused(tmp_path):
     for content in mutations(kept(), budget(100), seed=2):
         (tmp_path / "x").write_bytes(content)
         with success_or_one_sentence():
-            load_kept(tmp_path / "x")
+            load_saved_images(tmp_path / "x")

@@ -21,7 +21,7 @@ module = importlib.import_module("manifoldscope.geometry.capacity")  # the packa
 
 
 OF_FOUR = math.sqrt(3 / 4)
-"""The norm that the unit centres of four manifolds, far apart, have as seen from the mean of all."""
+"""The norm that the unit centroids of four manifolds, far apart, have as seen from the mean of all."""
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -29,7 +29,7 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def in_own_coordinates(shape: torch.Tensor) -> torch.Tensor:
-    """(1, n_points, 1 + d): a manifold of this shape around a centre of norm 1, as the theory sees it."""
+    """(1, n_points, 1 + d): a manifold of this shape around a centroid of norm 1, as the theory sees it."""
     return torch.cat([torch.ones(len(shape), 1, dtype=torch.float64), shape.double()], 1)[None]
 
 
@@ -50,7 +50,7 @@ def distance_to_ball(radius: float, t: torch.Tensor) -> torch.Tensor:
 
 
 def far_apart(shapes: list[torch.Tensor], n_features: int = 600, seed: int = 0) -> list[torch.Tensor]:
-    """Each shape in a subspace of its own, around a centre of norm 1 that is orthogonal to all else."""
+    """Each shape in a subspace of its own, around a centroid of norm 1 that is orthogonal to all else."""
     axes = rotation(n_features, generator=seeded(seed))
     placed, used = [], 0
     for shape in shapes:
@@ -78,7 +78,7 @@ def test_the_published_run_is_reproduced() -> None:
     assert found.capacity == pytest.approx(0.04, abs=0.0005)  # 30,000 directions: 0.2%
     assert found.radius == pytest.approx(1.47, abs=0.01)  # two digits were published
     assert found.dimension == pytest.approx(36.17, abs=0.25)  # draws of the data and the directions: 0.1 each
-    assert found.centre_correlation == pytest.approx(0.01, abs=0.005)
+    assert found.centroid_cosine == pytest.approx(0.01, abs=0.005)
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 10, 50])
@@ -240,8 +240,8 @@ def test_what_centres_have_in_common_is_found_and_removed(n_common: int) -> None
     plain = mean_field_geometry(list(own[:, None] + noise))
     mixed = mean_field_geometry(list((own + shared)[:, None] + noise))
     assert (plain.n_common, mixed.n_common) == (0, n_common)
-    assert plain.centre_correlation < 0.1 < 0.4 < mixed.centre_correlation
-    # what is removed takes n_common of 30 dimensions of the own centres with it, and so 2% of capacity for each
+    assert plain.centroid_cosine < 0.1 < 0.4 < mixed.centroid_cosine
+    # what is removed takes n_common of 30 dimensions of the own centroids with it, and so 2% of capacity for each
     assert mixed.capacity == pytest.approx(plain.capacity, rel=0.1)
     assert mixed.radius == pytest.approx(plain.radius, rel=0.06)
     assert mean_field_geometry(list((own + shared)[:, None] + noise), common=False).capacity > 1.5 * plain.capacity
@@ -309,7 +309,7 @@ def test_classes_that_cannot_be_told_apart_have_no_value_and_a_reason() -> None:
     joint = measure("capacity", [points] * 3)
     assert math.isnan(joint.whole.value)
     assert joint.whole.note == "3 of 3 classes have no value"
-    assert all("its centre is the mean of all points" in estimate.note for estimate in joint.classes)
+    assert all("its centroid is the mean of all points" in estimate.note for estimate in joint.classes)
     # one that has none leaves the others theirs
     line = [torch.full((2, 3), value) for value in (-1.0, 0.0, 1.0)]
     joint = measure("radius", line, common=False)

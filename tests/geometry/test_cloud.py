@@ -59,8 +59,8 @@ def test_reduced_classes_keep_their_places() -> None:
 def test_standardised_classes_are_scaled_together_and_stay_apart() -> None:
     points = torch.cat(Clouds(clouds(), scaling="standardise").points)
     assert torch.allclose(points.std(0), torch.ones(300), rtol=1e-4)  # float32
-    centres = [cloud.mean() for cloud in Clouds(clouds(), scaling="standardise").points]
-    assert max(centres) - min(centres) > 1
+    centroids = [cloud.mean() for cloud in Clouds(clouds(), scaling="standardise").points]
+    assert max(centroids) - min(centroids) > 1
 
 
 def test_neighbours_are_searched_for_once_unless_more_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:

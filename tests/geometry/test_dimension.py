@@ -17,8 +17,8 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def of(variances: torch.Tensor, n_points: int = 10_000) -> Spectrum:
-    return Spectrum(variances, n_points=n_points, n_features=max(len(variances), 3))
+def of(eigenvalues: torch.Tensor, n_points: int = 10_000) -> Spectrum:
+    return Spectrum(eigenvalues, n_points=n_points, n_features=max(len(eigenvalues), 3))
 
 
 @pytest.mark.parametrize("rank", [1, 7, 60])
@@ -106,7 +106,7 @@ def test_a_spectrum_that_is_no_power_law_has_a_low_r_squared() -> None:
 def test_what_cannot_be_fitted_has_a_reason() -> None:
     few = measure("decay_exponent", of(torch.tensor([2.0, 1.0])))
     assert math.isnan(few.value)
-    assert "2 of 2 variances above 0" in few.note
+    assert "2 of 2 eigenvalues above 0" in few.note
     assert "all points are the same" in measure("decay_exponent", torch.ones(5, 4)).note
     with pytest.raises(GeometryError, match="expected 1 <= first <= last"):
         power_law(of(torch.ones(9)), first=4, last=2)

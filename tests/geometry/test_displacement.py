@@ -24,7 +24,7 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def scene(*, other_inside: float = 0.0, seed: int = 0) -> dict[str, torch.Tensor]:
-    """A class that varies in its first three features, and another centre along the fourth, partly along the first."""
+    """A class that varies in its first three features, and another centroid along the fourth and first."""
     generator = seeded(seed)
     own = torch.zeros(10, D, dtype=torch.float64)
     own[:, :OWN_AXES] = exactly(10, [3.0, 2.0, 1.0], n_features=OWN_AXES, generator=generator)
@@ -152,7 +152,7 @@ def test_a_subspace_from_few_images_holds_far_less_of_held_out_ones() -> None:
     found = displacement(clean, clean + held_out, own=own, other=other, held_out=held_out)
     k = Spectrum.of(own).dimension(0.95)
     assert found.n_axes == k
-    # held-out deviations are from a centre that is itself off by 1/50 of the variance, inside the subspace to a part
+    # held-out deviations are from a centroid that is itself off by 1/50 of the variance, inside the subspace to a part
     assert found.held_out.own.value == pytest.approx(k / 400, abs=0.02)
     # displacements of the same law have the same share: the attack is no more inside than a held-out image
     assert found.attacked.own.value == pytest.approx(found.held_out.own.value, abs=0.02)
@@ -225,7 +225,7 @@ def test_degenerate_classes_have_a_named_outcome() -> None:
     points = scene()
     steps = torch.eye(4, D, dtype=torch.float64)
     same_centre = moved_by(steps, **{**points, "other": points["own"]})
-    assert "the same centre" in same_centre.note
+    assert "the same centroid" in same_centre.note
     assert math.isnan(same_centre.cosine.value)
     assert same_centre.attacked.toward.value == 0
     constant = moved_by(steps, **{**points, "own": torch.ones(5, D)})

@@ -64,8 +64,8 @@ def test_neighbours_hidden_by_rounding_are_found_again(share: float, rows: int, 
     """Clusters so tight that products give no order within them: the nearest need not be among those first kept."""
     monkeypatch.setattr(distances, "_MANY", share)
     monkeypatch.setattr(distances, "_BLOCK_ROWS", rows)
-    centres = 1000 * torch.randn(3, 5, dtype=torch.float64, generator=seeded(5))
-    points = centres.repeat(20, 1) + 1e-7 * torch.randn(60, 5, dtype=torch.float64, generator=seeded(6))
+    centroids = 1000 * torch.randn(3, 5, dtype=torch.float64, generator=seeded(5))
+    points = centroids.repeat(20, 1) + 1e-7 * torch.randn(60, 5, dtype=torch.float64, generator=seeded(6))
     found = Neighbours.of(points, k=4)
     assert torch.allclose(found.distances, by_differences(points, 4), rtol=1e-12, atol=0)
     apart = (points[:, None] - points[found.places]).norm(dim=2)

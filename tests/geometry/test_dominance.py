@@ -78,7 +78,7 @@ def test_joint_measures_name_the_class() -> None:
     far = torch.randn(50, 4, generator=seeded(4))
     far[9, 1] = 1e4
     classes = [torch.randn(50, 4, generator=seeded(5)) + 3, far]
-    found = measure("centre_distance", classes)
+    found = measure("centroid_distance", classes)
     assert "one point carries 100% of the variance of class 1 (from 0)" in found.pairs[0, 1].note
     ordinary, dominated = measure("radius", classes).classes
     assert "variance of class" not in ordinary.note

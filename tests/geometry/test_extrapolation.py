@@ -116,4 +116,4 @@ class TestExpectedDecayExponent:
                 expected_decay_exponent(*arguments, generator=seeded(0))
         short = expected_decay_exponent(1.0, 3, 10, generator=seeded(0))
         assert math.isnan(short.value)
-        assert "variances above 0" in short.note
+        assert "eigenvalues above 0" in short.note

@@ -138,7 +138,7 @@ class TestEveryMeasure:
 
     def test_an_ordinary_class_has_a_value(self, name: str) -> None:
         apart = [torch.randn(1, 60, generator=seeded(20 + place)) for place in range(6)]
-        clouds = [3 * centre + torch.randn(20, 60, generator=seeded(place)) for place, centre in enumerate(apart)]
+        clouds = [3 * centroid + torch.randn(20, 60, generator=seeded(place)) for place, centroid in enumerate(apart)]
         assert all(math.isfinite(estimate.value) for estimate in estimates(name, clouds))
 
     def test_takes_float32_and_numpy(self, name: str) -> None:
@@ -231,7 +231,7 @@ def test_feature_correlation_of_a_constant_class_says_why_there_is_none() -> Non
 def test_clouds_of_two_scalings_are_no_layer() -> None:
     clouds = [Cloud(torch.eye(3)), Cloud(torch.eye(3), scaling="standardise")]
     with pytest.raises(GeometryError, match="expected one"):
-        measure("centre_distance", clouds)
+        measure("centroid_distance", clouds)
     with pytest.raises(GeometryError, match="read with scaling 'none', not 'standardise'"):
         measure("two_nn", clouds[:1], scaling="standardise")
 

@@ -29,7 +29,7 @@ def test_two_halves_merged_are_the_whole(
     seed: int, shape: tuple[int, int], cut: float, offset: float, scaling: Scaling
 ) -> None:
     points = gaussian(shape[0], geometric_variances(shape[1], 0.9), generator=seeded(seed)) + offset
-    whole = Spectrum.of(points, scaling=scaling).variances
+    whole = Spectrum.of(points, scaling=scaling).eigenvalues
     column = max(1, int(cut * shape[1]))
     left, right = Gram(shape[0], scaling=scaling), Gram(shape[0], scaling=scaling)
     left.update(points[:, :column])
@@ -43,7 +43,7 @@ def test_two_halves_merged_are_the_whole(
     early.merge(late)
     assert torch.allclose(early.mean, points.mean(0), rtol=1e-12)
     for moments in (left, early):
-        merged = Spectrum.of_moments(moments).variances
+        merged = Spectrum.of_moments(moments).eigenvalues
         # of the largest variance: the smallest carry the rounding of all
         assert float((merged - whole).abs().max() / whole[0]) < 1e-10
 

@@ -107,9 +107,9 @@ class TestNull:
 
 class TestShuffledLabels:
     def test_classes_apart_fall_below_what_mixtures_show(self) -> None:
-        centres = 10 * torch.eye(12)
+        centroids = 10 * torch.eye(12)
         classes = [
-            torch.randn(size, 12, generator=seeded(size)) @ torch.diag(centres[k] + 0.1)
+            torch.randn(size, 12, generator=seeded(size)) @ torch.diag(centroids[k] + 0.1)
             for k, size in enumerate((20, 30, 40))
         ]
         null = shuffled_labels("participation_ratio", classes, draws=40, generator=seeded(0))
@@ -123,7 +123,7 @@ class TestShuffledLabels:
         classes = [torch.randn(25, 8, generator=seeded(k)) for k in range(4)]
         null = shuffled_labels("within_between_ratio", classes, draws=40, generator=seeded(0))
         assert null.whole.p_value > 0.05
-        pairs = shuffled_labels("centre_distance", classes, draws=9, generator=seeded(0)).pairs
+        pairs = shuffled_labels("centroid_distance", classes, draws=9, generator=seeded(0)).pairs
         assert sorted(pairs) == [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
 
     def test_one_class_is_refused(self) -> None:

@@ -48,7 +48,7 @@ class TestReliability:
         found = reliability("participation_ratio", classes_of([0.6] * 12, 60, 0), generator=seeded(0))
         assert "hardly more than two samples of one class" in found.note
         assert found.pearson.low < 0.3
-        assert found.spread**2 < 2 * found.noise**2
+        assert found.standard_deviation**2 < 2 * found.standard_error**2
 
     def test_classes_without_values_or_of_one_value_have_a_reason(self) -> None:
         constant = reliability("pca_dimension", [torch.ones(8, 3)] * 4, generator=seeded(0))

@@ -77,9 +77,9 @@ class TestStandardErrors:
         assert drawn == [10, 10, 10, 10]
 
     def test_of_a_joint_measure_come_for_whole_classes_and_pairs(self) -> None:
-        """The distance of two centres of n points each, far apart, has variance of 2 / n along the line between."""
+        """The distance of two centroids of n points each, far apart, has variance of 2 / n along the line between."""
         classes = [torch.randn(80, 3, generator=seeded(seed)).double() + 100 * torch.eye(3)[seed] for seed in range(3)]
-        (found,) = subsampled(classes, ["centre_distance"], n_splits=60, generator=seeded(6))
+        (found,) = subsampled(classes, ["centroid_distance"], n_splits=60, generator=seeded(6))
         errors = [estimate.stderr for estimate in found.pairs.values()]
         assert len(errors) == 3
         # halvings of one sample know its deviation to about 10%, and that of 80 points its true one to 8%
@@ -104,7 +104,7 @@ class TestStandardErrors:
         (found,) = subsampled(torch.randn(7, 9, generator=seeded(11)), ["decay_exponent"], generator=seeded(0))
         assert math.isfinite(found.value)
         assert found.stderr is None
-        assert "no standard error: of half of the points, 2 of 2 variances above 0" in found.note
+        assert "no standard error: of half of the points, 2 of 2 eigenvalues above 0" in found.note
 
     def test_of_degenerate_points_are_0_or_have_a_reason(self) -> None:
         for points in (torch.ones(8, 3), torch.eye(3).repeat(3, 1), torch.zeros(4, 1)):
@@ -136,7 +136,7 @@ class TestCurve:
         assert (dimension.n_points, dimension.n_features, dimension.parameters) == (200, 2048, {"fraction": 0.95})
         ratio = curve("participation_ratio", points, draws=3, generator=seeded(1))
         assert ratio.mean == pytest.approx([isotropic(size, 2048) for size in ratio.sizes], rel=0.02)  # spread 1%
-        assert ratio.spread[-1] == 0
+        assert ratio.standard_deviation[-1] == 0
 
     @given(n_points=st.integers(2, 60), seed=st.integers(0, 99))
     @settings(max_examples=20, deadline=None)
@@ -160,7 +160,7 @@ class TestCurve:
     def test_a_size_without_a_value_has_a_reason(self) -> None:
         found = curve("decay_exponent", torch.randn(20, 5, generator=seeded(1)), sizes=(2, 20), generator=seeded(0))
         assert math.isnan(found.mean[0])
-        assert "2 points: 1 of 1 variances above 0" in found.note
+        assert "2 points: 1 of 1 eigenvalues above 0" in found.note
         assert math.isfinite(found.mean[1])
 
     @pytest.mark.parametrize("sizes", [(1, 5), (5, 21), ()])
@@ -234,4 +234,4 @@ class TestMeasureAt:
             measure_at("pca_dimension", [points, points], n_points=9, generator=seeded(0))
         none = measure_at("decay_exponent", points, n_points=3, draws=2, generator=seeded(0))
         assert math.isnan(none.value)
-        assert "none of 2 draws of 3 of 30 points has a value: 2 of 2 variances" in none.note
+        assert "none of 2 draws of 3 of 30 points has a value: 2 of 2 eigenvalues" in none.note

@@ -16,7 +16,7 @@ from manifoldscope.geometry import separation as module
 from manifoldscope.geometry.reference import exactly, gaussian, geometric_variances, rotation
 from manifoldscope.geometry.separation import nearest_classes
 
-NAMES = ["centre_distance", "centre_correlation", "linear_margin", "within_between_ratio"]
+NAMES = ["centroid_distance", "centroid_cosine", "linear_margin", "within_between_ratio"]
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -25,8 +25,10 @@ def seeded(seed: int) -> torch.Generator:
 
 def classes(n_classes: int, shape: tuple[int, int], *, apart: float, seed: int = 0) -> list[torch.Tensor]:
     generator = seeded(seed)
-    centres = apart * torch.randn(n_classes, shape[1], dtype=torch.float64, generator=generator)
-    return [gaussian(shape[0], geometric_variances(shape[1], 0.9), generator=generator) + centre for centre in centres]
+    centroids = apart * torch.randn(n_classes, shape[1], dtype=torch.float64, generator=generator)
+    return [
+        gaussian(shape[0], geometric_variances(shape[1], 0.9), generator=generator) + centroid for centroid in centroids
+    ]
 
 
 def corners(n_classes: int, n_points: int = 4) -> list[torch.Tensor]:
@@ -42,13 +44,13 @@ def corners(n_classes: int, n_points: int = 4) -> list[torch.Tensor]:
 @pytest.mark.parametrize("n_classes", [2, 3, 6])
 def test_a_simplex_of_classes_in_closed_form(n_classes: int) -> None:
     points = corners(n_classes)
-    distance = measure("centre_distance", points)
+    distance = measure("centroid_distance", points)
     assert [pair.value for pair in distance.pairs.values()] == pytest.approx([math.sqrt(2)] * len(distance.pairs))
     assert [each.value for each in distance.classes] == pytest.approx([math.sqrt(2)] * n_classes)
-    assert measure("centre_distance", points, unit="radius").whole.value == pytest.approx(math.sqrt(2))
-    # 4 points of variance 1 put centres off by 1/4 each
-    assert measure("centre_distance", points, corrected=True).whole.value == pytest.approx(math.sqrt(2 - 2 / 4))
-    correlation = measure("centre_correlation", points)
+    assert measure("centroid_distance", points, unit="radius").whole.value == pytest.approx(math.sqrt(2))
+    # 4 points of variance 1 put centroids off by 1/4 each
+    assert measure("centroid_distance", points, corrected=True).whole.value == pytest.approx(math.sqrt(2 - 2 / 4))
+    correlation = measure("centroid_cosine", points)
     assert [pair.value for pair in correlation.pairs.values()] == pytest.approx(
         [-1 / (n_classes - 1)] * len(distance.pairs)
     )
@@ -56,23 +58,23 @@ def test_a_simplex_of_classes_in_closed_form(n_classes: int) -> None:
     assert correlation.classes[0].value == pytest.approx(1 / (n_classes - 1))
     # all classes share one spread, which crosses nothing of the line between two corners
     assert measure("linear_margin", points).whole.value == pytest.approx(math.sqrt(2) / 2)
-    # the centres have a total variance of 1
+    # the centroids have a total variance of 1
     ratio = measure("within_between_ratio", points)
     assert [each.value for each in (ratio.whole, *ratio.classes)] == pytest.approx([1.0] * (1 + n_classes))
     assert measure("within_between_ratio", points, corrected=True).whole.value == pytest.approx(1 / (1 - 1 / 4))
 
 
 def test_samples_have_the_shape_that_was_measured() -> None:
-    joint = measure("centre_distance", [torch.eye(3), torch.eye(3).repeat(2, 1) + 1, torch.eye(3)[:2] - 7])
+    joint = measure("centroid_distance", [torch.eye(3), torch.eye(3).repeat(2, 1) + 1, torch.eye(3)[:2] - 7])
     assert [each.n_points for each in (joint.whole, *joint.classes)] == [11, 3, 6, 2]
     assert {places: pair.n_points for places, pair in joint.pairs.items()} == {(0, 1): 9, (0, 2): 5, (1, 2): 8}
     assert joint.whole.value == pytest.approx(sum(pair.value for pair in joint.pairs.values()) / 3)
 
 
 def test_the_published_run_of_standard_normal_classes() -> None:
-    """100 classes of 50 points in 5,000 dimensions: a centre correlation of .01."""
+    """100 classes of 50 points in 5,000 dimensions: a centroid correlation of .01."""
     points = [torch.randn(50, 5000, generator=seeded(place)) for place in range(100)]
-    joint = measure("centre_correlation", points)
+    joint = measure("centroid_cosine", points)
     assert round(joint.whole.value, 2) == 0.01
     # cosines lie about -1/99 and spread by 1/sqrt(5000): the mean of |x| of such a normal variable
     shift, spread = 1 / 99, 1 / math.sqrt(5000)
@@ -84,13 +86,13 @@ def test_the_published_run_of_standard_normal_classes() -> None:
 
 
 def test_corrections_remove_what_few_points_add() -> None:
-    """Two Gaussian classes, four apart, of variance 30 in all: centres of 10 points are 3 + 3 too far, squared."""
+    """Two Gaussian classes, four apart, of variance 30 in all: centroids of 10 points are 3 + 3 too far, squared."""
     plain, corrected, ratios = [], [], []
     for seed in range(60):
         first, second = (gaussian(10, torch.ones(30), generator=seeded(2 * seed + which)) for which in (0, 1))
         second[:, 0] += 4
-        plain.append(measure("centre_distance", [first, second]).whole.value ** 2)
-        corrected.append(measure("centre_distance", [first, second], corrected=True).whole.value ** 2)
+        plain.append(measure("centroid_distance", [first, second]).whole.value ** 2)
+        corrected.append(measure("centroid_distance", [first, second], corrected=True).whole.value ** 2)
         ratios.append(1 / measure("within_between_ratio", [first, second], corrected=True).whole.value)
     # a squared distance spreads by sqrt(4 d^2 v + 2 D v^2), v = 0.2: about 3.9, and by 0.5 over sixty draws
     assert sum(plain) / 60 == pytest.approx(16 + 6, abs=1.5)
@@ -137,7 +139,7 @@ def test_a_margin_is_left_by_a_plane_and_shrinks_as_points_are_added(
     first, second = (torch.randn(size, width, dtype=torch.float64, generator=generator) for size in sizes)
     second[:, 0] += apart
     margin = measure("linear_margin", [first, second]).whole.value
-    half = measure("centre_distance", [first, second]).whole.value / 2
+    half = measure("centroid_distance", [first, second]).whole.value / 2
     assert 0 <= margin <= half * (1 + 1e-9)
     fewer = measure("linear_margin", [torch.cat([first[:-1], first[:1]]), second]).whole.value
     assert fewer >= margin * (1 - 1e-9) - 1e-12  # rounding
@@ -157,9 +159,9 @@ def test_scale_multiplies_what_has_a_unit_and_shifts_change_nothing(seed: int, o
     turn = rotation(6, generator=seeded(seed))
     moved = [scale * (each @ turn + offset) for each in points]
     for name, power, given_settings in (
-        ("centre_distance", 1, {}),
-        ("centre_distance", 0, {"unit": "radius", "corrected": True}),
-        ("centre_correlation", 0, {}),
+        ("centroid_distance", 1, {}),
+        ("centroid_distance", 0, {"unit": "radius", "corrected": True}),
+        ("centroid_cosine", 0, {}),
         ("linear_margin", 1, {}),
         ("within_between_ratio", 0, {"corrected": True}),
     ):
@@ -192,14 +194,14 @@ def test_measures_of_centres_share_one_reading(monkeypatch: pytest.MonkeyPatch) 
     blocks = module.blocks
     monkeypatch.setattr(module, "blocks", lambda *sizes: calls.append(sizes) or blocks(*sizes))
     together = Clouds(classes(3, (9, 5), apart=1.0))
-    for name in ("centre_distance", "centre_correlation", "within_between_ratio"):
+    for name in ("centroid_distance", "centroid_cosine", "within_between_ratio"):
         measure(name, together)
     assert len(calls) == 3  # one for each class
 
 
 def test_the_nearest_class_is_that_of_the_smallest_distance() -> None:
     points = classes(5, (20, 6), apart=1.0)
-    joint = measure("centre_distance", points)
+    joint = measure("centroid_distance", points)
     for place, nearest in enumerate(nearest_classes(points)):
         assert joint.pairs[min(place, nearest), max(place, nearest)].value == joint.classes[place].value
 
@@ -217,9 +219,9 @@ def test_one_class_cannot_be_compared(name: str) -> None:
 
 def test_all_classes_equal() -> None:
     points = [torch.randn(9, 4, generator=seeded(1)) + 1000] * 3
-    distance = measure("centre_distance", points)
-    assert (distance.whole.value, distance.whole.note) == (0, "the two centres are the same")
-    correlation = measure("centre_correlation", points).whole
+    distance = measure("centroid_distance", points)
+    assert (distance.whole.value, distance.whole.note) == (0, "the two centroids are the same")
+    correlation = measure("centroid_cosine", points).whole
     assert math.isnan(correlation.value)
     assert "no direction" in correlation.note
     margin = measure("linear_margin", points).whole
@@ -227,14 +229,14 @@ def test_all_classes_equal() -> None:
     assert "no plane separates" in margin.note
     ratio = measure("within_between_ratio", points).whole
     assert math.isnan(ratio.value)
-    assert "all classes have the same centre" in ratio.note
+    assert "all classes have the same centroid" in ratio.note
 
 
 def test_constant_classes() -> None:
     points = [torch.full((4, 3), value) for value in (0.0, 1.0, 1.0)]
-    distance = measure("centre_distance", points)
+    distance = measure("centroid_distance", points)
     assert [each.value for each in distance.classes] == pytest.approx([math.sqrt(3), 0, 0])
-    relative = measure("centre_distance", points, unit="radius").whole
+    relative = measure("centroid_distance", points, unit="radius").whole
     assert math.isnan(relative.value)
     assert "no radius" in relative.note
     assert [pair.value for pair in measure("linear_margin", points).pairs.values()] == pytest.approx(
@@ -245,21 +247,21 @@ def test_constant_classes() -> None:
 
 def test_a_class_at_the_mean_of_the_others_is_left_out_and_told() -> None:
     line = [torch.full((2, 3), value) for value in (-1.0, 0.0, 1.0)]
-    joint = measure("centre_correlation", line)
+    joint = measure("centroid_cosine", line)
     assert math.isnan(joint.pairs[0, 1].value)
     assert joint.whole.value == pytest.approx(1)
     assert joint.whole.note == "2 of 3 pairs have no value and are left out"
     assert "no direction" in joint.classes[1].note
-    assert "whatever they are" in measure("centre_correlation", line[::2]).pairs[0, 1].note
+    assert "whatever they are" in measure("centroid_cosine", line[::2]).pairs[0, 1].note
 
 
 def test_a_correction_that_leaves_nothing_says_so() -> None:
-    # the same population: half of such draws have centres nearer than their sampling puts them on average
+    # the same population: half of such draws have centroids nearer than their sampling puts them on average
     points = [gaussian(20, torch.ones(40), generator=seeded(seed)) for seed in range(6)]
-    joint = measure("centre_distance", points, corrected=True)
+    joint = measure("centroid_distance", points, corrected=True)
     nothing = [pair for pair in joint.pairs.values() if pair.value == 0]
     assert nothing
-    assert all(pair.note == "the centres differ no more than their sampling explains" for pair in nothing)
+    assert all(pair.note == "the centroids differ no more than their sampling explains" for pair in nothing)
     close = [points[0], points[0] + 1e-3]
     ratio = measure("within_between_ratio", close, corrected=True).whole
     assert math.isnan(ratio.value)

@@ -32,8 +32,8 @@ def seeded(seed: int) -> torch.Generator:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(60, 8), (8, 60)])
 def test_a_share_on_the_boundary_counts_as_reached(shape: tuple[int, int], dtype: torch.dtype) -> None:
-    variances = [0.5, 0.3, 0.1, 0.06, 0.04]
-    measured = Spectrum.of(exactly(shape[0], variances, n_features=shape[1], generator=seeded(1)).to(dtype))
+    eigenvalues = [0.5, 0.3, 0.1, 0.06, 0.04]
+    measured = Spectrum.of(exactly(shape[0], eigenvalues, n_features=shape[1], generator=seeded(1)).to(dtype))
     assert [measured.dimension(f) for f in (0.80, 0.90, 0.95, 0.96, 0.99)] == [2, 3, 4, 4, 5]
     assert measured.participation_ratio() == pytest.approx(2.81532, abs=2e-5)
     assert measured.total_variance == pytest.approx(1, rel=1e-5)  # float32 keeps seven digits
@@ -55,7 +55,7 @@ def test_equal_variances(rank: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variances", "n_points", "expected"),
+    ("eigenvalues", "n_points", "expected"),
     [
         # one draw spreads by about 1 around these; a spread of three is allowed
         (torch.ones(2048), 50, 46),
@@ -66,9 +66,10 @@ def test_equal_variances(rank: int) -> None:
     ],
     ids=["isotropic-50", "isotropic-200", "a=1-50", "a=1-200", "a=2-50"],
 )
-def test_what_a_gaussian_sample_shows(variances: torch.Tensor, n_points: int, expected: int) -> None:
+def test_what_a_gaussian_sample_shows(eigenvalues: torch.Tensor, n_points: int, expected: int) -> None:
     draws = [
-        Spectrum.of(gaussian(n_points, variances, generator=seeded(seed)).float()).dimension(0.95) for seed in range(3)
+        Spectrum.of(gaussian(n_points, eigenvalues, generator=seeded(seed)).float()).dimension(0.95)
+        for seed in range(3)
     ]
     assert np.mean(draws) == pytest.approx(expected, abs=3)
 
@@ -86,8 +87,8 @@ def test_true_dimensions_of_power_laws() -> None:
 
 def test_a_sphere_has_equal_variances() -> None:
     spectrum = Spectrum.of(sphere(4000, 4, n_features=9, generator=seeded(2)))
-    assert spectrum.variances[:5].tolist() == pytest.approx([0.2] * 5, rel=0.1)  # four thousand points: 2% each
-    assert spectrum.variances[5:].tolist() == [0.0] * 4
+    assert spectrum.eigenvalues[:5].tolist() == pytest.approx([0.2] * 5, rel=0.1)  # four thousand points: 2% each
+    assert spectrum.eigenvalues[5:].tolist() == [0.0] * 4
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -97,7 +98,7 @@ def test_agrees_with_scikit_learn(shape: tuple[int, int], scaling: Scaling) -> N
     scaled = points if scaling == "none" else (points - points.mean(0)) / points.std(0)
     expected = PCA(svd_solver="full").fit(scaled.numpy()).explained_variance_[: min(shape[0] - 1, shape[1])]
     measured = Spectrum.of(points, scaling=scaling)
-    assert measured.variances.numpy() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert measured.eigenvalues.numpy() == pytest.approx(expected, rel=1e-9, abs=1e-12)
     assert measured.explained_variance.numpy() == pytest.approx(np.cumsum(expected) / expected.sum())
 
 
@@ -116,9 +117,9 @@ def test_rotation_shift_scale_order_and_zero_features_change_nothing(
     moved = (points @ rotation(shape[1], generator=generator) + shift)[torch.randperm(shape[0], generator=generator)]
     moved = torch.cat([moved, torch.zeros(shape[0], 3, dtype=moved.dtype)], dim=1) * scale
     before, after = Spectrum.of(points), Spectrum.of(moved)
-    n = len(before.variances)
+    n = len(before.eigenvalues)
     # a shift of 1,000 costs the points three of their sixteen digits
-    assert (after.variances[:n] / scale**2).numpy() == pytest.approx(before.variances.numpy(), rel=1e-6, abs=1e-9)
+    assert (after.eigenvalues[:n] / scale**2).numpy() == pytest.approx(before.eigenvalues.numpy(), rel=1e-6, abs=1e-9)
     assert after.dimension(0.95) == before.dimension(0.95)
     assert after.participation_ratio() == pytest.approx(before.participation_ratio(), rel=1e-6)
 
@@ -131,7 +132,9 @@ def test_blocks_give_what_the_whole_gives(
     points = gaussian(shape[0], torch.ones(shape[1]), generator=seeded(4)) + 100
     whole, scaled = Spectrum.of(points, scaling=scaling), standardise(points)
     monkeypatch.setattr(moments, "_BLOCK_ELEMENTS", 37)
-    assert Spectrum.of(points, scaling=scaling).variances.numpy() == pytest.approx(whole.variances.numpy(), rel=1e-9)
+    assert Spectrum.of(points, scaling=scaling).eigenvalues.numpy() == pytest.approx(
+        whole.eigenvalues.numpy(), rel=1e-9
+    )
     assert torch.allclose(standardise(points), scaled, rtol=1e-12)
 
 
@@ -145,7 +148,7 @@ def test_a_batch_of_spectra_is_each_of_them(stacked: int, scaling: Scaling, monk
     for batched, cloud in zip(spectra(clouds, scaling=scaling), clouds, strict=True):
         alone = Spectrum.of(cloud, scaling=scaling)
         assert (batched.n_points, batched.n_features, batched.scaling) == (*cloud.shape, scaling)
-        assert torch.allclose(batched.variances, alone.variances, rtol=1e-10, atol=1e-14)
+        assert torch.allclose(batched.eigenvalues, alone.eigenvalues, rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.parametrize("stacked", [1 << 20, 100])
@@ -155,8 +158,8 @@ def test_sums_in_float32_lose_a_millionth_of_the_largest_variance(
     monkeypatch.setattr(spectrum, "_STACKED", stacked)
     clouds = [torch.randn(20, 300, generator=seeded(i)) + 100 for i in range(3)]
     for rough, cloud in zip(spectra(clouds, dtype=torch.float32), clouds, strict=True):
-        exact = Spectrum.of(cloud).variances
-        assert torch.allclose(rough.variances, exact, rtol=0, atol=2e-6 * float(exact[0]))
+        exact = Spectrum.of(cloud).eigenvalues
+        assert torch.allclose(rough.eigenvalues, exact, rtol=0, atol=2e-6 * float(exact[0]))
 
 
 @pytest.mark.parametrize(("bad", "words"), [(math.nan, "1 of 6 points hold NaN"), (1e30, "overflow")])
@@ -170,12 +173,12 @@ def test_one_bad_cloud_of_a_batch_is_refused(bad: float, words: str) -> None:
 def test_a_gram_matrix_gives_what_its_points_give() -> None:
     points = gaussian(10, torch.ones(30), generator=seeded(5)) + 1
     from_gram = Spectrum.of_gram(points @ points.T, n_features=30)
-    assert from_gram.variances.numpy() == pytest.approx(Spectrum.of(points).variances.numpy(), rel=1e-9)
+    assert from_gram.eigenvalues.numpy() == pytest.approx(Spectrum.of(points).eigenvalues.numpy(), rel=1e-9)
 
 
 def test_a_large_offset_in_float32_hides_no_variance() -> None:
     points = torch.randint(-4, 5, (200, 20), generator=seeded(6)).float()
-    assert Spectrum.of(points + 2**20).variances.numpy() == pytest.approx(Spectrum.of(points).variances.numpy())
+    assert Spectrum.of(points + 2**20).eigenvalues.numpy() == pytest.approx(Spectrum.of(points).eigenvalues.numpy())
 
 
 @pytest.mark.parametrize("shape", [(5, 9), (9, 5)])
@@ -229,7 +232,7 @@ def test_impossible_fractions_are_refused(fraction: float) -> None:
         spectrum.dimension_ceiling(fraction)
 
 
-@pytest.mark.parametrize("variances", [[1.0, 2.0], [1.0, -1.0], [math.nan], [1.0] * 5])
-def test_impossible_variances_are_refused(variances: list[float]) -> None:
-    with pytest.raises(GeometryError, match="variances"):
-        Spectrum(torch.tensor(variances), n_points=4, n_features=9)
+@pytest.mark.parametrize("eigenvalues", [[1.0, 2.0], [1.0, -1.0], [math.nan], [1.0] * 5])
+def test_impossible_variances_are_refused(eigenvalues: list[float]) -> None:
+    with pytest.raises(GeometryError, match="eigenvalues"):
+        Spectrum(torch.tensor(eigenvalues), n_points=4, n_features=9)

@@ -38,12 +38,12 @@ def test_rows_have_the_columns_of_their_tables():
     made = {
         "geometry": class_rows(manifolds[0], WANTED, label=10, halvings=1, seed=0),
         "pairs": [
-            row for row in joint_rows(manifolds, [("centre_distance", {})], halvings=1, seed=0) if row["other_place"]
+            row for row in joint_rows(manifolds, [("centroid_distance", {})], halvings=1, seed=0) if row["other_place"]
         ],
-        "curves": curve_rows(manifolds, [("centre_distance", {})], draws=1, seed=0),
+        "curves": curve_rows(manifolds, [("centroid_distance", {})], draws=1, seed=0),
         "reliability": [reliability_row("two_nn", {}, manifolds, splits=1, seed=0)],
     }
-    named = {"model", "layer", "class_index", "other_class_index", "class_name", "threat", "strength", "split"}
+    named = {"model", "layer", "class_index", "other_class_index", "class_name", "attack", "strength", "split"}
     for table, rows in made.items():
         assert rows
         assert set(TABLES[table].columns) - named <= set(rows[0])

@@ -16,14 +16,15 @@ from manifoldscope.pictures import Picture
 from manifoldscope.report import Chart, Figure, draw, render
 from manifoldscope.seeds import numpy_generator
 from manifoldscope.tables import WHOLE, conform
+from manifoldscope.vision.datasets import load
 
-MODELS = ("random", "natural", "adversarial")
+MODELS = ("random", "standard", "adversarial")
 LAYERS = {"flatten": 256, "penultimate": 64}
 STRENGTHS = (0.0, 0.05, 0.1, 0.2, 0.3)
 N_POINTS, N_IMAGES, CEILING = 80, 40, 61.0
 _DIMENSIONS = {
     "random": {"flatten": 33, "penultimate": 21},
-    "natural": {"flatten": 29, "penultimate": 14},
+    "standard": {"flatten": 29, "penultimate": 14},
     "adversarial": {"flatten": 36, "penultimate": 10},
 }
 
@@ -35,7 +36,7 @@ class Conclusion:
     kind: str
     title: str
     text: str
-    doubts: tuple[str, ...]
+    caveats: tuple[str, ...]
     numbers: tuple[dict[str, Any], ...]
     weight: float
 
@@ -43,7 +44,7 @@ class Conclusion:
 def _survival(model: str, strength: float) -> float:
     if model == "random":
         return 0.1
-    return float(1 / (1 + np.exp((strength - {"natural": 0.09, "adversarial": 0.24}[model]) / 0.035))) * 0.98
+    return float(1 / (1 + np.exp((strength - {"standard": 0.09, "adversarial": 0.24}[model]) / 0.035))) * 0.98
 
 
 def study_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) -> dict[str, pl.DataFrame]:
@@ -68,7 +69,7 @@ def study_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) -> d
                 geometry += [
                     {
                         "model": model, "layer": layer, "class_index": label, "class_name": names[label],
-                        "measure": measure, "parameters": parameters, "threat": "", "value": float(values[label]),
+                        "measure": measure, "parameters": parameters, "attack": "", "value": float(values[label]),
                         "n_points": N_POINTS, "n_features": n_features, "ceiling": ceiling, "split": "test",
                     }
                     for label in range(n_classes)
@@ -78,7 +79,7 @@ def study_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) -> d
                     r = float(np.clip(-0.3 + 0.3 * random.normal(), -0.95, 0.95))
                     row = {
                         "model": model, "layer": layer, "measure": measure, "parameters": parameters,
-                        "threat": "pgd", "strength": strength, "iterate": "last", "n": n_classes,
+                        "attack": "pgd", "strength": strength, "iterate": "last", "n": n_classes,
                     }  # fmt: skip
                     interval = {
                         "coefficient": r,
@@ -98,22 +99,22 @@ def study_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) -> d
             p = np.clip(_survival(model, strength) - 0.07 * effect * (model != "random"), 0.0, 1.0)
             last = random.binomial(N_IMAGES, p)
             clean = np.maximum(last, int(0.95 * N_IMAGES) if model != "random" else 4)
-            for iterate, survived in (("last", last), ("any", np.maximum(last - (strength > 0), 0))):
+            for iterate, robust in (("last", last), ("any", np.maximum(last - (strength > 0), 0))):
                 robustness += [
                     {
-                        "model": model, "threat": "pgd", "parameters": f"loss=ce steps=20 step_size={strength / 8:g}",
+                        "model": model, "attack": "pgd", "parameters": f"loss=ce steps=20 step_size={strength / 8:g}",
                         "strength": strength, "iterate": iterate, "class_index": label, "class_name": names[label],
-                        "n_images": N_IMAGES, "n_clean_correct": int(clean[label]), "n_survived": int(survived[label]),
-                        "clean_accuracy": clean[label] / N_IMAGES, "accuracy": survived[label] / N_IMAGES,
+                        "n_images": N_IMAGES, "n_clean_correct": int(clean[label]), "n_robust": int(robust[label]),
+                        "clean_accuracy": clean[label] / N_IMAGES, "robust_accuracy": robust[label] / N_IMAGES,
                         "split": "test",
                     }
                     for label in range(n_classes)
                 ]  # fmt: skip
-    verdicts = [
+    outcomes = [
         {
-            "model": model, "threat": "pgd", "parameters": "", "strength": 0.1, "image": f"digits/test/{index}",
+            "model": model, "attack": "pgd", "parameters": "", "strength": 0.1, "image": f"digits/test/{index}",
             "label": index % n_classes, "clean_prediction": index % n_classes, "last_prediction": 0,
-            "survived_last": index % 3 == 0, "survived_any": index % 4 == 0,
+            "robust_last": index % 3 == 0, "robust_any": index % 4 == 0,
         }
         for model in MODELS
         for index in range(120)
@@ -129,12 +130,12 @@ def study_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) -> d
         {"model": model, "check": check, "passed": passed, "value": value, "expected": expected, "note": note}
         for model in MODELS
         for check, passed, value, expected, note in (
-            ("epsilon_zero", True, 0.0, "0 verdicts that differ", "accuracy at epsilon 0 equals clean accuracy"),
+            ("epsilon_zero", True, 0.0, "0 outcomes that differ", "accuracy at epsilon 0 equals clean accuracy"),
             ("feasibility", True, 0.3, "at most epsilon", "the farthest pixel over all images"),
             (
                 "vanishing_gradient",
-                model != "natural",
-                0.21 if model == "natural" else 0.0,
+                model != "standard",
+                0.21 if model == "standard" else 0.0,
                 "at most 0.05 of images without a gradient",
                 "84 of 400 images have an input gradient of exactly zero: the attack cannot see where to go",
             ),
@@ -145,11 +146,11 @@ def study_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) -> d
         "models": conform("models", models),
         "geometry": conform("geometry", geometry),
         "robustness": conform("robustness", robustness),
-        "verdicts": conform("verdicts", verdicts),
+        "outcomes": conform("outcomes", outcomes),
         "associations": conform("associations", associations),
         "checks": conform("checks", checks),
-        "set_aside": conform(
-            "set_aside",
+        "skipped_images": conform(
+            "skipped_images",
             [{"image": "digits/test/0417.png", "class_name": names[0], "reason": "truncated: 211 of 780 bytes"}],
         ),
     }
@@ -163,7 +164,7 @@ def sampled_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) ->
     random = numpy_generator(0, "sampled tables")
     names = names or tuple(str(label) for label in range(n_classes))
     tables = study_tables(n_classes, names)
-    pairs, verdicts, moved, curves, reliability = [], [], [], [], []
+    pairs, outcomes, moved, curves, reliability = [], [], [], [], []
     for model in MODELS:
         for layer, n_features in LAYERS.items():
             places = random.normal(size=(n_classes, 3))
@@ -172,8 +173,8 @@ def sampled_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) ->
             unit = places / np.linalg.norm(places, axis=1, keepdims=True)
             where = {"model": model, "layer": layer}
             for measure, parameters, values in (
-                ("centre_distance", "unit=feature corrected=false", apart),
-                ("centre_correlation", "", unit @ unit.T),
+                ("centroid_distance", "unit=feature corrected=false", apart),
+                ("centroid_cosine", "", unit @ unit.T),
             ):
                 pairs += [
                     {
@@ -188,7 +189,7 @@ def sampled_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) ->
             reliability += [
                 {
                     **where, "measure": measure, "parameters": parameters, "reliability": value, "low": value - 0.2,
-                    "high": min(1.0, value + 0.1), "of_ranks": value, "spread": 3.0, "noise": 1.0,
+                    "high": min(1.0, value + 0.1), "of_ranks": value, "standard_deviation": 3.0, "standard_error": 1.0,
                     "n_classes": n_classes,
                 }
                 for measure, parameters, value in (
@@ -200,12 +201,12 @@ def sampled_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) ->
         for strength, label in itertools.product(STRENGTHS[1:], range(n_classes)):
             fallen = random.binomial(N_IMAGES, 1 - _survival(model, strength))
             into = random.choice(n_classes, size=fallen, p=near[label] / near[label].sum())
-            verdicts += [
+            outcomes += [
                 {
-                    "model": model, "threat": "pgd", "parameters": "", "strength": strength,
+                    "model": model, "attack": "pgd", "parameters": "", "strength": strength,
                     "image": f"{label}/{image}", "label": label, "clean_prediction": label,
-                    "last_prediction": int(last), "survived_last": bool(last == label),
-                    "survived_any": bool(last == label),
+                    "last_prediction": int(last), "robust_last": bool(last == label),
+                    "robust_any": bool(last == label),
                 }
                 for image, last in enumerate([*into, *[label] * (N_IMAGES - fallen)])
             ]  # fmt: skip
@@ -214,7 +215,7 @@ def sampled_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) ->
             pl.lit(40.0).alias("null"), pl.lit(0.01).alias("null_p")
         ),
         "pairs": conform("pairs", pairs),
-        "verdicts": conform("verdicts", verdicts),
+        "outcomes": conform("outcomes", outcomes),
         "curves": conform("curves", curves),
         "reliability": conform("reliability", reliability),
         "transfer": conform("transfer", _transfer()),
@@ -227,9 +228,9 @@ def _transfer() -> list[dict[str, Any]]:
     """What falls on its maker falls half as often elsewhere; two networks share fewer images than one with itself."""
     return [
         {
-            "made_on": maker, "judged_on": judge, "threat": "pgd", "parameters": "", "strength": strength,
+            "source_model": maker, "target_model": judge, "attack": "pgd", "parameters": "", "strength": strength,
             "n_images": 200, "n_clean_correct": n_correct,
-            "n_fell": int(n_correct * (1 - _survival(maker, strength)) / (1 + (maker != judge))),
+            "n_misclassified": int(n_correct * (1 - _survival(maker, strength)) / (1 + (maker != judge))),
         }
         for maker, judge, strength in itertools.product(MODELS, MODELS, STRENGTHS)
         for n_correct in [20 if "random" in (maker, judge) else 190]
@@ -239,8 +240,8 @@ def _transfer() -> list[dict[str, Any]]:
 def _convergence() -> list[dict[str, Any]]:
     return [
         {
-            "model": model, "threat": "pgd", "parameters": f"steps={n_steps}", "strength": 0.1, "n_steps": n_steps,
-            "step": step, "n_images": 200, "n_survived": int(50 * place + 90 * np.exp(-step / 4)),
+            "model": model, "attack": "pgd", "parameters": f"steps={n_steps}", "strength": 0.1, "n_steps": n_steps,
+            "step": step, "n_images": 200, "n_robust": int(50 * place + 90 * np.exp(-step / 4)),
         }
         for place, model in enumerate(MODELS)
         for n_steps in (20, 40)
@@ -255,19 +256,19 @@ def _training(n_classes: int) -> list[dict[str, Any]]:
         row = {
             "model": model,
             "epoch": epoch,
-            "loss": 2.3 * np.exp(-epoch / (15 if model == "natural" else 60)),
+            "loss": 2.3 * np.exp(-epoch / (15 if model == "standard" else 60)),
             "n_classes": n_classes,
             "n_images": 0,
         }
         if model == "adversarial" and epoch % 5 == 0:
             pgd, fgsm = (10, 190) if epoch > 30 else (3 * epoch, 4 * epoch)
-            row |= {"epsilon": 0.1, "n_images": 200, "n_survived_pgd": pgd, "n_survived_fgsm": fgsm}
+            row |= {"epsilon": 0.1, "n_images": 200, "n_robust_pgd": pgd, "n_robust_fgsm": fgsm}
         rows.append(row)
     return rows
 
 
-def foreign_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) -> dict[str, pl.DataFrame]:
-    """What a study says of two foreign datasets: one of the same classes, one of others."""
+def other_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) -> dict[str, pl.DataFrame]:
+    """What a study says of two other datasets: one of the same classes, one of others."""
     random = numpy_generator(0, "foreign tables")
     names = names or tuple(str(label) for label in range(n_classes))
     shifted, detection = [], []
@@ -283,16 +284,16 @@ def foreign_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) ->
             for label in range(n_classes)
         ]  # fmt: skip
         scores = [("", "max_softmax")]
-        scores += [(layer, score) for layer in LAYERS for score in ("nearest_centre", "mahalanobis", "residual")]
+        scores += [(layer, score) for layer in LAYERS for score in ("nearest_centroid", "mahalanobis", "residual")]
         for layer, score in scores:
             area = float(random.uniform(0.4, 0.95))
             detection.append(
                 {
                     "model": model, "dataset": "clothes", "layer": layer, "score": score, "auroc": area,
-                    "low": area - 0.04, "high": area + 0.04, "n_known": 400, "n_foreign": 200,
+                    "low": area - 0.04, "high": area + 0.04, "n_in_distribution": 400, "n_ood": 200,
                 }
             )  # fmt: skip
-    return {"shifted": conform("shifted", shifted), "detection": conform("detection", detection)}
+    return {"shifts": conform("shifts", shifted), "ood": conform("ood", detection)}
 
 
 def _moved(
@@ -317,7 +318,7 @@ def _moved(
         }
         rows += [
             {
-                **where, "class_index": label, "class_name": name, "measure": measure, "threat": "pgd",
+                **where, "class_index": label, "class_name": name, "measure": measure, "attack": "pgd",
                 "parameters": "", "strength": strength, "value": value, "stderr": 0.02, "n_points": N_IMAGES,
                 "n_features": n_features,
             }
@@ -333,7 +334,7 @@ def _curves(where: dict[str, str], names: tuple[str, ...], random: np.random.Gen
     return [
         {
             **where, "class_index": label, "class_name": name, "measure": "participation_ratio", "parameters": "",
-            "n_points": size, "value": 1 / (1 / limit + 1 / size), "spread": 0.2, "ceiling": size - 1.0,
+            "n_points": size, "value": 1 / (1 / limit + 1 / size), "standard_deviation": 0.2, "ceiling": size - 1.0,
             "extrapolated": size > N_POINTS,
         }
         for label, name, limit in zip([*range(len(names)), WHOLE], [*names, ""], limits, strict=True)
@@ -343,19 +344,17 @@ def _curves(where: dict[str, str], names: tuple[str, ...], random: np.random.Gen
 
 def study_pictures(n_classes: int = 10, names: tuple[str, ...] | None = None) -> list[Picture]:
     """Spectra of every class, correlations of two classes and four attacked digits a network."""
-    from sklearn.datasets import load_digits
-
     random = numpy_generator(0, "report pictures")
     names = names or tuple(str(label) for label in range(n_classes))
-    images = load_digits().images / 16
+    digits = load("digits")
     pictures = []
     for model in MODELS:
         for layer, n_features in LAYERS.items():
             for label in range(n_classes):
                 rank = np.arange(1, min(N_POINTS - 1, n_features) + 1)
-                decay = {"random": 1.1, "natural": 1.6, "adversarial": 2.0}[model] + 0.1 * random.normal()
-                variances = rank**-decay * np.exp(-rank / 60)
-                pictures.append(spectrum(variances, model, layer, names[label], n_features))
+                decay = {"random": 1.1, "standard": 1.6, "adversarial": 2.0}[model] + 0.1 * random.normal()
+                eigenvalues = rank**-decay * np.exp(-rank / 60)
+                pictures.append(spectrum(eigenvalues, model, layer, names[label], n_features))
             for label in range(min(2, n_classes)):
                 shared = random.normal(size=(N_POINTS, 3)) @ random.normal(size=(3, 48))
                 points = shared * (0.3 + 0.4 * (model != "random")) + random.normal(size=(N_POINTS, 48))
@@ -363,6 +362,7 @@ def study_pictures(n_classes: int = 10, names: tuple[str, ...] | None = None) ->
                 mean = float(np.abs(matrix[~np.eye(48, dtype=bool)]).mean())
                 pictures.append(correlation(matrix, model, layer, names[label], label, mean))
         for index in range(4):
+            image = digits.read(index)[0].numpy()
             change = 0.1 * np.sign(random.normal(size=(8, 8)))
             label = index % n_classes
             last = (label + index) % n_classes
@@ -371,14 +371,16 @@ def study_pictures(n_classes: int = 10, names: tuple[str, ...] | None = None) ->
                 "clean_prediction": label, "last_prediction": last,
                 "clean_name": names[label], "last_name": names[last],
             }  # fmt: skip
-            pictures.append(example(images[index], np.clip(images[index] + change, 0, 1), **named))
+            pictures.append(example(image, np.clip(image + change, 0, 1), **named))
     return pictures
 
 
-def spectrum(variances: Any, model: str = "a", layer: str = "l", class_name: str = "c", n_features: int = 8) -> Picture:
+def spectrum(
+    eigenvalues: Any, model: str = "a", layer: str = "l", class_name: str = "c", n_features: int = 8
+) -> Picture:
     """The spectrum of a class."""
     names = {"model": model, "layer": layer, "class_name": class_name, "n_points": N_POINTS, "n_features": n_features}
-    return Picture("spectrum", names, {"variances": variances})
+    return Picture("spectrum", names, {"eigenvalues": eigenvalues})
 
 
 def correlation(
@@ -392,7 +394,7 @@ def correlation(
 def example(original: Any, adversarial: Any, **names: Any) -> Picture:
     """An attacked image, misclassified if nothing else is said."""
     usual = {
-        "model": "a", "threat": "pgd", "strength": 0.1, "class_name": "c", "image": "i", "label": 0,
+        "model": "a", "attack": "pgd", "strength": 0.1, "class_name": "c", "image": "i", "label": 0,
         "clean_prediction": 0, "last_prediction": 1,
     }  # fmt: skip
     return Picture("example", usual | names, {"original": original, "adversarial": adversarial})
@@ -410,7 +412,7 @@ STUDY: dict[str, Any] = {
     },
     "models": [
         {"name": "random", "source": "small:cnn", "training": {"objective": "random", "seeds": [0]}},
-        {"name": "natural", "source": "small:cnn", "training": {"objective": "natural", "epochs": 10, "seeds": [0]}},
+        {"name": "standard", "source": "small:cnn", "training": {"objective": "standard", "epochs": 10, "seeds": [0]}},
         {
             "name": "adversarial",
             "source": "small:cnn",
@@ -422,7 +424,7 @@ STUDY: dict[str, Any] = {
         {"name": "pca_dimension", "fraction": 0.95, "scaling": "none"},
         {"name": "participation_ratio", "scaling": "none"},
     ],
-    "threats": [
+    "attacks": [
         {"kind": "pgd", "name": "pgd", "norm": "linf", "epsilons": list(STRENGTHS), "steps": 20, "restarts": 1}
     ],
 }
@@ -430,10 +432,10 @@ STUDY: dict[str, Any] = {
 FINDINGS = (
     Conclusion(
         kind="association",
-        title="Within the natural network, ten classes cannot tell whether dimension and robustness go together.",
+        title="Within the standard network, ten classes cannot tell whether dimension and robustness go together.",
         text="At ε = 0.1 the Pearson correlation across classes is −0.41, with a 95% interval from −0.85 to 0.25. "
         "The interval holds zero, and a relation as strong as −0.85.\n\nWith clean accuracy held fixed it is −0.22.",
-        doubts=(
+        caveats=(
             "Ten classes resolve a correlation to about ±0.55: only a very strong relation would show.",
             "Clean accuracy goes along with dimension, and holding it fixed corrects only in part.",
         ),
@@ -447,8 +449,8 @@ FINDINGS = (
         kind="comparison",
         title="Adversarial training lowers the dimension in the last hidden layer and raises it before.",
         text="Mean PCA dimension goes from 14.1 to 10.2 at penultimate, and from 29.3 to 36.4 at flatten.",
-        doubts=("One training seed a network: the difference may be one of seeds.",),
-        numbers=({"layer": "penultimate", "natural": 14.1, "adversarial": 10.2},),
+        caveats=("One training seed per network: the difference may be one of seeds.",),
+        numbers=({"layer": "penultimate", "standard": 14.1, "adversarial": 10.2},),
         weight=0.8,
     ),
     Conclusion("sample", "No class is near its ceiling.", "The largest value is 39 of 61.", (), (), 0.2),

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from manifoldscope.evidence import guessing
+from manifoldscope.evidence import at_chance
 from manifoldscope.report.findings import FINDINGS, Finding, diagnose
 from manifoldscope.tables import TABLES, conform
 
@@ -21,7 +21,7 @@ def row(method: str, coefficient: float | None, p: float | None, **more: Any) ->
         "layer": "penultimate",
         "measure": "pca_dimension",
         "parameters": "fraction=0.95",
-        "threat": "pgd",
+        "attack": "pgd",
         "strength": 0.1,
         "iterate": "last",
         "method": method,
@@ -45,13 +45,13 @@ def study(*associations: dict[str, Any], models: tuple[str, ...] = ("net",), **t
         for label in CLASSES
     ]
     robustness = [
-        {"model": model, "threat": "pgd", "parameters": "steps=10", "strength": strength, "iterate": iterate}
-        | {"class_index": label, "n_images": 50, "n_survived": survived}
-        | {"clean_accuracy": 0.9, "accuracy": survived / 50}
+        {"model": model, "attack": "pgd", "parameters": "steps=10", "strength": strength, "iterate": iterate}
+        | {"class_index": label, "n_images": 50, "n_robust": robust}
+        | {"clean_accuracy": 0.9, "robust_accuracy": robust / 50}
         for at, model in enumerate(models)
         for label in CLASSES
         for iterate in ("last", "any")
-        for strength, survived in ((0.0, 45), (0.1, 10 + at + label % 20), (0.3, 0))
+        for strength, robust in ((0.0, 45), (0.1, 10 + at + label % 20), (0.3, 0))
     ]
     rows = {
         "models": [{"model": model, "provenance": "{}"} for model in models],
@@ -59,7 +59,7 @@ def study(*associations: dict[str, Any], models: tuple[str, ...] = ("net",), **t
         "robustness": robustness,
         "associations": list(associations),
         "checks": [{"model": "net", "check": "epsilon 0", "passed": True}],
-        "set_aside": [],
+        "skipped_images": [],
     } | tables
     return {name: conform(name, value) for name, value in rows.items()}
 
@@ -89,61 +89,61 @@ def pair(
         (
             (-0.6, SEEN),
             (-0.5, SEEN),
-            "In net, classes with fewer dimensions survive more often (r = -0.60)",
+            "In net, classes with fewer dimensions are more robust (r = -0.60)",
             "At equal clean accuracy the association holds.",
         ),
         (
             (0.6, SEEN),
             (0.5, SEEN),
-            "In net, classes with more dimensions survive more often (r = +0.60)",
+            "In net, classes with more dimensions are more robust (r = +0.60)",
             "At equal clean accuracy the association holds.",
         ),
         (
             (-0.6, SEEN),
             (-0.1, UNSEEN),
-            "In net, classes with fewer dimensions survive more often (r = -0.60); clean accuracy may be why",
+            "In net, classes with fewer dimensions are more robust (r = -0.60); clean accuracy may be why",
             "consistent with clean accuracy alone",
         ),
         (
             (-0.6, SEEN),
             (0.5, SEEN),
-            "In net, classes with fewer dimensions survive more often (r = -0.60)",
+            "In net, classes with fewer dimensions are more robust (r = -0.60)",
             "At equal clean accuracy the association turns around.",
         ),
         (
             (-0.6, SEEN),
             None,
-            "In net, classes with fewer dimensions survive more often (r = -0.60)",
+            "In net, classes with fewer dimensions are more robust (r = -0.60)",
             "given clean accuracy no estimate.\n\nAt equal clean accuracy nothing could be estimated.",
         ),
         (
             (-0.4, 0.02, 0.2),
             (-0.1, UNSEEN),
-            "A hint, no more, that classes with fewer dimensions survive attacks better (net)",
+            "A hint, no more, that classes with fewer dimensions are more robust to attacks (net)",
             "no evidence either",
         ),
         (
             (0.1, UNSEEN),
             (0.1, UNSEEN),
-            "No evidence that classes with fewer dimensions survive attacks better (net, 30 classes)",
+            "No evidence that classes with fewer dimensions are more robust to attacks (net, 30 classes)",
             "no evidence either",
         ),
         (
             (0.1, UNSEEN),
             (0.6, SEEN),
-            "No evidence that classes with fewer dimensions survive attacks better (net, 30 classes)",
+            "No evidence that classes with fewer dimensions are more robust to attacks (net, 30 classes)",
             "an association appears (to be repeated before it is believed)",
         ),
         (
             (-0.6, None),
             (-0.5, None),
-            "In net, classes with fewer dimensions survived more often (r = -0.60); chance was not tested",
+            "In net, classes with fewer dimensions were more robust (r = -0.60); chance was not tested",
             "net, penultimate: r = -0.60 (-0.75 to -0.45); given clean accuracy -0.50.",
         ),
         (
             (None, None),
             None,
-            "Whether classes with fewer dimensions survive attacks better could not be asked",
+            "Whether classes with fewer dimensions are more robust to attacks could not be tested",
             "no correlation over 30 classes:\n\nnet, penultimate: no correlation, as one of the two does not vary",
         ),
     ],
@@ -153,24 +153,27 @@ def test_the_main_question(plain: tuple[Any, ...], partial: tuple[Any, ...] | No
     finding = of_kind("association", study(*associations))
     assert finding.title == title
     assert text in finding.text
-    assert "pgd at strength 0.1, where the classes of a network differ most in accuracy (last iterate)" in finding.text
+    assert (
+        "pgd at strength 0.1, where the classes of a network differ most in robust accuracy (last iterate)"
+        in finding.text
+    )
     assert len(finding.numbers) == len(associations)
 
 
 @pytest.mark.parametrize(
     ("coefficients", "title"),
     [
-        ("unseen unseen unseen unseen", "No evidence that {fewer} survive attacks better (4 {pairs}, 30 classes)"),
-        ("fewer fewer fewer fewer", "{Fewer} survive more often in all 4 {pairs}"),
-        ("more more unseen unseen", "Classes with more dimensions survive more often in 2 of 4 {pairs}"),
-        ("unseen fewer unseen unseen", "{Fewer} survive more often in 1 of 4 {pairs} (a at y)"),
-        ("fewer unseen fewer more", "{Fewer} survive more often in 2 of 4 {pairs}, less often in 1"),
-        ("hint unseen hint unseen", "A hint, no more, that {fewer} survive attacks better (2 of 4 {pairs})"),
+        ("unseen unseen unseen unseen", "No evidence that {fewer} are more robust to attacks (4 {pairs}, 30 classes)"),
+        ("fewer fewer fewer fewer", "{Fewer} are more robust in all 4 {pairs}"),
+        ("more more unseen unseen", "Classes with more dimensions are more robust in 2 of 4 {pairs}"),
+        ("unseen fewer unseen unseen", "{Fewer} are more robust in 1 of 4 {pairs} (a at y)"),
+        ("fewer unseen fewer more", "{Fewer} are more robust in 2 of 4 {pairs}, less robust in 1"),
+        ("hint unseen hint unseen", "A hint, no more, that {fewer} are more robust to attacks (2 of 4 {pairs})"),
         (
             "hint unseen other unseen",
-            "No evidence that dimension goes with survival: hints point both ways (2 of 4 {pairs})",
+            "No evidence that dimension goes with robustness: hints point both ways (2 of 4 {pairs})",
         ),
-        ("fewer fewer", "{Fewer} survive more often in both layers"),
+        ("fewer fewer", "{Fewer} are more robust in both layers"),
     ],
 )
 def test_many_pairs_have_one_answer(coefficients: str, title: str) -> None:
@@ -211,14 +214,14 @@ def test_more_pairs_than_can_be_read_are_given_as_a_range() -> None:
 def test_what_outlasts_clean_accuracy_is_said_for_each_pair_where_they_differ() -> None:
     rows = [*pair("a", "x", (-0.6, SEEN), (-0.5, SEEN)), *pair("b", "x", (-0.6, SEEN), (-0.1, UNSEEN))]
     finding = of_kind("association", study(*rows, models=("a", "b")))
-    assert finding.title == "Classes with fewer dimensions survive more often in both networks"
+    assert finding.title == "Classes with fewer dimensions are more robust in both networks"
     assert "the association holds for a at x; the evidence is gone" in finding.text
-    assert any("not for there being 2 networks" in doubt for doubt in finding.doubts)
+    assert any("not for there being 2 networks" in caveat for caveat in finding.caveats)
 
 
 def test_another_measure_is_called_by_its_name() -> None:
     finding = of_kind("association", study(row("pearson", -0.6, 0.001, measure="participation_ratio", parameters="")))
-    assert finding.title == "In net, classes with a lower participation ratio survive more often (r = -0.60)"
+    assert finding.title == "In net, classes with a lower participation ratio are more robust (r = -0.60)"
 
 
 def test_uncertainty_is_quoted_and_doubts_follow_the_evidence() -> None:
@@ -226,25 +229,29 @@ def test_uncertainty_is_quoted_and_doubts_follow_the_evidence() -> None:
     assert (
         "r = -0.60 (-0.75 to -0.45), adjusted p = 0.004; given clean accuracy -0.50 (-0.65 to -0.35), adj" in clear.text
     )
-    assert any("from 50 images a class" in doubt for doubt in clear.doubts)
-    assert any("not a cause" in doubt for doubt in clear.doubts)
-    assert not any("four times in five" in doubt for doubt in clear.doubts)
-    assert not any("describe the sample" in doubt for doubt in clear.doubts)
+    assert any("from 50 images per class" in caveat for caveat in clear.caveats)
+    assert any("not a cause" in caveat for caveat in clear.caveats)
+    assert not any("four times in five" in caveat for caveat in clear.caveats)
+    assert not any("describe the sample" in caveat for caveat in clear.caveats)
     few = of_kind("association", study(row("pearson", -0.9, 0.001, n=10)))
-    assert any("With 10 classes only |r| above about 0.79" in doubt for doubt in few.doubts)
+    assert any("With 10 classes only |r| above about 0.79" in caveat for caveat in few.caveats)
     border = of_kind("association", study(row("pearson", -0.3, 0.04, p_adjusted=0.3)))
-    assert any("disagree about zero for net at penultimate: evidence at the border" in doubt for doubt in border.doubts)
+    assert any(
+        "disagree about zero for net at penultimate: evidence at the border" in caveat for caveat in border.caveats
+    )
     tables = study(row("pearson", -0.6, 0.001))
     tables["geometry"] = tables["geometry"].with_columns(
         value=pl.when(pl.col("class_index") < 10).then(45.0).otherwise("value"),
         describes_sample=pl.col("class_index") < 10,
     )
-    assert any("10 of 30 values are near the most" in doubt for doubt in of_kind("association", tables).doubts)
+    assert any(
+        "10 of 30 values are close to the largest value" in caveat for caveat in of_kind("association", tables).caveats
+    )
 
 
 def test_ceilings_are_those_of_clean_classes_and_measures_without_one_are_named_once() -> None:
     tables = study()
-    attacked = tables["geometry"].with_columns(threat=pl.lit("pgd"), measure=pl.lit("displacement_own"))
+    attacked = tables["geometry"].with_columns(attack=pl.lit("pgd"), measure=pl.lit("displacement_own"))
     free = tables["geometry"].with_columns(
         measure=pl.lit("capacity"), parameters=pl.lit(""), ceiling=pl.lit(None, dtype=pl.Float64)
     )
@@ -257,25 +264,25 @@ def test_ceilings_are_those_of_clean_classes_and_measures_without_one_are_named_
 
 
 def test_an_association_with_an_unreliable_measure_is_called_attenuated() -> None:
-    def doubts(reliability: float | None, **other: Any) -> list[str]:
+    def caveats(reliability: float | None, **other: Any) -> list[str]:
         known = {"model": "net", "layer": "penultimate", "measure": "pca_dimension", "parameters": "fraction=0.95"}
         rows = [known | {"reliability": reliability, "low": 0.1, "high": 0.6} | other]
-        found = of_kind("association", study(row("pearson", -0.6, 0.001), reliability=rows)).doubts
-        return [doubt for doubt in found if "attenuated" in doubt]
+        found = of_kind("association", study(row("pearson", -0.6, 0.001), reliability=rows)).caveats
+        return [caveat for caveat in found if "attenuated" in caveat]
 
-    (doubt,) = doubts(0.36)
-    assert "below 0.7 for net at penultimate (0.36, +0.10 to +0.60)" in doubt
-    assert "at worst to about 0.60 of what it is" in doubt
-    assert "hardly anything" in doubts(-0.2)[0]
-    for known in (doubts(0.9), doubts(None), doubts(float("nan")), doubts(0.2, layer="other")):
+    (caveat,) = caveats(0.36)
+    assert "below 0.7 for net at penultimate (0.36, +0.10 to +0.60)" in caveat
+    assert "at worst to about 0.60 of what it is" in caveat
+    assert "hardly anything" in caveats(-0.2)[0]
+    for known in (caveats(0.9), caveats(None), caveats(float("nan")), caveats(0.2, layer="other")):
         assert not known
 
 
 def test_doubts_are_said_once_however_many_pairs_there_are() -> None:
     rows = [*pair("a", "x", (-0.3, 0.04, 0.3)), *pair("a", "y", (-0.3, 0.04, 0.3)), *pair("b", "x", (-0.1, UNSEEN))]
-    doubts = of_kind("association", study(*rows, models=("a", "b"))).doubts
-    assert len(doubts) == len(set(doubts)) == 3 + sum("describe" in doubt for doubt in doubts)
-    assert sum("for a at x, a at y" in doubt or "for a at x and a at y" in doubt for doubt in doubts) == 1
+    caveats = of_kind("association", study(*rows, models=("a", "b"))).caveats
+    assert len(caveats) == len(set(caveats)) == 3 + sum("describe" in caveat for caveat in caveats)
+    assert sum("for a at x, a at y" in caveat or "for a at x and a at y" in caveat for caveat in caveats) == 1
 
 
 def clean(**accuracies: float) -> list[dict[str, Any]]:
@@ -289,11 +296,16 @@ def clean(**accuracies: float) -> list[dict[str, Any]]:
 def test_networks_that_guess_are_left_out_and_named() -> None:
     rows = [*pair("random", "penultimate", (0.9, SEEN)), *pair("net", "penultimate", (-0.1, UNSEEN))]
     finding = of_kind("association", study(*rows, models=("random", "net")) | models(random=0.124, net=0.95))
-    assert finding.title == "No evidence that classes with fewer dimensions survive attacks better (net, 30 classes)"
-    assert "Not counted: random (12.4% clean). The accuracies of a network that guesses say nothing." in finding.text
+    assert (
+        finding.title == "No evidence that classes with fewer dimensions are more robust to attacks (net, 30 classes)"
+    )
+    assert (
+        "Not counted: random (12.4% clean). The accuracies of a network at chance level are not informative."
+        in finding.text
+    )
     assert {one["model"] for one in finding.numbers} == {"net"}
     nobody = of_kind("association", study(*rows, models=("random", "net")) | models(random=0.124, net=0.1))
-    assert nobody.title == "Whether classes with fewer dimensions survive attacks better could not be asked"
+    assert nobody.title == "Whether classes with fewer dimensions are more robust to attacks could not be tested"
     assert "random (12.4% clean)" in nobody.text
     assert "net (10.0% clean)" in nobody.text
 
@@ -308,7 +320,7 @@ def models(**accuracies: float) -> dict[str, pl.DataFrame]:
 )
 def test_guessing_is_judged_against_the_number_of_classes(accuracy: float, n_classes: int, guesses: bool) -> None:
     table = conform("models", [{"model": "net", "clean_accuracy": accuracy, "n_classes": n_classes}])
-    assert bool(guessing(table)) is guesses
+    assert bool(at_chance(table)) is guesses
 
 
 def controlled(tables: dict[str, pl.DataFrame], *, strengths: int = 1) -> dict[str, pl.DataFrame]:
@@ -316,26 +328,26 @@ def controlled(tables: dict[str, pl.DataFrame], *, strengths: int = 1) -> dict[s
     attack = tables["robustness"].filter((pl.col("strength") == 0.1) & (pl.col("iterate") == "last"))
     noise = [
         attack.with_columns(
-            threat=pl.lit("noise"), strength=pl.lit(0.5 + at), accuracy=pl.col("class_index") * pl.lit(0.03)
+            attack=pl.lit("noise"), strength=pl.lit(0.5 + at), robust_accuracy=pl.col("class_index") * pl.lit(0.03)
         )
         for at in range(strengths)
     ]
     return tables | {"robustness": pl.concat([tables["robustness"], *noise])}
 
 
-def test_the_threat_is_an_attack_where_there_is_one() -> None:
-    rows = [row("pearson", -0.6, 0.001), row("pearson", 0.9, 0.001, threat="noise", strength=0.5)]
+def test_the_attack_is_an_attack_where_there_is_one() -> None:
+    rows = [row("pearson", -0.6, 0.001), row("pearson", 0.9, 0.001, attack="noise", strength=0.5)]
     tables = controlled(study(*rows), strengths=3)
     finding = of_kind("association", tables)
     assert "(r = -0.60)" in finding.title
-    assert not any("No threat of this study is an attack" in doubt for doubt in finding.doubts)
-    tables["robustness"] = tables["robustness"].filter(pl.col("threat") == "noise")
-    tables["associations"] = tables["associations"].filter(pl.col("threat") == "noise")
+    assert not any("Nothing in this study searches for adversarial examples" in caveat for caveat in finding.caveats)
+    tables["robustness"] = tables["robustness"].filter(pl.col("attack") == "noise")
+    tables["associations"] = tables["associations"].filter(pl.col("attack") == "noise")
     alone = of_kind("association", tables)
     assert "(r = +0.90)" in alone.title
-    assert any("No threat of this study is an attack" in doubt for doubt in alone.doubts)
+    assert any("Nothing in this study searches for adversarial examples" in caveat for caveat in alone.caveats)
     unseen = tables["associations"].with_columns(p_value=pl.lit(0.6), p_adjusted=pl.lit(0.6))
-    assert "survive noise better" in of_kind("association", tables | {"associations": unseen}).title
+    assert "are more robust to noise" in of_kind("association", tables | {"associations": unseen}).title
 
 
 def test_an_attack_that_wrote_any_alone_is_used() -> None:
@@ -348,11 +360,11 @@ def test_of_several_attacks_the_one_with_the_most_strengths_is_used() -> None:
     rows = [
         row("pearson", -0.6, 0.001),
         row("pearson", -0.5, 0.001, strength=0.3),
-        row("pearson", 0.9, 0.001, threat="fgsm", strength=0.5),
+        row("pearson", 0.9, 0.001, attack="fgsm", strength=0.5),
     ]
     tables = controlled(study(*rows))
-    renamed = pl.col("threat").replace({"noise": "fgsm"})
-    single = tables["robustness"].with_columns(threat=renamed)
+    renamed = pl.col("attack").replace({"noise": "fgsm"})
+    single = tables["robustness"].with_columns(attack=renamed)
     found = single.with_columns(iterate=pl.when(renamed == "fgsm").then(pl.lit("any")).otherwise("iterate"))
     assert "(r = -0.60)" in of_kind("association", tables | {"robustness": found}).title
 
@@ -373,7 +385,7 @@ def test_the_setting_is_where_class_accuracies_spread_most_and_the_measure_the_d
 
 @pytest.mark.parametrize(
     ("changed", "column", "reason"),
-    [("geometry", "value", "same value, 7"), ("robustness", "accuracy", "same accuracy, 700.0%")],
+    [("geometry", "value", "same value, 7"), ("robustness", "robust_accuracy", "same accuracy, 700.0%")],
 )
 def test_why_there_is_no_coefficient(changed: str, column: str, reason: str) -> None:
     tables = study(row("pearson", None, None))
@@ -389,11 +401,11 @@ def layered(tables: dict[str, pl.DataFrame], **values: float) -> dict[str, pl.Da
 
 
 def test_networks_are_compared_as_an_order_and_tested_only_from_five() -> None:
-    three = of_kind("networks", study(models=("random", "natural", "adversarial")))
+    three = of_kind("networks", study(models=("random", "standard", "adversarial")))
     assert three.title == "Across 3 networks, the more robust have more dimensions at penultimate"
-    assert "penultimate: random (6.45; 35.7%), natural (7.45; 37.7%), adversarial (8.45; 39.7%)." in three.text
+    assert "penultimate: random (6.45; 35.7%), standard (7.45; 37.7%), adversarial (8.45; 39.7%)." in three.text
     assert "pgd at strength 0.1, where the networks differ most" in three.text
-    assert any("too few for a p-value" in doubt for doubt in three.doubts)
+    assert any("too few for a p-value" in caveat for caveat in three.caveats)
     five = tuple(f"net{i}" for i in range(5))
     tested = of_kind("networks", study(row("spearman", 0.9, 0.04, model="*", n=5), models=five))
     assert tested.title == "Across 5 networks, the more robust have more dimensions at penultimate"
@@ -401,7 +413,7 @@ def test_networks_are_compared_as_an_order_and_tested_only_from_five() -> None:
     unsure = of_kind("networks", study(row("spearman", 0.9, 0.3, model="*", n=5), models=five))
     assert unsure.title == "Across 5 networks, no evidence that dimension goes with robust accuracy"
     untested = of_kind("networks", study(models=five))
-    assert any("chance was not tested" in doubt for doubt in untested.doubts)
+    assert any("chance was not tested" in caveat for caveat in untested.caveats)
     few = of_kind("networks", study(row("spearman", 0.9, 0.04, model="*", n=4), models=five[:4]))
     assert "p = " not in few.text
     assert not [finding for finding in diagnose(study()) if finding.kind == "networks"]
@@ -430,34 +442,37 @@ def test_networks_in_no_order() -> None:
     tables = study(models=("a", "b", "c"))
     bent = pl.when(pl.col("model") == "b").then(1.0).otherwise("value")
     tables["geometry"] = tables["geometry"].with_columns(value=bent)
-    assert of_kind("networks", tables).title == "Across 3 networks, dimension goes no one way with robust accuracy"
-    tables["robustness"] = tables["robustness"].with_columns(accuracy=pl.lit(0.5))
+    assert (
+        of_kind("networks", tables).title
+        == "Across 3 networks, dimension has no consistent relation to robust accuracy"
+    )
+    tables["robustness"] = tables["robustness"].with_columns(robust_accuracy=pl.lit(0.5))
     tied = of_kind("networks", tables)
-    assert tied.title == "All 3 networks survive equally often: dimension cannot be set against robustness"
-    assert any("the same accuracy" in doubt for doubt in tied.doubts)
+    assert tied.title == "All 3 networks are equally robust: dimension cannot be compared with robustness"
+    assert any("the same accuracy" in caveat for caveat in tied.caveats)
 
 
 def test_networks_that_guess_are_shown_and_not_counted() -> None:
-    tables = study(models=("random", "natural", "adversarial"))
-    found = of_kind("networks", tables | models(random=0.1, natural=0.96, adversarial=0.98))
-    assert found.title == "The more robust network, adversarial, has more dimensions than natural at penultimate"
+    tables = study(models=("random", "standard", "adversarial"))
+    found = of_kind("networks", tables | models(random=0.1, standard=0.96, adversarial=0.98))
+    assert found.title == "The more robust network, adversarial, has more dimensions than standard at penultimate"
     assert "random (6.45; 35.7%)" in found.text
     assert "Not counted: random (10.0% clean)." in found.text
-    assert [one["guesses"] for one in found.numbers] == [True, False, False]
-    one = of_kind("networks", tables | models(random=0.1, natural=0.96, adversarial=0.1))
-    assert one.title == "Networks cannot be compared: only natural does better than guess"
-    none = of_kind("networks", tables | models(random=0.1, natural=0.1, adversarial=0.1))
-    assert none.title == "Networks cannot be compared: every one of them guesses"
+    assert [one["at_chance"] for one in found.numbers] == [True, False, False]
+    one = of_kind("networks", tables | models(random=0.1, standard=0.96, adversarial=0.1))
+    assert one.title == "Networks cannot be compared: only standard is above chance level"
+    none = of_kind("networks", tables | models(random=0.1, standard=0.1, adversarial=0.1))
+    assert none.title == "Networks cannot be compared: every one of them is at chance level"
     five = tuple(f"net{i}" for i in range(5))
     tested = study(row("spearman", 0.9, 0.04, model="*", n=5), models=five)
     counted = of_kind("networks", tested | models(net0=0.1, net1=0.9, net2=0.9, net3=0.9, net4=0.9))
-    assert any("those that guess as well" in doubt for doubt in counted.doubts)
+    assert any("also those at chance level" in caveat for caveat in counted.caveats)
 
 
 def test_networks_are_compared_under_an_attack() -> None:
     tables = controlled(study(models=("a", "b")))
-    noise = (pl.col("threat") == "noise") & (pl.col("model") == "b")
-    apart = tables["robustness"].with_columns(accuracy=pl.when(noise).then(1.0).otherwise("accuracy"))
+    noise = (pl.col("attack") == "noise") & (pl.col("model") == "b")
+    apart = tables["robustness"].with_columns(robust_accuracy=pl.when(noise).then(1.0).otherwise("robust_accuracy"))
     assert "under pgd at strength 0.1" in of_kind("networks", tables | {"robustness": apart}).text
 
 
@@ -521,8 +536,8 @@ def test_a_measure_that_is_constant_but_for_two_classes_has_no_r_and_the_reason(
 
 def test_what_an_association_notes_of_its_classes_is_a_doubt() -> None:
     note = "one pair (measure 40, accuracy 0.1) carries 80% of the variance of measure; without it the coefficient is 0"
-    doubts = of_kind("association", study(row("pearson", -0.6, 0.001, note=note))).doubts
-    assert f"net at penultimate: {note}." in doubts
+    caveats = of_kind("association", study(row("pearson", -0.6, 0.001, note=note))).caveats
+    assert f"net at penultimate: {note}." in caveats
 
 
 def test_a_finding_is_of_the_kind_under_which_it_is_registered() -> None:
@@ -556,7 +571,7 @@ def test_checks() -> None:
     finding = of_kind("checks", study(checks=[failed, undecided]))
     assert finding.title.startswith("1 of 2 checks of the evaluation failed")
     assert "net: monotone (rises at 0.3)" in finding.text
-    assert finding.doubts == ("1 check could not be decided.",)
+    assert finding.caveats == ("1 check could not be decided.",)
     assert of_kind("checks", study(checks=[undecided])).title == "No check of the evaluation failed"
 
 
@@ -565,17 +580,17 @@ def test_iterates() -> None:
     tables = study()
     fell = (pl.col("iterate") == "any") & (pl.col("strength") == 0.1)
     tables["robustness"] = tables["robustness"].with_columns(
-        n_survived=pl.when(fell).then(pl.col("n_survived") - 5).otherwise("n_survived")
+        n_robust=pl.when(fell).then(pl.col("n_robust") - 5).otherwise("n_robust")
     )
     finding = of_kind("iterates", tables)
     assert finding.title == "The last iterate alone overstates robustness by up to 10.0 points"
     assert "pgd at strength 0.1" in finding.text
 
 
-def test_images_set_aside() -> None:
+def test_images_skipped() -> None:
     image = {"image": "a/b.jpg", "class_name": "cat", "reason": "truncated"}
-    finding = of_kind("set_aside", study(set_aside=[image]))
-    assert finding.title == "1 image could not be read and was left out"
+    finding = of_kind("skipped_images", study(skipped_images=[image]))
+    assert finding.title == "1 image could not be read and was skipped"
     assert "a/b.jpg (truncated)" in finding.text
 
 

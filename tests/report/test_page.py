@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from conftest import FINDINGS, arguments, foreign_tables, sampled_tables, study_pictures, study_tables, written
+from conftest import FINDINGS, arguments, other_tables, sampled_tables, study_pictures, study_tables, written
 from manifoldscope.report import FIGURES, Chart, Contents, Figure, Finding, Section, diagnose, render
 from manifoldscope.tables import TABLES
 
@@ -27,7 +27,7 @@ HOSTILE = (
 
 def small(tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """One network, one layer, one measure and two strengths: quick to draw."""
-    keep = {"model": ["natural"], "layer": ["flatten"], "measure": ["pca_dimension"], "strength": [0.0, 0.1]}
+    keep = {"model": ["standard"], "layer": ["flatten"], "measure": ["pca_dimension"], "strength": [0.0, 0.1]}
     for column, values in keep.items():
         tables = {
             name: table.filter(pl.col(column).is_in(values) | pl.col(column).is_null())
@@ -120,7 +120,7 @@ def test_figures_are_named_for_those_who_cannot_see_them(page: Page) -> None:
 def test_the_answer_shows_titles_doubts_and_numbers_by_falling_weight(tmp_path: Path, page: Page) -> None:
     for finding in FINDINGS:
         assert finding.title in page.text
-        assert all(doubt in page.text for doubt in finding.doubts)
+        assert all(caveat in page.text for caveat in finding.caveats)
     turned = written(tmp_path, **arguments(findings=FINDINGS[::-1], tables={}, pictures=[])).read_text("utf-8")
     places = [turned.index(finding.title) for finding in FINDINGS]
     assert places == sorted(places)
@@ -134,14 +134,14 @@ def test_real_findings_are_shown(tmp_path: Path) -> None:
     assert all(finding.title in page.text for finding in findings)
 
 
-def test_checks_set_aside_images_and_failed_units_are_named(tmp_path: Path) -> None:
-    failed = ["robustness natural pgd 0.3: NaN in the logits"]
-    tables = {name: table for name, table in study_tables().items() if name in ("checks", "set_aside")}
+def test_checks_skipped_images_and_failed_units_are_named(tmp_path: Path) -> None:
+    failed = ["robustness standard pgd 0.3: NaN in the logits"]
+    tables = {name: table for name, table in study_tables().items() if name in ("checks", "skipped_images")}
     page = Page(written(tmp_path, **arguments(tables=tables, pictures=[], failed=failed)))
     assert "Flagged: vanishing gradient" in page.text
     assert "84 of 400 images" in page.text
     assert "8 of 12 checks passed" in page.text
-    assert "3 could not be judged" in page.text
+    assert "3 could not be decided" in page.text
     assert "digits/test/0417.png" in page.text
     assert "truncated: 211 of 780 bytes" in page.text
     assert failed[0] in page.text
@@ -154,9 +154,9 @@ def test_empty_tables_give_a_page_that_says_what_is_missing(tmp_path: Path) -> N
         "No conclusion could be drawn",
         "no class has a value in the table geometry",
         "the table robustness has no rows",
-        "no spectra were kept",
-        "no correlations were kept",
-        "no attacked images were kept",
+        "no spectra were saved",
+        "no correlations were saved",
+        "no adversarial examples were saved",
         "No checks were run",
         "The study file was not given",
     ):
@@ -174,7 +174,7 @@ def test_what_a_study_did_not_ask_for_is_not_missed(page: Page) -> None:
 def test_pairs_displacements_curves_and_reliabilities_are_shown_where_there_are_any(tmp_path: Path) -> None:
     everything = sampled_tables(5)
     tables = small(everything) | {
-        name: everything[name].filter((pl.col("model") == "natural") & (pl.col("layer") == "flatten"))
+        name: everything[name].filter((pl.col("model") == "standard") & (pl.col("layer") == "flatten"))
         for name in ("geometry", "pairs", "curves", "reliability")
     }
     findings = diagnose(tables)
@@ -193,20 +193,20 @@ def test_pairs_displacements_curves_and_reliabilities_are_shown_where_there_are_
     assert list(render(**arguments(tables={}, pictures=[]))) == ["report.html"]
 
 
-def test_foreign_datasets_are_shown_with_their_findings_where_there_are_any(tmp_path: Path, page: Page) -> None:
-    for absent in ("figures-shifted", "figures-detection", "table-shifted", "table-detection"):
+def test_other_datasets_are_shown_with_their_findings_where_there_are_any(tmp_path: Path, page: Page) -> None:
+    for absent in ("figures-shifts", "figures-ood", "table-shifts", "table-ood"):
         assert absent not in page.ids
     assert "AUROC" not in page.text
-    tables = foreign_tables(4) | {"models": study_tables(4)["models"]}
+    tables = other_tables(4) | {"models": study_tables(4)["models"]}
     shown = Page(written(tmp_path, **arguments(tables=tables, pictures=[], findings=diagnose(tables))))
-    for present in ("figures-shifted", "figures-detection", "table-shifted", "table-detection"):
+    for present in ("figures-shifts", "figures-ood", "table-shifts", "table-ood"):
         assert present in shown.ids
     for sentence in (
         "Accuracy on photographs beside clean accuracy",
-        "Images of clothes are told from known ones with AUROCs of",
-        "they say nothing of other foreign datasets",
+        "Images of clothes are detected as OOD with AUROCs of",
+        "they say nothing of other OOD datasets",
         "30 images of photographs",
-        "200 images of clothes looks more foreign than one of 400 known",
+        "200 images of clothes has a higher OOD score than one of 400 in-distribution",
     ):
         assert sentence in " ".join(shown.text.split())
     assert list(render(**arguments(tables={}, pictures=[]))) == ["report.html"]
@@ -264,13 +264,13 @@ def test_a_figure_of_ones_own_stands_in_the_page_and_the_folder_at_its_place(tmp
 def test_falls_into_classes_that_are_not_studied_are_said_to_be_missing(tmp_path: Path) -> None:
     tables = small(sampled_tables(6))
     pairs = sampled_tables(6)["pairs"].filter(
-        (pl.col("model") == "natural")
+        (pl.col("model") == "standard")
         & (pl.col("layer") == "flatten")
-        & (pl.col("measure") == "centre_distance")
+        & (pl.col("measure") == "centroid_distance")
         & (pl.col("other_class_index") < 5)
     )
     page = Page(written(tmp_path, **arguments(tables=tables | {"pairs": pairs}, pictures=[])))
-    assert re.search(r"Of all falls \d+% went into classes that are not in this study", page.text)
+    assert re.search(r"Of all these images \d+% were taken for classes that are not in this study", page.text)
 
 
 @pytest.mark.parametrize("left_out", ["geometry", "robustness", "associations", "models"])
@@ -285,7 +285,7 @@ def test_hostile_names_are_shown_and_never_run(tmp_path: Path) -> None:
     finding = Finding("association", HOSTILE[0], HOSTILE[1], (HOSTILE[0],), ({HOSTILE[0]: HOSTILE[1]},), 1.0)
     tables = small(study_tables(len(HOSTILE), HOSTILE))
     tables = {
-        name: table.with_columns(pl.col("model").replace("natural", HOSTILE[1])) if "model" in table.columns else table
+        name: table.with_columns(pl.col("model").replace("standard", HOSTILE[1])) if "model" in table.columns else table
         for name, table in tables.items()
     }
     everything = arguments(
@@ -321,8 +321,8 @@ def test_a_small_study_makes_a_small_page(report: Path) -> None:
 
 
 def test_long_tables_are_capped_with_a_note_and_no_csv(tmp_path: Path) -> None:
-    verdicts = pl.concat([study_tables(2)["verdicts"]] * 30)
-    page = Page(written(tmp_path, **arguments(tables={"verdicts": verdicts}, pictures=[])))
-    assert "The first 200 of 10\u202f800 rows. All of them: tables/verdicts.parquet" in " ".join(page.text.split(" "))
+    outcomes = pl.concat([study_tables(2)["outcomes"]] * 30)
+    page = Page(written(tmp_path, **arguments(tables={"outcomes": outcomes}, pictures=[])))
+    assert "The first 200 of 10\u202f800 rows. All of them: tables/outcomes.parquet" in " ".join(page.text.split(" "))
     assert page.source.count("<tr>") < 260
-    assert 'download="verdicts.csv"' not in page.source
+    assert 'download="outcomes.csv"' not in page.source

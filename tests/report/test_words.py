@@ -24,9 +24,9 @@ def test_strengths_read_as_people_write_them(value: float, text: str) -> None:
         ("my_measure", "k=3", "my measure (k=3)"),
         ("capacity", "directions=300 margin=0 common=true seed=0", "Capacity"),
         (
-            "centre_distance",
+            "centroid_distance",
             "unit=radius corrected=true",
-            "Distance between centres (in radii, corrected for sampling)",
+            "Centroid distance (in radii, corrected for sampling)",
         ),
         ("effective_alignment", "of=centres and axes draws=200", "Effective alignment (of centres and axes)"),
     ],

@@ -16,10 +16,10 @@ from manifoldscope.tables import TABLES
 from tests.study import tiny
 
 EVERYTHING = tiny.raw(
-    measures=["pca_dimension", "centre_distance"],
+    measures=["pca_dimension", "centroid_distance"],
     sampling={"reliability": 2},
     checks="full",
-    threats=[
+    attacks=[
         {"kind": "pgd", "epsilons": [0.05, 0.1], "steps": 2, "displacement": True, "transfer": True},
         {"name": "swept", "kind": "pgd", "epsilons": [0.05, 0.1], "steps": 2, "iterate": "any", "sweep": "reuse"},
     ],

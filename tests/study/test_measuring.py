@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 import torch
 
+from manifoldscope.attacks import evaluate
 from manifoldscope.geometry import gaussian_null, measure, reliability
-from manifoldscope.robustness import evaluate
 from manifoldscope.seeds import derive, generator
 from manifoldscope.study import Store, run_units
 from manifoldscope.study.plan import parse
@@ -20,13 +20,13 @@ from manifoldscope.vision.fast import FastNetwork
 from tests.study import tiny
 
 QUIET = Progress(quiet=True)
-MEASURES = ["pca_dimension", "two_nn", "centre_distance", {"name": "centre_correlation"}, "within_between_ratio"]
-THREATS = [{"kind": "pgd", "epsilons": [0.1], "steps": 3, "displacement": True}]
+MEASURES = ["pca_dimension", "two_nn", "centroid_distance", {"name": "centroid_cosine"}, "within_between_ratio"]
+ATTACKS = [{"kind": "pgd", "epsilons": [0.1], "steps": 3, "displacement": True}]
 
 
 @pytest.fixture(scope="module")
 def study():
-    return tiny.study(measures=MEASURES, threats=THREATS, sensitivity=4, sampling={"halvings": 2})
+    return tiny.study(measures=MEASURES, attacks=ATTACKS, jacobian_norm=4, sampling={"halvings": 2})
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +67,11 @@ def test_a_study_says_whose_gradients_attacks_take(study, store, monkeypatch, gr
 
 
 def test_every_class_and_layer_has_every_measure_once(tables):
-    clean = tables["geometry"].filter(pl.col("threat").is_null() & (pl.col("class_index") >= 0))
+    clean = tables["geometry"].filter(pl.col("attack").is_null() & (pl.col("class_index") >= 0))
     counted = clean.group_by("measure").len()
     # two networks, two layers, three classes
     assert dict(counted.rows()) == dict.fromkeys(
-        ["pca_dimension", "two_nn", "sensitivity", "centre_distance", "centre_correlation", "within_between_ratio"], 12
+        ["pca_dimension", "two_nn", "jacobian_norm", "centroid_distance", "centroid_cosine", "within_between_ratio"], 12
     )
     assert clean.filter(pl.col("stderr").is_null()).is_empty()
     assert set(clean["class_index"]) == {1, 4, 7}
@@ -80,26 +80,26 @@ def test_every_class_and_layer_has_every_measure_once(tables):
 
 def test_joint_measures_land_in_geometry_and_pairs(tables, context):
     whole = tables["geometry"].filter(pl.col("class_index") == -1)
-    assert set(whole["measure"]) == {"centre_distance", "centre_correlation", "within_between_ratio"}
+    assert set(whole["measure"]) == {"centroid_distance", "centroid_cosine", "within_between_ratio"}
     pairs = tables["pairs"].filter(
-        (pl.col("model") == "random") & (pl.col("layer") == "flatten") & (pl.col("measure") == "centre_distance")
+        (pl.col("model") == "random") & (pl.col("layer") == "flatten") & (pl.col("measure") == "centroid_distance")
     )
     assert pairs.select("class_index", "other_class_index").rows() == [(1, 4), (1, 7), (4, 7)]
     images = context.draws["geometry"].images
     manifolds = activations(context.network("random"), images, layers=["flatten"], batch_size=16)
-    expected = measure("centre_distance", manifolds).pairs
+    expected = measure("centroid_distance", manifolds).pairs
     assert pairs["value"].to_list() == pytest.approx([expected[key].value for key in ((0, 1), (0, 2), (1, 2))])
 
 
 def test_displaced_are_the_images_that_were_attacked(tables, context, study):
     """The size of the displacement, made again from the attack itself."""
-    threat = study.threats[0].threats()[0]
+    attack = study.perturbations[0].perturbations()[0]
     network, images = context.network("adversarial"), context.images("robustness", 4)
-    verdicts = evaluate(network, images, threat, seed=derive(study.seed, "attack", 4), batch_size=16, keep_images=True)
-    rows = {row["image"]: row for row in verdicts.table.iter_rows(named=True)}
+    outcomes = evaluate(network, images, attack, seed=derive(study.seed, "attack", 4), batch_size=16, keep_images=True)
+    rows = {row["image"]: row for row in outcomes.table.iter_rows(named=True)}
     correct = torch.tensor([rows[name]["clean_prediction"] == 4 for name in images.names])
     (clean,) = activations(network, images, layers=["penultimate"])
-    moved = type(images).of(verdicts.adversarial[0], images.labels)
+    moved = type(images).of(outcomes.adversarial[0], images.labels)
     (adversarial,) = activations(network, moved, layers=["penultimate"])
     expected = (adversarial.points - clean.points)[correct].norm(dim=1).mean()
     found = tables["geometry"].filter(
@@ -109,7 +109,7 @@ def test_displaced_are_the_images_that_were_attacked(tables, context, study):
         & (pl.col("measure") == "displacement")
     )
     assert found["value"].to_list() == pytest.approx([float(expected)], rel=1e-4)  # float32 activations
-    assert (found["threat"][0], found["strength"][0], found["n_points"][0]) == ("pgd", 0.1, int(correct.sum()))
+    assert (found["attack"][0], found["strength"][0], found["n_points"][0]) == ("pgd", 0.1, int(correct.sum()))
 
 
 def test_shares_of_a_displacement_add_up_beside_their_baselines(tables):
@@ -128,7 +128,7 @@ def test_shares_of_a_displacement_add_up_beside_their_baselines(tables):
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory):
     """A study of one network that asks for all that its sample can show."""
-    raw = tiny.raw(measures=["participation_ratio", "two_nn", "centre_distance", "linear_margin"], layers=["flatten"])
+    raw = tiny.raw(measures=["participation_ratio", "two_nn", "centroid_distance", "linear_margin"], layers=["flatten"])
     raw["models"] = raw["models"][:1]
     raw["data"]["geometry"] = {"images_per_class": 40}
     raw["sampling"] = {"halvings": 2, "null": 9, "curve": 2, "reliability": 3, "extrapolate": 2}
@@ -160,7 +160,7 @@ def test_a_curve_ends_in_the_value_of_all_points_and_goes_on_or_says_why_not(ask
     ends = curves.filter((pl.col("n_points") == 40) & ~pl.col("extrapolated"))
     both = ends.join(geometry, on=identity, how="inner", suffix="_all")
     joint = curves.filter(pl.col("class_index") == -1)
-    assert set(joint["measure"]) <= {"centre_distance", "linear_margin"}
+    assert set(joint["measure"]) <= {"centroid_distance", "linear_margin"}
     assert not joint["extrapolated"].any()
     assert both.height == ends.height == 2 * 3 + joint["measure"].n_unique()
     assert both["value"].to_list() == pytest.approx(both["value_all"].to_list(), rel=1e-5)
@@ -174,12 +174,12 @@ def test_a_curve_ends_in_the_value_of_all_points_and_goes_on_or_says_why_not(ask
 def test_reliability_is_of_every_measure_with_a_value_for_each_class(asked):
     study, store, tables = asked
     rows = {row["measure"]: row for row in tables["reliability"].iter_rows(named=True)}
-    assert set(rows) == {"participation_ratio", "two_nn", "centre_distance", "linear_margin"}
+    assert set(rows) == {"participation_ratio", "two_nn", "centroid_distance", "linear_margin"}
     expected = reliability(
         "two_nn", points_of(study, store), n_splits=3, generator=generator(0, "reliability", "two_nn")
     )
     assert rows["two_nn"]["reliability"] == pytest.approx(expected.pearson.full)
-    assert rows["two_nn"]["noise"] == pytest.approx(expected.noise)
+    assert rows["two_nn"]["standard_error"] == pytest.approx(expected.standard_error)
     assert rows["two_nn"]["n_classes"] == 3
 
 
@@ -220,6 +220,6 @@ def test_random_directions_of_the_layer_are_those_of_the_points_measured(tables,
 
 
 def test_another_joint_measure_computes_the_layers_alone(study, store):
-    more = tiny.study(measures=[*MEASURES, "linear_margin"], threats=THREATS, sensitivity=4, sampling={"halvings": 2})
+    more = tiny.study(measures=[*MEASURES, "linear_margin"], attacks=ATTACKS, jacobian_norm=4, sampling={"halvings": 2})
     assert run_units(more, store, progress=QUIET).n_computed == 4  # two networks, two layers
     assert run_units(study, store, progress=QUIET).n_computed == 0

@@ -1,4 +1,4 @@
-"""Foreign datasets in a study: which images are shown, which class is which, and what the tables say of them."""
+"""Other datasets in a study: which images are shown, which class is which, and what the tables say of them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 import torch
 
+from manifoldscope.attacks.ood import ood_detection
+from manifoldscope.attacks.shifts import accuracy_by_class
 from manifoldscope.errors import DataError
-from manifoldscope.robustness.foreign import accuracy_by_class, detection
 from manifoldscope.study import Store, run_units
 from manifoldscope.study.others import matched_classes
 from manifoldscope.study.progress import Progress
@@ -23,7 +24,7 @@ QUIET = Progress(quiet=True)
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A folder with the tiny study and two foreign datasets done; tests only read it."""
+    """A folder with the tiny study and two other datasets done; tests only read it."""
     store = Store(tmp_path_factory.mktemp("foreign") / "tiny")
     outcome = run_units(tiny.study(**tiny.OTHERS), store, progress=QUIET)
     assert outcome.failed == {}
@@ -54,8 +55,8 @@ def test_the_tables_hold_what_the_functions_find_on_the_same_images(finished):
     tables = collect(store, store.plan()[0])
     context = tiny.context_of(tiny.study(**tiny.OTHERS), store)
     network = context.network("adversarial")
-    shifted = tables["shifted"].filter(model="adversarial")
-    assert len(tables["shifted"]) == 2 * 3
+    shifted = tables["shifts"].filter(model="adversarial")
+    assert len(tables["shifts"]) == 2 * 3
     assert shifted["class_index"].to_list() == [1, 4, 7]
     found = accuracy_by_class(network, context.others["again"].images, batch_size=16)
     assert shifted.select(found.columns).equals(found)
@@ -63,9 +64,9 @@ def test_the_tables_hold_what_the_functions_find_on_the_same_images(finished):
     assert shifted["clean_accuracy"].to_list() == clean["accuracy"].to_list()
     assert shifted["n_clean_correct"].to_list() == clean["n_correct"].to_list()
 
-    assert len(tables["detection"]) == 2 * (1 + 2 * 3)  # networks, the output once, layers and distances
+    assert len(tables["ood"]) == 2 * (1 + 2 * 3)  # networks, the output once, layers and distances
     draws = context.draws
-    expected = detection(
+    expected = ood_detection(
         network,
         draws["geometry"].images,
         draws["robustness"].images,
@@ -73,13 +74,13 @@ def test_the_tables_hold_what_the_functions_find_on_the_same_images(finished):
         "flatten",
         batch_size=16,
     )
-    rows = tables["detection"].filter(pl.col("layer").is_in(["", "flatten"]), model="adversarial").sort("score")
+    rows = tables["ood"].filter(pl.col("layer").is_in(["", "flatten"]), model="adversarial").sort("score")
     assert rows.select(expected.columns).equals(expected.sort("score"))
     assert rows.filter(score="max_softmax")["layer"].to_list() == [""]
-    assert rows.select("n_known", "n_foreign").unique().row(0) == (30, 16)
+    assert rows.select("n_in_distribution", "n_ood").unique().row(0) == (30, 16)
 
 
-def test_no_foreign_image_is_in_another_draw_whatever_it_is_called(finished, tmp_path):
+def test_no_ood_image_is_in_another_draw_whatever_it_is_called(finished, tmp_path):
     study = tiny.study(**tiny.OTHERS)
     context = tiny.context_of(study, finished[0])
     own = {name for of in context.draws.values() for name in of.images.names}

@@ -10,11 +10,11 @@ import tomllib
 import pytest
 from pydantic import BaseModel
 
+from manifoldscope.attacks.perturbation import ATTACKS, CORRUPTIONS
 from manifoldscope.errors import StudyError
 from manifoldscope.registry import Entry
-from manifoldscope.robustness.threat import THREATS
 from manifoldscope.study import Store, plan
-from manifoldscope.study.challenges import ThreatPlan
+from manifoldscope.study.challenges import AttackPlan
 from manifoldscope.study.draws import draw_images
 from manifoldscope.study.kinds.check import checked as checked_attack
 from manifoldscope.study.plan import Study, load, models_of, parse, preset_names, preset_text
@@ -30,7 +30,7 @@ def minimal(**changes):
     raw = {
         "data": {"source": "digits"},
         "models": [{"source": "small:cnn", "training": {"objective": "random"}}],
-        "threats": [{"kind": "pgd", "epsilons": [0.1]}],
+        "attacks": [{"kind": "pgd", "epsilons": [0.1]}],
     }
     return {**raw, **changes}
 
@@ -52,27 +52,27 @@ def test_short_forms_and_defaults():
     study = parse(minimal(measures=["participation_ratio"]))
     assert study.measures[0].name == "participation_ratio"
     assert study.models[0].name == "cnn"
-    assert study.threats[0].name == "pgd"
-    assert study.threats[0].settings["steps"] == 20
+    assert study.perturbations[0].name == "pgd"
+    assert study.perturbations[0].settings["steps"] == 20
     assert parse(minimal()).measures[0].settings == {"fraction": 0.95}
 
 
-def test_a_threat_has_one_instance_for_each_strength():
-    study = parse(minimal(threats=[{"kind": "pgd", "epsilons": [0, 0.1], "steps": 5, "relative_step_size": 0.5}]))
-    weak, strong = study.threats[0].threats()
+def test_a_attack_has_one_instance_for_each_strength():
+    study = parse(minimal(attacks=[{"kind": "pgd", "epsilons": [0, 0.1], "steps": 5, "relative_step_size": 0.5}]))
+    weak, strong = study.perturbations[0].perturbations()
     assert (weak.epsilon, strong.epsilon, strong.resolved_step_size) == (0, 0.1, 0.05)
     assert weak.parameters == strong.parameters
 
 
 def test_a_corruption_is_swept_by_its_severities():
-    (plan,) = parse(minimal(threats=[{"kind": "fog", "severities": [1, 2, 5]}])).threats
-    assert [threat.severity for threat in plan.threats()] == [1, 2, 5]
+    (plan,) = parse(minimal(corruptions=[{"kind": "fog", "severities": [1, 2, 5]}])).corruptions
+    assert [attack.severity for attack in plan.perturbations()] == [1, 2, 5]
     with pytest.raises(StudyError, match="severity = 6; expected a whole number from 1"):
-        parse(minimal(threats=[{"kind": "fog", "severities": [1, 6]}]))
+        parse(minimal(corruptions=[{"kind": "fog", "severities": [1, 6]}]))
 
 
 def test_training_seeds_make_one_network_each():
-    models = [{"source": "small:cnn", "name": "a", "training": {"objective": "natural", "seeds": [1, 2]}}]
+    models = [{"source": "small:cnn", "name": "a", "training": {"objective": "standard", "seeds": [1, 2]}}]
     assert [(name, seed) for name, _, seed in models_of(parse(minimal(models=models)))] == [("a/1", 1), ("a/2", 2)]
 
 
@@ -90,22 +90,22 @@ def test_training_seeds_make_one_network_each():
         ("data.source=digit", "data.source = 'digit': there is no dataset 'digit'; did you mean 'digits'?"),
         ("seed=soon", "seed = 'soon': input should be a valid integer"),
         ("models.0.source=cnn", "expected scheme:name"),
-        ("models.0.training.objective=naturel", "there is no objective 'naturel'; did you mean 'natural'"),
+        ("models.0.training.objective=standart", "there is no objective 'standart'; did you mean 'standard'"),
         ("models.0.training.epoch=3", "there is no setting 'epoch'; did you mean 'epochs'"),
-        ("threats.0.epsilon_s=[0.1]", "did you mean 'epsilons'"),
+        ("attacks.0.epsilon_s=[0.1]", "did you mean 'epsilons'"),
         ("models.1.training.lerning_rate=3", "lerning_rate"),
-        ("threats.0.epsilons=[8]", "did you mean 8/255"),
-        ("threats.0.steps=0", "steps = 0; expected at least 1"),
-        ("threats.0.epsilons=[0.1, 0.1]", "a strength is listed twice"),
-        ("threats.0.epsilons=[]", "give at least one strength"),
-        ("threats.0.kind=pdg", "there is no threat 'pdg'; did you mean 'pgd'"),
+        ("attacks.0.epsilons=[8]", "did you mean 8/255"),
+        ("attacks.0.steps=0", "steps = 0; expected at least 1"),
+        ("attacks.0.epsilons=[0.1, 0.1]", "a strength is listed twice"),
+        ("attacks.0.epsilons=[]", "give at least one strength"),
+        ("attacks.0.kind=pdg", "there is no attack or corruption 'pdg'; did you mean 'pgd'"),
         ("measures.0.fraction=[]", "fraction"),
         ("measures.0.name=pca", "there is no measure 'pca'"),
         ("models.7.name=x", "models.7 does not exist; expected a number from 0 to 2"),
         ("seed.x=1", "seed is a value and has no keys of its own"),
         ("data.same_images=true", "differ; give them the same"),
         ("models.1.name=random", "two models are called 'random'"),
-        ("threats.1.name=pgd", "two parts of the study in the column 'threat' are called 'pgd'"),
+        ("attacks.1.name=pgd", "two parts of the study in the column 'attack' are called 'pgd'"),
         ("nonsense", "expected KEY=VALUE"),
         ("sampling.extrapolate=5", "sampling.extrapolate = 5: input should be less than or equal to 4"),
         ("sampling.extrapolate=0.5", "sampling.extrapolate = 0.5: expected more than 1 times the points"),
@@ -123,7 +123,7 @@ def test_a_network_needs_weights_or_training():
     with pytest.raises(StudyError, match="has no weights; give weights"):
         parse(minimal(models=[{"source": "torchvision:resnet18"}]))
     with pytest.raises(StudyError, match="both weights and"):
-        parse(minimal(models=[{"source": "small:cnn", "weights": "x", "training": {"objective": "natural"}}]))
+        parse(minimal(models=[{"source": "small:cnn", "weights": "x", "training": {"objective": "standard"}}]))
 
 
 def test_a_missing_study_and_broken_toml_are_explained(tmp_path):
@@ -142,11 +142,11 @@ def test_a_missing_study_and_broken_toml_are_explained(tmp_path):
 
 def test_changes_reach_any_key():
     changes = ["data.classes=[1, 2]", "models.0.name=untrained", "measures.0.fraction=0.9", "data.root=~/x y"]
-    study = load("digits", [*changes, "threats.0.epsilons=[0.1]"])
+    study = load("digits", [*changes, "attacks.0.epsilons=[0.1]"])
     assert study.data.classes == [1, 2]
     assert study.models[0].name == "untrained"
     assert study.measures[0].settings["fraction"] == 0.9
-    assert study.threats[0].settings["epsilons"] == [0.1]
+    assert study.perturbations[0].settings["epsilons"] == [0.1]
     assert study.data.root == "~/x y"
 
 
@@ -181,9 +181,10 @@ CHANGES = {
     "Study.layers": {"layers": ["penultimate"]},
     "Study.data": None,  # its fields are below
     "Study.measures": {"measures": ["pca_dimension"]},
-    "Study.threats": {"threats": [{"kind": "noise", "epsilons": [0.1]}]},
+    "Study.attacks": {"attacks": [{"kind": "noise", "epsilons": [0.1]}]},
+    "Study.corruptions": {"corruptions": [{"kind": "brightness", "severities": [1]}]},
     "Study.sampling": None,  # its fields are below
-    "Study.sensitivity": {"sensitivity": 3},
+    "Study.jacobian_norm": {"jacobian_norm": 3},
     "Study.shifts": {"shifts": tiny.SHIFTS},
     "Study.ood": {"ood": tiny.OOD},
     "Study.plugins": None,  # see the tests of plug-ins
@@ -199,7 +200,7 @@ CHANGES = {
     "DataPlan.geometry": {"data.geometry": {"images_per_class": 13}},
     "DataPlan.robustness": {"data.robustness": {"images_per_class": 9}},
     "DataPlan.training": {"data.training": {"images_per_class": 19}},
-    "TrainingPlan.objective": {"models.1.training": {"objective": "natural"}},
+    "TrainingPlan.objective": {"models.1.training": {"objective": "standard"}},
     "TrainingPlan.epochs": {"models.1.training.epochs": 5},
     "TrainingPlan.batch_size": {"models.1.training.batch_size": 10},
     "TrainingPlan.learning_rate": {"models.1.training.learning_rate": 0.001},
@@ -208,23 +209,23 @@ CHANGES = {
     "ModelPlan.name": {"models.0.name": "other"},
     "ModelPlan.source": {"models.0.source": "small:mlp", "models.0.layers": ["penultimate"]},
     "ModelPlan.layers": {"models.0.layers": ["penultimate"]},
-    "ModelPlan.training": {"models.0.training": {"objective": "natural"}},
+    "ModelPlan.training": {"models.0.training": {"objective": "standard"}},
     "ModelPlan.at_chance": {"models.0.at_chance": "measure"},
     "ModelPlan.mean": {"models.0.mean": [0.5]},
     "MeasurePlan.name": {"measures": ["participation_ratio"]},
     "MeasurePlan.scaling": {"measures": [{"name": "pca_dimension", "scaling": "standardise"}]},
-    "MeasurePlan.unit": {"measures": ["pca_dimension", "participation_ratio", "centre_distance"]},
+    "MeasurePlan.unit": {"measures": ["pca_dimension", "participation_ratio", "centroid_distance"]},
     "MeasurePlan.fraction": {"measures": [{"name": "pca_dimension", "fraction": 0.9}, "participation_ratio"]},
-    "ThreatPlan.kind": {"threats": [{"kind": "noise", "epsilons": [0, 0.1]}]},
-    "ThreatPlan.name": {"threats.0.name": "other"},
-    "ThreatPlan.iterate": {"threats.0.iterate": "any"},
-    "ThreatPlan.sweep": {
-        "threats": [{"kind": "pgd", "epsilons": [0, 0.1], "steps": 3, "iterate": "any", "sweep": "reuse"}]
+    "AttackPlan.kind": {"attacks": [{"kind": "noise", "epsilons": [0, 0.1]}]},
+    "AttackPlan.name": {"attacks.0.name": "other"},
+    "AttackPlan.iterate": {"attacks.0.iterate": "any"},
+    "AttackPlan.sweep": {
+        "attacks": [{"kind": "pgd", "epsilons": [0, 0.1], "steps": 3, "iterate": "any", "sweep": "reuse"}]
     },
-    "ThreatPlan.displacement": {"threats.0.displacement": True},
-    "ThreatPlan.keep": {"threats.0.keep": "uint8"},
-    "ThreatPlan.transfer": {"threats.0.transfer": True},
-    "ThreatPlan.steps": {"threats.0.steps": 4},
+    "AttackPlan.displacement": {"attacks.0.displacement": True},
+    "AttackPlan.save": {"attacks.0.save": "uint8"},
+    "AttackPlan.transfer": {"attacks.0.transfer": True},
+    "AttackPlan.steps": {"attacks.0.steps": 4},
     "Study.minimal": {"minimal": [{}]},
     "MinimalPlan.name": None,  # see the test of renamed searches
     "MinimalPlan.attack": {"minimal": [{"attack": "pgd"}]},
@@ -296,15 +297,15 @@ def by_kind(store, raw):
 @pytest.mark.parametrize(
     ("change", "measures", "changed"),
     [
-        ({"null": 20}, ["pca_dimension", "centre_distance"], {"geometry", "layer"}),
-        ({"curve": 3}, ["pca_dimension", "centre_distance"], {"geometry", "layer"}),
-        ({"halvings": 2}, ["centre_distance"], {"layer"}),
-        ({"extrapolate": 2}, ["pca_dimension", "centre_distance"], {"geometry"}),
+        ({"null": 20}, ["pca_dimension", "centroid_distance"], {"geometry", "layer"}),
+        ({"curve": 3}, ["pca_dimension", "centroid_distance"], {"geometry", "layer"}),
+        ({"halvings": 2}, ["centroid_distance"], {"layer"}),
+        ({"extrapolate": 2}, ["pca_dimension", "centroid_distance"], {"geometry"}),
         ({"reliability": 5}, ["pca_dimension"], {"layer"}),
     ],
 )
 def test_what_is_asked_of_the_sample_enters_the_units_that_answer_it(store, change, measures, changed):
-    raw = tiny.raw(measures=measures, sensitivity=2)
+    raw = tiny.raw(measures=measures, jacobian_norm=2)
     before, after = by_kind(store, raw), by_kind(store, {**raw, "sampling": change})
     assert {kind for kind in before if before[kind] != after[kind]} == changed
 
@@ -313,8 +314,8 @@ def test_full_checks_depend_on_the_attack_in_question_and_on_no_other(store):
     pgd = {"kind": "pgd", "epsilons": [0, 0.05, 0.1, 0.2], "steps": 3}
     noise = {"kind": "noise", "epsilons": [0.1]}
 
-    def checked(*threats):
-        study = tiny.study(checks="full", threats=list(threats))
+    def checked(*attacks):
+        study = tiny.study(checks="full", attacks=list(attacks))
         found = tiny.of_kind(tiny.planned(study, store), "check")
         return {unit.key for unit in found}, checked_attack(study)[1].epsilon
 
@@ -325,10 +326,10 @@ def test_full_checks_depend_on_the_attack_in_question_and_on_no_other(store):
     assert not known & checked({**pgd, "epsilons": [0.2]})[0]
 
 
-def test_a_sweep_that_reuses_verdicts_needs_the_strength_below_and_shares_the_smallest(store):
+def test_a_sweep_that_reuses_outcomes_needs_the_strength_below_and_shares_the_smallest(store):
     def attacks(**changes):
-        threat = {"kind": "pgd", "epsilons": [0.2, 0.05, 0.1], "steps": 3, "iterate": "any", **changes}
-        study = tiny.study(threats=[threat], models=tiny.raw()["models"][:1])
+        attack = {"kind": "pgd", "epsilons": [0.2, 0.05, 0.1], "steps": 3, "iterate": "any", **changes}
+        study = tiny.study(attacks=[attack], models=tiny.raw()["models"][:1])
         units = tiny.planned(study, store)
         assert all(set(unit.needs) <= {each.key for each in units[:place]} for place, unit in enumerate(units))
         return {(unit.attack.strength, unit.images.index): unit for unit in tiny.of_kind(units, "attack")}
@@ -353,12 +354,12 @@ def test_each_setting_of_a_search_changes_its_keys_and_its_name_does_not(store):
     assert searched(steps=20) == known
     with pytest.raises(StudyError, match="did you mean 8/255"):
         searched(largest=8)
-    with pytest.raises(StudyError, match="two parts of the study in the column 'threat' are called 'pgd'"):
+    with pytest.raises(StudyError, match="two parts of the study in the column 'attack' are called 'pgd'"):
         searched(name="pgd")
 
 
 def test_equal_sizes_touch_only_classes_with_more_images_than_the_smallest(store):
-    raw = tiny.raw(models=tiny.raw()["models"][:1], measures=["pca_dimension", "centre_distance"])
+    raw = tiny.raw(models=tiny.raw()["models"][:1], measures=["pca_dimension", "centroid_distance"])
     raw["data"]["geometry"] = {}
     draws = draw_images(parse(raw), store)
     sizes = {label: len(draws["geometry"].images.of_class(label)) for label in (1, 4, 7)}
@@ -388,19 +389,31 @@ def test_every_field_has_its_change():
         ({"measures": ["pca_dimension", "pca_dimension"]}, "the measure 'pca_dimension' is listed twice"),
         ({"models.1.training.seeds": [1, 1]}, "two models are called 'adversarial/1'"),
         ({"models.1.training.learning_rate": float("inf")}, "learning_rate"),
-        ({"checks": "full", "threats.0.epsilons": [0]}, "the study has none; add one"),
-        ({"threats.0.epsilons": [float("nan")]}, "epsilon = nan: input should be a finite number"),
-        ({"threats.0.displacement": True, "threats.0.iterate": "any"}, "expected iterate = 'both'"),
-        ({"threats.0.sweep": "reuse"}, "give iterate = 'any', or sweep = 'independent'"),
+        ({"checks": "full", "attacks.0.epsilons": [0]}, "the study has none; add one"),
+        ({"attacks.0.epsilons": [float("nan")]}, "epsilon = nan: input should be a finite number"),
+        ({"attacks.0.displacement": True, "attacks.0.iterate": "any"}, "expected iterate = 'both'"),
+        ({"attacks.0.sweep": "reuse"}, "give iterate = 'any', or sweep = 'independent'"),
         (
-            {"threats": [{"kind": "noise", "epsilons": [0.1], "iterate": "any", "sweep": "reuse"}]},
-            "give sweep = 'independent', or a threat of kind pgd",
+            {"attacks": [{"kind": "noise", "epsilons": [0.1], "iterate": "any", "sweep": "reuse"}]},
+            "give sweep = 'independent', or an attack of kind pgd",
         ),
         ({"shifts": tiny.SHIFTS * 2}, "two parts of the study in the column 'dataset' are called 'again'"),
         ({"shifts": [{**tiny.SHIFTS[0], "classes": [1]}]}, "there is no setting 'classes'"),
         ({"ood": [{**tiny.OOD[0], "match": "index"}]}, "there is no setting 'match'"),
         ({"foreign": [{"source": "digits"}]}, "write [[shifts]] for the same classes, [[ood]] for others"),
         ({"smallest": [{}]}, "write [[minimal]]"),
+        ({"threats": [{}]}, "write [[attacks]] for attacks, [[corruptions]] for common corruptions"),
+        ({"sensitivity": 3}, "write jacobian_norm"),
+        ({"models.1.training.objective": "natural"}, "there is no objective 'natural' any more; write standard"),
+        ({"attacks.0.keep": "float"}, "there is no setting 'keep' any more; write save"),
+        (
+            {"attacks": [{"kind": "brightness", "severities": [1]}]},
+            "'brightness' is one of the corruptions; write it under [[corruptions]]",
+        ),
+        (
+            {"corruptions": [{"kind": "pgd", "epsilons": [0.1]}]},
+            "'pgd' is one of the attacks; write it under [[attacks]]",
+        ),
         (
             {
                 "ood": tiny.OOD,
@@ -419,6 +432,6 @@ def test_what_would_be_counted_twice_or_not_at_all_is_refused(changes, message):
         parse(raw)
 
 
-@pytest.mark.parametrize("entry", list(THREATS), ids=lambda entry: entry.name)
-def test_no_setting_of_a_threat_is_named_as_one_of_the_study_file(entry: Entry) -> None:
-    assert not set(entry.settings.model_fields) & set(ThreatPlan.model_fields)
+@pytest.mark.parametrize("entry", [*ATTACKS, *CORRUPTIONS], ids=lambda entry: entry.name)
+def test_no_setting_of_an_attack_or_corruption_is_named_as_one_of_the_study_file(entry: Entry) -> None:
+    assert not set(entry.settings.model_fields) & set(AttackPlan.model_fields)

@@ -23,8 +23,8 @@ import torch
 from PIL import Image
 
 from manifoldscope.api import run
+from manifoldscope.attacks import load_saved_images
 from manifoldscope.errors import DataError, ModelError, StoreError, StudyError
-from manifoldscope.robustness import load_kept
 from manifoldscope.study import Store, run_units
 from manifoldscope.study.progress import Progress
 from manifoldscope.study.results import collect
@@ -66,12 +66,12 @@ def test_the_tables_hold_every_combination(finished):
     found = tables(finished[0])
     assert len(found["models"]) == 2
     assert len(found["geometry"]) == 2 * 2 * 3 * 2  # networks, layers, classes, measures
-    assert len(found["verdicts"]) == 2 * 2 * 30
+    assert len(found["outcomes"]) == 2 * 2 * 30
     assert len(found["robustness"]) == 2 * 2 * 3 * 2  # networks, strengths, classes, iterates
     assert set(found["geometry"]["n_features"]) == {256, 128}
     assert found["geometry"]["ceiling"].null_count() == 0
     clean = found["robustness"].filter(pl.col("strength") == 0)
-    assert (clean["accuracy"] == clean["clean_accuracy"]).all()
+    assert (clean["robust_accuracy"] == clean["clean_accuracy"]).all()
     assert set(found["checks"]["check"]) >= {"state", "determinism", "epsilon 0", "above chance"}
 
 
@@ -82,9 +82,7 @@ def test_an_evaluation_checks_itself_from_what_its_units_noted(finished):
     assert of["adversarial"] - of["random"] == {"training loss", "training collapse", "above chance"}
     kept = checks.filter(pl.col("check") == "feasibility (pgd)")
     assert kept["passed"].all()
-    assert set(kept["note"]) == {
-        "60 images of the classes that keep examples, stored as float32"
-    }  # 2 strengths, 3 classes
+    assert set(kept["note"]) == {"60 images of the classes with examples, stored as float32"}  # 2 strengths, 3 classes
 
 
 def test_full_checks_attack_each_network_harder(finished, tmp_path):
@@ -96,7 +94,7 @@ def test_full_checks_attack_each_network_harder(finished, tmp_path):
         for what in ("rescaled logits", "convergence", "second loss", "restarts", "gradient-free")
     }
     curves = tables(store)["convergence"]
-    ways = curves.group_by("model", "threat", "strength", "n_steps").agg(pl.col("step").sort())
+    ways = curves.group_by("model", "attack", "strength", "n_steps").agg(pl.col("step").sort())
     assert sorted(ways.rows()) == [
         (model, "pgd", 0.1, n_steps, list(range(n_steps + 1)))
         for model in ("adversarial", "random")
@@ -128,7 +126,7 @@ def test_a_manifest_traces_a_number_to_its_settings(finished):
     ("changes", "kinds"),
     [
         ({"measures": ["pca_dimension"]}, {"geometry"}),
-        ({"threats": [{"kind": "pgd", "epsilons": [0, 0.1, 0.2], "steps": 3}]}, {"attack"}),
+        ({"attacks": [{"kind": "pgd", "epsilons": [0, 0.1, 0.2], "steps": 3}]}, {"attack"}),
         ({"checks": "full"}, {"check"}),
         ({"associations": {"bootstrap": 200, "permutations": 100}}, set()),
         ({"name": "renamed", "question": "why?"}, set()),
@@ -227,13 +225,13 @@ def of_photographs(root, **changes):
     return tiny.study(**{"data": data, "models": models, **changes})
 
 
-def test_an_unreadable_image_is_set_aside_and_named(photographs, tmp_path):
+def test_an_unreadable_image_is_skipped_and_named(photographs, tmp_path):
     store = Store(tmp_path / "run")
     data = {"source": "folder", "root": str(photographs), "robustness": {"images_per_class": 7}, "same_images": True}
     data["geometry"] = data["robustness"]
     outcome = run_units(of_photographs(photographs, data=data), store, progress=QUIET)
     assert outcome.failed == {}
-    aside = tables(store)["set_aside"]
+    aside = tables(store)["skipped_images"]
     assert aside["image"].to_list() == ["dogs/3.png"]
     assert "cannot be read" in aside["reason"][0]
 
@@ -291,7 +289,7 @@ def test_loaded_weights_near_chance_stop_that_network_and_no_other(tmp_path):
     assert "near chance" in outcome.failed["own · inspect"]
     assert "order of the labels" in outcome.failed["own · inspect"]
     assert tables(store)["models"]["model"].to_list() == ["random"]
-    assert set(tables(store)["verdicts"]["model"]) == {"random"}
+    assert set(tables(store)["outcomes"]["model"]) == {"random"}
 
 
 def test_what_cannot_fit_into_memory_is_refused_with_advice(tmp_path, monkeypatch):
@@ -357,12 +355,12 @@ def test_a_small_network_takes_colour_if_any_image_has_it_and_refuses_unequal_si
         run_units(of_photographs(photographs, data=data, seed=1), Store(tmp_path / "two"), progress=QUIET)
 
 
-def test_a_link_to_nothing_is_set_aside(photographs, tmp_path):
+def test_a_link_to_nothing_is_skipped(photographs, tmp_path):
     (photographs / "cats" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     store = Store(tmp_path / "run")
     data = {"source": "folder", "root": str(photographs), "same_images": True}
     assert run_units(of_photographs(photographs, data=data), store, progress=QUIET).failed == {}
-    assert tables(store)["set_aside"]["image"].to_list() == ["cats/gone.png", "dogs/3.png"]
+    assert tables(store)["skipped_images"]["image"].to_list() == ["cats/gone.png", "dogs/3.png"]
 
 
 def test_a_draw_that_leaves_nothing_says_which_draw_and_what_to_reduce(photographs, tmp_path):
@@ -373,45 +371,45 @@ def test_a_draw_that_leaves_nothing_says_which_draw_and_what_to_reduce(photograp
 
 def test_attacked_images_are_kept_with_their_unit_and_judged_as_its_table_says(finished, tmp_path):
     store = copy_of(finished, tmp_path)
-    changed = tiny.study(threats=[{"kind": "pgd", "epsilons": [0.1], "steps": 3, "keep": "uint8"}])
+    changed = tiny.study(attacks=[{"kind": "pgd", "epsilons": [0.1], "steps": 3, "save": "uint8"}])
     outcome = run_units(changed, store, progress=QUIET)
     assert outcome.failed == {}
     attacks = [unit for unit in outcome.units if unit.kind == "attack"]
     assert outcome.n_computed == len(attacks) == 6
     for unit in attacks:
-        kept, verdicts = load_kept(store.images(unit)), store.table(unit, "verdicts")
+        kept, outcomes = load_saved_images(store.images(unit)), store.table(unit, "outcomes")
         assert kept.tensors["images"].dtype == torch.uint8
-        said = dict(zip(verdicts["image"], verdicts["last_prediction"], strict=True))
+        said = dict(zip(outcomes["image"], outcomes["last_prediction"], strict=True))
         names = json.loads(kept.metadata["names"])
         differ = sum(said[name] != now for name, now in zip(names, kept.tensors["predictions"].tolist(), strict=True))
-        assert store.manifest(unit)["facts"]["kept"] == {"as": "uint8", "n_changed": kept.n_changed}
+        assert store.manifest(unit)["facts"]["saved"] == {"as": "uint8", "n_changed": kept.n_changed}
         assert kept.n_changed <= differ
 
 
 def test_images_that_stop_early_are_not_kept():
     with pytest.raises(StudyError, match="expected iterate = 'both'"):
-        tiny.study(threats=[{"kind": "pgd", "epsilons": [0.1], "keep": "float", "iterate": "any"}])
+        tiny.study(attacks=[{"kind": "pgd", "epsilons": [0.1], "save": "float", "iterate": "any"}])
 
 
 def test_transfer_between_networks_agrees_with_their_attacks(finished, tmp_path):
     store = copy_of(finished, tmp_path)
-    threats = [{"kind": "pgd", "epsilons": [0, 0.1], "steps": 3, "transfer": True}]
-    outcome = run_units(tiny.study(threats=threats), store, progress=QUIET)
+    attacks = [{"kind": "pgd", "epsilons": [0, 0.1], "steps": 3, "transfer": True}]
+    outcome = run_units(tiny.study(attacks=attacks), store, progress=QUIET)
     assert outcome.failed == {}
     assert outcome.n_computed == 2 * 2  # networks, strengths: the attacks themselves are there
     found = tables(store)
     assert len(found["transfer"]) == 2 * 2 * 2
-    own = found["transfer"].filter(pl.col("made_on") == pl.col("judged_on"))
+    own = found["transfer"].filter(pl.col("source_model") == pl.col("target_model"))
     attacks = (
         found["robustness"]
         .filter(iterate="last")
         .group_by("model", "strength")
-        .agg(pl.col("n_images").sum(), pl.col("n_clean_correct").sum(), pl.col("n_survived").sum())
+        .agg(pl.col("n_images").sum(), pl.col("n_clean_correct").sum(), pl.col("n_robust").sum())
     )
-    both = own.join(attacks, left_on=["made_on", "strength"], right_on=["model", "strength"])
+    both = own.join(attacks, left_on=["source_model", "strength"], right_on=["model", "strength"])
     assert len(both) == 4
     assert (both["n_clean_correct"] == both["n_clean_correct_right"]).all()
-    assert (both["n_clean_correct"] - both["n_fell"] == both["n_survived"]).all()
+    assert (both["n_clean_correct"] - both["n_misclassified"] == both["n_robust"]).all()
 
 
 def test_the_history_of_training_is_a_table(finished):
@@ -419,25 +417,25 @@ def test_the_history_of_training_is_a_table(finished):
     history = found["training"]
     assert history.select("model", "epoch").rows() == [("adversarial", epoch) for epoch in range(1, 7)]
     assert history["n_images"].to_list()[-1] == 60
-    assert history["n_survived_pgd"].to_list()[-1] is not None
+    assert history["n_robust_pgd"].to_list()[-1] is not None
     assert {"training loss", "training collapse"} <= set(found["checks"].filter(model="adversarial")["check"])
 
 
-def test_a_sweep_that_reuses_verdicts_falls_by_construction_and_says_so(finished, tmp_path):
+def test_a_sweep_that_reuses_outcomes_falls_by_construction_and_says_so(finished, tmp_path):
     store = copy_of(finished, tmp_path)
-    threat = {"kind": "pgd", "epsilons": [0.1, 0.02, 0.2], "steps": 3, "iterate": "any"}
-    alone = tiny.study(threats=[threat])
+    attack = {"kind": "pgd", "epsilons": [0.1, 0.02, 0.2], "steps": 3, "iterate": "any"}
+    alone = tiny.study(attacks=[attack])
     assert run_units(alone, store, progress=QUIET).failed == {}
     apart = tables(store)
-    outcome = run_units(tiny.study(threats=[{**threat, "sweep": "reuse"}]), store, progress=QUIET)
+    outcome = run_units(tiny.study(attacks=[{**attack, "sweep": "reuse"}]), store, progress=QUIET)
     assert outcome.failed == {}
     assert outcome.n_computed == 2 * 2 * 3  # networks, strengths above the smallest, classes
     found = tables(store)
     by = ["model", "image"]
-    sweep = found["verdicts"].sort("strength").group_by(by).agg("survived_any")["survived_any"].to_list()
+    sweep = found["outcomes"].sort("strength").group_by(by).agg("robust_any")["robust_any"].to_list()
     assert all(one >= other for each in sweep for one, other in itertools.pairwise(each))
     assert len({tuple(each) for each in sweep}) > 2  # some images fall between the strengths
-    smallest = [each["verdicts"].filter(strength=0.02) for each in (apart, found)]
+    smallest = [each["outcomes"].filter(strength=0.02) for each in (apart, found)]
     assert smallest[0].equals(smallest[1])
     curve = pl.col("check") == "epsilon curve (pgd, any)"
     assert apart["checks"].filter(curve)["passed"].to_list() == [True, True]
@@ -446,7 +444,7 @@ def test_a_sweep_that_reuses_verdicts_falls_by_construction_and_says_so(finished
     assert rows["note"].str.contains("monotone by construction, which proves nothing").all()
 
 
-def test_smallest_perturbations_are_told_by_class_and_are_no_attack_at_a_strength(finished, tmp_path):
+def test_minimal_perturbations_are_told_by_class_and_are_no_attack_at_a_strength(finished, tmp_path):
     store = copy_of(finished, tmp_path)
     before = tables(store)
     outcome = run_units(tiny.study(minimal=[{"steps": 3, "tolerance": 0.2}]), store, progress=QUIET)
@@ -455,12 +453,12 @@ def test_smallest_perturbations_are_told_by_class_and_are_no_attack_at_a_strengt
     found = tables(store)
     assert found["robustness"].equals(before["robustness"])
     assert found["checks"].equals(before["checks"])
-    images = found["verdicts"].filter(threat="minimal_pgd")
-    assert len(found["verdicts"]) - len(images) == len(before["verdicts"])
-    assert images["smallest_strength"].null_count() == 0
-    assert len(found["smallest"]) == 6
-    for row in found["smallest"].iter_rows(named=True):
-        mine = images.filter(model=row["model"], label=row["class_index"])["smallest_strength"].sort()
+    images = found["outcomes"].filter(attack="minimal_pgd")
+    assert len(found["outcomes"]) - len(images) == len(before["outcomes"])
+    assert images["minimal_epsilon"].null_count() == 0
+    assert len(found["minimal"]) == 6
+    for row in found["minimal"].iter_rows(named=True):
+        mine = images.filter(model=row["model"], label=row["class_index"])["minimal_epsilon"].sort()
         assert (row["n_images"], row["norm"], row["largest"]) == (10, "linf", 0.5)
         assert (row["lower_quartile"], row["median"], row["upper_quartile"]) == (mine[2], mine[4], mine[7])
         assert row["n_found"] == ((mine > 0) & mine.is_finite()).sum()
@@ -518,7 +516,7 @@ def test_nothing_is_stored_of_files_that_were_replaced_after_the_plan(what, tmp_
 
 def test_a_study_says_how_positions_become_points_and_tables_say_what_was_done(tmp_path):
     layers = ["conv2", {"name": "conv2", "pool": "mean"}, {"name": "conv2", "pool": 3}, "conv2 [positions]"]
-    study = tiny.study(layers=layers, models=tiny.raw()["models"][:1], measures=["pca_dimension", "centre_distance"])
+    study = tiny.study(layers=layers, models=tiny.raw()["models"][:1], measures=["pca_dimension", "centroid_distance"])
     assert study.layers == ["conv2", "conv2 [mean]", "conv2 [3]", "conv2 [positions]"]
     outcome = run_units(study, Store(tmp_path / "run"), progress=QUIET)
     assert outcome.failed == {}
@@ -534,7 +532,7 @@ def test_a_study_says_how_positions_become_points_and_tables_say_what_was_done(t
 
 @pytest.mark.parametrize(
     "changes",
-    [{"ood": tiny.OOD}, {"threats": [{"kind": "pgd", "epsilons": [0.1], "steps": 2, "displacement": True}]}],
+    [{"ood": tiny.OOD}, {"attacks": [{"kind": "pgd", "epsilons": [0.1], "steps": 2, "displacement": True}]}],
 )
 def test_what_needs_a_point_for_each_image_is_refused_where_positions_are_points(changes):
     with pytest.raises(
@@ -545,7 +543,7 @@ def test_what_needs_a_point_for_each_image_is_refused_where_positions_are_points
 
 def test_a_study_may_have_geometry_alone_or_attacks_alone(tmp_path):
     models = tiny.raw()["models"][:1]
-    alone = {"geometry": {"threats": []}, "attack": {"measures": []}}
+    alone = {"geometry": {"attacks": []}, "attack": {"measures": []}}
     for kind, changes in alone.items():
         result = run(tiny.study(models=models, **changes), out=tmp_path / kind, progress=QUIET)
         assert result.failed == {}
@@ -566,7 +564,7 @@ def test_networks_of_any_source_are_trained_here_or_stand_untrained(tmp_path):
         {
             "name": "trained",
             "source": source,
-            "training": {"objective": "natural", "epochs": 100, "learning_rate": 0.05, "seeds": [0, 1]},
+            "training": {"objective": "standard", "epochs": 100, "learning_rate": 0.05, "seeds": [0, 1]},
         },
         {"name": "untrained", "source": source, "training": {"objective": "random"}},
     ]

@@ -61,7 +61,7 @@ def empty_the_payload(folder):
 
 
 def edit_the_payload(folder):
-    path = of_kind(folder, "attack")[0] / "verdicts.parquet"
+    path = of_kind(folder, "attack")[0] / "outcomes.parquet"
     pl.read_parquet(path).with_columns(label=99).write_parquet(path)
     return 1
 
@@ -133,7 +133,7 @@ def test_what_was_changed_is_named_and_computed_anew_and_nothing_else_is(finishe
     again = verify(copy)
     assert again.problems == ()
     assert again.n_whole == verify(finished).n_whole
-    for table in ("robustness", "verdicts", "geometry"):
+    for table in ("robustness", "outcomes", "geometry"):
         assert Store(copy).read_table(table).equals(Store(finished).read_table(table))
 
 

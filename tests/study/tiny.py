@@ -44,7 +44,7 @@ def raw(**changes: Any) -> dict[str, Any]:
             },
         ],
         "measures": ["pca_dimension", "participation_ratio"],
-        "threats": [{"kind": "pgd", "epsilons": [0, 0.1], "steps": 3}],
+        "attacks": [{"kind": "pgd", "epsilons": [0, 0.1], "steps": 3}],
         "associations": {"bootstrap": 100, "permutations": 100},
     }
     return {**study, **changes}

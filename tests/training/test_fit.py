@@ -7,10 +7,10 @@ import sys
 import pytest
 import torch
 
-from manifoldscope.errors import ModelError, StudyError, ThreatError
-from manifoldscope.robustness import PGD, evaluate
+from manifoldscope.attacks import PGD, evaluate
+from manifoldscope.errors import AttackError, ModelError, StudyError
 from manifoldscope.training import OBJECTIVES, fit, state
-from manifoldscope.training.fit import judged_every, one_cycle
+from manifoldscope.training.fit import evaluated_every, one_cycle
 from manifoldscope.vision.datasets import images
 from manifoldscope.vision.network import Network, Preprocessing
 from manifoldscope.vision.small import build
@@ -34,25 +34,28 @@ def objective(name, **settings):
 
 
 @pytest.fixture(scope="module")
-def natural(digits):
+def standard(digits):
     made = network()
-    history = fit(made, digits[0], objective("natural"), epochs=20, batch_size=50)
+    history = fit(made, digits[0], objective("standard"), epochs=20, batch_size=50)
     return made, history
 
 
-def test_natural_training_learns_the_digits(natural, digits):
-    made, history = natural
+def test_standard_training_learns_the_digits(standard, digits):
+    made, history = standard
     assert [epoch.epoch for epoch in history] == list(range(1, 21))
     assert history[-1].loss < history[0].loss / 4
-    verdicts = evaluate(made, digits[1], PGD(epsilon=0))
-    assert verdicts.clean_accuracy > 0.9
+    outcomes = evaluate(made, digits[1], PGD(epsilon=0))
+    assert outcomes.clean_accuracy > 0.9
 
 
-def test_adversarial_training_buys_robustness(natural, digits):
+def test_adversarial_training_buys_robustness(standard, digits):
     made = network()
     fit(made, digits[0], objective("adversarial", epsilon=0.15, steps=5), epochs=25, batch_size=50)
-    threat = PGD(epsilon=0.15, steps=20)
-    assert evaluate(made, digits[1], threat).accuracy > evaluate(natural[0], digits[1], threat).accuracy + 0.2
+    attack = PGD(epsilon=0.15, steps=20)
+    assert (
+        evaluate(made, digits[1], attack).robust_accuracy
+        > evaluate(standard[0], digits[1], attack).robust_accuracy + 0.2
+    )
 
 
 def test_training_repeats_itself_and_leaves_the_global_generator_alone(digits):
@@ -81,7 +84,7 @@ def test_a_loss_that_diverges_is_an_error(digits):
     with torch.no_grad():
         made.module.dense.weight.fill_(float("nan"))
     with pytest.raises(ModelError, match="diverged in epoch 1"):
-        fit(made, digits[0], objective("natural"), epochs=1)
+        fit(made, digits[0], objective("standard"), epochs=1)
 
 
 def test_the_learning_rate_rises_and_falls():
@@ -94,7 +97,7 @@ def test_the_learning_rate_rises_and_falls():
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"epsilon": 8}, ThreatError, "did you mean 8/255"),
+        ({"epsilon": 8}, AttackError, "did you mean 8/255"),
         ({"epsilon": 0.1, "steps": 0}, StudyError, "steps = 0"),
         ({"epsilon": 0.1, "ramp": 2}, StudyError, "ramp = 2"),
     ],
@@ -122,26 +125,26 @@ def test_adversarial_training_notes_how_it_stands_one_step_and_many(digits, monk
     settings = {"epochs": 3, "batch_size": 50, "seed": 2}
     judged, plain, quiet = network(), network(), network()
     within = objective("adversarial", epsilon=0.1, steps=1)
-    monkeypatch.setattr(LOOP, "JUDGING_SHARE", 100.0)
+    monkeypatch.setattr(LOOP, "EVALUATION_SHARE", 100.0)
     history = fit(judged, digits[0], within, **settings)
     assert [(epoch.epsilon, epoch.n_images) for epoch in history] == [(0.1, 200)] * 3
-    assert all(0 <= n <= 200 for epoch in history for n in (epoch.n_survived_pgd, epoch.n_survived_fgsm))
-    assert history[-1].n_survived_fgsm > history[0].n_survived_fgsm
-    monkeypatch.setattr(LOOP, "JUDGING_SHARE", 1e-6)
+    assert all(0 <= n <= 200 for epoch in history for n in (epoch.n_robust_pgd, epoch.n_robust_fgsm))
+    assert history[-1].n_robust_fgsm > history[0].n_robust_fgsm
+    monkeypatch.setattr(LOOP, "EVALUATION_SHARE", 1e-6)
     sparse = fit(plain, digits[0], within, **settings)
     assert [epoch.n_images for epoch in sparse] == [0, 0, 200]
-    monkeypatch.setattr(LOOP, "_judge", lambda *args, **settings: None)
+    monkeypatch.setattr(LOOP, "_evaluation", lambda *args, **settings: None)
     unjudged = fit(quiet, digits[0], within, **settings)
     assert [epoch.loss for epoch in history] == [epoch.loss for epoch in unjudged]
     weights = zip(state(judged).values(), state(plain).values(), state(quiet).values(), strict=True)
     assert all(torch.equal(a, b) and torch.equal(a, c) for a, b, c in weights)
 
 
-def test_training_on_clean_images_is_not_attacked(natural):
-    assert {(epoch.epsilon, epoch.n_images, epoch.n_survived_pgd) for epoch in natural[1]} == {(None, 0, None)}
+def test_training_on_clean_images_is_not_attacked(standard):
+    assert {(epoch.epsilon, epoch.n_images, epoch.n_robust_pgd) for epoch in standard[1]} == {(None, 0, None)}
 
 
 @pytest.mark.parametrize(("n_images", "passes", "every"), [(60_000, 8.5, 1), (1_000, 8.5, 6), (1_000, 2.5, 18)])
 def test_judging_costs_a_few_per_cent_of_the_training(n_images, passes, every):
-    assert judged_every(n_images, passes, 200) == every
+    assert evaluated_every(n_images, passes, 200) == every
     assert 0.05 * every * n_images * passes >= 200 * 11

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.models import ResNet50_Weights
 
 from manifoldscope.errors import DataError, StudyError
 from manifoldscope.registry import Entry
@@ -82,6 +83,8 @@ def test_digits_are_there_without_files() -> None:
     assert digits.classes == list(range(10))
     assert digits.read(0).shape == (1, 8, 8)
     assert float(torch.stack([digits.read(i) for i in range(50)]).max()) == 1.0
+    # a SHA-256 of all names, labels and pixels, which stands in the keys of studies
+    assert digits.digest() == "694ad2047736656e734f2eded0c1d311daf3b50fed4ceff9f054d49e0fb957a9"
     with pytest.raises(StudyError, match="did you mean 'digits'"):
         load("digit")
 
@@ -323,6 +326,22 @@ def test_imagenet_labels_come_from_the_wnid_and_not_from_the_order(tmp_path: Pat
     assert list(subset.names) == ["val/n02012849/b.JPEG", "val/n15075141/a.JPEG"]
     assert subset.class_names[999] == "toilet tissue"
     assert len(subset.class_names) == 1000
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    theirs = pytest.importorskip("sklearn.datasets", reason="pip install scikit-learn").load_digits()
+    ours = load("digits")
+    pixels = torch.stack([ours.read(index) for index in range(len(ours))])
+    np.testing.assert_array_equal(16 * pixels[:, 0].double().numpy(), theirs.images)
+    np.testing.assert_array_equal(ours.labels.numpy(), theirs.target)
+
+
+def test_imagenet_ids_are_those_of_timm_and_names_those_of_torchvision() -> None:
+    theirs = pytest.importorskip("timm.data", reason="pip install 'manifoldscope[timm]'").ImageNetInfo()
+    assert list(imagenet_wnids()) == theirs.label_names()
+    for ours, synonyms in zip(imagenet_class_names(), theirs.label_descriptions(), strict=True):
+        assert ours in {"crane bird", "maillot tank suit"} or ours == synonyms.split(",")[0]
+    assert imagenet_class_names() == tuple(ResNet50_Weights.DEFAULT.meta["categories"])
 
 
 def test_imagenet_names_are_a_thousand_and_all_different() -> None:

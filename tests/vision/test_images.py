@@ -110,7 +110,7 @@ def test_classes_are_chosen_by_index_or_name_and_nearest_names_are_offered() -> 
         choose_classes(images, [1, "tench"], seed=0)
     with pytest.raises(DataError, match="3 classes were asked for; arrays has 2"):
         choose_classes(images, 3, seed=0)
-    with pytest.raises(DataError, match="0 images a class"):
+    with pytest.raises(DataError, match="0 images per class"):
         draw(images, classes=[0], images_per_class=0, seed=0)
 
 
@@ -237,7 +237,7 @@ def test_true_is_no_number() -> None:
             call()
 
 
-def test_an_image_that_claims_too_much_or_breaks_the_decoder_is_set_aside(
+def test_an_image_that_claims_too_much_or_breaks_the_decoder_is_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
@@ -249,7 +249,7 @@ def test_an_image_that_claims_too_much_or_breaks_the_decoder_is_set_aside(
     names = sorted(path.name for path in tmp_path.iterdir())
     images = ImageSet(FileImages(names, tmp_path), torch.zeros(6, dtype=torch.int64), names, {0: "x"})
     drawn = draw(images, classes=[0], images_per_class=None, seed=0)
-    reasons = {name: reason for name, _, reason in drawn.set_aside}
+    reasons = {name: reason for name, _, reason in drawn.skipped_images}
     assert sorted(drawn.images.names) == ["good.png", "other.png"]
     assert "megapixels" in reasons["bomb.png"]
     assert "megapixels" in reasons["large.png"]

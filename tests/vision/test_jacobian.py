@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from manifoldscope.errors import DataError, ModelError
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.jacobian import jacobian_norms, sensitivity
+from manifoldscope.vision.jacobian import jacobian_norm, jacobian_norms
 from manifoldscope.vision.network import Network, Preprocessing
-from tests.robustness.networks import convolutional, images
+from tests.attacks.networks import convolutional, images
 
 GREY = Preprocessing(channels=1)
 
@@ -79,7 +79,7 @@ def test_classes_have_the_mean_and_the_standard_error_of_their_images() -> None:
     network = convolutional()
     shown = images(7, n_classes=3).subset([6, 2, 0, 5, 1, 3])
     norms = jacobian_norms(network, shown, layer="2", seed=3)
-    found = sensitivity(network, shown, layer="2", seed=3, batch_size=4)
+    found = jacobian_norm(network, shown, layer="2", seed=3, batch_size=4)
     assert list(found) == [0, 1, 2]
     for label, estimate in found.items():
         values = norms.values[shown.labels == label]
@@ -109,7 +109,7 @@ def test_the_network_is_found_as_it_was() -> None:
     network.module[0].weight.requires_grad_(False)
     before = {name: value.clone() for name, value in network.module.state_dict().items()}
     with torch.no_grad():
-        sensitivity(network, images(4))
+        jacobian_norm(network, images(4))
     assert all(torch.equal(value, before[name]) for name, value in network.module.state_dict().items())
     assert all(child.training for child in network.module.modules())
     assert [parameter.requires_grad for parameter in network.module.parameters()][:2] == [False, True]
@@ -141,18 +141,18 @@ def test_what_has_no_jacobian_is_told() -> None:
     for broken, message in ((Steps(), "no gradient flows from layer 'penultimate'"), (Root(), "NaN or infinity for 6")):
         module = nn.Sequential(nn.Flatten(), broken, nn.Linear(16, 2))
         with pytest.raises(ModelError, match=message):
-            sensitivity(Network(module, preprocessing=GREY), grey())
+            jacobian_norm(Network(module, preprocessing=GREY), grey())
     with pytest.raises(ModelError, match="no layer 'conv'"):
-        sensitivity(linear(), grey(), layer="conv")
+        jacobian_norm(linear(), grey(), layer="conv")
     with pytest.raises(ModelError, match="n_projections = 0"):
-        sensitivity(linear(), grey(), n_projections=0)
+        jacobian_norm(linear(), grey(), n_projections=0)
     with pytest.raises(DataError, match="no images"):
-        sensitivity(linear(), grey().subset([]))
+        jacobian_norm(linear(), grey().subset([]))
 
 
 def test_a_layer_that_ignores_the_image_has_sensitivity_zero() -> None:
     module = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
     nn.init.zeros_(module[1].weight)
-    found = sensitivity(Network(module, preprocessing=GREY), grey(), layer="1")
+    found = jacobian_norm(Network(module, preprocessing=GREY), grey(), layer="1")
     assert [(each.value, each.stderr) for each in found.values()] == [(0, 0), (0, 0)]
     assert jacobian_norms(linear(), grey(), n_projections=1).stderr is None

@@ -20,11 +20,6 @@ from manifoldscope.vision.jacobian import jacobian_norms
 from manifoldscope.vision.layers import Layer, layers_of
 from manifoldscope.vision.network import seeded
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import timm
-
-
 # -- names -------------------------------------------------------------------------------------------------------------
 
 
@@ -85,8 +80,13 @@ def built(make: Callable[[], nn.Module]) -> nn.Module:
         return make().eval()
 
 
+def timm(name: str, **settings: object) -> nn.Module:
+    library = pytest.importorskip("timm", reason="pip install 'manifoldscope[timm]'")
+    return built(lambda: library.create_model(name, num_classes=3, **settings))
+
+
 def timm_vit(name: str = "vit_tiny_patch16_224") -> nn.Module:
-    return built(lambda: timm.create_model(name, img_size=SIDE, num_classes=3, depth=2, patch_size=8))
+    return timm(name, img_size=SIDE, depth=2, patch_size=8)
 
 
 def torchvision_vit() -> nn.Module:
@@ -99,7 +99,7 @@ def torchvision_vit() -> nn.Module:
 
 def timm_swin() -> nn.Module:
     sizes = {"depths": (1, 1), "embed_dim": 12, "num_heads": (2, 2), "window_size": 4}
-    return built(lambda: timm.create_model("swin_tiny_patch4_window7_224", img_size=SIDE, num_classes=3, **sizes))
+    return timm("swin_tiny_patch4_window7_224", img_size=SIDE, **sizes)
 
 
 def torchvision_swin() -> nn.Module:
@@ -107,11 +107,7 @@ def torchvision_swin() -> nn.Module:
 
 
 def timm_convnext() -> nn.Module:
-    return built(
-        lambda: timm.create_model(
-            "convnext_atto", num_classes=3, depths=(1, 1, 1, 1), dims=(6, 10, 16, 16), conv_mlp=False
-        )
-    )
+    return timm("convnext_atto", depths=(1, 1, 1, 1), dims=(6, 10, 16, 16), conv_mlp=False)
 
 
 @pytest.fixture
@@ -179,11 +175,7 @@ def test_a_layer_before_the_class_token_has_none(make: Callable[[], nn.Module], 
 
 
 def test_registers_are_no_patches_and_no_class_token(pixels: Tensor) -> None:
-    module = built(
-        lambda: timm.create_model(
-            "vit_medium_patch16_reg4_gap_256", img_size=SIDE, num_classes=3, depth=1, patch_size=8
-        )
-    )
+    module = timm("vit_medium_patch16_reg4_gap_256", img_size=SIDE, depth=1, patch_size=8)
     tokens = output_of(module, "blocks.0", pixels)
     assert tokens.shape[1] == 4 + 16
     found, said = points(module, "blocks.0", pixels)

@@ -169,11 +169,11 @@ def test_lists_of_labels_that_are_wrong_are_noticed() -> None:
         images.read(1)
 
 
-def test_an_unreadable_image_is_set_aside_in_a_draw() -> None:
+def test_an_unreadable_image_is_skipped_in_a_draw() -> None:
     images = ImageSet.from_dataset(Listed([grey(1), "broken", grey(3)], [0, 0, 0], targets=[0, 0, 0]))
     drawn = draw(images, classes=[0], images_per_class=None, seed=0)
     assert len(drawn.images) == 2
-    assert drawn.set_aside[0][0] == "Listed/all/1"
+    assert drawn.skipped_images[0][0] == "Listed/all/1"
     assert images.raw.fingerprint() == images.raw.fingerprint()
 
 

@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 from torch import nn
 
+from manifoldscope.attacks import PGD, evaluate
 from manifoldscope.errors import DataError
-from manifoldscope.robustness import PGD, evaluate
 from manifoldscope.vision import reader as reader_module
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
 from manifoldscope.vision.raw import FileImages
 from manifoldscope.vision.reader import PIECE, Reader
-from tests.robustness.networks import fitted, images
+from tests.attacks.networks import fitted, images
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_images_of_two_sizes_are_refused_from_whatever_piece_they_are(tmp_path: 
         Reader(network(), drawn, ahead=4).take(2 * PIECE)
 
 
-def test_an_attack_on_images_that_are_read_ahead_has_the_same_verdicts(
+def test_an_attack_on_images_that_are_read_ahead_has_the_same_outcomes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = files(tmp_path, images(96))

@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from manifoldscope.robustness import PGD, evaluate
+from manifoldscope.attacks import PGD, evaluate
 from manifoldscope.vision import recorded as recorded_module
 from manifoldscope.vision.fast import faster
 from manifoldscope.vision.recorded import OFTEN, Recorded
-from tests.robustness.networks import fitted, images
+from tests.attacks.networks import fitted, images
 
 
 class Tape:
@@ -180,19 +180,19 @@ def test_a_recording_that_is_not_sooner_is_not_used(tapes: list[Tape], monkeypat
 
 
 @pytest.mark.parametrize("propose", [False, True])
-def test_verdicts_of_replayed_gradients_are_those_of_the_others(
+def test_outcomes_of_replayed_gradients_are_those_of_the_others(
     tapes: list[Tape], propose: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sample = images(96)
     network = fitted(sample)
     plain = faster(network, network.pixels(sample)[:8], propose=propose)
     replaying = faster(network, network.pixels(sample)[:8], propose=propose, replay=True)
-    threat = PGD(epsilon=0.12, steps=6)
+    attack = PGD(epsilon=0.12, steps=6)
     found, expected = (
-        evaluate(network, sample, threat, iterate="any", batch_size=16, fast=fast) for fast in (replaying, plain)
+        evaluate(network, sample, attack, iterate="any", batch_size=16, fast=fast) for fast in (replaying, plain)
     )
     assert found.table.equals(expected.table)
     assert found.fast is not None
-    assert "CUDA graphs where sooner" in found.fast.means
+    assert "CUDA graphs where faster" in found.fast.means
     assert sum(tape.replays for tape in tapes) > 20
     assert 0 < found.accuracy_any < 1

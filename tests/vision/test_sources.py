@@ -41,8 +41,6 @@ def test_a_network_must_say_where_it_is_from() -> None:
         network("torchvision:resnet51")
     with pytest.raises(ModelError, match=r"did you mean .*'resnet20'"):
         network("small:resnet21")
-    with pytest.raises(ModelError, match="timm: there is no network"):
-        network("timm:resnet51x")
 
 
 def test_torchvision_at_random_is_seeded_and_preprocessed_like_its_weights() -> None:
@@ -105,6 +103,9 @@ def test_two_recipes_of_one_architecture_resize_differently() -> None:
 
 
 def test_timm_brings_its_own_preprocessing(tmp_path: Path) -> None:
+    pytest.importorskip("timm", reason="pip install 'manifoldscope[timm]'")
+    with pytest.raises(ModelError, match="timm: there is no network"):
+        network("timm:resnet51x")
     made = network("timm:mobilenetv3_small_050", n_classes=5)
     steps = made.preprocessing
     assert (steps.crop, steps.resize, steps.interpolation) == (224, 256, "bicubic")
@@ -112,6 +113,14 @@ def test_timm_brings_its_own_preprocessing(tmp_path: Path) -> None:
     again = network("timm:mobilenetv3_small_050", n_classes=5, weights=str(tmp_path / "w.pt"), seed=1)
     assert torch.equal(next(again.module.parameters()), next(made.module.parameters()))
     assert again.class_names is None
+
+
+def test_without_timm_one_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(
+        ModelError, match=r"^timm:resnet50 needs the library timm: pip install 'manifoldscope\[timm\]'$"
+    ):
+        network("timm:resnet50")
 
 
 CODE = """

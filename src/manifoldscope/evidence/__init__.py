@@ -5,17 +5,18 @@ from manifoldscope.evidence.across_networks import AcrossNetworks, across_networ
 from manifoldscope.evidence.adjustment import holm
 from manifoldscope.evidence.association import Association, associate, nearly_constant
 from manifoldscope.evidence.association_table import FEWEST_NETWORKS, associate_frame, association_table
-from manifoldscope.evidence.attacks import with_attack
+from manifoldscope.evidence.at_chance import at_chance
+from manifoldscope.evidence.attacks import with_attack_name
 from manifoldscope.evidence.ceilings import OfSample, ceilings
 from manifoldscope.evidence.checked import Checked, checked
 from manifoldscope.evidence.completeness import missing
-from manifoldscope.evidence.confusion import FEWEST_CLASSES, PairAssociation, falls, mantel
-from manifoldscope.evidence.foreign import Detected, Shifted, beside_clean, detections, shifts
+from manifoldscope.evidence.confusion import FEWEST_CLASSES, PairAssociation, confusions, mantel
 from manifoldscope.evidence.granularity import Granularity, granularity
-from manifoldscope.evidence.guessing import guessing
 from manifoldscope.evidence.iterates import Gap, gaps
+from manifoldscope.evidence.ood import Detected, detections
 from manifoldscope.evidence.proportions import difference, wilson
 from manifoldscope.evidence.replicates import replicates
+from manifoldscope.evidence.shifts import Shifted, beside_clean, shifts
 from manifoldscope.evidence.significance import Coefficient, smallest_detectable
 from manifoldscope.evidence.strengths import compared_networks, telling_attack, telling_strengths
 from manifoldscope.evidence.unreadable import Unreadable, unreadable
@@ -41,16 +42,16 @@ __all__ = [
     "associate",
     "associate_frame",
     "association_table",
+    "at_chance",
     "beside_clean",
     "ceilings",
     "checked",
     "compared_networks",
+    "confusions",
     "detections",
     "difference",
-    "falls",
     "gaps",
     "granularity",
-    "guessing",
     "holm",
     "mantel",
     "missing",
@@ -62,5 +63,5 @@ __all__ = [
     "telling_strengths",
     "unreadable",
     "wilson",
-    "with_attack",
+    "with_attack_name",
 ]

@@ -1,4 +1,4 @@
-"""The main question, as facts: within one network, do the classes with fewer dimensions survive more often?"""
+"""The main question, as facts: within one network, are the classes with fewer dimensions more robust?"""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Literal
 import polars as pl
 
 from manifoldscope.evidence.association import nearly_constant
-from manifoldscope.evidence.attacks import attacks_in, of_attacks, preferred_iterate, with_attack
-from manifoldscope.evidence.guessing import guessing
+from manifoldscope.evidence.at_chance import at_chance
+from manifoldscope.evidence.attacks import attacks_in, of_attacks, preferred_iterate, with_attack_name
 from manifoldscope.evidence.measures import describes_sample, main_measure, of_classes, of_measure
 from manifoldscope.evidence.significance import Coefficient, finite
 from manifoldscope.evidence.strengths import telling_attack, telling_strengths
@@ -51,7 +51,7 @@ class Pair:
     """A network and a layer: the association across its classes, with and without clean accuracy held fixed.
 
     Attributes:
-        threat, strength, iterate: under which the classes of the network differ most.
+        attack, strength, iterate: under which the classes of the network differ most.
         method: "pearson" or "spearman".
         n: classes.
         plain: None where there is a `reason`.
@@ -62,7 +62,7 @@ class Pair:
 
     model: str
     layer: str
-    threat: str
+    attack: str
     strength: float
     iterate: str
     method: str
@@ -86,9 +86,9 @@ class AcrossClasses:
 
     Attributes:
         measure, parameters: of which they are.
-        threats: of which there are associations.
-        attacked: whether the study has an attack: other threats, such as noise, search for no failure.
-        guesses: networks that are left out, with their clean accuracy.
+        attacks: of which there are associations.
+        attacked: whether any of them searches for adversarial examples: noise and corruptions do not.
+        at_chance: networks that are left out, with their clean accuracy.
         pairs: those that are counted.
         n_values, n_of_sample: values that coefficients rest on, and how many of these describe the sample.
         fewest_images: of the class of these networks that has the fewest; None where that is not known.
@@ -97,9 +97,9 @@ class AcrossClasses:
 
     measure: str
     parameters: str | None
-    threats: tuple[str, ...]
+    attacks: tuple[str, ...]
     attacked: bool
-    guesses: Mapping[str, float]
+    at_chance: Mapping[str, float]
     pairs: tuple[Pair, ...]
     n_values: int
     n_of_sample: int
@@ -113,30 +113,31 @@ class AcrossClasses:
 
 
 def across_classes(tables: Mapping[str, pl.DataFrame]) -> AcrossClasses | None:
-    """Whether the classes with fewer dimensions survive more often; None where nothing was asked.
+    """Whether the classes with fewer dimensions are more robust; None where nothing was asked.
 
     The measure is the PCA dimension where there is one. Of each network it takes the attack with the most strengths,
-    at the strength where the accuracies of its classes spread most. Networks that guess are left out, and named.
+    at the strength where the robust accuracies of its classes differ most. Networks at chance level are left out, and
+    named.
 
     Args:
         tables: by name, as in `manifoldscope.tables`, all of them.
     """
     rows = tables["associations"].filter((pl.col("model") != "*") & (pl.col("strength") > 0))
-    named = with_attack(tables["robustness"]).with_columns(threat="attack").filter(pl.col("strength") > 0)
+    named = with_attack_name(tables["robustness"]).with_columns(attack="attack_name").filter(pl.col("strength") > 0)
     attacks = attacks_in(named)
     if rows.is_empty() or (rows := of_attacks(rows, attacks)).is_empty():
         return None
     rows = preferred_iterate(main_measure(rows))
     accuracies = preferred_iterate(named)
-    guesses = {model: found for model, found in guessing(tables["models"]).items() if model in set(rows["model"])}
-    counted = [_telling(mine, accuracies) for mine in rows.partition_by("model") if mine["model"][0] not in guesses]
+    excluded = {model: found for model, found in at_chance(tables["models"]).items() if model in set(rows["model"])}
+    counted = [_telling(mine, accuracies) for mine in rows.partition_by("model") if mine["model"][0] not in excluded]
     chosen = pl.concat(counted) if counted else rows.clear()
     pairs = [
         _pair(found.to_dicts(), tables, accuracies)
         for found in chosen.partition_by("model", "layer")
         if set(found["method"]) & {"pearson", "spearman"}
     ]
-    if not pairs and not guesses:
+    if not pairs and not excluded:
         return None
     like = rows.select("measure", "parameters").row(0, named=True)
     values = of_measure(of_classes(tables["geometry"]), like)
@@ -146,9 +147,9 @@ def across_classes(tables: Mapping[str, pl.DataFrame]) -> AcrossClasses | None:
     kept = {(pair.model, pair.layer) for pair in pairs}
     return AcrossClasses(
         **like,
-        threats=tuple(sorted(set(rows["threat"]))),
+        attacks=tuple(sorted(set(rows["attack"]))),
         attacked=bool(attacks),
-        guesses=guesses,
+        at_chance=excluded,
         pairs=tuple(pairs),
         n_values=sum(map(len, used)),
         n_of_sample=sum(len(each.filter(describes_sample())) for each in used),
@@ -159,13 +160,16 @@ def across_classes(tables: Mapping[str, pl.DataFrame]) -> AcrossClasses | None:
 
 def _telling(rows: pl.DataFrame, accuracies: pl.DataFrame) -> pl.DataFrame:
     """The rows of one network under the attack and at the strength that tell its classes apart."""
-    keys = ("model", "threat", "strength")
+    keys = ("model", "attack", "strength")
     judged = (
-        rows.select(keys).unique().join(accuracies.drop("attack"), on=keys, how="left").rename({"threat": "attack"})
+        rows.select(keys)
+        .unique()
+        .join(accuracies.drop("attack_name"), on=keys, how="left")
+        .rename({"attack": "attack_name"})
     )
     attack = telling_attack(judged)
-    strength = telling_strengths(judged.filter(pl.col("attack") == attack))["strength"][0]
-    return rows.filter((pl.col("threat") == attack) & (pl.col("strength") == strength))
+    strength = telling_strengths(judged.filter(pl.col("attack_name") == attack))["strength"][0]
+    return rows.filter((pl.col("attack") == attack) & (pl.col("strength") == strength))
 
 
 def _pair(rows: Sequence[Row], tables: Mapping[str, pl.DataFrame], accuracies: pl.DataFrame) -> Pair:
@@ -175,7 +179,7 @@ def _pair(rows: Sequence[Row], tables: Mapping[str, pl.DataFrame], accuracies: p
     return Pair(
         model=row["model"],
         layer=row["layer"],
-        threat=row["threat"],
+        attack=row["attack"],
         strength=row["strength"],
         iterate=row["iterate"],
         method=row["method"],
@@ -199,10 +203,11 @@ def _why_none(row: Row, geometry: pl.DataFrame, accuracies: pl.DataFrame) -> NoC
     if few := nearly_constant(values):
         return NoCoefficient("nearly_constant", "measure", values.mode()[0], few)
     here = accuracies.filter(
-        *(pl.col(name) == row[name] for name in ("model", "threat", "strength")), pl.col("accuracy").is_not_null()
+        *(pl.col(name) == row[name] for name in ("model", "attack", "strength")),
+        pl.col("robust_accuracy").is_not_null(),
     )
-    if here["accuracy"].n_unique() == 1:
-        return NoCoefficient("constant", "accuracy", here["accuracy"][0])
+    if here["robust_accuracy"].n_unique() == 1:
+        return NoCoefficient("constant", "accuracy", here["robust_accuracy"][0])
     return NoCoefficient("unknown")
 
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import polars as pl
 
 from manifoldscope.evidence.association_table import FEWEST_NETWORKS
-from manifoldscope.evidence.attacks import attacks_in, of_attacks, preferred_iterate, with_attack
-from manifoldscope.evidence.guessing import guessing, guessing_networks
+from manifoldscope.evidence.at_chance import at_chance, networks_at_chance
+from manifoldscope.evidence.attacks import attacks_in, of_attacks, preferred_iterate, with_attack_name
 from manifoldscope.evidence.measures import main_measure, of_classes, of_measure
 from manifoldscope.evidence.replicates import replicates
 from manifoldscope.evidence.significance import Coefficient
@@ -26,8 +26,8 @@ class Placed:
 
     network: str
     value: float
-    accuracy: float
-    guesses: bool
+    robust_accuracy: float
+    at_chance: bool
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Order:
 
     @property
     def counted(self) -> tuple[Placed, ...]:
-        """The networks that do better than guess."""
-        return tuple(each for each in self.networks if not each.guesses)
+        """The networks above chance level."""
+        return tuple(each for each in self.networks if not each.at_chance)
 
     @property
     def trend(self) -> Trend:
@@ -61,7 +61,7 @@ class Order:
     @property
     def tied(self) -> bool:
         """Whether some of the networks that are counted have the same accuracy."""
-        return len({each.accuracy for each in self.counted}) < len(self.counted)
+        return len({each.robust_accuracy for each in self.counted}) < len(self.counted)
 
 
 @dataclass(frozen=True)
@@ -71,17 +71,17 @@ class AcrossNetworks:
     Attributes:
         measure, parameters: that is set against accuracy.
         layers: one order each, at least one.
-        guesses: networks that are shown and not counted, with their clean accuracy.
+        at_chance: networks that are shown and not counted, with their clean accuracy.
         single: each network was made once.
-        rows: layer, network, threat, strength, accuracy, measure, value, guesses.
+        rows: layer, network, attack, strength, accuracy, measure, value, at_chance.
     """
 
     measure: str
     parameters: str | None
-    threat: str
+    attack: str
     strength: float
     layers: tuple[Order, ...]
-    guesses: Mapping[str, float]
+    at_chance: Mapping[str, float]
     single: bool
     rows: tuple[Mapping[str, Any], ...]
 
@@ -98,34 +98,38 @@ def across_networks(tables: Mapping[str, pl.DataFrame]) -> AcrossNetworks | None
         tables: by name, as in `manifoldscope.tables`, all of them.
     """
     geometry = of_classes(tables["geometry"])
-    robustness = with_attack(tables["robustness"]).with_columns(threat="attack").filter(pl.col("strength") > 0)
+    robustness = (
+        with_attack_name(tables["robustness"]).with_columns(attack="attack_name").filter(pl.col("strength") > 0)
+    )
     if geometry.is_empty() or robustness.is_empty():
         return None
     geometry = main_measure(geometry)
     names = replicates(tables["models"])
-    guesses = guessing_networks(tables["models"], names)
+    excluded = networks_at_chance(tables["models"], names)
     values = _values_of_networks(geometry, names)
     attacked = preferred_iterate(of_attacks(robustness, attacks_in(robustness)))
-    measured = attacked.join(geometry, on="model", how="semi").filter(pl.col("accuracy").is_finite())
+    measured = attacked.join(geometry, on="model", how="semi").filter(pl.col("robust_accuracy").is_finite())
     if measured.is_empty():
         return None
-    compared = compared_networks(measured, names, left_out=guessing(tables["models"]))
-    threat = telling_attack(compared)
-    strength = telling_strengths(compared.filter(pl.col("attack") == threat), within=["attack"])["strength"][0]
+    compared = compared_networks(measured, names, left_out=at_chance(tables["models"]))
+    attack = telling_attack(compared)
+    strength = telling_strengths(compared.filter(pl.col("attack_name") == attack), within=["attack_name"])["strength"][
+        0
+    ]
     here = compared_networks(
-        measured.filter((pl.col("attack") == threat) & (pl.col("strength") == strength)), names
-    ).rename({"attack": "threat"})
+        measured.filter((pl.col("attack_name") == attack) & (pl.col("strength") == strength)), names
+    ).rename({"attack_name": "attack"})
     shared = (
         values.join(here, on="network")
         .filter(pl.len().over("layer") >= 2)
-        .with_columns(measure=pl.lit(geometry["measure"][0]), guesses=pl.col("network").is_in(list(guesses)))
-        .sort("accuracy", "network")
-        .select("layer", "network", "threat", "strength", "accuracy", "measure", "value", "guesses")
+        .with_columns(measure=pl.lit(geometry["measure"][0]), at_chance=pl.col("network").is_in(list(excluded)))
+        .sort("robust_accuracy", "network")
+        .select("layer", "network", "attack", "strength", "robust_accuracy", "measure", "value", "at_chance")
     )
     if shared.is_empty():
         return None
     like = geometry.select("measure", "parameters").row(0, named=True)
-    tests = _tests(of_measure(tables["associations"], like), threat, strength)
+    tests = _tests(of_measure(tables["associations"], like), attack, strength)
     layers = [name for name in geometry["layer"].unique(maintain_order=True) if name in set(shared["layer"])]
     orders = [
         Order(
@@ -133,7 +137,7 @@ def across_networks(tables: Mapping[str, pl.DataFrame]) -> AcrossNetworks | None
             tuple(
                 Placed(**row)
                 for row in shared.filter(pl.col("layer") == layer)
-                .select("network", "value", "accuracy", "guesses")
+                .select("network", "value", "robust_accuracy", "at_chance")
                 .iter_rows(named=True)
             ),
             *tests.get(layer, (None, 0)),
@@ -143,10 +147,10 @@ def across_networks(tables: Mapping[str, pl.DataFrame]) -> AcrossNetworks | None
     place = {layer: place for place, layer in enumerate(layers)}
     return AcrossNetworks(
         **like,
-        threat=threat,
+        attack=attack,
         strength=strength,
         layers=tuple(orders),
-        guesses={name: accuracy for name, accuracy in guesses.items() if name in set(shared["network"])},
+        at_chance={name: accuracy for name, accuracy in excluded.items() if name in set(shared["network"])},
         single=len(names) == len(set(names.values())),
         rows=tuple(sorted(shared.to_dicts(), key=lambda row: place[row["layer"]])),
     )
@@ -160,11 +164,11 @@ def _values_of_networks(geometry: pl.DataFrame, names: Mapping[str, str]) -> pl.
     return named.group_by("network", "layer", maintain_order=True).agg(pl.col("value").mean())
 
 
-def _tests(associations: pl.DataFrame, threat: str, strength: float) -> dict[str, tuple[Coefficient, int]]:
+def _tests(associations: pl.DataFrame, attack: str, strength: float) -> dict[str, tuple[Coefficient, int]]:
     """The rank correlation across networks at each layer, where there are enough of them."""
     across = associations.filter(
         (pl.col("model") == "*")
-        & (pl.col("threat") == threat)
+        & (pl.col("attack") == attack)
         & (pl.col("strength") == strength)
         & (pl.col("method") == "spearman")
         & (pl.col("n") >= FEWEST_NETWORKS)

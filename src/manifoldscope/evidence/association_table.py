@@ -12,7 +12,7 @@ import polars as pl
 from manifoldscope.errors import StudyError, unknown
 from manifoldscope.evidence.adjustment import holm
 from manifoldscope.evidence.association import Association, associate, nearly_constant
-from manifoldscope.evidence.attacks import with_attack
+from manifoldscope.evidence.attacks import with_attack_name
 from manifoldscope.evidence.coefficient import Method
 from manifoldscope.evidence.measures import of_classes
 from manifoldscope.evidence.numbers import FloatArray, as_numbers
@@ -46,8 +46,8 @@ def association_table(
     measure that is constant but for one or two classes (`nearly_constant`). Where one class carries a coefficient, the
     note says so.
 
-    `p_adjusted` is Holm's over one family: all rows of one method within one network (all layers, measures, threats,
-    strengths and iterates), and within "*" likewise. `threat` names an attack as `with_attack` does.
+    `p_adjusted` is Holm's over one family: all rows of one method within one network (all layers, measures, attacks,
+    strengths and iterates), and within "*" likewise. `attack` names an attack as `with_attack_name` does.
 
     Raises:
         StudyError: an unknown method.
@@ -63,12 +63,12 @@ def association_table(
             raise StudyError(unknown("method", method, ("pearson", "spearman", "partial")))
     classes = _paired(geometry, robustness)
     rows: list[dict[str, Any]] = []
-    key = ["model", "layer", "measure", "parameters", "threat", "strength", "iterate"]
+    key = ["model", "layer", "measure", "parameters", "attack", "strength", "iterate"]
     for frame in (classes, _network_means(classes, models)):
         for identity, group in frame.group_by(key, maintain_order=True):
             if identity[0] == "*" and len(group) < FEWEST_NETWORKS:
                 continue
-            x, y, clean = (group[column].to_numpy() for column in ("value", "accuracy", "clean_accuracy"))
+            x, y, clean = (group[column].to_numpy() for column in ("value", "robust_accuracy", "clean_accuracy"))
             for method in methods:
                 controls = {"clean_accuracy": clean} if method == "partial" else {}
                 if controls and np.array_equal(y, clean):
@@ -178,20 +178,20 @@ def associate_frame(
 
 
 def _paired(geometry: pl.DataFrame, robustness: pl.DataFrame) -> pl.DataFrame:
-    """Each measure of each class beside each accuracy of the class; several runs of one threat told apart."""
+    """Each measure of each class beside each accuracy of the class; several runs of one attack told apart."""
     measured = of_classes(geometry).select("model", "layer", "measure", "parameters", "class_index", "value")
-    survived = with_attack(robustness).select(
-        "model", "strength", "iterate", "class_index", "accuracy", "clean_accuracy", threat="attack"
+    robust = with_attack_name(robustness).select(
+        "model", "strength", "iterate", "class_index", "robust_accuracy", "clean_accuracy", attack="attack_name"
     )
-    return measured.join(survived, on=["model", "class_index"]).sort(
-        "model", "layer", "measure", "parameters", "threat", "strength", "iterate", "class_index"
+    return measured.join(robust, on=["model", "class_index"]).sort(
+        "model", "layer", "measure", "parameters", "attack", "strength", "iterate", "class_index"
     )
 
 
 def _network_means(paired: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
-    """One row a network in place of its classes, under the model "*"; replicates averaged."""
-    keys = ["layer", "measure", "parameters", "threat", "strength", "iterate"]
-    numbers = ["value", "accuracy", "clean_accuracy"]
+    """One row per network in place of its classes, under the model "*"; replicates averaged."""
+    keys = ["layer", "measure", "parameters", "attack", "strength", "iterate"]
+    numbers = ["value", "robust_accuracy", "clean_accuracy"]
     finite = paired.filter(pl.all_horizontal(pl.col(name).is_finite() for name in numbers))
     names = replicates(models)
     each = finite.group_by(["model", *keys], maintain_order=True).agg(pl.col(numbers).mean())

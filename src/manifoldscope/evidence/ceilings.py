@@ -1,4 +1,4 @@
-"""Which values describe the sample: near the most that so many points can show, or lower with half of them."""
+"""Which values describe the sample: near the most that that many points can show, or lower with half of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Confusion: into which class attacked images fall, and whether that goes with how two classes lie.
+"""Confusion: as which class attacked images are misclassified, and whether that goes with how two classes lie.
 
 Pairs of classes are not independent, since each class is in many of them. So nothing is tested pair by pair: Mantel's
 test permutes the classes.
@@ -25,7 +25,7 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class PairAssociation:
-    """How a value of two classes goes with the share of falls from the one into the other.
+    """How a value of two classes goes with the share of the one that is misclassified as the other.
 
     Attributes:
         coefficient: Spearman's rho over ordered pairs, a description; NaN where one of the two does not vary.
@@ -40,35 +40,35 @@ class PairAssociation:
     n_classes: int
 
 
-def falls(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """Into which class the images of a class fall: those classified correctly when clean, and not at the end.
+def confusions(outcomes: pl.DataFrame) -> pl.DataFrame:
+    """As which class images are misclassified: those classified correctly when clean, and not at the last iterate.
 
     Args:
-        verdicts: the table.
+        outcomes: the table.
 
     Returns:
-        A row a network, threat, strength and ordered pair of classes into which at least one image fell: `model`,
-        `threat`, `parameters`, `strength`, `class_index`, `other_class_index`, `n_into` (images that fell from the one
-        into the other), `n_falls` (into any class) and `share`, of the two.
+        A row per network, attack, strength and ordered pair of classes with at least one such image: `model`, `attack`,
+        `parameters`, `strength`, `class_index`, `other_class_index`, `n_into` (images of the one that are classified
+        as the other), `n_misclassified` (as any other) and `share`, of the two.
 
     Example:
         >>> rows = {"label": [0, 0, 0, 1], "clean_prediction": [0, 0, 0, 2], "last_prediction": [1, 1, 2, 0]}
-        >>> same = {"model": "net", "threat": "pgd", "parameters": "", "strength": 0.1}
-        >>> verdicts = pl.DataFrame(rows).with_columns(**{key: pl.lit(value) for key, value in same.items()})
-        >>> falls(verdicts).select("class_index", "other_class_index", "n_into", "n_falls").rows()
+        >>> same = {"model": "net", "attack": "pgd", "parameters": "", "strength": 0.1}
+        >>> outcomes = pl.DataFrame(rows).with_columns(**{key: pl.lit(value) for key, value in same.items()})
+        >>> confusions(outcomes).select("class_index", "other_class_index", "n_into", "n_misclassified").rows()
         [(0, 1, 2, 3), (0, 2, 1, 3)]
     """
-    keys = ("model", "threat", "parameters", "strength", "label")
-    fallen = verdicts.filter(
+    keys = ("model", "attack", "parameters", "strength", "label")
+    misclassified = outcomes.filter(
         (pl.col("clean_prediction") == pl.col("label")) & (pl.col("last_prediction") != pl.col("label"))
     )
     return (
-        fallen.group_by(*keys, "last_prediction")
+        misclassified.group_by(*keys, "last_prediction")
         .agg(pl.len().cast(pl.Int64).alias("n_into"))
-        .with_columns(pl.col("n_into").sum().over(keys).alias("n_falls"))
-        .with_columns((pl.col("n_into") / pl.col("n_falls")).alias("share"))
+        .with_columns(pl.col("n_into").sum().over(keys).alias("n_misclassified"))
+        .with_columns((pl.col("n_into") / pl.col("n_misclassified")).alias("share"))
         .rename({"label": "class_index", "last_prediction": "other_class_index"})
-        .sort("model", "threat", "parameters", "strength", "class_index", "other_class_index")
+        .sort("model", "attack", "parameters", "strength", "class_index", "other_class_index")
     )
 
 

@@ -40,11 +40,11 @@ def main_measure(rows: pl.DataFrame) -> pl.DataFrame:
 
 def of_classes(geometry: pl.DataFrame) -> pl.DataFrame:
     """The rows of `geometry` that are of one class, of clean images."""
-    return geometry.filter((pl.col("class_index") >= 0) & (pl.col("threat").fill_null("") == ""))
+    return geometry.filter((pl.col("class_index") >= 0) & (pl.col("attack").fill_null("") == ""))
 
 
 def near_ceiling() -> pl.Expr:
-    """Whether a value of the table "geometry" is within 10% of the most that so many points could show."""
+    """Whether a value of the table "geometry" is within 10% of the most that that many points could show."""
     near = (pl.col("value") >= _NEAR_CEILING * pl.col("ceiling")) & (pl.col("ceiling") > 0)
     return near.fill_null(False)
 

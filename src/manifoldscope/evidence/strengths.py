@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import polars as pl
 
-_SPREAD = pl.col("accuracy").std().fill_null(0.0).round(9)
+_SPREAD = pl.col("robust_accuracy").std().fill_null(0.0).round(9)
 
 
 def telling_strengths(accuracies: pl.DataFrame, *, within: Sequence[str] = ("model",)) -> pl.DataFrame:
@@ -23,7 +23,7 @@ def telling_strengths(accuracies: pl.DataFrame, *, within: Sequence[str] = ("mod
         Columns `within` and strength, a row each.
 
     Example:
-        >>> rows = {"model": ["a"] * 4, "strength": [0.1, 0.1, 0.2, 0.2], "accuracy": [0.9, 0.8, 0.7, 0.1]}
+        >>> rows = {"model": ["a"] * 4, "strength": [0.1, 0.1, 0.2, 0.2], "robust_accuracy": [0.9, 0.8, 0.7, 0.1]}
         >>> telling_strengths(pl.DataFrame(rows)).rows()
         [('a', 0.2)]
     """
@@ -50,15 +50,15 @@ def compared_networks(
     Returns:
         Columns network, attack, strength and accuracy.
     """
-    keys = ("attack", "strength")
-    each = accuracies.group_by("model", *keys).agg(pl.col("accuracy").mean())
+    keys = ("attack_name", "strength")
+    each = accuracies.group_by("model", *keys).agg(pl.col("robust_accuracy").mean())
     named = each.with_columns(
         network=pl.col("model").replace(dict(names)), counts=~pl.col("model").is_in(list(left_out))
     )
     counted = named.filter(pl.col("counts").any().over("network"))
     if counted["network"].n_unique() < 2:
         counted = named
-    return counted.group_by("network", *keys).agg(pl.col("accuracy").mean()).sort("network", *keys)
+    return counted.group_by("network", *keys).agg(pl.col("robust_accuracy").mean()).sort("network", *keys)
 
 
 def telling_attack(accuracies: pl.DataFrame) -> str:
@@ -70,8 +70,12 @@ def telling_attack(accuracies: pl.DataFrame) -> str:
     Args:
         accuracies: columns attack, strength and accuracy; a row per class of one network, or per network.
     """
-    spreads = accuracies.group_by("attack", "strength").agg(pl.len().alias("rows"), spread=_SPREAD)
-    attacks = spreads.group_by("attack").agg(pl.len().alias("strengths"), pl.col("spread", "rows").max())
-    differ = pl.col("spread") > 0
-    ranked = attacks.sort(differ, "rows", "strengths", "spread", "attack", descending=[True, True, True, True, False])
-    return str(ranked["attack"][0])
+    spreads = accuracies.group_by("attack_name", "strength").agg(pl.len().alias("rows"), standard_deviation=_SPREAD)
+    attacks = spreads.group_by("attack_name").agg(
+        pl.len().alias("strengths"), pl.col("standard_deviation", "rows").max()
+    )
+    differ = pl.col("standard_deviation") > 0
+    ranked = attacks.sort(
+        differ, "rows", "strengths", "standard_deviation", "attack_name", descending=[True, True, True, True, False]
+    )
+    return str(ranked["attack_name"][0])

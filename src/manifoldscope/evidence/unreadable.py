@@ -17,8 +17,8 @@ class Unreadable:
     images: tuple[Mapping[str, Any], ...]
 
 
-def unreadable(set_aside: pl.DataFrame) -> Unreadable | None:
-    """The images of the table `set_aside`; None where there are none."""
-    if set_aside.is_empty():
+def unreadable(skipped_images: pl.DataFrame) -> Unreadable | None:
+    """The images of the table `skipped_images`; None where there are none."""
+    if skipped_images.is_empty():
         return None
-    return Unreadable(set_aside["class_name"].n_unique(), tuple(set_aside.to_dicts()))
+    return Unreadable(skipped_images["class_name"].n_unique(), tuple(skipped_images.to_dicts()))

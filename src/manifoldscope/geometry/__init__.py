@@ -52,8 +52,8 @@ from manifoldscope.geometry.reliability import Reliability, reliability
 from manifoldscope.geometry.sampling import UNSTABLE, Curve, curve, equal_sizes, halves, measure_at, subsampled
 from manifoldscope.geometry.separability import SimulatedCapacity, simulate_capacity, simulated_capacity
 from manifoldscope.geometry.separation import (
-    centre_correlation,
-    centre_distance,
+    centroid_cosine,
+    centroid_distance,
     linear_margin,
     nearest_classes,
     within_between_ratio,
@@ -90,8 +90,8 @@ __all__ = [
     "as_points",
     "ball_capacity",
     "capacity",
-    "centre_correlation",
-    "centre_distance",
+    "centroid_cosine",
+    "centroid_distance",
     "curve",
     "decay_exponent",
     "displacement",

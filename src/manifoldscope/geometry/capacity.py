@@ -24,10 +24,10 @@ _STEPS = 400
 """Steps of the batched solver after which what is left is solved one problem at a time."""
 
 _AT_ONCE = 1 << 17
-"""Multipliers that are worked on at once (1 MiB): what fits into a processor's own memory is sooner done."""
+"""Multipliers that are worked on at once (1 MiB): what fits into a processor's cache is faster."""
 
 _NO_CENTRE = 1e-9
-"""A centre nearer than this share of the extent of the data to their mean has no direction."""
+"""A centroid nearer than this share of the extent of the data to their mean has no direction."""
 
 _READ_OFF = ("inverse", "radius", "dimension")
 """What is read off the anchor points: 1 / capacity, radius and dimension."""
@@ -43,14 +43,14 @@ class ManifoldCapacity:
     Attributes:
         capacities: (n_classes,) float64, the number of such manifolds for each feature that a linear readout can
             classify at random; at most 2 without a margin.
-        radii: (n_classes,), of the anchor points, relative to the norm of the centre.
+        radii: (n_classes,), of the anchor points, relative to the norm of the centroid.
         dimensions: (n_classes,), of the directions of the anchor points.
         capacity_errors, radius_errors, dimension_errors: (n_classes,), standard errors over the random directions.
         capacity: harmonic mean over the manifolds, which is the capacity of all of them together.
         radius, dimension: arithmetic means over the manifolds.
-        centre_correlation: mean over pairs of |cosine| between the centres, seen from the mean of all points; before
+        centroid_cosine: mean over pairs of |cosine| between the centroids, seen from the mean of all points; before
             the common directions are removed.
-        n_common: how many directions common to the centres were removed.
+        n_common: how many directions common to the centroids were removed.
         notes: one for each manifold; empty where there is nothing to know.
         parameters: directions, margin, common and seed.
     """
@@ -64,7 +64,7 @@ class ManifoldCapacity:
     capacity: float
     radius: float
     dimension: float
-    centre_correlation: float
+    centroid_cosine: float
     n_common: int
     notes: tuple[str, ...]
     parameters: Mapping[str, Any]
@@ -80,15 +80,16 @@ def mean_field_geometry(
 ) -> ManifoldCapacity:
     """Capacity, radius and dimension of manifolds by their mean-field theory.
 
-    A manifold is seen from the mean of all points, in units of the norm of its centre: s in its own coordinates, and a
-    last one of 1. For a standard normal direction t, v is the nearest point to t with v . s >= margin for all s; then
+    A manifold is seen from the mean of all points, in units of the norm of its centroid: s in its own coordinates, and
+    a last one of 1. For a standard normal direction t, v is the nearest point to t with v . s >= margin for all s; then
     1 / capacity is the mean of |v - t|^2. The anchor point (v - t) / (v_0 - t_0), a weighted mean of the points that
     support v (of the nearest point where v = t), has the radius sqrt(mean |s|^2), and with d coordinates the dimension
     d (mean cosine between t and s)^2; the dimension is reckoned as in the published code.
 
-    The theory takes centres and directions to be independent between manifolds. Where centres have directions in common
-    (a few of their principal axes), these are removed first: as many as leave the least mean |cosine| between what is
-    left of the centres. The published procedure looks for such directions by descent from random starts instead.
+    The theory takes centroids and directions to be independent between manifolds. Where centroids have directions in
+    common (a few of their principal axes), these are removed first: as many as leave the least mean |cosine| between
+    what is left of the centroids. The published procedure looks for such directions by descent from random starts
+    instead.
 
     A manifold is the convex hull of its points. Few points of a round one make it too easy: 50 points on a ball of 10
     dimensions and radius 1 have about twice the ball's capacity.
@@ -97,8 +98,8 @@ def mean_field_geometry(
         manifolds: (n_points, n_features) each, at least two of one layer.
         directions: standard normal directions for each manifold; the relative standard error of a capacity is about
             sqrt(2 / (directions n)) where n points support v.
-        margin: of the classification, in units of the norm of the centre; not negative.
-        common: whether to remove what the centres have in common.
+        margin: of the classification, in units of the norm of the centroid; not negative.
+        common: whether to remove what the centroids have in common.
         seed: of the directions.
 
     Raises:
@@ -132,7 +133,7 @@ def ball_capacity(radius: float, dimension: int) -> float:
     v_0 >= R |v|: 0 inside it, |t|^2 + t_0^2 beyond its polar cone, and (R |t| - t_0)^2 / (1 + R^2) between.
 
     Args:
-        radius: R, in units of the norm of the centre; not negative.
+        radius: R, in units of the norm of the centroid; not negative.
         dimension: d, at least 1.
 
     Raises:
@@ -180,8 +181,8 @@ def capacity(
     Args:
         clouds: of at least two classes, or their points; see `measure`.
         directions: random directions for each class.
-        margin: of the classification, in units of the norm of the centre.
-        common: whether to remove what the centres have in common first.
+        margin: of the classification, in units of the norm of the centroid.
+        common: whether to remove what the centroids have in common first.
         seed: of the directions.
 
     Raises:
@@ -204,9 +205,9 @@ def capacity(
 def radius(
     clouds: Clouds, *, directions: int = 300, margin: float = 0.0, common: bool = True, seed: int = 0
 ) -> JointEstimate:
-    """How far the points of a manifold that a linear readout leans on lie from its centre, in units of its norm.
+    """The effective radius of the anchor-point distribution, in units of the norm of the centroid (Chung et al. 2018).
 
-    The root of the mean squared distance of the anchor points from the centre, over random directions; the layer has
+    The root of the mean squared distance of the anchor points from the centroid, over random directions; the layer has
     the mean over classes. See `mean_field_geometry`, from which it is read. Fewer points show a smaller radius.
 
     Args:
@@ -231,7 +232,7 @@ def radius(
 def manifold_dimension(
     clouds: Clouds, *, directions: int = 300, margin: float = 0.0, common: bool = True, seed: int = 0
 ) -> JointEstimate:
-    """In how many dimensions the points of a manifold that a linear readout leans on lie around its centre.
+    """The effective dimension of the anchor-point distribution (Chung et al. 2018).
 
     d (mean cosine between random directions and their anchor points)^2 for a manifold that spans d dimensions; the
     layer has the mean over classes. See `mean_field_geometry`, from which it is read. Fewer points show fewer
@@ -309,7 +310,7 @@ def _capacity(points: Sequence[Tensor], *, directions: int, margin: float, commo
         capacity=float(1 / inverse.nanmean()),
         radius=float(radii.nanmean()),
         dimension=float(dimensions.nanmean()),
-        centre_correlation=seen.correlation,
+        centroid_cosine=seen.correlation,
         n_common=seen.n_common,
         notes=seen.notes,
         parameters={"directions": directions, "margin": margin, "common": common, "seed": seed},
@@ -321,9 +322,9 @@ class _Seen:
     """Manifolds as the theory sees them.
 
     Attributes:
-        coordinates: by place, (n_points, 1 + d); those whose centre has no direction are left out.
+        coordinates: by place, (n_points, 1 + d); those whose centroid has no direction are left out.
         notes: one for each manifold.
-        correlation, n_common: of the centres; see `ManifoldCapacity`.
+        correlation, n_common: of the centroids; see `ManifoldCapacity`.
     """
 
     coordinates: Mapping[int, Tensor]
@@ -337,19 +338,21 @@ def _seen_from_their_mean(points: Sequence[Tensor], *, common: bool) -> _Seen:
     rounding = _SAME * max(float(each.abs().max()) for each in matrices) * matrices[0].shape[1] ** 0.5
     mean = torch.cat(matrices).mean(0)
     matrices = [each - mean for each in matrices]
-    centres = torch.stack([each.mean(0) for each in matrices])
+    centroids = torch.stack([each.mean(0) for each in matrices])
     extent = max(float(each.norm(dim=1).max()) for each in matrices)
-    axes, correlation = _common_axes(centres, extent, look=common)
+    axes, correlation = _common_axes(centroids, extent, look=common)
     notes = [""] * len(matrices)
     coordinates: dict[int, Tensor] = {}
     for place, each in enumerate(matrices):
         left = each - (each @ axes.T) @ axes
-        centre = left.mean(0)
-        norm = float(centre.norm())
+        centroid = left.mean(0)
+        norm = float(centroid.norm())
         if norm <= _NO_CENTRE * extent:
-            notes[place] = "its centre is the mean of all points (less what the centres have in common): no direction"
+            notes[place] = (
+                "its centroid is the mean of all points (less what the centroids have in common): no direction"
+            )
             continue
-        coordinates[place] = _coordinates((left - centre) / norm, rounding / norm)
+        coordinates[place] = _coordinates((left - centroid) / norm, rounding / norm)
         if coordinates[place].shape[1] == 1:
             notes[place] = "all points are the same: a point, without radius and dimension"
     return _Seen(coordinates, tuple(notes), correlation, len(axes))
@@ -360,19 +363,20 @@ def _directions(width: int, number: int, seed: int, place: int) -> Tensor:
     return torch.randn(width, number, dtype=torch.float64, generator=generator(seed, "capacity", place))
 
 
-def _common_axes(centres: Tensor, extent: float, *, look: bool) -> tuple[Tensor, float]:
-    """(k, n_features) directions that the centres have in common, and their mean |cosine| with all directions left in.
+def _common_axes(centroids: Tensor, extent: float, *, look: bool) -> tuple[Tensor, float]:
+    """(k, n_features) directions that the centroids have in common, and their mean |cosine| with all directions left
+    in.
 
-    The first k principal axes of the centres, for the k that leaves the least mean |cosine|.
+    The first k principal axes of the centroids, for the k that leaves the least mean |cosine|.
     """
-    products = centres @ centres.T
+    products = centroids @ centroids.T
     before = _mean_cosine(products, extent)
-    if not look or len(centres) < 3 or math.isnan(before):
-        return centres[:0], before
-    _, _, axes = torch.linalg.svd(centres - centres.mean(0), full_matrices=False)
-    parts = centres @ axes.T
+    if not look or len(centroids) < 3 or math.isnan(before):
+        return centroids[:0], before
+    _, _, axes = torch.linalg.svd(centroids - centroids.mean(0), full_matrices=False)
+    parts = centroids @ axes.T
     best, kept = before, 0
-    for k in range(1, len(centres) - 1):
+    for k in range(1, len(centroids) - 1):
         products = products - parts[:, k - 1 : k] @ parts[:, k - 1 : k].T
         correlation = _mean_cosine(products, extent)
         if correlation < best:

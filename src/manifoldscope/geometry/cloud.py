@@ -133,7 +133,7 @@ class Cloud:
         return self
 
     def of_layer(self, n_features: int) -> Cloud:
-        """The same cloud, known to be of a layer of so many features, though shown in fewer coordinates."""
+        """The same cloud, known to be of a layer of that many features, though shown in fewer coordinates."""
         self._n_features = n_features
         return self
 
@@ -222,7 +222,7 @@ class Clouds(Sequence[Cloud]):
         return result
 
     def with_spectra(self) -> Clouds:
-        """The same, every spectrum computed in one batch: sooner than one by one for many small classes."""
+        """The same, every spectrum computed in one batch: faster than one by one for many small classes."""
         together = spectra([cloud._raw for cloud in self._clouds], scaling=self.scaling)
         for cloud, spectrum in zip(self._clouds, together, strict=True):
             cloud.__dict__.setdefault("spectrum", replace(spectrum, n_features=cloud.n_features))

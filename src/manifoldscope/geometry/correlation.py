@@ -50,7 +50,7 @@ def feature_correlation(
     Args:
         points: (n_points, n_features of the layer), at least two points.
         n_features: how many features the matrix shows.
-        generator: draws these features at random; evenly spaced among those that vary where left out.
+        generator: draws these features at random; evenly spaced among those that vary if omitted.
 
     Raises:
         GeometryError: fewer than two points, NaN or infinity, or `n_features` below 1.

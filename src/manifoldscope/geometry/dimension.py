@@ -50,7 +50,7 @@ def pca_dimension(spectrum: Spectrum, *, fraction: float = 0.95) -> Estimate:
 
 @MEASURES.of_spectrum("participation_ratio", invariant_to=INVARIANCES)
 def participation_ratio(spectrum: Spectrum) -> Estimate:
-    """The number of equal variances that would be spread as evenly as these: (sum v)^2 / sum v^2.
+    """The number of equal eigenvalues that would be spread as evenly as these: (sum v)^2 / sum v^2.
 
     From 0 (a constant class), or 1 (one direction), to min(n_points - 1, n_features). It is invariant to rotation,
     shift and uniform scale. Few points bias it downwards: 1 / sample is about 1 / true + 1 / (n_points - 1).
@@ -110,7 +110,9 @@ def participation_ratio_corrected(spectrum: Spectrum, *, features: Literal["fixe
     left = 1 / sample - bias
     if ceiling is not None and left <= 1 / ceiling:
         held = _estimate(spectrum, value=ceiling, ceiling=ceiling, parameters=parameters)
-        return held.noting("the variances are as equal as a sample of independent features shows; held at their number")
+        return held.noting(
+            "the eigenvalues are as equal as a sample of independent features shows; held at their number"
+        )
     if left <= 1e-9 * bias:
         return _estimate(
             spectrum,
@@ -131,7 +133,7 @@ def participation_ratio_corrected(spectrum: Spectrum, *, features: Literal["fixe
 def effective_rank(spectrum: Spectrum) -> Estimate:
     """The exponential of the entropy of the shares of variance.
 
-    From 0 (a constant class), or 1 (one direction), to min(n_points - 1, n_features); r for r equal variances. The
+    From 0 (a constant class), or 1 (one direction), to min(n_points - 1, n_features); r for r equal eigenvalues. The
     shares are those of the eigenvalues of the covariance, that is of squared singular values; some authors take the
     singular values themselves, which gives a larger number. Few points bias it downwards, as the participation ratio,
     which it is never below.
@@ -147,7 +149,7 @@ def effective_rank(spectrum: Spectrum) -> Estimate:
         >>> round(effective_rank(Spectrum(torch.tensor([2.0, 1.0, 1.0]), n_points=9, n_features=3)).value, 3)
         2.828
     """
-    shares = spectrum.variances / (spectrum.total_variance or 1.0)
+    shares = spectrum.eigenvalues / (spectrum.total_variance or 1.0)
     entropy = -torch.special.xlogy(shares, shares).sum()
     return _estimate(
         spectrum,
@@ -176,7 +178,7 @@ def stable_rank(spectrum: Spectrum) -> Estimate:
         >>> stable_rank(Spectrum(torch.tensor([4.0, 2.0, 2.0]), n_points=9, n_features=3)).value
         2.0
     """
-    largest = float(spectrum.variances[0]) if spectrum.total_variance else 1.0
+    largest = float(spectrum.eigenvalues[0]) if spectrum.total_variance else 1.0
     return _estimate(spectrum, value=spectrum.total_variance / largest, ceiling=spectrum.most, parameters={})
 
 
@@ -185,7 +187,7 @@ class PowerLaw:
     """A straight line through the logarithms of variance and rank.
 
     Attributes:
-        exponent: minus its slope: variances fall as rank^-exponent.
+        exponent: minus its slope: eigenvalues fall as rank^-exponent.
         r_squared: share of the variance of the logarithms that the line explains.
         first, last: the ranks that it was fitted to, from 1.
     """
@@ -201,7 +203,7 @@ def power_law(spectrum: Spectrum, *, first: int = 1, last: int | None = None) ->
 
     Args:
         first: the first rank of the range, from 1.
-        last: the last one; half of the ranks that have variance where left out, since the lower half of a sample's
+        last: the last one; half of the ranks that have variance if omitted, since the lower half of a sample's
             spectrum falls for want of points. Ranks without variance are left out.
 
     Raises:
@@ -215,14 +217,14 @@ def power_law(spectrum: Spectrum, *, first: int = 1, last: int | None = None) ->
     """
     if first < 1 or (last is not None and last < first):
         raise GeometryError(f"ranks {first} to {last}; expected 1 <= first <= last")
-    positive = int((spectrum.variances > 0).sum())
+    positive = int((spectrum.eigenvalues > 0).sum())
     end = min(positive, max(positive // 2, first + 2) if last is None else last)
     if end - first < 2:
         raise GeometryError(
-            f"{max(0, end - first + 1)} of {positive} variances above 0 lie in ranks {first} to {last or end}; a power "
-            "law needs three: give more points, or an earlier first rank"
+            f"{max(0, end - first + 1)} of {positive} eigenvalues above 0 lie in ranks {first} to {last or end}; a "
+            "power law needs three: give more points, or an earlier first rank"
         )
-    logs = spectrum.variances[first - 1 : end].log()
+    logs = spectrum.eigenvalues[first - 1 : end].log()
     ranks = torch.arange(first, end + 1, dtype=torch.float64).log()
     logs, ranks = logs - logs.mean(), ranks - ranks.mean()
     slope = float(ranks @ logs / (ranks @ ranks))
@@ -235,7 +237,7 @@ def power_law(spectrum: Spectrum, *, first: int = 1, last: int | None = None) ->
 def decay_exponent(
     spectrum: Spectrum, *, first: int = 1, last: int | None = None, law: float | None = None
 ) -> Estimate:
-    """How fast the variances fall with their rank: a in rank^-a, by least squares on logarithms.
+    """How fast the eigenvalues fall with their rank: a in rank^-a, by least squares on logarithms.
 
     The note gives the range of ranks and R^2, since a line can be drawn through any spectrum. A sample is not its
     population: 50 points of a Gaussian with 2,048 features and exponent 1 fit as 0.65 to 0.73, 300 points as 0.85, and
@@ -252,7 +254,7 @@ def decay_exponent(
 
     References:
         Stringer, Pachitariu, Steinmetz, Carandini and Harris, "High-dimensional geometry of population responses in
-        visual cortex" (2019), which fits ranks 11 to 500 of cross-validated variances.
+        visual cortex" (2019), which fits ranks 11 to 500 of cross-validated eigenvalues.
 
     Example:
         >>> from manifoldscope.geometry.reference import power_law_variances

@@ -56,7 +56,7 @@ class Shares:
 
     Attributes:
         own: inside the subspace of the own class.
-        toward: along what the direction to the other class's centre has outside that subspace.
+        toward: along what the direction to the other class's centroid has outside that subspace.
         outside: along neither.
         n: over how many vectors; 0 where the shares are expected ones.
     """
@@ -74,14 +74,14 @@ class Displacement:
     Attributes:
         size: length of the displacement, in units of the features; 0 where no image moved.
         relative_size: the same over `radius`.
-        cosine: between the displacement and the direction from the own centre to the other, with its sign.
+        cosine: between the displacement and the direction from the own centroid to the other, with its sign.
         attacked: shares of the displacements.
-        held_out: shares of the deviations of clean held-out images from the centre of their class.
+        held_out: shares of the deviations of clean held-out images from the centroid of their class.
         random: expected shares of directions that are uniform over the sphere of the layer: k / D, 1 / D and the rest.
         layer: shares of Gaussian directions with the covariance of the layer; None where no `layer` was given.
         radius: root of the total variance of `own`.
         n_axes: k, principal axes of the own subspace.
-        direction_inside: share of the squared direction to the other centre that lies inside the own subspace.
+        direction_inside: share of the squared direction to the other centroid that lies inside the own subspace.
         n_images, n_moved: all images, and those that moved; sizes, cosines and shares are of the latter, since an image
             that was misclassified when clean is not attacked.
         n_features: D.
@@ -122,10 +122,10 @@ def displacement(
 
     The squared length of each displacement d = adversarial - clean is split in three parts that are orthogonal to each
     other, and so add up to 1: what lies in the span U of the principal axes that hold `fraction` of the variance of
-    `own`; what lies along t, the direction from the centre of `own` to that of `other` less its part inside U; and the
-    rest. Whatever of the direction to the other class lies inside U counts as own: `direction_inside` says how much
+    `own`; what lies along t, the direction from the centroid of `own` to that of `other` less its part inside U; and
+    the rest. Whatever of the direction to the other class lies inside U counts as own: `direction_inside` says how much
     that is (of the digits at a small network's last hidden layer, 85%), and `cosine` tells, with its sign, how far
-    displacements point at the other centre as a whole. Shares are means over the images of each image's share.
+    displacements point at the other centroid as a whole. Shares are means over the images of each image's share.
 
     Which iterates. Adversarial images must come from a fixed number of steps. Those of an attack that stops at its
     first success lie just across the boundary, by construction, and say nothing of where the attack leads.
@@ -138,7 +138,8 @@ def displacement(
     Args:
         clean, adversarial: (n_images, n_features), activations of the same images, row by row.
         own: (n_own, n_features), at least two, clean activations of other images of the class.
-        other: (n_other, n_features), of the nearest other class; one row, its centre, will do (see `nearest_classes`).
+        other: (n_other, n_features), of the nearest other class; one row, its centroid, will do (see
+            `nearest_classes`).
         held_out: (n_held_out, n_features), clean activations of the class; neither in `own` nor fitted to.
         fraction: of the variance of `own` that its subspace holds, in (0, 1].
         layer: (n_layer, n_features), at least two, clean activations of all classes, best of other images than `own`.
@@ -221,9 +222,9 @@ def displacement_estimates(
     """`displacement` as rows of the table `geometry`: an estimate for each name of a measure.
 
     `displacement`, `displacement_relative`, `displacement_cosine` and `displacement_direction_inside` (how much of the
-    direction to the other centre counts as own); `displacement_own`, `displacement_toward` and `displacement_outside`;
-    and each of these three again with `_held_out` and `_random` after it, and `_layer` where `layer` was given: what is
-    to be compared.
+    direction to the other centroid counts as own); `displacement_own`, `displacement_toward` and
+    `displacement_outside`; and each of these three again with `_held_out` and `_random` after it, and `_layer` where
+    `layer` was given: what is to be compared.
 
     Args:
         clean, adversarial, own, other, held_out, fraction, layer, n_random, generator: see `displacement`.
@@ -291,7 +292,7 @@ class _Parts:
 
     Attributes:
         norms, own, toward: by the name of the set, (n,) float64 each.
-        cosines: (n_images,) of displacements with the direction to the other centre.
+        cosines: (n_images,) of displacements with the direction to the other centroid.
         length: of that direction.
         direction_inside: the share of its square inside the own subspace.
     """
@@ -305,7 +306,7 @@ class _Parts:
 
     @property
     def has_direction(self) -> bool:
-        """Whether anything of the direction to the other centre lies outside the own subspace."""
+        """Whether anything of the direction to the other centroid lies outside the own subspace."""
         return self.length > 0 and 1 - self.direction_inside > _INSIDE
 
     def shares(self, name: str, kept: Tensor) -> Shares:
@@ -326,12 +327,12 @@ def _split(matrices: Mapping[str, Tensor], mixing: Tensor | None, n_axes: int) -
     sizes: dict[str, int] = {}
     for columns in blocks(n_features, sum(map(len, matrices.values())) + (0 if mixing is None else len(mixing))):
         block = {name: matrix[:, columns].to(torch.float64) for name, matrix in matrices.items()}
-        centre = block["own"].mean(0)
-        from_mean = block["own"] - centre
+        centroid = block["own"].mean(0)
+        from_mean = block["own"] - centroid
         vectors = {
-            "direction": (block["other"].mean(0) - centre)[None],
+            "direction": (block["other"].mean(0) - centroid)[None],
             "moved": block["adversarial"] - block["clean"],
-            "held_out": block["held_out"] - centre,
+            "held_out": block["held_out"] - centroid,
         }
         if mixing is not None:
             vectors["layer"] = mixing @ (block["layer"] - block["layer"].mean(0))
@@ -404,8 +405,8 @@ def _without_direction(parts: _Parts) -> str:
     if parts.has_direction:
         return ""
     if parts.length == 0:
-        return "the two classes have the same centre: there is no direction toward the other"
-    return "the direction to the other centre lies inside the own subspace"
+        return "the two classes have the same centroid: there is no direction toward the other"
+    return "the direction to the other centroid lies inside the own subspace"
 
 
 def _shared(some: Tensor, own: Tensor, name: str) -> str:

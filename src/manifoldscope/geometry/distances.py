@@ -32,7 +32,7 @@ _PAIRS = 1 << 20
 """Numbers of a batch of differences (8 MiB)."""
 
 _MANY = 1 / 16
-"""Share of the pairs of two blocks from which on the differences of all are sooner taken than those of some."""
+"""Share of the pairs of two blocks from which on taking the differences of all is faster than of some."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,7 +43,7 @@ class EffectiveGeometry:
             deviations of another (column). The diagonals mean nothing.
         capacity_error: standard error of the capacity over the draws.
         utility: what capacity has in common with radius and dimension: capacity = utility (1 + radius^-2) / dimension.
-        least: the smallest capacity that so many classes can show in the dimensions that their points span.
+        least: the smallest capacity that that many classes can show in the dimensions that their points span.
         missed: largest violation of the optimality conditions, as a share of the problem's largest number.
         parameters: draws and seed.
     """
@@ -148,7 +148,7 @@ def effective_capacity(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> Jo
 
 @MEASURES.of_clouds("effective_radius", invariant_to=INVARIANCES)
 def effective_radius(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> JointEstimate:
-    """How far the points that bear on random classifications lie from their centre, relative to it.
+    """The effective radius of the anchor points of random dichotomies, relative to their centre (Chou et al. 2024).
 
     See `effective_geometry`. Fewer points show a smaller radius.
 
@@ -172,7 +172,7 @@ def effective_radius(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> Join
 
 @MEASURES.of_clouds("effective_dimension", invariant_to=INVARIANCES)
 def effective_dimension(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> JointEstimate:
-    """In how many dimensions the points that bear on random classifications lie around their centre.
+    """The effective dimension of the anchor points of random dichotomies (Chou et al. 2024).
 
     See `effective_geometry`. Fewer points show fewer dimensions.
 

@@ -142,7 +142,7 @@ Traits:
     reads: what the measure takes. "spectrum": a `Spectrum`; "cloud": a `Cloud`, its points and neighbours; "clouds": a
         `Clouds`, all classes of a layer at once (a joint measure).
     invariant_to: what of `INVARIANCES` leaves the value as it is; the tests hold each measure to its claims.
-    version: raised when the measure comes to give another answer; 1 where left out.
+    version: raised when the measure comes to give another answer; 1 if omitted.
 """
 
 
@@ -153,7 +153,7 @@ class Estimate:
     Attributes:
         value: the measure; NaN only together with a note that gives the reason.
         n_points, n_features: the shape of the sample.
-        ceiling: the largest value that so many points and features could have shown; None where there is no bound.
+        ceiling: the largest value that that many points and features could have shown; None where there is no bound.
         stderr: standard error, by subsampling without replacement or as the measure's docstring says; None where
             nobody asked for it or there is none.
         parameters: what else defines the measure.
@@ -181,7 +181,7 @@ class Estimate:
 
     @property
     def near_ceiling(self) -> bool:
-        """Whether the value is within 10% of the most that so many points and features could show."""
+        """Whether the value is within 10% of the most that that many points and features could show."""
         return bool(self.ceiling) and self.value >= NEAR_CEILING * (self.ceiling or 0.0)
 
     @property

@@ -221,9 +221,9 @@ def _worst_miss(seen: Curve, stderr: float, known: float | None) -> float | str:
     size, value = seen.sizes[place], seen.mean[place]
     slope = known or _slope(seen, place + 1)
     worst = 0.0
-    for larger, actual, spread in list(zip(seen.sizes, seen.mean, seen.spread, strict=True))[place + 1 :]:
+    for larger, actual, spread in list(zip(seen.sizes, seen.mean, seen.standard_deviation, strict=True))[place + 1 :]:
         predicted = _carried(value, size, larger, slope)
-        drawn = math.hypot(seen.spread[place] * (predicted / value) ** 2, spread) / math.sqrt(seen.draws)
+        drawn = math.hypot(seen.standard_deviation[place] * (predicted / value) ** 2, spread) / math.sqrt(seen.draws)
         allowed = max(stderr, 2 * drawn, _IMMATERIAL * actual)
         if math.isinf(predicted) or abs(predicted - actual) > allowed:
             return (

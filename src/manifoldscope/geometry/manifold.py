@@ -56,7 +56,7 @@ def as_points(points: Points | ClassManifold) -> Tensor:
 
 
 def as_matrix(points: Points | ClassManifold) -> Tensor:
-    """As `as_points`, but not checked to be finite: for work whose result shows it sooner than a look at each number.
+    """As `as_points`, but not checked to be finite: for work whose result shows it faster than a look at each number.
 
     Raises:
         GeometryError: as `as_points`, but for NaN and infinity.
@@ -66,7 +66,7 @@ def as_matrix(points: Points | ClassManifold) -> Tensor:
     tensor = _tensor(points)
     if tensor.ndim < 2:
         raise GeometryError(
-            f"points have shape {tuple(tensor.shape)}; expected (n_points, n_features), one row an image"
+            f"points have shape {tuple(tensor.shape)}; expected (n_points, n_features), one row per image"
         )
     if 0 in tensor.shape:
         raise GeometryError(f"points have shape {tuple(tensor.shape)}; expected at least one point and one feature")
@@ -160,7 +160,7 @@ def require_finite(matrix: Tensor) -> None:
 
 
 def _finite_sum(tensor: Tensor) -> bool:
-    """One bad number makes the sum bad, which is sooner found; a sum may also overflow by itself."""
+    """One bad number makes the sum bad, which is faster to find; a sum may also overflow by itself."""
     if tensor.device.type != "cpu":
         return bool(torch.isfinite(tensor.sum()))
     with np.errstate(over="ignore", invalid="ignore"):

@@ -31,7 +31,7 @@ def nonnegative_least_squares(
     Args:
         points: (n_manifolds, n, d) S, float64.
         targets: (n_manifolds, d, n_problems) y.
-        signs: (n_manifolds, n, n_problems) of +1 and -1; all +1 where left out.
+        signs: (n_manifolds, n, n_problems) of +1 and -1; all +1 if omitted.
         steps: at most.
         tolerance: violation of the optimality conditions above which a problem is then solved by itself.
 
@@ -62,7 +62,7 @@ def nonnegative_least_squares(
 
 
 def _together(points: Tensor, wanted: Tensor, signs: Tensor | None, steps: int) -> tuple[Tensor, Tensor]:
-    """The weights after so many steps, and what they miss."""
+    """The weights after that many steps, and what they miss."""
     smoothed, penalty = _smoother(points)
     weights, scaled = torch.zeros_like(wanted), torch.zeros_like(wanted)
     missed = torch.full_like(wanted[:, 0], torch.inf)

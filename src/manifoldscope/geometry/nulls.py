@@ -265,8 +265,8 @@ def _isotropic(name: str, cloud: Cloud, draws: int, generator: torch.Generator) 
             yield Cloud(drawn.to(device)).of_layer(n_features)
         else:
             drawn = torch.randn(n_points, n_features, dtype=torch.float64, generator=generator) * scale
-            centre = 0.0 if blind else cloud.points.mean(0, dtype=torch.float64)
-            yield Cloud(drawn.to(device) + centre, scaling=cloud.scaling)
+            centroid = 0.0 if blind else cloud.points.mean(0, dtype=torch.float64)
+            yield Cloud(drawn.to(device) + centroid, scaling=cloud.scaling)
 
 
 def _triangular(n_points: int, n_features: int, generator: torch.Generator) -> Tensor:
@@ -280,12 +280,12 @@ def _triangular(n_points: int, n_features: int, generator: torch.Generator) -> T
 def _alike(cloud: Cloud, draws: int, generator: torch.Generator) -> Iterator[Cloud]:
     """Gaussian clouds whose sample covariance and mean are those of the cloud."""
     points = cloud.points.to(torch.float64)
-    centre = points.mean(0)
-    _, lengths, axes = torch.linalg.svd(points - centre, full_matrices=False)
+    centroid = points.mean(0)
+    _, lengths, axes = torch.linalg.svd(points - centroid, full_matrices=False)
     rank = min(cloud.n_points - 1, points.shape[1])
     axes = lengths[:rank, None] * axes[:rank]
     for _ in range(draws):
         drawn = torch.randn(cloud.n_points, rank, dtype=torch.float64, generator=generator)
         scores, upper = torch.linalg.qr((drawn - drawn.mean(0)).to(points.device))
         turned = scores * upper.diagonal().sign()  # without it the directions would not be uniform
-        yield Cloud(turned @ axes + centre, scaling=cloud.scaling).of_layer(cloud.n_features)
+        yield Cloud(turned @ axes + centroid, scaling=cloud.scaling).of_layer(cloud.n_features)

@@ -49,7 +49,7 @@ def exactly(
     """(n_points, n_features) float64: points whose sample variances along their principal axes are exactly these.
 
     Raises:
-        GeometryError: more variances than so many points and features can have.
+        GeometryError: more variances than that many points and features can have.
 
     Example:
         >>> points = exactly(9, [4.0, 1.0], n_features=3, generator=torch.Generator().manual_seed(0))

@@ -55,8 +55,8 @@ class Reliability:
     Attributes:
         measure, parameters: what was measured.
         pearson, spearman: agreement of values, and of their ranks.
-        spread: standard deviation of the value over classes.
-        noise: standard error of the value of one class, typically (root of the mean square; see `subsampled`).
+        standard_deviation: standard deviation of the value over classes.
+        standard_error: standard error of the value of one class, typically (root of the mean square; see `subsampled`).
         n_classes: classes that were compared.
         n_splits: how many times the points were halved.
         note: what a reader must know before using it; empty where there is nothing.
@@ -65,8 +65,8 @@ class Reliability:
     measure: str
     pearson: Agreement
     spearman: Agreement
-    spread: float
-    noise: float
+    standard_deviation: float
+    standard_error: float
     n_classes: int
     n_splits: int
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -176,8 +176,8 @@ def reliability(
         measure=name,
         pearson=_agreement(pearson, len(values), error=1.0),
         spearman=_agreement(spearman, len(values), error=1.06),
-        spread=spread,
-        noise=noise,
+        standard_deviation=spread,
+        standard_error=noise,
         n_classes=len(values),
         n_splits=n_splits,
         parameters=described(settings, clouds),

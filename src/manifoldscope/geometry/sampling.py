@@ -1,4 +1,4 @@
-"""What so many points can and cannot show: standard errors, curves over their number, equal numbers for all classes.
+"""What that many points can and cannot show: standard errors, curves over their number, equal numbers for all classes.
 
 Nothing here draws with replacement. A bootstrap repeats points, which span fewer dimensions than distinct ones and have
 no distance to their copies: of 50 points whose PCA dimension is 41, bootstrap samples show 25.
@@ -124,7 +124,7 @@ def subsampled(
     Args:
         points: (n_points, n_features) or a `Cloud`; or a list of them, one a class, or a `Clouds`.
         measures: names, or (name, parameters).
-        estimates: what `measure` gave for each; measured here where left out. A standard error of the measure's own
+        estimates: what `measure` gave for each; measured here if omitted. A standard error of the measure's own
             is replaced.
         n_splits: how many times the points are halved, at least once.
         generator: a CPU generator that chooses the halves.
@@ -175,9 +175,9 @@ class Curve:
         measure, parameters: what was measured.
         sizes: numbers of points, ascending.
         mean: of the value, over the draws of each size; NaN where it has none, and then the note says why.
-        spread: standard deviation of the value over the draws. Draws from n points overlap, so that this is about
-            sqrt(1 - size / n) times the spread of fresh samples, and 0 where all points are drawn.
-        ceiling: the largest value that so many points could have shown; None where there is no bound.
+        standard_deviation: standard deviation of the value over the draws. Draws from n points overlap, so that this is
+            about sqrt(1 - size / n) times the spread of fresh samples, and 0 where all points are drawn.
+        ceiling: the largest value that that many points could have shown; None where there is no bound.
         n_points, n_features: the shape of the sample that was drawn from; of a list, of its smallest class.
         draws: how many draws of each size.
         note: why there are no values, where there are none.
@@ -185,14 +185,14 @@ class Curve:
     Example:
         >>> points = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
         >>> found = curve("pca_dimension", points, sizes=(20, 50), generator=torch.Generator().manual_seed(1))
-        >>> found.mean, found.spread, found.ceiling
+        >>> found.mean, found.standard_deviation, found.ceiling
         ((3.0, 3.0), (0.0, 0.0), (3, 3))
     """
 
     measure: str
     sizes: tuple[int, ...]
     mean: tuple[float, ...]
-    spread: tuple[float, ...]
+    standard_deviation: tuple[float, ...]
     ceiling: tuple[float | None, ...]
     n_points: int
     n_features: int
@@ -217,7 +217,7 @@ def curve(
 
     Args:
         name: one of `MEASURES.names()`.
-        points: (n_points, n_features); or for a joint measure a list of classes, of each of which so many points are
+        points: (n_points, n_features); or for a joint measure a list of classes, of each of which that many points are
             drawn, and whose value as a whole is followed.
         sizes: numbers of points; by default all of them, and fewer by steps of sqrt(2) down to 8.
         draws: how many draws of each size; all points are drawn once.
@@ -252,7 +252,7 @@ def curve(
         measure=name,
         sizes=chosen,
         mean=tuple(map(mean_of, values)),
-        spread=tuple(map(standard_deviation, values)),
+        standard_deviation=tuple(map(standard_deviation, values)),
         ceiling=tuple(estimates[0].ceiling if estimates else None for estimates in found),
         n_points=n_points,
         n_features=subject.n_features,
@@ -272,7 +272,7 @@ def equal_sizes(
 
     Args:
         manifolds: (n_points, n_features) each.
-        n_points: how many of each; as many as the smallest class has where left out.
+        n_points: how many of each; as many as the smallest class has if omitted.
         generator: a CPU generator that chooses the points.
 
     Raises:
@@ -308,7 +308,7 @@ def measure_at(
     scaling: Scaling = "none",
     **parameters: Any,
 ) -> Estimate:
-    """A measure as so many points of the class would show it on average, so that classes of any size can be compared.
+    """A measure as that many points of the class would show it on average, so that classes of any size can be compared.
 
     The value is the mean over draws of n_points = m of the n points, without replacement. Its standard error is that
     of a mean over all such draws from the n points, m / n of the variance of one draw (taken to be inversely

@@ -1,4 +1,4 @@
-"""Between classes: how far apart their centres and their points are, beside how far each of them spreads."""
+"""Between classes: how far apart their centroids and their points are, beside how far each of them spreads."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _UNCONFIRMED = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
-class Centres:
-    """The centres of the classes of a layer, and how far each class spreads about its own.
+class Centroids:
+    """The centroids of the classes of a layer, and how far each class spreads about its own.
 
     Attributes:
         places: (n_classes, n_features) float64, from an origin that is one of the points.
@@ -48,24 +48,24 @@ class Centres:
     n_points: tuple[int, ...]
 
     @classmethod
-    def of(cls, points: Sequence[Tensor]) -> Centres:
+    def of(cls, points: Sequence[Tensor]) -> Centroids:
         """Read them off the points of each class, some features at a time.
 
         Example:
-            >>> centres = Centres.of([torch.tensor([[0.0], [2.0]]), torch.tensor([[5.0], [5.0]])])
-            >>> centres.distances()[0, 1].item(), centres.variances.tolist()
+            >>> centroids = Centroids.of([torch.tensor([[0.0], [2.0]]), torch.tensor([[5.0], [5.0]])])
+            >>> centroids.distances()[0, 1].item(), centroids.variances.tolist()
             (4.0, [2.0, 0.0])
         """
         matrices = [on_float64_device(matrix) for matrix in points]
-        origin = matrices[0][0].to(torch.float64)  # a large offset would cost the centres their digits
+        origin = matrices[0][0].to(torch.float64)  # a large offset would cost the centroids their digits
         places = torch.zeros(len(matrices), len(origin), dtype=torch.float64, device=origin.device)
         squares = torch.zeros(len(matrices), dtype=torch.float64, device=origin.device)
         for which, matrix in enumerate(matrices):
             for columns in blocks(len(origin), len(matrix)):
                 block = matrix[:, columns].to(torch.float64) - origin[columns]
-                centre = block.mean(0)
-                places[which, columns] = centre
-                squares[which] += (block - centre).square().sum()
+                centroid = block.mean(0)
+                places[which, columns] = centroid
+                squares[which] += (block - centroid).square().sum()
         sizes = tuple(map(len, matrices))
         return cls(places, squares / (torch.tensor(sizes, device=origin.device) - 1), sizes)
 
@@ -76,21 +76,21 @@ class Centres:
 
     @property
     def sampling(self) -> Tensor:
-        """(n_classes,): how far a centre lies from that of infinitely many points, squared, on average."""
+        """(n_classes,): how far a centroid lies from that of infinitely many points, squared, on average."""
         return self.variances / torch.tensor(self.n_points, device=self.variances.device)
 
     def distances(self) -> Tensor:
-        """(n_classes, n_classes) float64: Euclidean distances of the centres; 0 where rounding is all there is."""
+        """(n_classes, n_classes) float64: Euclidean distances of the centroids; 0 where rounding is all there is."""
         found = torch.cdist(self.places, self.places, compute_mode="donot_use_mm_for_euclid_dist")
         return torch.where(found > _SAME * self.extent, found, 0.0)
 
     def from_mean(self) -> Tensor:
-        """(n_classes, n_features): the centres less their mean, in which each class counts once."""
+        """(n_classes, n_features): the centroids less their mean, in which each class counts once."""
         return self.places - self.places.mean(0)
 
 
 def nearest_classes(manifolds: Sequence[Points | ClassManifold] | Clouds) -> tuple[int, ...]:
-    """For each class the place of the one whose centre is nearest; the first of several at the same distance.
+    """For each class the place of the one whose centroid is nearest; the first of several at the same distance.
 
     Args:
         manifolds: (n_points, n_features) each, at least two classes of one layer.
@@ -104,27 +104,27 @@ def nearest_classes(manifolds: Sequence[Points | ClassManifold] | Clouds) -> tup
     """
     clouds = manifolds if isinstance(manifolds, Clouds) else Clouds(manifolds)
     _require_classes(clouds, "the nearest class")
-    return tuple(clouds.once(Centres.of).distances().fill_diagonal_(torch.inf).argmin(1).tolist())
+    return tuple(clouds.once(Centroids.of).distances().fill_diagonal_(torch.inf).argmin(1).tolist())
 
 
-@MEASURES.of_clouds("centre_distance", invariant_to=("rotation", "shift", "order", "padding"))
-def centre_distance(
+@MEASURES.of_clouds("centroid_distance", invariant_to=("rotation", "shift", "order", "padding"))
+def centroid_distance(
     clouds: Clouds, *, unit: Literal["feature", "radius"] = "feature", corrected: bool = False
 ) -> JointEstimate:
-    """The Euclidean distance between the centres of two classes.
+    """The Euclidean distance between the centroids of two classes.
 
-    A pair has its distance, a class the distance to the nearest other centre (see `nearest_classes`), the layer the
+    A pair has its distance, a class the distance to the nearest other centroid (see `nearest_classes`), the layer the
     mean over pairs. The unit is that of the features; or the radius of the pair, the root of the mean of the two total
-    variances, where 1 says that centres are as far apart as points lie from their own centre.
+    variances, where 1 says that centroids are as far apart as points lie from their own centroid.
 
-    Bias. Centres of few points are off by the variance within the class over its number of points; so the squared
+    Bias. Centroids of few points are off by the variance within the class over its number of points; so the squared
     distance is too large by v_i / n_i + v_j / n_j on average. `corrected` subtracts that before the root is taken, and
-    gives 0 where nothing is left. The distance to the nearest centre is a minimum, and too small for that.
+    gives 0 where nothing is left. The distance to the nearest centroid is a minimum, and too small for that.
 
     Args:
         clouds: of at least two classes, or their points; see `measure`.
         unit: "feature", or "radius", which also makes it invariant to scale.
-        corrected: whether to subtract what the sampling of the centres adds.
+        corrected: whether to subtract what the sampling of the centroids adds.
 
     Raises:
         GeometryError: a single class.
@@ -134,22 +134,24 @@ def centre_distance(
         (2022): the signal, distances in units of the radius.
 
     Example:
-        >>> joint = centre_distance(Clouds([torch.zeros(3, 2), torch.tensor([[3.0, 4.0]] * 3)]))
+        >>> joint = centroid_distance(Clouds([torch.zeros(3, 2), torch.tensor([[3.0, 4.0]] * 3)]))
         >>> joint.pairs[0, 1].value, joint.whole.value
         (5.0, 5.0)
     """
-    _require_classes(clouds, "centre_distance")
-    centres = clouds.once(Centres.of)
-    squares = centres.distances().square()
+    _require_classes(clouds, "centroid_distance")
+    centroids = clouds.once(Centroids.of)
+    squares = centroids.distances().square()
     if corrected:
-        squares = (squares - centres.sampling[:, None] - centres.sampling).clamp(min=0)
+        squares = (squares - centroids.sampling[:, None] - centroids.sampling).clamp(min=0)
     if unit == "radius":
-        squares = squares / ((centres.variances[:, None] + centres.variances) / 2)  # NaN for 0 / 0, infinity for d / 0
+        squares = squares / (
+            (centroids.variances[:, None] + centroids.variances) / 2
+        )  # NaN for 0 / 0, infinity for d / 0
     distances = squares.sqrt().cpu()
     distances[distances.isinf()] = torch.nan
     parameters = {"unit": unit, "corrected": corrected}
     none_left = (
-        "the centres differ no more than their sampling explains" if corrected else "the two centres are the same"
+        "the centroids differ no more than their sampling explains" if corrected else "the two centroids are the same"
     )
     pairs = {
         (i, j): estimate_of(
@@ -167,16 +169,16 @@ def centre_distance(
     return _joint(clouds, pairs, parameters, of_class=min)
 
 
-@MEASURES.of_clouds("centre_correlation", invariant_to=INVARIANCES)
-def centre_correlation(clouds: Clouds) -> JointEstimate:
-    """The cosine between the centres of two classes, from the mean of all centres.
+@MEASURES.of_clouds("centroid_cosine", invariant_to=INVARIANCES)
+def centroid_cosine(clouds: Clouds) -> JointEstimate:
+    """The cosine between the centroids of two classes, from the mean of all centroids.
 
-    The mean is that of the centres, in which each class counts once, and not that of all points. A pair has its signed
-    cosine, from -1 to 1; a class the mean of its absolute cosines with the others; the layer the mean of the absolute
-    cosines over pairs, which is the centre correlation that goes with manifold capacity.
+    The mean is that of the centroids, in which each class counts once, and not that of all points. A pair has its
+    signed cosine, from -1 to 1; a class the mean of its absolute cosines with the others; the layer the mean of the
+    absolute cosines over pairs, which is the centroid correlation that goes with manifold capacity.
 
-    What chance gives. Centres in random directions have cosines of -1 / (n_classes - 1) on average, since their mean
-    was subtracted, and spread by 1 / sqrt(D) about that, where D is the participation ratio of the centres. Two
+    What chance gives. Centroids in random directions have cosines of -1 / (n_classes - 1) on average, since their mean
+    was subtracted, and spread by 1 / sqrt(D) about that, where D is the participation ratio of the centroids. Two
     classes have -1 always, whatever they are. Few points add noise in as many directions as the class varies in, and
     so bias the absolute value downwards.
 
@@ -188,22 +190,22 @@ def centre_correlation(clouds: Clouds) -> JointEstimate:
 
     References:
         Cohen, Chung, Lee and Sompolinsky, "Separability and geometry of object manifolds in deep neural networks"
-        (2020): the mean absolute correlation of centres.
+        (2020): the mean absolute correlation of centroids.
 
     Example:
         >>> corners = [torch.eye(3)[[place, place]] for place in range(3)]
-        >>> joint = centre_correlation(Clouds(corners))
+        >>> joint = centroid_cosine(Clouds(corners))
         >>> round(joint.pairs[0, 2].value, 6), round(joint.whole.value, 6)
         (-0.5, 0.5)
     """
-    _require_classes(clouds, "centre_correlation")
-    centres = clouds.once(Centres.of)
-    from_mean = centres.from_mean()
+    _require_classes(clouds, "centroid_cosine")
+    centroids = clouds.once(Centroids.of)
+    from_mean = centroids.from_mean()
     norms = from_mean.norm(dim=1)
-    norms = torch.where(norms > _SAME * centres.extent, norms, torch.nan)
+    norms = torch.where(norms > _SAME * centroids.extent, norms, torch.nan)
     directions = from_mean / norms[:, None]
     cosines = (directions @ directions.T).clamp(-1, 1).cpu()
-    two = "two centres are opposite from their mean, whatever they are" if len(clouds) == 2 else ""
+    two = "two centroids are opposite from their mean, whatever they are" if len(clouds) == 2 else ""
     pairs = {
         (i, j): estimate_of(
             clouds,
@@ -211,7 +213,8 @@ def centre_correlation(clouds: Clouds) -> JointEstimate:
             j,
             value=float(cosines[i, j]),
             parameters={},
-            note=_why(cosines[i, j], nan="a centre is the mean of all centres, and has no direction from it") or two,
+            note=_why(cosines[i, j], nan="a centroid is the mean of all centroids, and has no direction from it")
+            or two,
         )
         for i, j in combinations(range(len(clouds)), 2)
     }
@@ -267,20 +270,20 @@ def linear_margin(clouds: Clouds) -> JointEstimate:
 
 @MEASURES.of_clouds("within_between_ratio", invariant_to=INVARIANCES)
 def within_between_ratio(clouds: Clouds, *, corrected: bool = False) -> JointEstimate:
-    """The variance within classes over the variance of the class centres.
+    """The variance within classes over the variance of the class centroids.
 
-    Both are total variances, summed over the features. Within: about the class's own centre, with the divisor
-    n_points - 1. Between: of the centres about their mean, in which each class counts once, with the divisor
+    Both are total variances, summed over the features. Within: about the class's own centroid, with the divisor
+    n_points - 1. Between: of the centroids about their mean, in which each class counts once, with the divisor
     n_classes - 1. A class has its own within over the between of the layer; the layer the mean of the classes, which is
     the ratio of the traces. 0 says that classes have collapsed to points; it has no upper end.
 
-    Bias. Centres of few points differ by sampling alone, which adds the mean of v_i / n_i to the variance between and
+    Bias. Centroids of few points differ by sampling alone, which adds the mean of v_i / n_i to the variance between and
     makes the ratio too small: it cannot exceed about n_points, even of classes that are the same. `corrected` subtracts
     that, and gives no value (NaN) where nothing is left.
 
     Args:
         clouds: of at least two classes, or their points; see `measure`.
-        corrected: whether to subtract what the sampling of the centres adds to the variance between.
+        corrected: whether to subtract what the sampling of the centroids adds to the variance between.
 
     Raises:
         GeometryError: a single class.
@@ -296,14 +299,14 @@ def within_between_ratio(clouds: Clouds, *, corrected: bool = False) -> JointEst
         0.25
     """
     _require_classes(clouds, "within_between_ratio")
-    centres = clouds.once(Centres.of)
-    between = float(centres.from_mean().square().sum()) / (len(clouds) - 1)
+    centroids = clouds.once(Centroids.of)
+    between = float(centroids.from_mean().square().sum()) / (len(clouds) - 1)
     note = ""
-    if between <= (_SAME * centres.extent) ** 2:
-        between, note = math.nan, "all classes have the same centre, so there is no variance between them"
-    elif corrected and (between := between - float(centres.sampling.mean())) <= 0:
-        between, note = math.nan, "the centres differ no more than their sampling explains"
-    ratios = (centres.variances / between).cpu()
+    if between <= (_SAME * centroids.extent) ** 2:
+        between, note = math.nan, "all classes have the same centroid, so there is no variance between them"
+    elif corrected and (between := between - float(centroids.sampling.mean())) <= 0:
+        between, note = math.nan, "the centroids differ no more than their sampling explains"
+    ratios = (centroids.variances / between).cpu()
     parameters = {"corrected": corrected}
     return JointEstimate(
         classes=tuple(

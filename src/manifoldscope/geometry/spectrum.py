@@ -1,4 +1,4 @@
-"""Spectrum: the variances of a cloud of points along its principal axes, exact and in bounded memory."""
+"""Spectrum: the eigenvalues of the covariance of a cloud of points, exact and in bounded memory."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _STACKED = 1 << 20
 """Numbers of the small clouds that are worked on together (4 to 8 MiB)."""
 
 _WORTH_STACKING = 4
-"""Clouds, of which at least so many fit into a stack, are stacked; fewer are sooner done one by one."""
+"""Clouds, of which at least this many fit into a stack, are stacked; fewer are faster one by one."""
 
 _SAME = 1e-12
 """Share of the largest squared distance from the mean at which two points cannot be told apart by inner products."""
 
 
 def standardise(points: Points) -> Tensor:
-    """Centre each feature and scale it to unit variance (divisor n - 1) within the manifold.
+    """Centroid each feature and scale it to unit variance (divisor n - 1) within the manifold.
 
     Args:
         points: (n_points, n_features), at least two points.
@@ -72,16 +72,16 @@ def standardise(points: Points) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """The variances of a cloud of points along its principal axes.
+    """The eigenvalues of the covariance of a cloud of points: its variances along the principal axes.
 
     Args:
-        variances: at most min(n_points - 1, n_features) numbers, descending, not negative; kept as float64 on the CPU.
-            Variances along further axes are 0.
+        eigenvalues: at most min(n_points - 1, n_features) numbers, descending, not negative; kept as float64 on the
+            CPU. Variances along further axes are 0.
         n_points, n_features: the shape of the sample that they describe.
         scaling: what was done to the features first.
 
     Raises:
-        GeometryError: variances that are not finite, negative, ascending, or more than the sample can show.
+        GeometryError: eigenvalues that are not finite, negative, ascending, or more than the sample can show.
 
     Example:
         >>> spectrum = Spectrum(torch.tensor([0.5, 0.3, 0.1, 0.06, 0.04]), n_points=1000, n_features=5)
@@ -89,23 +89,25 @@ class Spectrum:
         (2, 4, 2.815)
     """
 
-    variances: Tensor
+    eigenvalues: Tensor
     n_points: int
     n_features: int
     scaling: Scaling = "none"
 
     def __post_init__(self) -> None:
-        variances = torch.as_tensor(self.variances).detach().to("cpu", torch.float64)
-        object.__setattr__(self, "variances", variances)
+        eigenvalues = torch.as_tensor(self.eigenvalues).detach().to("cpu", torch.float64)
+        object.__setattr__(self, "eigenvalues", eigenvalues)
         require_two(self.n_points)
-        if variances.ndim != 1 or not np.isfinite(variances.numpy()).all():
-            raise GeometryError(f"variances of shape {tuple(variances.shape)} must be a list of finite numbers")
-        values = variances.numpy()
+        if eigenvalues.ndim != 1 or not np.isfinite(eigenvalues.numpy()).all():
+            raise GeometryError(f"eigenvalues of shape {tuple(eigenvalues.shape)} must be a list of finite numbers")
+        values = eigenvalues.numpy()
         if (values[:-1] < values[1:]).any() or (values[-1:] < 0).any():
-            raise GeometryError("variances must be descending and not negative; sort them with .sort(descending=True)")
-        if len(variances) > self.most:
             raise GeometryError(
-                f"{len(variances)} variances; {self.n_points} points with {self.n_features} features have at most "
+                "eigenvalues must be descending and not negative; sort them with .sort(descending=True)"
+            )
+        if len(eigenvalues) > self.most:
+            raise GeometryError(
+                f"{len(eigenvalues)} eigenvalues; {self.n_points} points with {self.n_features} features have at most "
                 f"{self.most}"
             )
 
@@ -122,11 +124,11 @@ class Spectrum:
             scaling: "standardise" scales each feature to unit variance first (see `standardise`).
 
         Raises:
-            GeometryError: fewer than two points, NaN or infinity, or variances that overflow float64.
+            GeometryError: fewer than two points, NaN or infinity, or eigenvalues that overflow float64.
 
         Example:
             >>> spectrum = Spectrum.of(torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0]]))
-            >>> spectrum.variances.round(decimals=3).tolist()
+            >>> spectrum.eigenvalues.round(decimals=3).tolist()
             [1.333, 1.333]
         """
         matrix = on_float64_device(as_points(points))
@@ -140,12 +142,12 @@ class Spectrum:
         """The spectrum of a cloud that arrived in pieces.
 
         Raises:
-            GeometryError: fewer than two points, or variances that overflow float64.
+            GeometryError: fewer than two points, or eigenvalues that overflow float64.
 
         Example:
             >>> gram = Gram(3)
             >>> gram.update(torch.eye(3))
-            >>> Spectrum.of_moments(gram).variances.round(decimals=3).tolist()
+            >>> Spectrum.of_moments(gram).eigenvalues.round(decimals=3).tolist()
             [0.5, 0.5]
         """
         require_two(moments.n_points)
@@ -164,7 +166,7 @@ class Spectrum:
 
         Example:
             >>> points = torch.eye(3)
-            >>> Spectrum.of_gram(points @ points.T, n_features=3).variances.round(decimals=3).tolist()
+            >>> Spectrum.of_gram(points @ points.T, n_features=3).eigenvalues.round(decimals=3).tolist()
             [0.5, 0.5]
         """
         products = on_float64_device(gram.detach()).to(torch.float64)
@@ -176,23 +178,23 @@ class Spectrum:
 
     @classmethod
     def _of_products(cls, products: Tensor, n_points: int, n_features: int, scaling: Scaling) -> Spectrum:
-        variances = _variances(products, n_points)[: min(n_points - 1, n_features)]
-        return cls(variances, n_points, n_features, scaling)
+        eigenvalues = _variances(products, n_points)[: min(n_points - 1, n_features)]
+        return cls(eigenvalues, n_points, n_features, scaling)
 
     @property
     def most(self) -> int:
-        """The most variances above 0 that the sample can have: min(n_points - 1, n_features)."""
+        """The most eigenvalues above 0 that the sample can have: min(n_points - 1, n_features)."""
         return min(self.n_points - 1, self.n_features)
 
     @property
     def total_variance(self) -> float:
-        """The sum of the variances over all axes, in squared units of the features."""
-        return float(self.variances.sum())
+        """The sum of the eigenvalues over all axes, in squared units of the features."""
+        return float(self.eigenvalues.sum())
 
     @property
     def explained_variance(self) -> Tensor:
-        """Cumulative shares of the variance, float64 of the length of `variances`; all 0 for a constant cloud."""
-        return self.variances.cumsum(0) / (self.total_variance or 1.0)
+        """Cumulative shares of the variance, float64 of the length of `eigenvalues`; all 0 for a constant cloud."""
+        return self.eigenvalues.cumsum(0) / (self.total_variance or 1.0)
 
     def dimension(self, fraction: float = 0.95) -> int:
         """The smallest number of principal axes whose share of the variance reaches `fraction`, up to rounding.
@@ -206,12 +208,12 @@ class Spectrum:
         if self.total_variance == 0:
             return 0
         # left[k] is the variance that is left before axis k; summed from the small end, it is exact there.
-        left = np.cumsum(self.variances.numpy()[::-1])[::-1]
+        left = np.cumsum(self.eigenvalues.numpy()[::-1])[::-1]
         most = (1 - fraction) * (1 + _ROUNDING) * left[0]
         return len(left) - int(np.searchsorted(left[::-1], most, side="right"))
 
     def dimension_ceiling(self, fraction: float = 0.95) -> int:
-        """The largest `dimension(fraction)` that so many points and features can show: ceil(f min(m - 1, D)).
+        """The largest `dimension(fraction)` that that many points and features can show: ceil(f min(m - 1, D)).
 
         Raises:
             GeometryError: a fraction outside (0, 1].
@@ -224,10 +226,10 @@ class Spectrum:
         return math.ceil(round(fraction * self.most, 9))
 
     def participation_ratio(self) -> float:
-        """(sum of variances)^2 / sum of squared variances: r for r equal variances, 0 for a constant cloud."""
+        """(sum of eigenvalues)^2 / sum of squared eigenvalues: r for r equal eigenvalues, 0 for a constant cloud."""
         if self.total_variance == 0:
             return 0.0
-        shares = self.variances / self.total_variance
+        shares = self.eigenvalues / self.total_variance
         return float(1 / (shares**2).sum())
 
 
@@ -236,18 +238,18 @@ def spectra(
 ) -> list[Spectrum]:
     """The spectra of several clouds, those of one shape in one batch.
 
-    The same values as `Spectrum.of` of each up to rounding, and sooner where the clouds are many and small.
+    The same values as `Spectrum.of` of each up to rounding, and faster where the clouds are many and small.
 
     Args:
         manifolds: (n_points, n_features) each, on one device.
         scaling: as for `Spectrum.of`.
-        dtype: of the sums. float32 is sooner by half, and leaves each variance an error of about 1e-6 of the largest.
+        dtype: of the sums. float32 takes half the time, and leaves each variance an error of about 1e-6 of the largest.
 
     Returns:
         One spectrum for each, in their order.
 
     Raises:
-        GeometryError: a cloud of fewer than two points, NaN or infinity, or variances that overflow float64.
+        GeometryError: a cloud of fewer than two points, NaN or infinity, or eigenvalues that overflow float64.
 
     Example:
         >>> [spectrum.dimension(1.0) for spectrum in spectra([torch.eye(4), torch.ones(3, 4), torch.eye(4)])]
@@ -265,8 +267,8 @@ def spectra(
         if n_points > n_features or len(places) == 1:
             found.update({place: Spectrum.of(each, scaling=scaling) for place, each in zip(places, same, strict=True)})
             continue
-        for place, variances in zip(places, _variances_of_many(same, scaling, dtype), strict=True):
-            found[place] = Spectrum(variances[: min(n_points - 1, n_features)], n_points, n_features, scaling)
+        for place, eigenvalues in zip(places, _variances_of_many(same, scaling, dtype), strict=True):
+            found[place] = Spectrum(eigenvalues[: min(n_points - 1, n_features)], n_points, n_features, scaling)
     return [found[place] for place in range(len(matrices))]
 
 
@@ -381,10 +383,10 @@ def _gram(matrix: Tensor, scaling: Scaling, room: Tensor) -> Tensor:
 def _variances(products: Tensor, n_points: int) -> Tensor:
     """(..., size) float64 on the CPU, descending: eigenvalues of (..., size, size) products over n_points - 1."""
     _refuse_overflow(products)
-    variances = _eigenvalues(products).flip(-1) / (n_points - 1)
+    eigenvalues = _eigenvalues(products).flip(-1) / (n_points - 1)
     # Below this share of the largest, an eigenvalue is the rounding of the decomposition.
-    floor = variances[..., :1] * products.shape[-1] * torch.finfo(torch.float64).eps
-    return torch.where(variances > floor, variances, 0.0)
+    floor = eigenvalues[..., :1] * products.shape[-1] * torch.finfo(torch.float64).eps
+    return torch.where(eigenvalues > floor, eigenvalues, 0.0)
 
 
 def _eigenvalues(products: Tensor) -> Tensor:
@@ -398,7 +400,7 @@ def _eigenvalues(products: Tensor) -> Tensor:
 def _refuse_overflow(products: Tensor) -> None:
     finite = np.isfinite(products.numpy()) if products.device.type == "cpu" else torch.isfinite(products)
     if not finite.all():
-        raise GeometryError("the points are so far apart that their variances overflow; divide them by a constant")
+        raise GeometryError("the points are so far apart that their eigenvalues overflow; divide them by a constant")
 
 
 def _check_fraction(fraction: float) -> None:

@@ -135,7 +135,7 @@ def size_grid(n_points: int, *, smallest: int) -> tuple[int, ...]:
 
 
 def checked_sizes(sizes: Sequence[int], n_points: int) -> tuple[int, ...]:
-    """The sizes, each once, ascending. Raises GeometryError where so many points cannot be drawn."""
+    """The sizes, each once, ascending. Raises GeometryError where that many points cannot be drawn."""
     chosen = tuple(sorted(set(sizes)))
     if not chosen or chosen[0] < 2 or chosen[-1] > n_points:
         raise GeometryError(

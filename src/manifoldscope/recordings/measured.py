@@ -108,7 +108,8 @@ def curves(
     """Each measure against the number of points: of each class, and of joint measures of the whole.
 
     Returns:
-        label (None for the whole), measure, parameters, n_points, value (mean over draws), spread, ceiling, note.
+        label (None for the whole), measure, parameters, n_points, value (mean over draws), standard_deviation, ceiling,
+        note.
 
     Raises:
         StudyError: a joint measure of one class.
@@ -143,17 +144,17 @@ def extrapolations(
     for manifold in manifolds:
         found = extrapolation_rows(manifold, single, label=manifold.label, factor=factor, scaling=scaling, seed=seed)
         rows += [{"label": _label(manifold), **row} for row in found]
-    return _frame(rows).rename({"spread": "stderr"}).drop("ceiling", "extrapolated")
+    return _frame(rows).rename({"standard_deviation": "stderr"}).drop("ceiling", "extrapolated")
 
 
 def reliabilities(
     manifolds: Sequence[ClassManifold], wanted: Asked, *, scaling: Scaling = "none", splits: int = 10, seed: int = 0
 ) -> pl.DataFrame:
-    """How well two samples of the points agree on the classes, a row a measure; NaN where the note says why.
+    """How well two samples of the points agree on the classes, a row per measure; NaN where the note says why.
 
     Returns:
-        measure, parameters, reliability (Pearson, at full length), low, high, of_ranks (Spearman), spread, noise,
-        n_classes, note.
+        measure, parameters, reliability (Pearson, at full length), low, high, of_ranks (Spearman), standard_deviation,
+        standard_error, n_classes, note.
     """
     return _frame(
         [

@@ -33,7 +33,7 @@ def join_outcome(measured: pl.DataFrame, outcome: pl.DataFrame, *, key: str | No
 
     Args:
         measured: as `measured` returns it: label, other, measure, parameters, value, ...
-        outcome: one row a class, any columns.
+        outcome: one row per class, any columns.
         key: the column of `outcome` that names the class; if omitted, the one called label, class, ...
 
     Returns:
@@ -55,7 +55,9 @@ def join_outcome(measured: pl.DataFrame, outcome: pl.DataFrame, *, key: str | No
     if n_null := named[name].null_count():
         raise DataError(f"{n_null} rows of the outcome have no class in column {name!r}; leave them out")
     if len(twice := named[name].filter(named[name].is_duplicated())):
-        raise StudyError(f"the outcome has several rows for class {twice[0]!r}; give one row a class, as one network's")
+        raise StudyError(
+            f"the outcome has several rows for class {twice[0]!r}; give one row per class, as one network's"
+        )
     classes = measured.filter(pl.col("label").is_not_null() & pl.col("other").is_null())
     asked, known = classes["label"].unique(maintain_order=True).to_list(), named[name].to_list()
     without = [label for label in asked if label not in set(known)]

@@ -122,7 +122,7 @@ def joint_rows(
 
 def estimate_row(name: str, estimate: Estimate, chance: Null | None = None) -> Row:
     """One value, beside what chance gives where that was asked for."""
-    doubt = f"null: {chance.note}" if chance and chance.note and math.isfinite(estimate.value) else ""
+    caveat = f"null: {chance.note}" if chance and chance.note and math.isfinite(estimate.value) else ""
     return {
         "measure": name,
         "parameters": parameters_text(estimate.parameters),
@@ -135,7 +135,7 @@ def estimate_row(name: str, estimate: Estimate, chance: Null | None = None) -> R
         "n_features": estimate.n_features,
         "describes_sample": estimate.describes_sample,
         "falls_when_halved": estimate.falls_when_halved,
-        "note": "; ".join(filter(None, [estimate.note, doubt])),
+        "note": "; ".join(filter(None, [estimate.note, caveat])),
     }
 
 
@@ -176,7 +176,7 @@ def curve_rows(
                 parameters_text(found.parameters),
                 size,
                 value=found.mean[at],
-                spread=found.spread[at],
+                standard_deviation=found.standard_deviation[at],
                 ceiling=_real(found.ceiling[at]),
                 note=found.note,
             )
@@ -214,7 +214,7 @@ def extrapolation_rows(
                 parameters_text(found.parameters),
                 size,
                 value=found.value,
-                spread=found.stderr,
+                standard_deviation=found.stderr,
                 extrapolated=True,
                 note=found.note,
             )
@@ -228,7 +228,7 @@ def _curve_row(
     n_points: int,
     *,
     value: float = math.nan,
-    spread: float | None = None,
+    standard_deviation: float | None = None,
     ceiling: float | None = None,
     extrapolated: bool = False,
     note: str = "",
@@ -238,7 +238,7 @@ def _curve_row(
         "parameters": parameters,
         "n_points": n_points,
         "value": value,
-        "spread": spread,
+        "standard_deviation": standard_deviation,
         "ceiling": ceiling,
         "extrapolated": extrapolated,
         "note": note,
@@ -273,7 +273,9 @@ def reliability_row(
     try:
         found = reliability(name, clouds, n_splits=splits, generator=drawing, **settings)
     except GeometryError as error:
-        nothing = dict.fromkeys(("reliability", "low", "high", "of_ranks", "spread", "noise"), math.nan)
+        nothing = dict.fromkeys(
+            ("reliability", "low", "high", "of_ranks", "standard_deviation", "standard_error"), math.nan
+        )
         parameters = parameters_text(described(settings, clouds))
         return {"measure": name, "parameters": parameters, **nothing, "n_classes": 0, "note": str(error)}
     return {
@@ -283,8 +285,8 @@ def reliability_row(
         "low": found.pearson.low,
         "high": found.pearson.high,
         "of_ranks": found.spearman.full,
-        "spread": found.spread,
-        "noise": found.noise,
+        "standard_deviation": found.standard_deviation,
+        "standard_error": found.standard_error,
         "n_classes": found.n_classes,
         "note": found.note,
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from manifoldscope.evidence import with_attack
+from manifoldscope.evidence import with_attack_name
 from manifoldscope.pictures import Picture
 from manifoldscope.report.rows import clean_geometry
 from manifoldscope.tables import TABLES, conform, parameters_text
@@ -16,7 +16,7 @@ from manifoldscope.tables import TABLES, conform, parameters_text
 Measure = tuple[str, str]
 """A measure and its parameters, as the tables name them."""
 
-_FIRST = ("pca_dimension", "centre_distance")  # what most readers look for, where no study file says an order
+_FIRST = ("pca_dimension", "centroid_distance")  # what most readers look for, where no study file says an order
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Contents:
     Attributes:
         tables: all of `manifoldscope.tables`, by name; those that were not given are empty.
         pictures: what units of work kept to be looked at.
-        models, layers, attacks: names that there are, in the order of the study file. An attack is a threat, with its
-            parameters where one threat was run in several ways (`evidence.with_attack`).
+        models, layers, attacks: names that there are, in the order of the study file. An attack has its
+            parameters in its name where it was run in several ways (`evidence.with_attack_name`).
         listed: the measures of the study file.
     """
 
@@ -44,7 +44,7 @@ class Contents:
 
     def iterate(self, attack: str) -> str:
         """`last` (Algorithm 1 as written) where it was judged."""
-        rows = with_attack(self.tables["robustness"]).filter(pl.col("attack") == attack)
+        rows = with_attack_name(self.tables["robustness"]).filter(pl.col("attack_name") == attack)
         return "last" if "last" in rows["iterate"].to_list() else "any"
 
     @property
@@ -71,14 +71,14 @@ class Contents:
 def gather(study: Mapping[str, Any], tables: Mapping[str, pl.DataFrame], pictures: Sequence[Picture]) -> Contents:
     """What figures are made from: the tables that are given, and what the study file and they name."""
     every = {name: conform(name, tables.get(name, [])) for name in TABLES}
-    geometry, robustness = clean_geometry(every["geometry"]), with_attack(every["robustness"])
+    geometry, robustness = clean_geometry(every["geometry"]), with_attack_name(every["robustness"])
     models = {*every["models"]["model"], *geometry["model"], *robustness["model"], *_named(pictures, "model")}
     return Contents(
         tables=every,
         pictures=pictures,
         models=as_listed(models, _names(study, "models")),
         layers=as_listed({*geometry["layer"], *_named(pictures, "layer")}, _names(study, "layers")),
-        attacks=as_listed(set(robustness["attack"]), _names(study, "threats")),
+        attacks=as_listed(set(robustness["attack_name"]), [*_names(study, "attacks"), *_names(study, "corruptions")]),
         listed=_measures(study),
     )
 

@@ -123,7 +123,7 @@ def _page(
         unjudged=checks.filter(pl.col("passed").is_null()).height,
         n_passed=checks.filter(pl.col("passed")).height,
         checks=_view("checks", checks, "one check of one network's evaluation"),
-        set_aside=_view("set_aside", contents.tables["set_aside"], TABLES["set_aside"].row),
+        skipped_images=_view("skipped_images", contents.tables["skipped_images"], TABLES["skipped_images"].row),
         failed=list(failed),
         tables=[
             _view(name, with_chance(contents.tables[name]), schema.row)
@@ -162,14 +162,14 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "kind": finding.kind,
         "title": finding.title,
         "paragraphs": [part for part in finding.text.split("\n\n") if part.strip()],
-        "doubts": list(finding.doubts),
+        "caveats": list(finding.caveats),
         "numbers": None if numbers is None else _view(finding.kind, numbers, ""),
     }
 
 
 def _summary(contents: Contents) -> list[tuple[str, str]]:
     """The size of the study in a few numbers."""
-    geometry, verdicts = clean_geometry(contents.tables["geometry"]), contents.tables["verdicts"]
+    geometry, outcomes = clean_geometry(contents.tables["geometry"]), contents.tables["outcomes"]
     classes = {*geometry["class_index"], *contents.tables["robustness"]["class_index"]}
     tiles = [
         (words.number(len(contents.models)), "network" if len(contents.models) == 1 else "networks"),
@@ -177,9 +177,9 @@ def _summary(contents: Contents) -> list[tuple[str, str]]:
         (words.number(len(contents.layers)), "layer" if len(contents.layers) == 1 else "layers"),
         (number_range(geometry["n_points"]) if geometry.height else "0", "images measured a class"),
     ]
-    if verdicts.height:
-        tiles.append((words.number(verdicts["image"].n_unique()), "images attacked"))
-    strengths = contents.tables["robustness"].select("threat", "strength").n_unique() if contents.attacks else 0
+    if outcomes.height:
+        tiles.append((words.number(outcomes["image"].n_unique()), "images attacked"))
+    strengths = contents.tables["robustness"].select("attack", "strength").n_unique() if contents.attacks else 0
     return [*tiles, (words.number(strengths), "strengths of attack")]
 
 
@@ -190,7 +190,7 @@ def _left_out(contents: Contents) -> str:
         (len(contents.models), MOST_MODELS, "networks"),
         (len(contents.layers), MOST_LAYERS, "layers"),
         (len(contents.measures), MOST_MEASURES, "measures"),
-        (len(contents.attacks), MOST_ATTACKS, "threats"),
+        (len(contents.attacks), MOST_ATTACKS, "attacks"),
     ):
         if n > most:
             parts.append(f"the first {most} of {n} {noun}")

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from manifoldscope.evidence import telling_strengths, wilson, with_attack
+from manifoldscope.evidence import telling_strengths, wilson, with_attack_name
 from manifoldscope.report import words
 
 Reals = NDArray[np.float64]
@@ -29,7 +29,7 @@ def number_range(values: pl.Series) -> str:
 def clean_geometry(geometry: pl.DataFrame) -> pl.DataFrame:
     """The rows of `geometry` that measure one class on unattacked images and have a finite value."""
     return geometry.filter(
-        (pl.col("class_index") >= 0) & (pl.col("threat").fill_null("") == "") & pl.col("value").is_finite()
+        (pl.col("class_index") >= 0) & (pl.col("attack").fill_null("") == "") & pl.col("value").is_finite()
     )
 
 
@@ -45,7 +45,7 @@ def with_chance(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_interval(
-    table: pl.DataFrame, *, successes: str = "n_survived", trials: str = "n_images", name: str = "accuracy"
+    table: pl.DataFrame, *, successes: str = "n_robust", trials: str = "n_images", name: str = "robust_accuracy"
 ) -> pl.DataFrame:
     """The table with the 95% Wilson interval of a share: columns `name`_low and `name`_high, null without trials."""
     low, high = wilson(reals(table, successes), reals(table, trials))
@@ -57,19 +57,21 @@ def with_interval(
 
 def class_accuracy(robustness: pl.DataFrame, *, attack: str, iterate: str | None = None) -> pl.DataFrame:
     """Accuracy class by class under an attack with its 95% Wilson interval, for one iterate (all, if None)."""
-    table = with_attack(robustness).filter(pl.col("accuracy").is_finite() & (pl.col("attack") == attack))
+    table = with_attack_name(robustness).filter(
+        pl.col("robust_accuracy").is_finite() & (pl.col("attack_name") == attack)
+    )
     if iterate is not None:
         table = table.filter(pl.col("iterate") == iterate)
-    columns = ("model", "attack", "strength", "iterate", "class_index", "class_name", "n_images", "n_survived")
-    return with_interval(table.select(*columns, "accuracy")).sort("model", "iterate", "strength", "class_index")
+    columns = ("model", "attack_name", "strength", "iterate", "class_index", "class_name", "n_images", "n_robust")
+    return with_interval(table.select(*columns, "robust_accuracy")).sort("model", "iterate", "strength", "class_index")
 
 
 def mean_accuracy(robustness: pl.DataFrame, *, attack: str, iterate: str | None = None) -> pl.DataFrame:
-    """Accuracy over the images of all classes with its 95% Wilson interval: a row a model, strength and iterate."""
+    """Accuracy over the images of all classes with its 95% Wilson interval: a row per model, strength and iterate."""
     table = class_accuracy(robustness, attack=attack, iterate=iterate)
     keys = ("model", "iterate", "strength")
-    pooled = table.group_by(keys).agg(pl.len().alias("n_classes"), pl.col("n_images").sum(), pl.col("n_survived").sum())
-    return with_interval(pooled.with_columns(accuracy=pl.col("n_survived") / pl.col("n_images"))).sort(keys)
+    pooled = table.group_by(keys).agg(pl.len().alias("n_classes"), pl.col("n_images").sum(), pl.col("n_robust").sum())
+    return with_interval(pooled.with_columns(robust_accuracy=pl.col("n_robust") / pl.col("n_images"))).sort(keys)
 
 
 def strengths_of_classes(robustness: pl.DataFrame, *, attack: str, iterate: str) -> pl.DataFrame:

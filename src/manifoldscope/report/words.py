@@ -1,4 +1,4 @@
-"""How the report says things: measures, threats, strengths and numbers, and a study in sentences."""
+"""How the report says things: measures, attacks, strengths and numbers, and a study in sentences."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _MEASURES = {
     "effective_radius": "Effective radius",
     "effective_dimension": "Effective dimension",
     "effective_alignment": "Effective alignment",
-    "centre_distance": "Distance between centres",
-    "centre_correlation": "Correlation of centres",
+    "centroid_distance": "Centroid distance",
+    "centroid_cosine": "Centroid cosine",
     "linear_margin": "Linear margin",
-    "within_between_ratio": "Ratio of variance within to between",
+    "within_between_ratio": "Within- / between-class variance ratio",
 }
 _DETAILS = {
     "scaling=none": "",
@@ -43,12 +43,12 @@ _DETAILS = {
 }
 _SCORES = {
     "max_softmax": "Largest softmax probability",
-    "nearest_centre": "Nearest centre",
+    "nearest_centroid": "Nearest centroid",
     "mahalanobis": "Mahalanobis distance",
     "residual": "Residual outside the class",
 }
 _DRAWS = ("draws", "directions", "seed")  # how a number was computed, and not which
-_THREATS = {"pgd": "PGD", "fgsm": "FGSM", "apgd": "APGD", "autoattack": "AutoAttack"}
+_ATTACKS = {"pgd": "PGD", "fgsm": "FGSM", "apgd": "APGD", "autoattack": "AutoAttack"}
 _ITERATES = {"last": "last iterate", "any": "any iterate"}
 _SMALL_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -94,7 +94,7 @@ def measure(name: str, parameters: str | None) -> str:
 
 
 def score(name: str) -> str:
-    """A score of foreign images in words."""
+    """A score of OOD images in words."""
     return _SCORES.get(name, name.replace("_", " "))
 
 
@@ -103,19 +103,19 @@ def noun(label: str) -> str:
     return label[0].lower() + label[1:] if label.partition(" ")[0][1:].islower() else label
 
 
-def threat(name: str) -> str:
-    """A threat in words; what is not known stands as it is."""
+def attack(name: str) -> str:
+    """An attack in words; an unknown name stays as it is."""
     head = re.split(r"[\s_-]", name)[0]
-    return _THREATS.get(head, head.replace("_", " ")) + name[len(head) :].replace("_", " ")
+    return _ATTACKS.get(head, head.replace("_", " ")) + name[len(head) :].replace("_", " ")
 
 
 def strength_name(name: str) -> str:
-    """What the strength of a threat is called."""
-    return "ε" if re.split(r"[\s_-]", name)[0] in _THREATS else "strength"
+    """What the strength of an attack is called."""
+    return "ε" if re.split(r"[\s_-]", name)[0] in _ATTACKS else "strength"
 
 
 def at_strength(name: str, value: float) -> str:
-    """`ε = 0.1`, or `strength 3` for a threat that is not a ball of pixels."""
+    """`ε = 0.1`, or `strength 3` for an attack that is not a ball of pixels."""
     symbol = strength_name(name)
     return f"{symbol} = {strength(value)}" if symbol == "ε" else f"{symbol} {strength(value)}"
 
@@ -124,7 +124,7 @@ def strength_axis(name: str) -> str:
     """The label of an axis of strengths, with its unit."""
     if strength_name(name) == "ε":
         return "Perturbation budget ε (pixels run from 0 to 1)"
-    return f"Strength of {threat(name)}"
+    return f"Strength of {attack(name)}"
 
 
 def iterate(name: str) -> str:
@@ -154,14 +154,16 @@ def slug(*parts: str) -> str:
 
 
 def asked(study: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The study in sentences, each under a heading; a part that the study leaves out is left out here."""
+    """The study in sentences, each under a heading; a part that the study omits is omitted here."""
     lines = [
         ("Images", _data(_section(study, "data"))),
         ("Networks", "; ".join(filter(None, map(_model, _sections(study, "models"))))),
         ("Layers", listing([str(layer) for layer in _items(study.get("layers"))]) if study.get("layers") else ""),
         ("Measures", "; ".join(_measure(item) for item in _items(study.get("measures")))),
-        ("Threats", "; ".join(_threat(item) for item in _items(study.get("threats")))),
-        ("Foreign images", "; ".join(map(_foreign, _sections(study, "foreign")))),
+        ("Attacks", "; ".join(_attack(item) for item in _items(study.get("attacks")))),
+        ("Corruptions", "; ".join(_attack(item) for item in _items(study.get("corruptions")))),
+        ("Distribution shifts", "; ".join(map(_dataset, _sections(study, "shifts")))),
+        ("OOD images", "; ".join(map(_dataset, _sections(study, "ood")))),
         ("Seed", str(study["seed"]) if "seed" in study else ""),
     ]
     return [(heading, sentence) for heading, sentence in lines if sentence]
@@ -184,7 +186,7 @@ def _sections(study: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 
 def _draw(draw: Mapping[str, Any]) -> str:
     images, split = draw.get("images_per_class"), draw.get("split")
-    words = f"up to {images} images a class" if images else "all images of each class"
+    words = f"up to {images} images per class" if images else "all images of each class"
     return words + (f" of the {split} split" if split else "")
 
 
@@ -222,7 +224,7 @@ def _model(model: Mapping[str, Any]) -> str:
             words = f"{objective} training".strip()
             if training.get("epochs"):
                 words += f" for {count(int(training['epochs']), 'epoch')}"
-            if objective not in ("", "natural") and training.get("epsilon"):
+            if objective not in ("", "standard") and training.get("epsilon"):
                 words += f" at ε = {strength(float(training['epsilon']))}"
             details.append(words)
             seeds = _items(training.get("seeds"))
@@ -243,19 +245,18 @@ def _measure(item: Any) -> str:
     return measure(name, parameters_text(rest))
 
 
-def _foreign(plan: Mapping[str, Any]) -> str:
+def _dataset(plan: Mapping[str, Any]) -> str:
     name, source = str(plan.get("name") or plan.get("source") or "a dataset"), plan.get("source")
     of = f"{name} ({source})" if source and source != name else name
-    kind = "the same classes" if plan.get("same_classes") else "other classes"
-    return f"{of}: {kind}, {_draw(plan)}"
+    return f"{of}: {_draw(plan)}"
 
 
-def _threat(item: Any) -> str:
+def _attack(item: Any) -> str:
     if not isinstance(item, Mapping):
-        return threat(str(item))
-    kind = str(item.get("kind") or item.get("name") or "threat")
+        return attack(str(item))
+    kind = str(item.get("kind") or item.get("name") or "attack")
     called = str(item.get("name") or kind)
-    words = threat(kind) if called == kind else f"{called}: {threat(kind)}"
+    words = attack(kind) if called == kind else f"{called}: {attack(kind)}"
     if item.get("norm"):
         words += f" ({str(item['norm']).replace('linf', 'L∞')})"
     strengths = next(

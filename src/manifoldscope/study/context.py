@@ -50,7 +50,7 @@ class Context:
         return self.draws[role].images.of_class(label)
 
     def at_once(self, network: Network, images: ImageSet, *, widths: Sequence[int] = (), gradient: bool = False) -> int:
-        """How many images go through a network at a time, of whose layers so many features are kept."""
+        """How many images go through a network at a time, of whose layers that many features are kept."""
         beside = Footprint(0, 8 * sum(widths))  # what a layer gives, and as it is copied
         most = min(self.study.batch_size, len(images))
         pixels = network.pixels(images, slice(0, 1))

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from manifoldscope.attacks.evaluation import CHECKED, COPIES, POOL_BYTES, TOGETHER
 from manifoldscope.errors import StudyError
 from manifoldscope.geometry.estimate import MEASURES
 from manifoldscope.geometry.subsets import size_grid
 from manifoldscope.recordings.rows import EXTRAPOLATION_DRAWS
-from manifoldscope.robustness.evaluation import CHECKED, COPIES, POOL_BYTES, TOGETHER
 from manifoldscope.study.context import Context
 from manifoldscope.study.probe import NOT_ASKED, Passes, Probed
 from manifoldscope.study.refs import AttackRef
@@ -252,7 +252,7 @@ def reliability_seconds(
 
 
 def joint_seconds(measures: Sequence[Mapping[str, Any]], n_points: int, n_classes: int) -> float:
-    """Seconds of joint measures of so many points of each class, beside reading them; what they share counts once."""
+    """Seconds of joint measures of that many points of each class, beside reading them; what they share counts once."""
     n, seconds = n_points * n_classes, 0.0
     shared = {_SHARED.get(measure["name"], measure["name"]): measure for measure in measures}
     for family, measure in shared.items():
@@ -268,6 +268,6 @@ def joint_seconds(measures: Sequence[Mapping[str, Any]], n_points: int, n_classe
 
 
 def reading_seconds(n_points: int, widths: Sequence[int]) -> float:
-    """Seconds for the spectrum or the distances of so many points in layers of these widths."""
+    """Seconds for the spectrum or the distances of that many points in layers of these widths."""
     side = min(n_points, max(widths))
     return 2e-10 * n_points * side * sum(widths) + 5e-9 * side**3

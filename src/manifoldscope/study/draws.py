@@ -38,8 +38,8 @@ class Draw(Unit):
         rivals: keys of the draws, of the same part of the dataset, that were made before.
     """
 
-    version = 2
-    files = ("images.parquet", "set_aside.parquet")
+    version = 3
+    files = ("images.parquet", "skipped_images.parquet")
 
     source: str
     split: str
@@ -61,7 +61,11 @@ class Draw(Unit):
 
     @classmethod
     def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, pl.DataFrame]:
-        return {"set_aside": pl.concat(store.table(unit, "set_aside") for unit in units).unique()} if units else {}
+        return (
+            {"skipped_images": pl.concat(store.table(unit, "skipped_images") for unit in units).unique()}
+            if units
+            else {}
+        )
 
 
 AT_LEAST: Mapping[Role, int] = {"robustness": 1, "geometry": 2, "training": 1}
@@ -85,7 +89,7 @@ class Drawn:
 def draw_images(study: Study, store: Store, progress: Progress | None = None) -> dict[Role, Drawn]:
     """The draws of a study; what was drawn before, from files that have not changed, is remembered and not read again.
 
-    The images to attack are drawn first, since attacks are dear: asking for more images to measure leaves them as
+    The images to attack are drawn first, since attacks are expensive: asking for more images to measure leaves them as
     they are, unless a network trains on all that is left. Training images are drawn only where a network learns from
     them.
 
@@ -171,14 +175,16 @@ def remembered(store: Store, unit: Draw, whole: ImageSet) -> Drawn | None:
     return Drawn(images, unit, {int(label): digest for label, digest in store.facts(unit)["digests"].items()})
 
 
-def publish(store: Store, unit: Draw, drawn: Drawn, set_aside: Sequence[tuple[str, str, str]], began: float) -> None:
-    """Remember a draw; `set_aside` are images that could not be read: (name, class name, reason)."""
+def publish(
+    store: Store, unit: Draw, drawn: Drawn, skipped_images: Sequence[tuple[str, str, str]], began: float
+) -> None:
+    """Remember a draw; `skipped_images` are images that could not be read: (name, class name, reason)."""
     payload = Payload(
         tables={
             "images": pl.DataFrame({"image": list(drawn.images.names), "label": drawn.images.labels.tolist()}),
-            "set_aside": conform(
-                "set_aside",
-                [{"image": image, "class_name": name, "reason": reason} for image, name, reason in set_aside],
+            "skipped_images": conform(
+                "skipped_images",
+                [{"image": image, "class_name": name, "reason": reason} for image, name, reason in skipped_images],
             ),
         },
         facts={"digests": {str(label): digest for label, digest in drawn.digests.items()}},
@@ -232,5 +238,5 @@ def _one(
             digests[label] = of_class.digest()
             tick(n_done := n_done + len(of_class))
     drawn = Drawn(result.images, unit, digests)
-    publish(store, unit, drawn, result.set_aside, began)
+    publish(store, unit, drawn, result.skipped_images, began)
     return drawn

@@ -19,7 +19,7 @@ from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.layers import Layer
 from manifoldscope.vision.network import Network
 
-NAMED = ("model", "class_index", "other_class_index", "class_name", "split", "threat", "strength")
+NAMED = ("model", "class_index", "other_class_index", "class_name", "split", "attack", "strength")
 """Columns that come from the plan when tables are made, so that renaming computes nothing again."""
 
 

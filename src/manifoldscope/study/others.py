@@ -121,7 +121,7 @@ def _one(
         raise DataError(f"{plan.key} {plan.name!r}: {error}") from None
     images = result.images
     drawn = Drawn(images, unit, {label: images.of_class(other).digest() for label, other in labels.items()})
-    publish(store, unit, drawn, result.set_aside, began)
+    publish(store, unit, drawn, result.skipped_images, began)
     return drawn
 
 
@@ -202,7 +202,7 @@ def _relabelled(images: ImageSet, labels: Mapping[int, int], own: ImageSet) -> I
 
 
 def _refuse_known(study: Study, own: ImageSet, other: ImageSet, chosen: list[int]) -> None:
-    """Refuse a foreign class that has the name of a known one.
+    """Refuse an OOD class that has the name of one of the study.
 
     Known are the classes of the study; and where a network comes with weights, every class of the dataset. A bare
     number in a file of arrays is an index, and no name.

@@ -131,7 +131,7 @@ class Outputs:
         record = self.record()
         if record is None:  # nobody can tell what was written here: what is in the way, now or later, is kept
             for name in [RECORD, *PLACES, *files]:
-                set_aside(self._folder, self._folder / name)
+                move_aside(self._folder, self._folder / name)
             record = {}
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         coming = {name: f"{record.get(name, '')}{THEN}{digest}" for name, digest in digests.items()}
@@ -210,7 +210,7 @@ class Outputs:
             draft.write_text(json.dumps(record, indent=0, sort_keys=True), encoding="utf-8")
 
 
-def set_aside(folder: Path, path: Path) -> Path | None:
+def move_aside(folder: Path, path: Path) -> Path | None:
     """Move what lies at a path into `folder`/damaged, under a name of its own; None where nothing lies there.
 
     Nothing is ever deleted that might be somebody's.

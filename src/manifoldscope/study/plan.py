@@ -10,16 +10,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import tomli_w
-from pydantic import BeforeValidator, ValidationError, create_model, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from manifoldscope import plugins
+from manifoldscope.attacks.perturbation import ATTACKS, CORRUPTIONS, Perturbation, registered
 from manifoldscope.errors import ManifoldscopeError, ModelError, StudyError, shortened, unknown
 from manifoldscope.files import read_bytes
 from manifoldscope.geometry.estimate import MEASURES
 from manifoldscope.geometry.extrapolation import FARTHEST
 from manifoldscope.registry import Entry, describe
-from manifoldscope.robustness.threat import THREATS, Threat
-from manifoldscope.study.challenges import ThreatPlan, strength_setting
+from manifoldscope.study.challenges import AttackPlan, strength_setting
 from manifoldscope.study.section import KindSection, OpenSection, Section, entry_of, known_dataset, setting, settle
 from manifoldscope.study.unit import kinds
 from manifoldscope.training.objectives import OBJECTIVES, Objective
@@ -36,8 +43,13 @@ DEEPEST = 16
 """How many tables and lists may lie within each other."""
 
 
-RENAMED = {"smallest": "[[minimal]]", "foreign": "[[shifts]] for the same classes, [[ood]] for others"}
-"""Sections of the study file that were called otherwise."""
+RENAMED = {
+    "threats": "[[attacks]] for attacks, [[corruptions]] for common corruptions",
+    "smallest": "[[minimal]]",
+    "foreign": "[[shifts]] for the same classes, [[ood]] for others",
+    "sensitivity": "jacobian_norm",
+}
+"""Keys of the study file that were called otherwise."""
 
 Asked = TypeVar("Asked", bound=KindSection)
 
@@ -94,6 +106,8 @@ class TrainingPlan(OpenSection):
 
     @model_validator(mode="after")
     def _check(self) -> TrainingPlan:
+        if self.objective == "natural":
+            raise ValueError("there is no objective 'natural' any more; write standard")
         settle(self, entry_of(OBJECTIVES, self.objective))
         try:
             self.made()
@@ -176,11 +190,11 @@ class MeasurePlan(OpenSection):
 
 
 class SamplingPlan(Section):
-    """What so many images can show: how sure a value is, what chance gives, and whether it grows with more images."""
+    """What that many images can show: how sure a value is, what chance gives, and whether it grows with more images."""
 
     halvings: int = setting(
         5,
-        "random halves of the points, for standard errors and for what falls with fewer points",
+        "random halves of the points, for standard errors and for what decreases with fewer points",
         keyed=True,
         ge=1,
         le=10_000,
@@ -252,18 +266,21 @@ class Study(Section):
         "what is measured of each class manifold; [] for attacks alone",
         keyed=True,
     )
-    sampling: SamplingPlan = setting(SamplingPlan(), "what so many images can show", keyed=True)
-    sensitivity: int = setting(
+    sampling: SamplingPlan = setting(SamplingPlan(), "what that many images can show", keyed=True)
+    jacobian_norm: int = setting(
         0,
-        "random projections for the sensitivity of each class, the norm of a layer's Jacobian; 0: none",
+        "random projections for the norm of each layer's Jacobian, averaged over the images of a class; 0: none",
         keyed=True,
         ge=0,
     )
-    threats: list[ThreatPlan] = setting([], "what is done to the images; none for geometry alone", keyed=True)
+    attacks: list[AttackPlan] = setting(
+        [], "attacks on the images, with the random controls; none for geometry alone", keyed=True
+    )
+    corruptions: list[AttackPlan] = setting([], "common corruptions of the images", keyed=True)
     gradients: Literal["auto", "float32", "plain"] = setting(
         "auto",
         "whose gradients attacks take: those of a faster copy of the network, with bfloat16 to propose where that is "
-        "sooner; of that copy in float32 alone; or the network's own",
+        "faster; of that copy in float32 alone; or the network's own",
         keyed=True,
     )
     checks: Literal["cheap", "full"] = setting(
@@ -272,6 +289,15 @@ class Study(Section):
         keyed=True,
     )
     associations: AssociationPlan = setting(AssociationPlan(), "how the two are related", keyed=False)
+
+    @field_validator("attacks", "corruptions")
+    @classmethod
+    def _in_its_section(cls, plans: list[AttackPlan], info: ValidationInfo) -> list[AttackPlan]:
+        for plan in plans:
+            section = f"{registered(plan.kind).kind}s"
+            if section != info.field_name:
+                raise ValueError(f"{plan.kind!r} is one of the {section}; write it under [[{section}]]")
+        return plans
 
     @model_validator(mode="after")
     def _unique(self) -> Study:
@@ -286,7 +312,7 @@ class Study(Section):
         same = self.data.geometry.images_per_class
         if self.data.same_images and self.data.geometry != self.data.robustness:
             raise ValueError(
-                f"data.same_images = true, but data.geometry ({same} images a class) and data.robustness "
+                f"data.same_images = true, but data.geometry ({same} images per class) and data.robustness "
                 f"({self.data.robustness.images_per_class}) differ; give them the same split and images_per_class"
             )
         for kind in kinds():
@@ -294,8 +320,8 @@ class Study(Section):
         return self
 
     def _named(self) -> dict[str, list[str]]:
-        """The names of attacks, searches, datasets, ..., by the column of tables in which they stand."""
-        named = {"threat": [plan.name for plan in self.threats]}
+        """The names of attacks, corruptions, searches, datasets, ..., by the column of tables in which they stand."""
+        named = {"attack": [plan.name for plan in self.perturbations]}
         for section in sections():
             named.setdefault(section.column, []).extend(plan.name for plan in self.section(section))
         return named
@@ -303,15 +329,20 @@ class Study(Section):
     @property
     def asked_tables(self) -> set[str]:
         """Which of the tables that most studies have it asks for."""
-        geometry = {"geometry"} if self.measures or self.sensitivity else set()
-        robustness = {"robustness"} if self.threats else set()
+        geometry = {"geometry"} if self.measures or self.jacobian_norm else set()
+        robustness = {"robustness"} if self.perturbations else set()
         both = {"associations"} if geometry and robustness else set()
         return {"models", "checks"} | geometry | robustness | both
 
-    def attack(self, name: str, strength: float) -> tuple[ThreatPlan, Threat]:
-        """What the study calls so, and the attack at one of its strengths."""
-        plan = next(plan for plan in self.threats if plan.name == name)
-        return plan, next(threat for threat in plan.threats() if threat.strength == strength)
+    def attack(self, name: str, strength: float) -> tuple[AttackPlan, Perturbation]:
+        """What the study calls so, and the attack or corruption at one of its strengths."""
+        plan = next(plan for plan in self.perturbations if plan.name == name)
+        return plan, next(attack for attack in plan.perturbations() if attack.strength == strength)
+
+    @property
+    def perturbations(self) -> list[AttackPlan]:
+        """All that is done to the images: attacks, then corruptions."""
+        return [*self.attacks, *self.corruptions]
 
     @property
     def roots(self) -> list[str]:
@@ -491,7 +522,7 @@ def json_schema() -> dict[str, Any]:
     for section, key, registry in (
         ("TrainingPlan", "objective", OBJECTIVES),
         ("MeasurePlan", "name", MEASURES),
-        ("ThreatPlan", "kind", THREATS),
+        ("AttackPlan", "kind", [*ATTACKS, *CORRUPTIONS]),
         ("ModelPlan", "source", SOURCES),
     ):
         definitions[section]["oneOf"] = [_alternative(entry, key, definitions) for entry in registry]
@@ -509,7 +540,7 @@ def _alternative(entry: Entry, key: str, definitions: dict[str, Any]) -> dict[st
     properties = own.get("properties", {})
     if key == "kind":
         singular = strength_setting(entry)
-        properties[ThreatPlan.strengths_key(entry)] = {"type": "array", "items": properties.pop(singular)}
+        properties[AttackPlan.strengths_key(entry)] = {"type": "array", "items": properties.pop(singular)}
     name = {"pattern": f"^{entry.name}:"} if key == "source" else {"const": entry.name}
     return {"title": entry.summary, "properties": {key: name, **properties}}
 

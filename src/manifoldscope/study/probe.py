@@ -39,7 +39,7 @@ class Duration:
     each: float = 0.0
 
     def of(self, n_images: float, batch_size: int) -> float:
-        """Seconds of so many images, so many at a time."""
+        """Seconds of that many images, so many at a time."""
         return self.fixed * -(-n_images // max(1, batch_size)) + self.each * n_images
 
 

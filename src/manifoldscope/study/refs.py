@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, Self, cast
 
-from manifoldscope.robustness.threat import THREATS, Threat
+from manifoldscope.attacks.perturbation import Perturbation, registered
 
 
 def unkeyed(default: Any = MISSING, **settings: Any) -> Any:
@@ -96,14 +96,16 @@ class AttackRef:
     passes: tuple[int, int] = unkeyed()
 
     @classmethod
-    def of(cls, threat: Threat, name: str) -> Self:
+    def of(cls, attack: Perturbation, name: str) -> Self:
         """As the study names it."""
-        return cls(threat.kind, THREATS[threat.kind].version, threat.parameters, threat.strength, name, threat.passes)
+        return cls(
+            attack.kind, registered(attack.kind).version, attack.parameters, attack.strength, name, attack.passes
+        )
 
     @property
     def rolling(self) -> bool:
-        """Whether images come to it as others leave (see `Threat.rolling`)."""
-        return cast("type[Threat]", THREATS[self.attack].target).rolling
+        """Whether images come to it as others leave (see `Perturbation.rolling`)."""
+        return cast("type[Perturbation]", registered(self.attack).target).rolling
 
     def __str__(self) -> str:
         return f"{self.name} {self.strength:g}"

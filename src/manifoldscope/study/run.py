@@ -25,7 +25,7 @@ from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Unit, kinds
 from manifoldscope.vision.memory import Memory, give_back
 
-LIBRARIES = ("manifoldscope", "torch", "torchvision", "timm", "numpy", "scipy", "polars", "scikit-learn", "safetensors")
+LIBRARIES = ("manifoldscope", "torch", "torchvision", "timm", "numpy", "scipy", "polars", "safetensors")
 WAIT_FOR_OTHERS = 0.5
 
 LARGE = 2**28
@@ -85,8 +85,8 @@ def run_units(
         return Outcome(every, 0, {})
     progress.say(expected.text(missing) + f"; on {describe_device(chosen)}")
     for draw in drawn:
-        if n_bad := len(store.table(draw, "set_aside")):
-            progress.say(f"{n_bad} images could not be read and were set aside ({draw.role}); the report names them")
+        if n_bad := len(store.table(draw, "skipped_images")):
+            progress.say(f"{n_bad} images could not be read and were skipped ({draw.role}); the report names them")
     progress.start((unit.group, expected.seconds[unit.key]) for unit in missing)
     failed: dict[str, str] = {}
     failed_keys: set[str] = set()

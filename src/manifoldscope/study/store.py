@@ -35,7 +35,7 @@ from manifoldscope.files import file_digest, open_regular, read_bytes
 from manifoldscope.stopping import deferred
 from manifoldscope.study.drafts import Drafts, explained, flush
 from manifoldscope.study.locks import drop, held, holder, take
-from manifoldscope.study.outputs import Outputs, set_aside
+from manifoldscope.study.outputs import Outputs, move_aside
 from manifoldscope.study.refs import names_of
 from manifoldscope.study.unit import Array, Payload, Unit, key_of, unit_of
 
@@ -133,7 +133,7 @@ class Store:
                 flush(draft / MANIFEST)
                 flush(draft)
                 if not self.done(unit):
-                    set_aside(self.folder, home)
+                    move_aside(self.folder, home)
                 try:
                     draft.rename(home)
                     flush(home.parent)
@@ -155,7 +155,7 @@ class Store:
         return dict(safetensors.numpy.load_file(path)) if path.exists() else {}
 
     def images(self, unit: Unit) -> Path | None:
-        """The file with the attacked images of a finished unit, for `rejudge`; None where it kept none."""
+        """The file with the attacked images of a finished unit, for `re_evaluate`; None where it kept none."""
         path = self._home(unit) / "images.safetensors"
         return path if path.exists() else None
 
@@ -256,7 +256,7 @@ class Store:
             files = {"plan.json": json.dumps(plan).encode()}
             if study_file:
                 if self.outputs.changed("study.toml"):
-                    edited = set_aside(self.folder, self.folder / "study.toml")
+                    edited = move_aside(self.folder, self.folder / "study.toml")
                 files["study.toml"] = study_text.encode()
             self.outputs.write(files)
         return edited

@@ -29,8 +29,8 @@ import polars as pl
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from manifoldscope.attacks.saved import SavedImages
 from manifoldscope.registry import Registry
-from manifoldscope.robustness.kept import Kept
 from manifoldscope.study.refs import NetworkRef, keyed
 from manifoldscope.study.section import KindSection
 from manifoldscope.tables import Schema, declare
@@ -178,7 +178,7 @@ class Unit:
         return costs.passing(1)
 
     def seconds(self, costs: Costs, at_once: int) -> float:
-        """What it takes of time, where so many images go through the network at a time."""
+        """What it takes of time, where that many images go through the network at a time."""
         return 1.0
 
     # --- what it leaves -------------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ class Payload:
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
     arrays: dict[str, Array] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
-    images: Kept | None = None
+    images: SavedImages | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
 

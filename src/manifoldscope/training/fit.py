@@ -9,21 +9,21 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from manifoldscope.attacks.evaluation import evaluate
+from manifoldscope.attacks.fgsm import FGSM
+from manifoldscope.attacks.pgd import PGD
 from manifoldscope.errors import ModelError
-from manifoldscope.robustness.evaluation import evaluate
-from manifoldscope.robustness.fgsm import FGSM
-from manifoldscope.robustness.pgd import PGD
 from manifoldscope.seeds import derive, generator
 from manifoldscope.training.objectives import Objective
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network, Preprocessing
 
-JUDGED = 200
-"""Training images on which adversarial training is judged as it goes, at most."""
-JUDGING_STEPS = 10
-"""Steps of the PGD that judges."""
-JUDGING_SHARE = 0.05
-"""What judging may cost, as a share of the training itself: where images are few, fewer epochs are judged."""
+EVALUATED = 200
+"""Training images on which adversarial training is evaluated as it goes, at most."""
+EVALUATION_STEPS = 10
+"""Steps of the PGD that evaluates it."""
+EVALUATION_SHARE = 0.05
+"""What this evaluation may cost, as a share of the training itself: with few images, fewer epochs are evaluated."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Epoch:
         learning_rate: at the end of the epoch.
         epsilon: radius of the L-infinity ball in which the network was then attacked; None where it was not.
         n_images: on how many of the training images.
-        n_survived_fgsm, n_survived_pgd: how many of these are classified correctly when clean and under one step, or
+        n_robust_fgsm, n_robust_pgd: how many of these are classified correctly when clean and under one step, or
             at every iterate of ten.
     """
 
@@ -44,8 +44,8 @@ class Epoch:
     learning_rate: float
     epsilon: float | None = None
     n_images: int = 0
-    n_survived_fgsm: int | None = None
-    n_survived_pgd: int | None = None
+    n_robust_fgsm: int | None = None
+    n_robust_pgd: int | None = None
 
 
 def fit(
@@ -63,7 +63,7 @@ def fit(
 
     The preprocessed images are held in memory: n x channels x height x width x 4 bytes.
 
-    What trains on attacked images is judged as it goes, by FGSM and PGD at its full radius on the same 200 of them,
+    What trains on attacked images is evaluated as it goes, by FGSM and PGD at its full radius on the same 200 of them,
     after every epoch; or, where images are few, after every second, third, ..., so that it costs at most about 5% of
     the training, and after the last. It changes nothing that is trained.
 
@@ -72,7 +72,7 @@ def fit(
         images: what to train on.
         objective: what to train for; one that does not train changes nothing.
         epochs: passes over the images, at least 1.
-        batch_size: images a step; the last incomplete batch of an epoch is left out.
+        batch_size: images per step; the last incomplete batch of an epoch is dropped.
         learning_rate: peak of the cycle.
         seed: order of the images, and the objective's random numbers.
         on_progress: told the share of the work that is done.
@@ -92,8 +92,8 @@ def fit(
     size = min(batch_size, len(pixels))
     batches_per_epoch = len(pixels) // size
     steps = epochs * batches_per_epoch
-    judge = _judge(network, pixels, labels, objective.radius, seed=seed, batch_size=batch_size)
-    between = judged_every(batches_per_epoch * size, objective.passes, min(JUDGED, len(pixels)))
+    evaluate_epoch = _evaluation(network, pixels, labels, objective.radius, seed=seed, batch_size=batch_size)
+    between = evaluated_every(batches_per_epoch * size, objective.passes, min(EVALUATED, len(pixels)))
     order, noise = generator(seed, "order"), generator(seed, "objective")
     optimiser = torch.optim.Adam(network.module.parameters(), lr=learning_rate)
     history = []
@@ -123,51 +123,51 @@ def fit(
                 )
             record = Epoch(epoch + 1, mean, rate)
             due = (epoch + 1) % between == 0 or epoch + 1 == epochs
-            history.append(judge(record) if due and judge is not None else record)
+            history.append(evaluate_epoch(record) if due and evaluate_epoch is not None else record)
     for parameter in network.module.parameters():
         parameter.grad = None
     network.module.eval()
     return history
 
 
-def judged_every(n_images: int, passes: float, n_judged: int) -> int:
-    """After how many epochs adversarial training is judged again, by what both cost in gradient passes.
+def evaluated_every(n_images: int, passes: float, n_evaluated: int) -> int:
+    """After how many epochs adversarial training is evaluated again, by what both cost in gradient passes.
 
     Args:
         n_images: trained on in an epoch, each at a cost of `passes`.
-        n_judged: on how many it is judged, by one step and by ten.
+        n_evaluated: on how many it is evaluated, by one step and by ten.
 
     Example:
-        >>> judged_every(60_000, 8.5, 200), judged_every(1_000, 8.5, 200)
+        >>> evaluated_every(60_000, 8.5, 200), evaluated_every(1_000, 8.5, 200)
         (1, 6)
     """
-    return max(1, math.ceil(n_judged * (JUDGING_STEPS + 1) / (JUDGING_SHARE * n_images * passes)))
+    return max(1, math.ceil(n_evaluated * (EVALUATION_STEPS + 1) / (EVALUATION_SHARE * n_images * passes)))
 
 
-def _judge(
+def _evaluation(
     network: Network, pixels: Tensor, labels: Tensor, radius: float | None, *, seed: int, batch_size: int
 ) -> Callable[[Epoch], Epoch] | None:
-    """What adds to an epoch how the network then stands attacks; None where the objective attacks nothing."""
+    """What adds to an epoch how robust the network then is; None where the objective attacks nothing."""
     if not radius:
         return None
-    chosen = torch.randperm(len(pixels), generator=generator(seed, "judged"))[:JUDGED].sort().values
+    chosen = torch.randperm(len(pixels), generator=generator(seed, "judged"))[:EVALUATED].sort().values
     sample = ImageSet.of(pixels[chosen], labels[chosen])
     prepared = replace(network, preprocessing=Preprocessing(channels=pixels.shape[1]))
 
-    def judge(epoch: Epoch) -> Epoch:
+    def evaluate_epoch(epoch: Epoch) -> Epoch:
         one, many = (
-            evaluate(prepared, sample, threat, seed=seed, batch_size=batch_size, iterate="any", fast=False).table
-            for threat in (FGSM(epsilon=radius), PGD(epsilon=radius, steps=JUDGING_STEPS))
+            evaluate(prepared, sample, attack, seed=seed, batch_size=batch_size, iterate="any", fast=False).table
+            for attack in (FGSM(epsilon=radius), PGD(epsilon=radius, steps=EVALUATION_STEPS))
         )
         return replace(
             epoch,
             epsilon=radius,
             n_images=len(sample),
-            n_survived_fgsm=int(one["survived_last"].sum()),
-            n_survived_pgd=int(many["survived_any"].sum()),
+            n_robust_fgsm=int(one["robust_last"].sum()),
+            n_robust_pgd=int(many["robust_any"].sum()),
         )
 
-    return judge
+    return evaluate_epoch
 
 
 def one_cycle(progress: float, *, warm_up: float = 0.2) -> float:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from manifoldscope.attacks.ball import check_epsilon, random_start
+from manifoldscope.attacks.pgd import ascend
 from manifoldscope.errors import StudyError
 from manifoldscope.registry import Registry
-from manifoldscope.robustness.ball import check_epsilon, random_start
-from manifoldscope.robustness.pgd import ascend
 from manifoldscope.vision.network import Network
 
 OBJECTIVES = Registry("objective", package="manifoldscope.training")
@@ -72,9 +72,9 @@ class Random:
         raise StudyError("the objective 'random' is not trained")
 
 
-@OBJECTIVES.register("natural")
+@OBJECTIVES.register("standard")
 @dataclass(frozen=True, kw_only=True)
-class Natural:
+class Standard:
     """Cross-entropy on clean images."""
 
     trains: ClassVar[bool] = True
@@ -103,7 +103,7 @@ class Adversarial:
     Attributes:
         epsilon: radius of the ball in pixel units (pixels are in [0, 1]).
         steps: PGD steps for each batch.
-        relative_step_size: step size as a share of epsilon; 2.5 / steps where left out.
+        relative_step_size: step size as a share of epsilon; 2.5 / steps if omitted.
         ramp: share of the training over which epsilon grows from 0 to its value; a ramp avoids the start at which a
             small network learns to answer the same for every image.
     """
@@ -118,7 +118,7 @@ class Adversarial:
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon)
         if self.steps < 1:
-            raise StudyError(f"steps = {self.steps}; expected at least 1 (the objective 'natural' attacks nothing)")
+            raise StudyError(f"steps = {self.steps}; expected at least 1 (the objective 'standard' attacks nothing)")
         if not 0 <= self.ramp <= 1:
             raise StudyError(f"ramp = {self.ramp}; expected a share from 0 to 1")
 

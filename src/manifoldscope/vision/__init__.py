@@ -11,7 +11,7 @@ from manifoldscope.vision.activations import (
 from manifoldscope.vision.datasets import DATASETS, load
 from manifoldscope.vision.fast import FastNetwork, faster
 from manifoldscope.vision.images import Draw, ImageSet, batches, choose_classes, draw
-from manifoldscope.vision.jacobian import JacobianNorms, jacobian_norms, sensitivity
+from manifoldscope.vision.jacobian import JacobianNorms, jacobian_norm, jacobian_norms
 from manifoldscope.vision.layers import PENULTIMATE, POOLS, Layer
 from manifoldscope.vision.network import Network, Preprocessing, as_network, logits, seeded, undisturbed
 from manifoldscope.vision.raw import RawImages
@@ -44,6 +44,7 @@ __all__ = [
     "faster",
     "file_digest",
     "fit",
+    "jacobian_norm",
     "jacobian_norms",
     "layer_table",
     "load",
@@ -51,6 +52,5 @@ __all__ = [
     "logits",
     "n_features",
     "seeded",
-    "sensitivity",
     "undisturbed",
 ]

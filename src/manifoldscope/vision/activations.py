@@ -245,7 +245,7 @@ def layer_table(network: Network | nn.Module, pixels_shape: Sequence[int] | None
     in evaluation mode, are left out.
 
     Args:
-        pixels_shape: (channels, height, width) of the images; the network's crop where left out.
+        pixels_shape: (channels, height, width) of the images; the network's crop if omitted.
 
     Raises:
         ModelError: the network has no crop and no shape was given, or cannot take images of this shape.

@@ -1,8 +1,8 @@
-"""A copy of a network that answers sooner, for those who ask it many times: attacks.
+"""A faster copy of a network, for those who ask it many times: attacks.
 
 Batch norm in evaluation mode is a scale and a shift, which the convolution before it can do; and convolutions are
-sooner done where the channels of a pixel lie together in memory. Neither changes the network but for rounding. Where
-the device computes sooner in bfloat16, a second copy gives gradients in it: they may propose, and settle nothing. On a
+faster where the channels of a pixel lie together in memory. Neither changes the network but for rounding. Where
+the device is faster in bfloat16, a second copy gives gradients in it: they may propose, and settle nothing. On a
 GPU gradients can be replayed from CUDA graphs.
 """
 
@@ -42,8 +42,8 @@ _LONG = 2e-3
 
 _TELLING = 8e-3
 _AT_MOST = 64
-"""A few images are repeated until their float32 gradient takes so many seconds, or there are so many images: on fewer a
-device shows little of what it gains."""
+"""A few images are repeated until their float32 gradient takes so many seconds, or there are that many images: on fewer
+a device shows little of what it gains."""
 
 _ALIKE = 0.8
 """Cosine that a gradient in bfloat16 has at least with that in float32, in the median of a few images."""
@@ -51,15 +51,15 @@ _ALIKE = 0.8
 
 @dataclass(frozen=True, eq=False)
 class FastNetwork:
-    """A network, and a copy of it that answers sooner.
+    """A network, and a faster copy of it.
 
     Attributes:
         network: the copy; the network itself where nothing could be done.
-        means: what was done to it: "batch norm folded", "channels last", "CUDA graphs where sooner".
+        means: what was done to it: "batch norm folded", "channels last", "CUDA graphs where faster".
         difference: largest difference of a logit on the sample, as a share of the largest logit.
         margin: how far the two largest logits must lie apart, as a share of the largest magnitude of a logit, so that
             the class is also that of the network; None where nothing the copy says is believed.
-        proposer: the copy in bfloat16, whose gradients come sooner still and whose word is never believed; None where
+        proposer: the copy in bfloat16, whose gradients are faster still and whose word is never believed; None where
             the device is not quicker in bfloat16.
         largest: the largest magnitude of a logit on the sample: an image whose own logits are all smaller is held to a
             share of this one, since what rounding does to them does not shrink with them.
@@ -87,7 +87,7 @@ class FastNetwork:
 
 
 def faster(network: Network, pixels: Tensor, *, propose: bool | None = None, replay: bool = False) -> FastNetwork:
-    """A copy of the network that gives the same logits sooner, up to rounding; checked on a sample.
+    """A copy of the network that gives the same logits faster, up to rounding; checked on a sample.
 
     Args:
         network: found again as it was.
@@ -131,7 +131,7 @@ def _replaying(fast: FastNetwork) -> FastNetwork:
     """The same, whose gradients are replayed from CUDA graphs where that is quicker (see `Recorded`)."""
     network = replace(fast.network, module=Recorded(fast.network.module))
     proposer = None if fast.proposer is None else replace(fast.proposer, module=Recorded(fast.proposer.module))
-    return replace(fast, network=network, proposer=proposer, means=(*fast.means, "CUDA graphs where sooner"))
+    return replace(fast, network=network, proposer=proposer, means=(*fast.means, "CUDA graphs where faster"))
 
 
 class Reduced(nn.Module):
@@ -147,7 +147,7 @@ class Reduced(nn.Module):
 
 
 def _reduced(network: Network, pixels: Tensor, *, sure: bool) -> Network | None:
-    """The network in bfloat16, where (`sure`, or by a stopwatch) its gradients come clearly sooner and are the same."""
+    """The network in bfloat16, where (`sure`, or by a stopwatch) its gradients are clearly faster and are the same."""
     try:
         timed_gradient(network, pixels)  # the first pass of each pays for what is set up once
         in_float32, expected = _quicker_of_two(network, pixels)

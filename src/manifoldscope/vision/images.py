@@ -77,8 +77,8 @@ class ImageSet:
             pixels: (n, channels, height, width), uint8 in 0..255 or floating point in [0, 1], of any precision, byte
                 order and layout in memory.
             labels: (n,) whole numbers, class indices from 0.
-            class_names: name of each class; the index as text where left out.
-            names: one unique name an image; "source/split/index" where left out.
+            class_names: name of each class; the index as text if omitted.
+            names: one unique name an image; "source/split/index" if omitted.
 
         Raises:
             DataError: another shape, values outside the range, NaN, labels that do not fit, or names that repeat.
@@ -298,7 +298,7 @@ class Draw:
     """The images drawn from a dataset, and those that could not be read: (name, class name, reason)."""
 
     images: ImageSet
-    set_aside: tuple[tuple[str, str, str], ...] = ()
+    skipped_images: tuple[tuple[str, str, str], ...] = ()
 
 
 def choose_classes(images: ImageSet, classes: int | Sequence[int | str] | None, *, seed: int) -> list[int]:
@@ -350,7 +350,7 @@ def draw(
     """Up to `images_per_class` readable images of each class, chosen by a hash of (seed, image name).
 
     The choice does not depend on the order in which images are listed, and a larger draw contains the smaller one.
-    An image that cannot be read is set aside with its reason, and the next one takes its place.
+    An image that cannot be read is skipped with its reason, and the next one takes its place.
 
     Args:
         classes: class indices.
@@ -363,9 +363,9 @@ def draw(
     """
     check_whole(DataError, images_per_class=images_per_class, seed=seed, at_least=at_least)
     if images_per_class is not None and images_per_class < 1:
-        raise DataError(f"{images_per_class} images a class were asked for; expected at least 1, or all")
+        raise DataError(f"{images_per_class} images per class were asked for; expected at least 1, or all")
     chosen: list[int] = []
-    set_aside: list[tuple[str, str, str]] = []
+    skipped_images: list[tuple[str, str, str]] = []
     by_class, order = images.labels.sort(stable=True)
     for label in classes:
         first, last = torch.searchsorted(by_class, torch.tensor([label, label + 1])).tolist()
@@ -379,7 +379,7 @@ def draw(
             try:
                 images.raw.check(int(images.positions[index]))
             except DataError as error:
-                set_aside.append((images.names[index], images.class_names[label], str(error)))
+                skipped_images.append((images.names[index], images.class_names[label], str(error)))
                 continue
             chosen.append(index)
             taken += 1
@@ -387,14 +387,14 @@ def draw(
             raise DataError(
                 f"class {images.class_names.get(label, str(label))!r} of {images.source} ({images.split}) has {taken} "
                 f"readable images left for this draw; at least {at_least} are needed"
-                + (f" ({len(set_aside)} could not be read: {set_aside[-1][2]})" if set_aside else "")
+                + (f" ({len(skipped_images)} could not be read: {skipped_images[-1][2]})" if skipped_images else "")
                 + (
                     f" ({n_taken} of its images belong to other draws)"
                     if (n_taken := len(of_class) - len(candidates))
                     else ""
                 )
             )
-    return Draw(images.subset(chosen), tuple(set_aside))
+    return Draw(images.subset(chosen), tuple(skipped_images))
 
 
 def _rank(seed: int, *names: str) -> bytes:

@@ -113,7 +113,7 @@ def jacobian_norms(
     return _norms(torch.cat(squares), exact=n_projections is None, n_features=heard.shape[1])
 
 
-def sensitivity(
+def jacobian_norm(
     network: Network | nn.Module,
     images: ImageSet,
     *,
@@ -124,7 +124,7 @@ def sensitivity(
 ) -> dict[int, Estimate]:
     """The sensitivity of each class: the mean over its images of the norm of the layer's Jacobian.
 
-    The measure is called "sensitivity" in tables. Its standard error is over images, and has the error of the random
+    The measure is called "jacobian_norm" in tables. Its standard error is over images, and has the error of the random
     projections in it; for a class of one image it is that of the projections alone. The unit is activation per pixel
     unit, so layers and networks compare only once divided by a scale of their own, such as the radius of the class.
 
@@ -145,7 +145,7 @@ def sensitivity(
         >>> from manifoldscope.vision.network import Preprocessing
         >>> module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
         >>> grey = Network(module, preprocessing=Preprocessing(channels=1))
-        >>> found = sensitivity(grey, ImageSet.of(torch.rand(5, 1, 2, 2), [0, 2, 2, 0, 2]))
+        >>> found = jacobian_norm(grey, ImageSet.of(torch.rand(5, 1, 2, 2), [0, 2, 2, 0, 2]))
         >>> {label: estimate.n_points for label, estimate in found.items()}
         {0: 2, 2: 3}
     """

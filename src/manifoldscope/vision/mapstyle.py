@@ -70,7 +70,7 @@ class DatasetImages:
         for index in range(len(self)):
             try:
                 content.update(self.digest(index))
-            except DataError:  # it is set aside when it is drawn
+            except DataError:  # it is skipped when it is drawn
                 content.update(b"unreadable")
         return content.hexdigest()
 

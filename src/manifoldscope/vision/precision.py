@@ -20,10 +20,12 @@ _LIBRARIES = {
     "cpu": ((torch.backends.mkldnn, "matmul"), (torch.backends.mkldnn, "conv"), (torch.backends.mkldnn, "rnn")),
     "cuda": ((torch.backends.cuda, "matmul"), (torch.backends.cudnn, "conv"), (torch.backends.cudnn, "rnn")),
 }
+_NEWER = hasattr(torch.backends, "fp32_precision")  # torch 2.9 or later
 OPERATORS = {
-    device: tuple(getattr(library, name) for library, name in libraries) for device, libraries in _LIBRARIES.items()
+    device: tuple(getattr(library, name) for library, name in libraries if _NEWER)
+    for device, libraries in _LIBRARIES.items()
 }
-"""Whose `fp32_precision` says how they compute, on each kind of device."""
+"""Whose `fp32_precision` says how they compute, on each kind of device; none if torch has the older settings only."""
 
 IEEE = {"ieee", "none"}
 """Precisions that are float32: it is also what torch does where none is asked for."""
@@ -65,7 +67,7 @@ class _Settings:
             RuntimeError: the process has frozen its settings.
         """
         operators = OPERATORS.get(device, ())
-        if all(self.newer[operator] in IEEE for operator in operators):
+        if operators and all(self.newer[operator] in IEEE for operator in operators):
             return
         for (_, put, precise, devices), value in zip(_OLDER, self.older, strict=True):
             if device in devices and value not in (None, precise):

@@ -107,7 +107,7 @@ class FileImages:
                 status = (self.root / path).stat()
                 self._statuses[index] = _status(status)
                 told = f"{path}\x1f{status.st_size}\x1f{status.st_mtime_ns}\n"
-            except (OSError, ValueError):  # a link to nothing, say: it is set aside when it is drawn
+            except (OSError, ValueError):  # a link to nothing, say: it is skipped when it is drawn
                 told = f"{path}\x1fgone\n"
             content.update(told.encode(errors="surrogatepass"))
         return content.hexdigest()

@@ -27,7 +27,7 @@ class Recorded(nn.Module):
     """A module whose gradients with respect to its inputs are replayed from a recording, where that is quicker.
 
     Each shape of inputs that comes `OFTEN` times is recorded. A recording is used if it gives the same output and
-    gradient as the module for inputs that it was not made with, and sooner; the module itself is asked where there is
+    gradient as the module for inputs that it was not made with, and faster; the module itself is asked where there is
     none, and where no gradient is wanted. Where one can't be made, or memory runs out, no other is tried. A gradient
     must be taken before the module is asked for another, and is no function of the inputs that could be derived again.
 

@@ -186,11 +186,15 @@ def timm(
 ) -> Network:
     """A classifier of timm's, with the preprocessing and normalisation of its pretrained configuration.
 
-    `weights` is "DEFAULT" (the pretrained ones that the name stands for, downloaded) or a file.
+    `weights` is "DEFAULT" (the pretrained ones that the name stands for, downloaded) or a file. Needs the extra `timm`.
     """
-    import timm as library
-    from timm.data import config as data_config
-
+    try:
+        import timm as library
+        from timm.data import config as data_config
+    except ModuleNotFoundError as error:
+        if error.name != "timm":
+            raise
+        raise ModelError(f"timm:{name} needs the library timm: pip install 'manifoldscope[timm]'") from None
     if not library.is_model(name):
         raise ModelError(f"timm: {unknown('network', name, library.list_models())}")
     arguments: dict[str, Any] = {} if n_classes is None else {"num_classes": n_classes}

@@ -21,7 +21,7 @@ def test_each_network_has_the_attack_twice_its_steps_and_a_mark_where_the_attack
             x, y = (np.asarray(part) for part in line.get_data())
             panel = table.filter(model=model, doubled=doubled)
             assert x.tolist() == list(range(n_steps + 1))
-            assert y.tolist() == (panel["n_survived"] / panel["n_images"]).to_list()
+            assert y.tolist() == (panel["n_robust"] / panel["n_images"]).to_list()
         assert set(np.asarray(mark.get_xdata())) == {20}
         assert len(axes.collections) == 4  # a band and an end of each
     assert n_titles(chart) == 3 * 2

@@ -1,4 +1,4 @@
-"""A line a class, that ends where its points end, and open marks where it is extrapolated."""
+"""A line per class, that ends where its points end, and open marks where it is extrapolated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A point a class, where its measure and its accuracy are; ceilings stand where they are."""
+"""A point per class, where its measure and its accuracy are; ceilings stand where they are."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def test_points_stand_at_dimension_and_accuracy_and_are_explained_with_the_same_
     figure = central(study_tables(1, ("only",)))
     row = figure.table.filter(pl.col("model") == "random").row(0, named=True)
     (point,) = (c for c in figure.chart.flat[0].collections if len(c.get_offsets()) == 1 and c.get_gid())
-    assert np.asarray(point.get_offsets()).tolist() == [[row["value"], row["accuracy"]]]
+    assert np.asarray(point.get_offsets()).tolist() == [[row["value"], row["robust_accuracy"]]]
     (text,) = figure.chart.tooltips[str(point.get_gid())]
-    assert f"{row['n_survived']} of {row['n_images']}" in text
+    assert f"{row['n_robust']} of {row['n_images']}" in text
 
 
 def test_every_strength_is_a_column_and_every_network_a_row(tables: dict[str, pl.DataFrame]) -> None:
@@ -58,7 +58,7 @@ def test_every_strength_is_a_column_and_every_network_a_row(tables: dict[str, pl
 
 def test_the_coefficient_and_its_interval_stand_above_the_panel(tables: dict[str, pl.DataFrame]) -> None:
     figure = central(tables)
-    row = association(tables["associations"], figure.table.filter(model="natural").row(0, named=True))
+    row = association(tables["associations"], figure.table.filter(model="standard").row(0, named=True))
     assert row is not None
     assert row["method"] == "pearson"
     expected = f"r = {words.coefficient(row['coefficient'])} (95% {words.coefficient(row['low'])}"
@@ -97,7 +97,7 @@ def test_the_strength_is_chosen_over_all_classes_and_not_over_those_that_were_me
 def test_a_long_name_of_a_network_leaves_the_strength_whole_and_inside_the_panel(length: int) -> None:
     tables = {
         name: table.with_columns(
-            *([pl.col("model").replace("natural", "W" * length)] if "model" in table.columns else []),
+            *([pl.col("model").replace("standard", "W" * length)] if "model" in table.columns else []),
             *(
                 [pl.col("strength").replace(STRENGTHS, (0.0, 0.004, 0.0041, 0.0042, 0.0043))]
                 * ("strength" in table.columns)

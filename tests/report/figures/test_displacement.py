@@ -30,11 +30,11 @@ def test_displacements_stand_beside_their_controls_and_the_table_keeps_every_str
 
 
 def test_displacements_at_one_strength_have_no_panel_of_strengths(sampled: dict[str, pl.DataFrame]) -> None:
-    one = sampled["geometry"].filter((pl.col("strength") == 0.1) & (pl.col("model") == "natural"))
+    one = sampled["geometry"].filter((pl.col("strength") == 0.1) & (pl.col("model") == "standard"))
     assert len(drawn("displacement", {"geometry": one})[0].chart.flat) == 3
 
 
 def test_displacements_without_accuracies_are_taken_at_the_largest_strength(sampled: dict[str, pl.DataFrame]) -> None:
     figure = drawn("displacement", {"geometry": sampled["geometry"]})[0]
     titles = [row[0].texts[0].get_text() for row in figure.chart.panels]
-    assert titles == [f"{model} · ε = 0.3" for model in ("random", "natural", "adversarial")]
+    assert titles == [f"{model} · ε = 0.3" for model in ("random", "standard", "adversarial")]

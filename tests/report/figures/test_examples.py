@@ -23,6 +23,6 @@ def test_images_of_wrong_shapes_are_refused(shapes: tuple[tuple[int, ...], ...])
 
 
 def test_a_long_name_of_an_attack_leaves_the_strength_whole() -> None:
-    picture = example(np.zeros((4, 4)), np.ones((4, 4)), threat="a corruption with a long name " * 3, strength=0.0125)
+    picture = example(np.zeros((4, 4)), np.ones((4, 4)), attack="a corruption with a long name " * 3, strength=0.0125)
     (figure,) = drawn("examples", {}, [picture])
     assert figure.chart.flat[0].texts[0].get_text().endswith("… strength 0.0125")

@@ -15,8 +15,8 @@ from conftest import (
     correlation,
     drawn,
     example,
-    foreign_tables,
     n_titles,
+    other_tables,
     sampled_tables,
     spectrum,
     study_pictures,
@@ -33,7 +33,7 @@ OF_PICTURES = ["examples", "spectra", "correlations"]
 
 def everything(n_classes: int = 4) -> dict[str, pl.DataFrame]:
     names = tuple(f"class number {label}" for label in range(n_classes))
-    return sampled_tables(n_classes, names) | foreign_tables(n_classes, names)
+    return sampled_tables(n_classes, names) | other_tables(n_classes, names)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_columns_of_numbers_without_any_break_no_figure(name: str, full: dict[st
     assert all(figure.chart.svg() for figure in drawn(name, blank))
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"smallest"}))
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"minimal"}))
 def test_each_caption_stands_alone_and_each_figure_has_a_table(name: str, full: dict[str, pl.DataFrame]) -> None:
     figures = drawn(name, full, study_pictures())
     assert figures
@@ -84,12 +84,12 @@ def test_each_caption_stands_alone_and_each_figure_has_a_table(name: str, full: 
 @pytest.mark.parametrize("n_classes", [1, 31, 1000])
 def test_any_number_of_classes_is_drawn(n_classes: int) -> None:
     tables = study_tables(n_classes, tuple(f"class number {label}" for label in range(n_classes)))
-    tables |= foreign_tables(n_classes)
+    tables |= other_tables(n_classes)
     tables["geometry"] = tables["geometry"].filter(measure="pca_dimension", layer="penultimate")
     central, by_strength = drawn("dimension_against_accuracy", tables)
     assert n_titles(central.chart) == 3 * n_classes
     assert n_titles(by_strength.chart) == (0 if 15 * n_classes > MOST_TOOLTIPS else 15 * n_classes)
-    for name in ("histograms", "accuracy", "comparison", "shifted", "detection"):
+    for name in ("histograms", "accuracy", "comparison", "shifts", "ood"):
         assert len(chart_of(name, tables).svg()) < 2_500_000
 
 
@@ -103,7 +103,7 @@ def test_pairs_displacements_and_curves_of_any_number_of_classes_are_drawn(n_cla
 
 
 def test_one_network_one_layer_and_many_networks_are_drawn(tables: dict[str, pl.DataFrame]) -> None:
-    alone = pl.col("model") == "natural"
+    alone = pl.col("model") == "standard"
     one = {name: tables[name].filter(alone) for name in ("geometry", "robustness")}
     one["geometry"] = one["geometry"].filter(measure="pca_dimension")
     few = one | {"geometry": one["geometry"].filter(layer="flatten")}
@@ -121,7 +121,7 @@ def test_pictures_that_are_degenerate_are_drawn() -> None:
     flat, lone = spectrum(np.zeros(5)), spectrum(np.array([2.0]), class_name="one")
     holed = spectrum(np.array([2.0, np.nan, 0.0]), model="b")
     constant = correlation(np.full((3, 3), np.nan), mean=float("nan"))
-    still = example(np.ones((4, 4, 1)), np.ones((4, 4, 1)), threat="noise", last_prediction=0)
+    still = example(np.ones((4, 4, 1)), np.ones((4, 4, 1)), attack="noise", last_prediction=0)
     colour = example(np.zeros((4, 4, 3)), np.full((4, 4, 3), 0.03), strength=8 / 255)
     for pictures in ([flat], [lone], [flat, lone, holed], [constant], [constant] * 30, [still], [still, colour]):
         (figure,) = (each for name in OF_PICTURES for each in drawn(name, {}, pictures))

@@ -9,7 +9,7 @@ from manifoldscope.report import diagnose
 
 ACCURACIES = {
     "random": (0.1, 0.1, 0.1, 0.1, 0.1),
-    "natural": (1.0, 0.9, 0.6, 0.2, 0.0),
+    "standard": (1.0, 0.9, 0.6, 0.2, 0.0),
     "adversarial": (1.0, 0.9, 0.8, 0.6, 0.0),
 }
 """The two that do not guess differ most at 0.2, all three at 0.05."""
@@ -19,11 +19,11 @@ def flat(tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """The study with these accuracies, the same for each class of a network."""
     place = {strength: index for index, strength in enumerate(STRENGTHS)}
     known = tables["robustness"].select("model", "strength").iter_rows()
-    accuracy = pl.Series("accuracy", [ACCURACIES[model][place[strength]] for model, strength in known])
-    survived = (accuracy * tables["robustness"]["n_images"]).round().cast(pl.Int64).alias("n_survived")
+    accuracy = pl.Series("robust_accuracy", [ACCURACIES[model][place[strength]] for model, strength in known])
+    robust = (accuracy * tables["robustness"]["n_images"]).round().cast(pl.Int64).alias("n_robust")
     return tables | {
-        "robustness": tables["robustness"].with_columns(accuracy, survived),
-        "geometry": tables["geometry"].with_columns(threat=None),
+        "robustness": tables["robustness"].with_columns(accuracy, robust),
+        "geometry": tables["geometry"].with_columns(attack=None),
     }
 
 
@@ -37,7 +37,7 @@ def test_a_network_that_guesses_has_no_say_in_the_strength_and_the_findings_take
 
 
 def test_a_long_name_of_an_attack_leaves_the_strength_whole() -> None:
-    long = pl.lit("pgd under a name that is much too long for a panel").alias("threat")
+    long = pl.lit("pgd under a name that is much too long for a panel").alias("attack")
     tables = study_tables()
     chart = chart_of("comparison", tables | {"robustness": tables["robustness"].with_columns(long)})
     (text,) = (text.get_text() for text in chart.flat[-1].texts if "filled" in text.get_text())
@@ -46,5 +46,5 @@ def test_a_long_name_of_an_attack_leaves_the_strength_whole() -> None:
 
 def test_the_table_has_a_row_a_network_with_its_layers_and_strengths(tables: dict[str, pl.DataFrame]) -> None:
     table = drawn("comparison", tables)[0].table
-    assert table["model"].to_list() == ["adversarial", "natural", "random"]
+    assert table["model"].to_list() == ["adversarial", "random", "standard"]
     assert {"flatten: mean", "penultimate: ceiling", "accuracy at ε = 0.3"} <= set(table.columns)

@@ -1,4 +1,4 @@
-"""A mark a network and measure, and none where there is no value."""
+"""A mark per network and measure, and none where there is no value."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ def test_reliabilities_are_marks_with_intervals_and_one_without_a_value_is_left_
 ) -> None:
     chart = chart_of("reliability", sampled)
     assert n_titles(chart) == 2 * 3 * 2
-    nothing = pl.when(pl.col("model") == "natural").then(float("nan")).otherwise("reliability")
+    nothing = pl.when(pl.col("model") == "standard").then(float("nan")).otherwise("reliability")
     left = chart_of("reliability", {"reliability": sampled["reliability"].with_columns(nothing.alias("reliability"))})
     assert n_titles(left) == 2 * 2 * 2

@@ -17,20 +17,20 @@ def test_losses_are_drawn_for_all_and_accuracies_at_the_epochs_that_were_judged(
     (figure,) = drawn("training", sampled)
     table = figure.table
     loss, attacked = figure.chart.flat
-    natural, adversarial, guessing = loss.lines
-    assert len(natural.get_xdata()) == len(adversarial.get_xdata()) == 40
+    standard, adversarial, guessing = loss.lines
+    assert len(standard.get_xdata()) == len(adversarial.get_xdata()) == 40
     assert np.asarray(guessing.get_ydata()).tolist() == pytest.approx([math.log(10)] * 2)
     fgsm, pgd = attacked.lines
     for line, attack in ((fgsm, "fgsm"), (pgd, "pgd")):
         judged = table.filter(pl.col("n_images") > 0)
         assert np.asarray(line.get_xdata()).tolist() == judged["epoch"].to_list() == list(range(5, 41, 5))
-        assert np.asarray(line.get_ydata()).tolist() == (judged[f"n_survived_{attack}"] / judged["n_images"]).to_list()
+        assert np.asarray(line.get_ydata()).tolist() == (judged[f"n_robust_{attack}"] / judged["n_images"]).to_list()
     assert n_titles(figure.chart) == 2 * 8
 
 
 def test_a_history_that_was_never_judged_has_its_loss_alone(sampled: dict[str, pl.DataFrame]) -> None:
     old = sampled["training"].with_columns(
-        n_images=None, n_survived_pgd=None, n_survived_fgsm=None, epsilon=None, learning_rate=None
+        n_images=None, n_robust_pgd=None, n_robust_fgsm=None, epsilon=None, learning_rate=None
     )
     (figure,) = drawn("training", {"training": old.cast(sampled["training"].schema)})
     assert len(figure.chart.flat) == 1

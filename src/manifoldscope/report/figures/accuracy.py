@@ -1,4 +1,4 @@
-"""Accuracy by the strength of an attack: of whole networks, and of their classes."""
+"""Robust accuracy by the strength of an attack: of whole networks, and of their classes."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from manifoldscope.report.figures.panel import (
 )
 from manifoldscope.report.rows import class_accuracy, mean_accuracy, reals
 
-SECTION = Section("accuracy", "How does accuracy fall with the strength of the attack?", place=20)
+SECTION = Section("accuracy", "How does robust accuracy drop with the strength of the attack?", place=20)
 
 
 @FIGURES.register("accuracy", section=SECTION, missing="the table robustness has no rows")
 def accuracy(contents: Contents) -> Iterator[Figure]:
-    """Accuracy against the strength of each attack."""
+    """Robust accuracy against the strength of each attack."""
     for place, attack in enumerate(contents.attacks[:MOST_ATTACKS]):
         table = mean_accuracy(contents.tables["robustness"], attack=attack)
         if table.is_empty():
             continue
-        threat = words.threat(attack)
+        under = words.attack(attack)
         yield Figure(
             name=words.slug("accuracy-by-strength", attack),
-            title=f"Accuracy under {threat}",
+            title=f"Robust accuracy under {under}",
             caption=(
-                f"The share of all images that are classified correctly under {threat}, with its 95% Wilson interval "
+                f"The share of all images that are classified correctly under {under}, with its 95% Wilson interval "
                 "as a band. Solid: the last iterate, the attack as it is usually written. Dashed: no iterate on the "
-                "way was misclassified, never above the solid line; where the two part, the attack had already won "
-                "and walked on. Thin lines are single classes. An undefended network that does not come near 0 at a "
-                "large strength points to a weak attack rather than a strong network."
+                "way was misclassified, never above the solid line; where the two differ, the attack had already "
+                "succeeded and moved on. Thin lines are single classes. An undefended network that does not come "
+                "near 0 at a large strength points to a weak attack rather than a strong network."
             ),
             chart=accuracy_by_strength(contents.tables["robustness"], attack=attack, models=contents.models),
             table=table,
@@ -53,7 +53,7 @@ def accuracy(contents: Contents) -> Iterator[Figure]:
 
 
 def accuracy_by_strength(robustness: pl.DataFrame, *, attack: str, models: Sequence[str] = ()) -> Chart:
-    """Accuracy against the strength of an attack: first all networks, then a panel a network with its classes.
+    """Robust accuracy against the strength of an attack: first all networks, then a panel per network with its classes.
 
     Solid: the last iterate. Dashed: no iterate was misclassified.
     """
@@ -87,7 +87,8 @@ def accuracy_by_strength(robustness: pl.DataFrame, *, attack: str, models: Seque
                 if line.is_empty():
                     continue
                 x, y, low, high = (
-                    reals(line, key) for key in ("strength", "accuracy", "accuracy_low", "accuracy_high")
+                    reals(line, key)
+                    for key in ("strength", "robust_accuracy", "robust_accuracy_low", "robust_accuracy_high")
                 )
                 if iterate == "last":
                     axes.fill_between(x, low, high, color=look["color"], alpha=0.18, linewidth=0)
@@ -107,7 +108,7 @@ def accuracy_by_strength(robustness: pl.DataFrame, *, attack: str, models: Seque
         axes.set_xlabel(words.strength_axis(attack).replace(" (", "\n("))
         heading(axes, "all networks" if only is None else only)
         if place % columns == 0:
-            axes.set_ylabel(f"Accuracy under {words.threat(attack)} (%)")
+            axes.set_ylabel(f"Robust accuracy, {words.attack(attack)} (%)")
         else:
             axes.tick_params(labelleft=False)
         if only is not None and n_classes > 1:

@@ -1,4 +1,4 @@
-"""Accuracy by the step of an attack: whether more steps would find more."""
+"""Robust accuracy by the step of an attack: whether more steps would find more."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ def convergence(contents: Contents) -> Iterator[Figure]:
     table = convergence_table(contents.tables["convergence"])
     if table.is_empty():
         return
-    threat = words.threat(str(table["threat"][0]))
-    at = words.at_strength(str(table["threat"][0]), float(table["strength"][0]))
+    attack = words.attack(str(table["attack"][0]))
+    at = words.at_strength(str(table["attack"][0]), float(table["strength"][0]))
     yield Figure(
         name="accuracy-by-step",
-        title=f"Accuracy by the step of {threat} at {at}",
+        title=f"Robust accuracy by the step of {attack} at {at}",
         caption=(
             f"The share of a sample of {number_range(table['n_images'])} images that is classified correctly when "
             "clean and at every iterate so far, with its 95% Wilson interval as a band; at step 0 the random start "
-            "counts alone. Solid: the attack as the study runs it, which ends at the vertical line. Dashed: the same "
+            "alone. Solid: the attack as the study runs it, which ends at the vertical line. Dashed: the same "
             "with twice as many steps, which are shorter where their size follows from their number. An attack has "
-            "converged where the dashed line ends no lower than the solid one; one that still falls there would find "
-            "more with more steps. Both are attacks of one kind: a line that is level may be stuck. Bands are of the "
-            "sample, and both lines share its images: what doubling fells is counted image by image in the checks."
+            "converged where the dashed line ends no lower than the solid one; one that still decreases there would "
+            "find more with more steps. Both are attacks of one kind: a flat line may also be stuck. Bands are those "
+            "of the sample, and both lines share its images: what doubling adds is counted image by image in the "
+            "checks."
         ),
         chart=accuracy_by_step(table, models=contents.models),
         table=table,
@@ -48,13 +49,13 @@ def convergence_table(convergence: pl.DataFrame) -> pl.DataFrame:
     """The table `convergence` with accuracies and their 95% Wilson intervals; `doubled` is twice as many steps."""
     table = convergence.with_columns(
         doubled=pl.col("n_steps") > pl.col("n_steps").min().over("model"),
-        accuracy=pl.col("n_survived") / pl.col("n_images"),
+        robust_accuracy=pl.col("n_robust") / pl.col("n_images"),
     )
     return with_interval(table).sort("model", "doubled", "step")
 
 
 def accuracy_by_step(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Chart:
-    """Accuracy after each step of an attack, and of the same attack with twice as many: a panel a network.
+    """Accuracy after each step of an attack, and of the same attack with twice as many: a panel per network.
 
     `table` is `convergence_table(...)`.
     """
@@ -79,7 +80,9 @@ def accuracy_by_step(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Char
             line = table.filter((pl.col("model") == names[place]) & (pl.col("doubled") == doubled)).sort("step")
             if line.is_empty():
                 continue
-            x, y, low, high = (reals(line, key) for key in ("step", "accuracy", "accuracy_low", "accuracy_high"))
+            x, y, low, high = (
+                reals(line, key) for key in ("step", "robust_accuracy", "robust_accuracy_low", "robust_accuracy_high")
+            )
             axes.fill_between(x, low, high, color=look["color"], alpha=0.1 if doubled else 0.2, linewidth=0)
             axes.plot(
                 x,
@@ -90,8 +93,8 @@ def accuracy_by_step(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Char
                 zorder=3 if doubled else 4,
             )
             points = axes.scatter(x[-1:], y[-1:], s=34, linewidth=0, zorder=5, **look)
-            n_survived, n_images = line["n_survived"][-1], line["n_images"][-1]
-            chart.explain(points, [f"after {line['step'][-1]} steps {n_survived} of {n_images} stand"])
+            n_robust, n_images = line["n_robust"][-1], line["n_images"][-1]
+            chart.explain(points, [f"after {line['step'][-1]} steps {n_robust} of {n_images} are robust"])
             if not doubled:
                 axes.axvline(x[-1], color=INK, linewidth=0.9, linestyle=(0, (2, 2)), zorder=2)
         percent_axis(axes)
@@ -99,7 +102,7 @@ def accuracy_by_step(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Char
         axes.set_xlabel("Steps")
         heading(axes, names[place])
         if place % columns == 0:
-            axes.set_ylabel("Accuracy, any iterate (%)")
+            axes.set_ylabel("Robust accuracy, any iterate (%)")
         else:
             axes.tick_params(labelleft=False)
     keys = [

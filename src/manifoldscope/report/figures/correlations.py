@@ -20,7 +20,7 @@ from manifoldscope.report.figures.panel import heading, in_order, leave_empty
 SECTION = Section("correlations", "How correlated are the features within a class?", place=150)
 
 
-@FIGURES.register("correlations", section=SECTION, missing="no correlations were kept")
+@FIGURES.register("correlations", section=SECTION, missing="no correlations were saved")
 def correlations(contents: Contents) -> Iterator[Figure]:
     """The correlations between features over the images of a class.
 
@@ -83,7 +83,7 @@ def feature_correlations(correlations: Sequence[Picture], *, models: Sequence[st
     for axes, picture in itertools.zip_longest(chart.flat, shown):
         axes.grid(visible=False)
         if picture is None:
-            leave_empty(axes, "" if shown else "no correlations were kept")
+            leave_empty(axes, "" if shown else "no correlations were saved")
             continue
         named, matrix = picture.names, picture.arrays["matrix"]
         size = len(matrix)

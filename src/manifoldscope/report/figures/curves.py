@@ -48,8 +48,8 @@ def curves(contents: Contents) -> Iterator[Figure]:
             caption=(
                 f"The {words.noun(label)} of each class (a thin line) when {number_range(measured['n_points'])} of its "
                 "images are measured, as a mean over draws; a thick line is a measure of all classes together. Dashed "
-                "is the ceiling, the largest value that so many points can give. Open marks, where there are any, are "
-                f"extrapolated.{'' if rank else _READING}"
+                "is the ceiling, the largest value that that many points can give. Open marks, where there are any, "
+                f"are extrapolated.{'' if rank else _READING}"
             ),
             chart=value_by_points(table, label=label, models=contents.models, layers=contents.layers),
             table=table,
@@ -68,9 +68,9 @@ _READING = (
 def value_by_points(
     table: pl.DataFrame, *, label: str, models: Sequence[str] = (), layers: Sequence[str] = ()
 ) -> Chart:
-    """A measure against the number of points: a row a network, a column a layer, a thin line a class.
+    """A measure against the number of points: a row per network, a column per layer, a thin line per class.
 
-    Open marks are extrapolated; thick is the layer as a whole, dashed the ceiling of so many points.
+    Open marks are extrapolated; thick is the layer as a whole, dashed the ceiling of that many points.
     """
     values = table.filter(pl.col("value").is_finite())
     names = in_order(values["model"].unique().to_list(), models)[:MOST_MODELS]

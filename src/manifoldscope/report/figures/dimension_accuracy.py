@@ -1,4 +1,4 @@
-"""A measure of the classes beside their accuracy under an attack, at one strength and at each."""
+"""A measure of the classes beside their robust accuracy, at one strength and at each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from manifoldscope.evidence import guessing, nearly_constant
+from manifoldscope.evidence import at_chance, nearly_constant
 from manifoldscope.report import words
 from manifoldscope.report.chart import Chart, plain
 from manifoldscope.report.contents import Contents
@@ -43,9 +43,7 @@ from manifoldscope.report.rows import (
     strengths_of_classes,
 )
 
-SECTION = Section(
-    "dimension-against-accuracy", "Are the classes that survive the ones with fewer dimensions?", place=10
-)
+SECTION = Section("dimension-against-accuracy", "Are the robust classes the ones with fewer dimensions?", place=10)
 
 
 @FIGURES.register(
@@ -54,10 +52,10 @@ SECTION = Section(
     missing="no class has both a value in the table geometry and an accuracy in the table robustness",
 )
 def dimension_against_accuracy(contents: Contents) -> Iterator[Figure]:
-    """The study's central picture: a point a class, its measure against its accuracy; folded, at every strength."""
+    """The central figure: a point per class, its measure against its robust accuracy; folded, at every strength."""
     robustness = contents.tables["robustness"]
     associations = contents.tables["associations"].filter(
-        ~pl.col("model").is_in(list(guessing(contents.tables["models"])))
+        ~pl.col("model").is_in(list(at_chance(contents.tables["models"])))
     )
     captioned = False
     for measure, parameters, layer, attack, first in _combinations(contents):
@@ -71,10 +69,10 @@ def dimension_against_accuracy(contents: Contents) -> Iterator[Figure]:
             attack=attack,
             iterate=iterate,
         )
-        label, threat = words.measure(measure, parameters), words.threat(attack)
+        label, under = words.measure(measure, parameters), words.attack(attack)
         axes_meant = (
             f"across, the {words.noun(label)} of its activations in layer {layer}; upwards, the share of its "
-            f"{number_range(table['n_images'])} images that are still classified correctly under {threat} "
+            f"{number_range(table['n_images'])} images that are still classified correctly under {under} "
             f"({words.iterate(iterate)}), with its 95% Wilson interval"
         )
         strengths = strengths_of_classes(robustness, attack=attack, iterate=iterate)
@@ -83,7 +81,7 @@ def dimension_against_accuracy(contents: Contents) -> Iterator[Figure]:
             continue
         yield Figure(
             name=words.slug("dimension-against-accuracy", measure, parameters, layer, attack),
-            title=f"{label} against accuracy under {threat}, layer {layer}",
+            title=f"{label} against robust accuracy under {under}, layer {layer}",
             caption=f"Each point is a class: {axes_meant}. {_SHORT if captioned else _CAPTION}",
             chart=at_one_strength(telling, associations, models=contents.models),
             table=telling,
@@ -92,9 +90,9 @@ def dimension_against_accuracy(contents: Contents) -> Iterator[Figure]:
         if table["strength"].n_unique() > 1:
             yield Figure(
                 name=words.slug("dimension-against-accuracy-by-strength", measure, parameters, layer, attack),
-                title=f"{label} against accuracy under {threat} at every strength, layer {layer}",
+                title=f"{label} against robust accuracy under {under} at every strength, layer {layer}",
                 caption=(
-                    f"A row is a network, a column a strength, a point a class: {axes_meant}."
+                    f"A row is a network, a column per strength, a point per class: {axes_meant}."
                     f"{'' if captioned else _CAPTION_BY_STRENGTH}"
                 ),
                 chart=at_every_strength(table, associations, models=contents.models),
@@ -106,17 +104,17 @@ def dimension_against_accuracy(contents: Contents) -> Iterator[Figure]:
 
 _CAPTION = (
     "The dimension has an error of its own that is not drawn. Where classes with more dimensions are more fragile, the "
-    "cloud falls to the right and r is negative; an interval of r that holds 0 means that these classes cannot tell. A "
-    "dashed line is the ceiling: the largest value that so many points can give. Each network is shown at the strength "
-    "where the accuracies of its classes differ most; that choice does not look at dimensions, and every strength is "
-    "in the figures folded below. A network that guesses when clean has no r: its accuracies say nothing. Nor is there "
-    "one where all classes but one or two share one value: it would rest on these alone. Point at a class for its name "
-    "and numbers."
+    "cloud slopes down to the right and r is negative; an interval of r that holds 0 means that these classes cannot "
+    "tell. A dashed line is the ceiling: the largest value that this number of points can give. Each network is "
+    "shown at the strength where the accuracies of its classes differ most; that choice does not look at dimensions, "
+    "and every strength is in the figures folded below. A network at chance level when clean has no r: its robust "
+    "accuracies are not informative. Nor is there one where all classes but one or two share one value: it would "
+    "rest on these alone. Point at a class for its name and numbers."
 )
 _SHORT = "Each network is shown at the strength where the accuracies of its classes differ most."
 _CAPTION_BY_STRENGTH = (
     " At strength 0 the height is the accuracy on clean images: a class that is hard without any attack is hard under "
-    "one, so an r that is already there at 0 is not about robustness. Where all classes stand at 0% or 100% there is "
+    "one, so an r that is already there at 0 is not about robustness. Where all classes are at 0% or 100% there is "
     "nothing left to explain, and r says little."
 )
 
@@ -141,7 +139,7 @@ def beside_accuracy(
     attack: str,
     iterate: str,
 ) -> pl.DataFrame:
-    """A row a model, strength and class: the value of the measure beside the accuracy with its 95% Wilson interval."""
+    """A row per model, strength and class: the value of the measure, and the robust accuracy with its 95% interval."""
     values = of_measure(clean_geometry(geometry), measure, parameters).filter(pl.col("layer") == layer)
     kept = ("measure", "parameters", "value", "ceiling", "n_points")
     return (
@@ -154,7 +152,7 @@ def beside_accuracy(
 
 
 def at_one_strength(table: pl.DataFrame, associations: pl.DataFrame, *, models: Sequence[str] = ()) -> Chart:
-    """A panel a network, each at one strength; `table` holds the rows of `beside_accuracy` at these."""
+    """A panel per network, each at one strength; `table` holds the rows of `beside_accuracy` at these."""
     names = in_order(table["model"].unique().to_list(), models)
     columns = min(3, len(names))
     width = (3.15, 3.9, 5.2)[3 - columns]
@@ -188,20 +186,22 @@ def at_one_strength(table: pl.DataFrame, associations: pl.DataFrame, *, models: 
             axes,
             names[place],
             _association_text(association(associations, first), panel),
-            after=f" · {words.at_strength(first['attack'], first['strength'])}",
+            after=f" · {words.at_strength(first['attack_name'], first['strength'])}",
         )
         axes.set_xlabel(label)
         if place % columns == 0:
-            axes.set_ylabel(f"Accuracy under {words.threat(first['attack'])} (%)")
+            axes.set_ylabel(f"Robust accuracy, {words.attack(first['attack_name'])} (%)")
         else:
             axes.tick_params(labelleft=False)
         if panel.height <= NAMED_CLASSES:
-            name_points(chart, axes, reals(panel, "value"), reals(panel, "accuracy"), panel["class_name"].to_list())
+            name_points(
+                chart, axes, reals(panel, "value"), reals(panel, "robust_accuracy"), panel["class_name"].to_list()
+            )
     return chart
 
 
 def at_every_strength(table: pl.DataFrame, associations: pl.DataFrame, *, models: Sequence[str] = ()) -> Chart:
-    """A row a network, a column a strength (at most five); `table` is that of `beside_accuracy`."""
+    """A row per network, a column per strength (at most five); `table` is that of `beside_accuracy`."""
     names = in_order(table["model"].unique().to_list(), models)[:MOST_MODELS]
     strengths = evenly(table["strength"].unique().to_list(), MOST_STRENGTHS)
     label = words.measure(table["measure"][0], table["parameters"][0])
@@ -235,9 +235,9 @@ def at_every_strength(table: pl.DataFrame, associations: pl.DataFrame, *, models
         )
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=bool(np.all(reals(panel, "value") % 1 == 0))))
         found = _association_text(association(associations, first), panel, short=True)
-        heading(axes, "", found, after=words.at_strength(first["attack"], value), size=8.5)
+        heading(axes, "", found, after=words.at_strength(first["attack_name"], value), size=8.5)
         if column == 0:
-            axes.set_ylabel(f"{plain(name, 22)}\naccuracy (%)")
+            axes.set_ylabel(f"{plain(name, 22)}\nrobust accuracy (%)")
         else:
             axes.tick_params(labelleft=False)
         if row == len(names) - 1:
@@ -256,8 +256,10 @@ def _cloud(
     budget: int,
     far_note: bool = True,
 ) -> None:
-    """One point a class: the value against the accuracy, with the accuracy's interval and the ceiling."""
-    x, y, low, high = (reals(rows, column) for column in ("value", "accuracy", "accuracy_low", "accuracy_high"))
+    """One point per class: the value against the robust accuracy, with the interval of the latter and the ceiling."""
+    x, y, low, high = (
+        reals(rows, column) for column in ("value", "robust_accuracy", "robust_accuracy_low", "robust_accuracy_high")
+    )
     percent_axis(axes)
     value_axis(axes, x, reals(rows, "ceiling"), corner=(x, y), far_note=far_note)
     crowded = len(x) > budget
@@ -276,8 +278,9 @@ def _cloud(
     )
     if not crowded:
         texts = [
-            f"{row['class_name']}: {label} {words.number(row['value'])}, accuracy {row['accuracy']:.1%} "
-            f"({row['accuracy_low']:.1%} to {row['accuracy_high']:.1%}; {row['n_survived']} of {row['n_images']})"
+            f"{row['class_name']}: {label} {words.number(row['value'])}, robust accuracy {row['robust_accuracy']:.1%} "
+            f"({row['robust_accuracy_low']:.1%} to {row['robust_accuracy_high']:.1%}; {row['n_robust']} of "
+            f"{row['n_images']})"
             for row in rows.iter_rows(named=True)
         ]
         chart.explain(points, texts)
@@ -289,7 +292,7 @@ def association(associations: pl.DataFrame, point: dict[str, Any]) -> dict[str, 
     rows = associations.filter(
         *(pl.col(name) == point[name] for name in same),
         pl.col("parameters").fill_null("") == (point["parameters"] or ""),
-        pl.col("threat") == point["attack"],
+        pl.col("attack") == point["attack_name"],
         (pl.col("strength") - point["strength"]).abs() < 1e-9,
         pl.col("controls").fill_null("") == "",
     ).to_dicts()

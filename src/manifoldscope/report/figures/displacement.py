@@ -58,27 +58,27 @@ _CONTROL_NAMES = {
 
 @FIGURES.register("displacement", section=SECTION)
 def displacement(contents: Contents) -> Iterator[Figure]:
-    """Where the images that an attack made lie in each layer: a figure a threat and layer."""
+    """Where the images that an attack made lie in each layer: a figure per attack and layer."""
     geometry, robustness = contents.tables["geometry"], contents.tables["robustness"]
     rows = displaced(geometry)
     captioned = False
-    for threat in as_listed(rows["threat"], contents.attacks)[:MOST_ATTACKS]:
-        strengths = strengths_of_classes(robustness, attack=threat, iterate=contents.iterate(threat))
+    for attack in as_listed(rows["attack"], contents.attacks)[:MOST_ATTACKS]:
+        strengths = strengths_of_classes(robustness, attack=attack, iterate=contents.iterate(attack))
         for layer in contents.layers_in(rows)[:MOST_LAYERS]:
-            every = displacement_table(geometry, layer=layer, threat=threat)
+            every = displacement_table(geometry, layer=layer, attack=attack)
             if every.is_empty():
                 continue
             chosen = at_strengths(every, strengths)
             yield Figure(
-                name=words.slug("displacement", layer, threat),
-                title=f"Displacement under {words.threat(threat)}, layer {layer}",
+                name=words.slug("displacement", layer, attack),
+                title=f"Displacement under {words.attack(attack)}, layer {layer}",
                 caption=(
                     "Each filled mark is a class: the displacements in layer "
                     f"{layer} of its {number_range(chosen['n_images'])} images that were classified correctly when "
-                    f"clean and attacked by {words.threat(threat)}, with standard errors. "
+                    f"clean and attacked by {words.attack(attack)}, with standard errors. "
                     f"{_SHORT if captioned else _CAPTION}"
                 ),
-                chart=displacement_by_class(chosen, every, threat=threat, models=contents.models),
+                chart=displacement_by_class(chosen, every, attack=attack, models=contents.models),
                 table=every,
                 more=captioned,
             )
@@ -87,16 +87,16 @@ def displacement(contents: Contents) -> Iterator[Figure]:
 
 _CAPTION = (
     "The squared length of a displacement is split in three parts that add up to 100%: along the principal axes of the "
-    "class's own clean images; along what the direction to the nearest class centre adds to these; and the rest. A "
-    "share says nothing alone, so beside it stands that of the deviations of clean held-out images from their centre "
-    "(open), and that of a direction at random (dash) and, where it was asked for, at random with the covariance of "
-    "the layer (cross): an attack that leaves the manifold lies further outside than the open marks. Classes are in "
-    "the order of the first panel, the strength is that at which their accuracies differ most. In the last panel "
-    "lengths are in units of the class's radius, thin lines are classes, and the thick line is their mean. Not shown: "
-    "what the displacement does to the output, and single images."
+    "class's own clean images; along what the direction to the nearest class centroid adds to these; and the rest. A "
+    "share says nothing alone, so beside it is shown that of the deviations of clean held-out images from their "
+    "centroid (open), and that of a direction at random (dash) and, where it was asked for, at random with the "
+    "covariance of the layer (cross): an attack that leaves the manifold lies further outside than the open marks. "
+    "Classes are in the order of the first panel, the strength is that at which their accuracies differ most. In the "
+    "last panel lengths are in units of the class's radius, thin lines are classes, and the thick line is their "
+    "mean. Not shown: what the displacement does to the output, and single images."
 )
 _SHORT = (
-    "Beside it stand the deviations of clean held-out images from their centre (open) and a direction at random (dash; "
+    "Beside it are the deviations of clean held-out images from their centroid (open) and a direction at random (dash; "
     "cross: with the covariance of the layer). The strength is that at which the accuracies of the classes differ most."
 )
 
@@ -104,19 +104,19 @@ _SHORT = (
 def displaced(geometry: pl.DataFrame) -> pl.DataFrame:
     """The rows of `geometry` that say where attacked images of a class moved."""
     return geometry.filter(
-        (pl.col("threat").fill_null("") != "")
+        (pl.col("attack").fill_null("") != "")
         & (pl.col("class_index") >= 0)
         & pl.col("measure").str.starts_with("displacement")
     )
 
 
-def displacement_table(geometry: pl.DataFrame, *, layer: str, threat: str) -> pl.DataFrame:
-    """A row a model, strength and class: how far its attacked images moved, and what shares of it lie where.
+def displacement_table(geometry: pl.DataFrame, *, layer: str, attack: str) -> pl.DataFrame:
+    """A row per model, strength and class: how far its attacked images moved, and what shares of it lie where.
 
     The columns are the measures without `displacement_`, with `_stderr` for the standard errors of the shares;
     `n_images` moved. Classes of which none moved are left out.
     """
-    rows = displaced(geometry).filter((pl.col("layer") == layer) & (pl.col("threat") == threat))
+    rows = displaced(geometry).filter((pl.col("layer") == layer) & (pl.col("attack") == attack))
     columns = ["size", "relative", "cosine", *SHARES]
     columns += [f"{share}_{control}" for share in SHARES for control in ("held_out", "random", "layer")]
     of = {name: pl.col("measure") == ("displacement" if name == "size" else f"displacement_{name}") for name in columns}
@@ -146,9 +146,10 @@ def at_strengths(table: pl.DataFrame, strengths: pl.DataFrame) -> pl.DataFrame:
 
 
 def displacement_by_class(
-    chosen: pl.DataFrame, every: pl.DataFrame, *, threat: str, models: Sequence[str] = ()
+    chosen: pl.DataFrame, every: pl.DataFrame, *, attack: str, models: Sequence[str] = ()
 ) -> Chart:
-    """Where attacked images move: a row a network; a panel a share, class by class, and the size against the strength.
+    """Where attacked images move: a row per network; a panel per share, class by class, and the size against the
+    strength.
 
     `every` is `displacement_table(...)` and `chosen` its rows at one strength a network, as of `at_strengths`.
     The last panel is left out where there is one strength.
@@ -176,10 +177,10 @@ def displacement_by_class(
         for axes, part in zip(row, SHARES, strict=False):
             _share_panel(chart, axes, panel, part, look, named=named)
         row[0].set_ylabel("Share of squared length (%)")
-        at = words.at_strength(threat, float(panel["strength"][0]))
+        at = words.at_strength(attack, float(panel["strength"][0]))
         heading(row[0], name, _PARTS["own"], after=f" · {at}")
         if len(row) > 3:
-            _size_panel(row[3], every.filter(pl.col("model") == name), look, strengths, threat)
+            _size_panel(row[3], every.filter(pl.col("model") == name), look, strengths, attack)
     present = [key for key in _CONTROLS if any(chosen[f"{part}_{key}"].is_not_null().any() for part in SHARES)]
     keys: list[Any] = [
         Line2D([], [], label=f"attacked ({plain(name, 18)})", linestyle="none", **look_of(name, models or names))
@@ -229,11 +230,11 @@ def _share_panel(
         heading(axes, "", _PARTS[part])
 
 
-def _size_panel(axes: Axes, panel: pl.DataFrame, look: dict[str, Any], strengths: Sequence[float], threat: str) -> None:
+def _size_panel(axes: Axes, panel: pl.DataFrame, look: dict[str, Any], strengths: Sequence[float], attack: str) -> None:
     class_lines(axes, panel, look["color"], up="relative")
     mean = panel.group_by("strength").agg(pl.col("relative").mean()).sort("strength")
     axes.plot(reals(mean, "strength"), reals(mean, "relative"), linewidth=1.8, markersize=5, markeredgewidth=0, **look)
     strength_ticks(axes, strengths)
     axes.set_ylim(0, 1.1 * float(panel["relative"].max() or 1.0))  # type: ignore[arg-type]  # a column of numbers
-    axes.set_xlabel(words.strength_axis(threat).replace(" (", "\n("))
+    axes.set_xlabel(words.strength_axis(attack).replace(" (", "\n("))
     heading(axes, "", "length, in radii of the class")

@@ -25,11 +25,11 @@ SECTION = Section("examples", "What do the attacks look like?", place=170)
 _SIDE, _GAP = 1.0, 0.16  # inches
 
 
-@FIGURES.register("examples", section=SECTION, missing="no attacked images were kept")
+@FIGURES.register("examples", section=SECTION, missing="no adversarial examples were saved")
 def examples(contents: Contents) -> Iterator[Figure]:
     """A few images before and after an attack.
 
-    A picture "example" has the names model, threat, strength, class_name, image, label, clean_prediction and
+    A picture "example" has the names model, attack, strength, class_name, image, label, clean_prediction and
     last_prediction, and, where classes have names, clean_name and last_name; and the arrays original and adversarial,
     (h, w) or (h, w, channels), pixels in [0, 1].
     """
@@ -50,13 +50,13 @@ def examples(contents: Contents) -> Iterator[Figure]:
 
 
 def examples_table(examples: Sequence[Picture]) -> pl.DataFrame:
-    """A row an attacked image: what the network said before and after, and how far the farthest pixel moved."""
+    """One row per attacked image: what the network said before and after, and how far the farthest pixel moved."""
     rows = []
     for picture in examples:
         original, adversarial = pixels(picture)
         rows.append(
             {
-                **{name: picture.names[name] for name in ("model", "image", "class_name", "threat", "strength")},
+                **{name: picture.names[name] for name in ("model", "image", "class_name", "attack", "strength")},
                 "predicted_before": predicted(picture.names, "clean"),
                 "predicted_after": predicted(picture.names, "last"),
                 "largest_change": float(np.abs(adversarial - original).max(initial=0.0)),
@@ -124,9 +124,9 @@ def _triple(panels: Sequence[Axes], picture: Picture) -> None:
     )
     heading(
         before,
-        f"{plain(named['model'], 20)} · {words.threat(named['threat'])}",
+        f"{plain(named['model'], 20)} · {words.attack(named['attack'])}",
         f"true class: {plain(named['class_name'], 30)}",
-        after=f" {words.at_strength(named['threat'], named['strength'])}",
+        after=f" {words.at_strength(named['attack'], named['strength'])}",
         width=3 * _SIDE + 2 * _GAP,
         size=8.8,
     )
@@ -154,14 +154,14 @@ def predicted(named: Mapping[str, Any], when: str) -> str:
 
 
 def _by_class(examples: Sequence[Picture]) -> list[Picture]:
-    """Class by class, and within a class by threat and rising strength."""
+    """Class by class, and within a class by attack and rising strength."""
     names = [picture.names for picture in examples]
     classes = list(dict.fromkeys(named["class_name"] for named in names))
     return sorted(
         examples,
         key=lambda each: (
             classes.index(each.names["class_name"]),
-            each.names["threat"],
+            each.names["attack"],
             each.names["strength"],
         ),
     )

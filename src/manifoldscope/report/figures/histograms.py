@@ -30,7 +30,7 @@ SECTION = Section("histograms", "How do dimensions spread over the classes?", pl
 
 @FIGURES.register("histograms", section=SECTION, missing="no class has a value in the table geometry")
 def histograms(contents: Contents) -> Iterator[Figure]:
-    """How many classes have which value of a measure: a figure a measure."""
+    """How many classes have which value of a measure: a figure per measure."""
     for rank, (measure, parameters) in enumerate(contents.measures[:MOST_MEASURES]):
         label = words.measure(measure, parameters)
         table = of_measure(clean_geometry(contents.tables["geometry"]), measure, parameters)
@@ -61,7 +61,7 @@ def dimension_histograms(
     models: Sequence[str] = (),
     layers: Sequence[str] = (),
 ) -> Chart:
-    """How the classes spread over the measure: a row a network, a column a layer, the ceiling drawn."""
+    """How the classes spread over the measure: a row per network, a column per layer, the ceiling drawn."""
     names = in_order(values["model"].unique().to_list(), models)[:MOST_MODELS]
     shown = in_order(values["layer"].unique().to_list(), layers)[:MOST_LAYERS]
     chart = Chart(

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from manifoldscope.evidence import compared_networks, guessing, replicates, telling_strengths
+from manifoldscope.evidence import at_chance, compared_networks, replicates, telling_strengths
 from manifoldscope.report import words
 from manifoldscope.report.chart import FAINT, INK, Chart, plain
 from manifoldscope.report.contents import Contents
@@ -32,7 +32,7 @@ SECTION = Section("comparison", "How do the networks compare?", place=60)
 
 @FIGURES.register("comparison", section=SECTION, missing="no class has a value in the table geometry")
 def comparison(contents: Contents) -> Iterator[Figure]:
-    """Each measure beside accuracy under the first attack, network by network."""
+    """Each measure beside robust accuracy under the first attack, network by network."""
     attack = contents.attacks[0] if contents.attacks else "pgd"
     robustness, iterate = contents.tables["robustness"], contents.iterate(attack)
     means = mean_accuracy(robustness, attack=attack, iterate=iterate)
@@ -43,12 +43,12 @@ def comparison(contents: Contents) -> Iterator[Figure]:
             name=words.slug("comparison", measure, parameters),
             title=f"{label} and accuracy, network by network",
             caption=(
-                "Left, a panel a layer: each point is a class, the bar and the number are the mean over classes of its "
-                f"{words.noun(label)}; a dashed line is the ceiling, left out where it lies far above. Right: accuracy "
-                f"on clean images (open) and under {words.threat(attack)} (filled) at the strength where the networks "
-                "differ most, with 95% Wilson intervals; networks that guess when clean are shown, and have no say in "
-                "that choice while two others remain. The spread of the points is between classes: it is not the "
-                "uncertainty of the mean over retrained networks, which only several seeds can show."
+                "Left, a panel per layer: each point is a class, the bar and the number are the mean over classes of "
+                f"its {words.noun(label)}; a dashed line is the ceiling, left out where it lies far above. Right: "
+                f"accuracy on clean images (open) and under {words.attack(attack)} (filled) at the strength where the "
+                "networks differ most, with 95% Wilson intervals; networks at chance level when clean are shown, and "
+                "have no say in that choice while two others remain. The points differ between classes: that is not "
+                "the uncertainty of the mean over retrained networks, which only several seeds can show."
             ),
             chart=network_comparison(
                 values,
@@ -69,14 +69,14 @@ def strength_of_networks(contents: Contents, values: pl.DataFrame, *, attack: st
     accuracies = class_accuracy(contents.tables["robustness"], attack=attack, iterate=iterate)
     models = contents.tables["models"]
     compared = compared_networks(
-        accuracies.join(values, on="model", how="semi"), replicates(models), left_out=guessing(models)
+        accuracies.join(values, on="model", how="semi"), replicates(models), left_out=at_chance(models)
     )
-    found = telling_strengths(compared, within=["attack"])
+    found = telling_strengths(compared, within=["attack_name"])
     return float(found["strength"][0]) if found.height else 0.0
 
 
 def comparison_table(values: pl.DataFrame, means: pl.DataFrame, *, attack: str) -> pl.DataFrame:
-    """A row a network: mean and spread over classes of the values in each layer, and accuracy at each strength."""
+    """A row per network: mean and standard deviation over classes of the values in each layer; accuracies."""
     table = values.select("model").unique()
     for layer in sorted(values["layer"].unique()):
         summary = (
@@ -91,7 +91,7 @@ def comparison_table(values: pl.DataFrame, means: pl.DataFrame, *, attack: str) 
         table = table.join(summary, on="model", how="left")
     for value in sorted(means["strength"].unique()):
         column = means.filter(pl.col("strength") == value).select(
-            "model", pl.col("accuracy").alias(f"accuracy at {words.at_strength(attack, value)}")
+            "model", pl.col("robust_accuracy").alias(f"accuracy at {words.at_strength(attack, value)}")
         )
         table = table.join(column, on="model", how="left")
     return table.sort("model")
@@ -107,7 +107,7 @@ def network_comparison(
     models: Sequence[str] = (),
     layers: Sequence[str] = (),
 ) -> Chart:
-    """A panel a layer, with a point a class and a bar at the mean, and one of accuracy, clean and at one strength.
+    """A panel per layer, with a point per class and a bar at the mean, and one of accuracy, clean and at one strength.
 
     `values` are rows of `geometry`, `means` those of `mean_accuracy`.
     """
@@ -176,7 +176,9 @@ def _robustness_panel(
             row = means.filter((pl.col("model") == name) & (pl.col("strength") == strength))
             if row.is_empty() or (open_marker and value == 0):
                 continue
-            y, low, high = (reals(row, key) for key in ("accuracy", "accuracy_low", "accuracy_high"))
+            y, low, high = (
+                reals(row, key) for key in ("robust_accuracy", "robust_accuracy_low", "robust_accuracy_high")
+            )
             x = place + (-0.13 if open_marker else 0.13)
             axes.vlines(x, low, high, color=look["color"], linewidth=1.1)
             axes.scatter(
@@ -201,7 +203,7 @@ def _robustness_panel(
                 )
     percent_axis(axes, label="Accuracy (%)")
     clean = "open: clean; " if value else ""
-    filled, at = f"{clean}filled: {words.threat(attack)}", f" {words.at_strength(attack, value)}"
+    filled, at = f"{clean}filled: {words.attack(attack)}", f" {words.at_strength(attack, value)}"
     heading(axes, "accuracy", shortened(filled, room_above(axes), after=at, size=7.8, weight="normal"), size=9)
 
 

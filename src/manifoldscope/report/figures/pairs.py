@@ -1,4 +1,4 @@
-"""Every two classes: what is measured between them, and beside it the falls from one into the other."""
+"""Every two classes: what is measured between them, and beside it how often the one is misclassified as the other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from manifoldscope.evidence import PairAssociation, falls, guessing, mantel, with_attack
+from manifoldscope.evidence import PairAssociation, at_chance, confusions, mantel, with_attack_name
 from manifoldscope.report import words
 from manifoldscope.report.chart import FAINT, INK, Chart, plain
 from manifoldscope.report.contents import Contents
@@ -49,27 +49,27 @@ SECTION = Section(
     },
 )
 
-NAMED_IN_MATRIX = 30  # up to so many classes are named beside a matrix
-MANY_PAIRS = 1_000  # beyond these most pairs have few of the falls
-MOST_NAMED_PAIRS = 6  # of those with the largest shares of falls
+NAMED_IN_MATRIX = 30  # up to that many classes are named beside a matrix
+MANY_PAIRS = 1_000  # beyond these most pairs have few misclassified images
+MOST_NAMED_PAIRS = 6  # of those with the largest shares
 
 _MANY_CLASSES = 200  # with more than these a permutation of all pairs takes hundredths of a second
-_NEAR_IS_LARGE = ("centre_correlation", "effective_alignment")
-_SIGNED = ("centre_correlation",)
-_OPTIMAL_LEAVES = 200  # beyond so many classes the best order of the leaves takes too long
+_NEAR_IS_LARGE = ("centroid_cosine", "effective_alignment")
+_SIGNED = ("centroid_cosine",)
+_OPTIMAL_LEAVES = 200  # beyond that many classes the best order of the leaves takes too long
 
 
 @FIGURES.register("pairs", section=SECTION)
 def pairs(contents: Contents) -> Iterator[Figure]:
-    """Each measure of pairs of classes in each layer, beside the falls under the first attack."""
+    """Each measure of pairs of classes in each layer, beside the misclassifications under the first attack."""
     every = contents.tables["pairs"]
     attack = contents.attacks[0] if contents.attacks else "pgd"
     captioned = False
     for measure, parameters in contents.measures_in(every)[:MOST_MEASURES]:
         for layer in contents.layers_in(every)[:MOST_LAYERS]:
-            table = pairs_beside_falls(
+            table = pairs_beside_confusions(
                 of_measure(every, measure, parameters).filter(pl.col("layer") == layer),
-                contents.tables["verdicts"],
+                contents.tables["outcomes"],
                 contents.tables["robustness"],
                 attack=attack,
                 iterate=contents.iterate(attack),
@@ -97,27 +97,28 @@ def pairs(contents: Contents) -> Iterator[Figure]:
 
 def _caption(contents: Contents, table: pl.DataFrame, noun: str, attack: str, *, short: bool) -> str:
     measured = number_range(clean_geometry(contents.tables["geometry"])["n_points"])
-    fallen = table.filter(pl.col("share").is_finite())
-    text = f"Left, the {noun} of every two classes, from {measured} clean images a class."
+    confused = table.filter(pl.col("share").is_finite())
+    text = f"Left, the {noun} of every two classes, from {measured} clean images per class."
     if not short:
         text += _MATRIX
-    if fallen.is_empty():
+    if confused.is_empty():
         return text
-    n_into, n_falls = (
-        fallen.group_by("model", "class_index")
-        .agg(pl.col("n_into").sum(), pl.col("n_falls").first())
-        .select(pl.col("n_into").sum(), pl.col("n_falls").sum())
+    n_into, n_misclassified = (
+        confused.group_by("model", "class_index")
+        .agg(pl.col("n_into").sum(), pl.col("n_misclassified").first())
+        .select(pl.col("n_into").sum(), pl.col("n_misclassified").sum())
         .row(0)
     )
     text += (
         " Right, each point is an ordered pair of classes: across, its value; upwards, of the images of the one class "
-        f"that were classified correctly when clean and fell under {words.threat(attack)}, the share that fell into "
-        f"the other ({number_range(fallen['n_falls'])} falls a class: shares of few are coarse)."
+        f"that were classified correctly when clean and misclassified under {words.attack(attack)}, the share that "
+        f"was misclassified as the other ({number_range(confused['n_misclassified'])} images per class: shares of few "
+        "are coarse)."
     )
-    if n_into < n_falls:
-        share = (n_falls - n_into) / n_falls
+    if n_into < n_misclassified:
+        share = (n_misclassified - n_into) / n_misclassified
         text += (
-            f" Of all falls {share:.0%} went into classes that are not in this study; they count, and have no point."
+            f" Of all these images {share:.0%} were taken for classes that are not in this study; they have no point."
         )
     return text if short else text + _FALLS
 
@@ -125,59 +126,66 @@ def _caption(contents: Contents, table: pl.DataFrame, noun: str, attack: str, *,
 _MATRIX = (
     " Dark is near or, between red and blue, darker is farther from 0; grey is a class beside itself, or a pair "
     "without a value. Each network has its own scale, and its own order of the classes, by a hierarchical clustering "
-    "(average linkage), so that near ones stand together: the order is no result."
+    "(average linkage), so that near ones are next to each other: the order is not a result."
 )
 _FALLS = (
-    " The dotted line is the mean of all pairs, where falls that are spread evenly would lie; black bars are the means "
-    "of a fifth of the pairs each. ρ describes these pairs and no more, since pairs that share a class are not "
-    "independent; Mantel's test therefore permutes whole classes, and its p is not adjusted for how many figures there "
-    "are. Neither shows that images fall because classes are near: what makes classes alike may do both. The strength "
-    "is that at which the accuracies of the classes differ most."
+    " The dotted line is the mean of all pairs, where misclassifications that are spread evenly would lie; black "
+    "bars are the means of a fifth of the pairs each. ρ describes these pairs and no more, since pairs that share a "
+    "class are not independent; Mantel's test therefore permutes whole classes, and its p is not adjusted for how "
+    "many figures there are. Neither shows that images are misclassified because classes are near: what makes "
+    "classes alike may do both. The strength is that at which the accuracies of the classes differ most."
 )
 
 
 def _associations(contents: Contents, table: pl.DataFrame) -> dict[str, PairAssociation]:
-    """Of each network that does not guess, how the values of pairs go with falls."""
-    guessers = guessing(contents.tables["models"])
+    """Of each network above chance level, how the values of pairs go with misclassifications."""
+    left_out = at_chance(contents.tables["models"])
     found = {}
     for panel in table.filter(pl.col("share").is_finite().any().over("model")).partition_by("model"):
         model = str(panel["model"][0])
-        if model not in guessers:
+        if model not in left_out:
             shares, values = (square(panel, column)[1] for column in ("share", "value"))
             found[model] = mantel(shares, values, permutations=999 if len(values) <= _MANY_CLASSES else 199)
     return found
 
 
-def pairs_beside_falls(
-    pairs: pl.DataFrame, verdicts: pl.DataFrame, robustness: pl.DataFrame, *, attack: str, iterate: str
+def pairs_beside_confusions(
+    pairs: pl.DataFrame, outcomes: pl.DataFrame, robustness: pl.DataFrame, *, attack: str, iterate: str
 ) -> pl.DataFrame:
-    """A row a model and ordered pair of classes: the value of the pair beside the falls from the one into the other.
+    """A row per model and ordered pair of classes: the value of the pair beside the share of the one that is
+    misclassified as the other.
 
     `pairs` are the rows of one measure in one layer. Each network is taken at the strength where its classes differ
-    most. `share` is `n_into` over `n_falls`, the images of the class that fell into any other; it is null for a class
-    of which none fell.
+    most. `share` is `n_into` over `n_misclassified`, the images of the class that were taken for any other; it is null
+    for a class of which none was.
     """
     other_way = pairs.rename({"class_index": "other_class_index", "other_class_index": "class_index"})
     both = pl.concat([pairs, other_way], how="diagonal")
     chosen = strengths_of_classes(robustness, attack=attack, iterate=iterate)
-    here = with_attack(verdicts).filter(pl.col("attack") == attack).join(chosen, on=("model", "strength"), how="semi")
-    fallen = falls(here).select("model", "class_index", "other_class_index", "n_into", "n_falls")
+    here = (
+        with_attack_name(outcomes)
+        .filter(pl.col("attack_name") == attack)
+        .join(chosen, on=("model", "strength"), how="semi")
+    )
+    confused = confusions(here).select("model", "class_index", "other_class_index", "n_into", "n_misclassified")
     names = robustness.select("class_index", "class_name").unique("class_index")
     return (
         both.join(chosen, on="model", how="left")
-        .join(fallen.select("model", "class_index", "n_falls").unique(), on=("model", "class_index"), how="left")
-        .join(fallen.drop("n_falls"), on=("model", "class_index", "other_class_index"), how="left")
+        .join(
+            confused.select("model", "class_index", "n_misclassified").unique(), on=("model", "class_index"), how="left"
+        )
+        .join(confused.drop("n_misclassified"), on=("model", "class_index", "other_class_index"), how="left")
         .join(names, on="class_index", how="left")
         .join(names.rename(lambda column: f"other_{column}"), on="other_class_index", how="left")
         .with_columns(
             pl.col("class_name").fill_null(pl.format("class {}", "class_index")),
             pl.col("other_class_name").fill_null(pl.format("class {}", "other_class_index")),
-            pl.when(pl.col("n_falls").is_not_null()).then(pl.col("n_into").fill_null(0)).alias("n_into"),
+            pl.when(pl.col("n_misclassified").is_not_null()).then(pl.col("n_into").fill_null(0)).alias("n_into"),
         )
-        .with_columns((pl.col("n_into") / pl.col("n_falls")).alias("share"))
+        .with_columns((pl.col("n_into") / pl.col("n_misclassified")).alias("share"))
         .select(
             *("model", "layer", "class_index", "class_name", "other_class_index", "other_class_name"),
-            *("value", "stderr", "null", "null_p", "strength", "n_into", "n_falls", "share", "note"),
+            *("value", "stderr", "null", "null_p", "strength", "n_into", "n_misclassified", "share", "note"),
         )
         .sort("model", "n_into", "class_index", "other_class_index", descending=[False, True, False, False])
     )
@@ -201,24 +209,24 @@ def class_pairs(
     attack: str,
     models: Sequence[str] = (),
 ) -> Chart:
-    """Every two classes: a matrix of their values, and the falls from one into the other against them.
+    """Every two classes: a matrix of their values, and the misclassifications of one as the other against them.
 
-    A row a network. `table` is `pairs_beside_falls(...)`; `found` has Spearman's rho by the name of a network. Classes
-    are in the order of a hierarchical clustering (average linkage), so that near ones stand together.
+    A row per network. `table` is `pairs_beside_confusions(...)`; `found` has Spearman's rho by the name of a network.
+    Classes are in the order of a hierarchical clustering (average linkage), so that near ones are next to each other.
     """
     names = in_order(table["model"].unique().to_list(), models)[:MOST_MODELS]
-    fallen = table.filter(pl.col("share").is_finite())
+    confused = table.filter(pl.col("share").is_finite())
     longest = max(len(plain(name, 14)) for name in table["class_name"].unique())
     named = table["class_index"].n_unique() <= NAMED_IN_MATRIX
     margin = 0.45 + (0.06 * longest if named else 0)
     chart = Chart(
         rows=len(names),
-        columns=1 if fallen.is_empty() else 2,
+        columns=1 if confused.is_empty() else 2,
         width=3.4,
         height=3.4,
         left=margin,
         top=0.45,
-        right=1.0 if fallen.is_empty() else 0.2,
+        right=1.0 if confused.is_empty() else 0.2,
         bottom=margin,
         across=1.65,
         down=margin + 0.65,
@@ -286,7 +294,7 @@ def _falls_panel(
     attack: str,
 ) -> None:
     if panel.is_empty():
-        leave_empty(axes, "no image fell")
+        leave_empty(axes, "no image was misclassified")
         return
     x, y = reals(panel, "value"), reals(panel, "share")
     crowded = panel.height > MOST_TOOLTIPS // 4
@@ -304,8 +312,8 @@ def _falls_panel(
         chart.explain(
             points,
             [
-                f"{row['class_name']} into {row['other_class_name']}: {row['n_into']} of {row['n_falls']} falls, "
-                f"{label} {words.number(row['value'])}"
+                f"{row['class_name']} as {row['other_class_name']}: {row['n_into']} of {row['n_misclassified']} "
+                f"images, {label} {words.number(row['value'])}"
                 for row in panel.iter_rows(named=True)
             ],
         )
@@ -328,23 +336,23 @@ def _falls_panel(
     ]
     name_points(chart, axes, x[shown], y[shown], called)
     at = words.at_strength(attack, float(panel["strength"][0]))
-    heading(axes, f"falls under {words.threat(attack)}", _pair_association_text(found), after=f" at {at}")
+    heading(axes, f"misclassified under {words.attack(attack)}", _pair_association_text(found), after=f" at {at}")
 
 
 def _falls_axis(axes: Axes, highest: float, *, many: bool) -> None:
-    """Shares of falls; with many pairs, of which most have few, by their square root, so that means can be read."""
+    """Shares of misclassified images; with many pairs, of which most have few, by their square root."""
     top = min(1.04, 1.15 * highest + 0.02)
     if many:
         axes.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
         axes.set_yticks([0, 0.01, 0.05, 0.1, 0.25, 0.5, 1])
     axes.set_ylim(0 if many else -0.03, top)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:g}"))
-    axes.set_ylabel("Share of a class's falls (%)" + (", square-root scale" if many else ""))
+    axes.set_ylabel("Share of a class's misclassified images (%)" + (", square-root scale" if many else ""))
 
 
 def _pair_association_text(found: PairAssociation | None) -> str:
     if found is None:
-        return "no ρ: the network guesses when clean"
+        return "no ρ: the network is at chance level when clean"
     if not math.isfinite(found.coefficient):
         return f"ρ undefined, {words.number(found.n_pairs)} pairs"
     tested = f"Mantel p = {found.p_value:.2g}" if math.isfinite(found.p_value) else "not tested"

@@ -23,7 +23,7 @@ MOST_LAYERS = 4
 MOST_MEASURES = 4
 MOST_ATTACKS = 3
 MOST_TOOLTIPS = 3_000  # beyond these a figure's points become pixels: the file would grow past all use
-NAMED_CLASSES = 20  # up to so many classes are named in the panel itself
+NAMED_CLASSES = 20  # up to that many classes are named in the panel itself
 
 
 def in_order(present: Sequence[str], models: Sequence[str]) -> list[str]:
@@ -183,9 +183,9 @@ def evenly(values: Sequence[float], most: int) -> list[float]:
 
 
 def class_lines(
-    axes: Axes, group: pl.DataFrame, colour: str, *, across: str = "strength", up: str = "accuracy"
+    axes: Axes, group: pl.DataFrame, colour: str, *, across: str = "strength", up: str = "robust_accuracy"
 ) -> None:
-    """Draw a thin line a class, paler the more classes there are."""
+    """Draw a thin line per class, paler the more classes there are."""
     lines = [
         np.column_stack([reals(part, across), reals(part, up)])
         for part in group.sort(across).partition_by("class_index", maintain_order=True)

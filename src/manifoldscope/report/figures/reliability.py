@@ -63,7 +63,8 @@ def reliability_by_measure(
     models: Sequence[str] = (),
     layers: Sequence[str] = (),
 ) -> Chart:
-    """How well two samples of the images agree on the classes: a panel a layer, a line a measure, a mark a network.
+    """How well two samples of the images agree on the classes: a panel per layer, a line per measure, a mark per
+    network.
 
     The line through a mark is its 95% interval; dashed is where an association begins to be called attenuated.
     """

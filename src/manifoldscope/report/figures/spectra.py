@@ -30,12 +30,12 @@ from manifoldscope.report.rows import Reals
 SECTION = Section("spectra", "How is the variance of a class shared out?", place=140)
 
 
-@FIGURES.register("spectra", section=SECTION, missing="no spectra were kept")
+@FIGURES.register("spectra", section=SECTION, missing="no spectra were saved")
 def spectra(contents: Contents) -> Iterator[Figure]:
     """The share of variance along each principal axis of the classes.
 
-    A picture "spectrum" has the names model, layer, class_name, n_points and n_features, and the array variances, (k,):
-    those along the principal axes, largest first, in squared units of the features.
+    A picture "spectrum" has the names model, layer, class_name, n_points and n_features, and the array eigenvalues,
+    (k,): those along the principal axes, largest first, in squared units of the features.
     """
     pictures = contents.pictures_of("spectrum")
     if pictures:
@@ -45,8 +45,8 @@ def spectra(contents: Contents) -> Iterator[Figure]:
             caption=(
                 "The share of a class's variance along each of its principal axes, largest first; both axes are "
                 "logarithmic. The line is the median over classes, the band the middle 80% of them. The marker "
-                "stands where 95% of the variance is reached, as the median over classes. A straight line is a power "
-                "law; the sudden fall at the end comes from the number of points, not from the class."
+                "is where 95% of the variance is reached, as the median over classes. A straight line is a power "
+                "law; the sudden drop at the end comes from the number of points, not from the class."
             ),
             chart=variance_spectra(pictures, models=contents.models, layers=contents.layers),
             table=spectra_table(pictures),
@@ -54,16 +54,16 @@ def spectra(contents: Contents) -> Iterator[Figure]:
 
 
 def spectra_table(spectra: Sequence[Picture]) -> pl.DataFrame:
-    """A row a class spectrum: its size and how its variance is shared out."""
+    """A row per class spectrum: its size and how its variance is shared out."""
     rows = []
     for picture in spectra:
-        variances = picture.arrays["variances"]
-        share = shares(variances)
+        eigenvalues = picture.arrays["eigenvalues"]
+        share = shares(eigenvalues)
         cumulative = np.cumsum(share)
         rows.append(
             {
                 **{name: picture.names[name] for name in ("model", "layer", "class_name", "n_points", "n_features")},
-                "total_variance": float(variances.sum()),
+                "total_variance": float(eigenvalues.sum()),
                 "first_component": float(share[0]) if share.size else None,
                 "first_ten_components": float(cumulative[min(9, share.size - 1)]) if share.size else None,
                 "components_for_95_percent": reaches(cumulative, 0.95) if share.size else None,
@@ -72,11 +72,11 @@ def spectra_table(spectra: Sequence[Picture]) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def shares(variances: Reals) -> Reals:
-    """The finite variances over their sum; none where that is 0."""
-    if variances.ndim != 1:
-        raise ManifoldscopeError(f"a spectrum has variances of shape {variances.shape}; expected one dimension")
-    finite = np.clip(variances[np.isfinite(variances)], 0, None)
+def shares(eigenvalues: Reals) -> Reals:
+    """The finite eigenvalues over their sum; none where that is 0."""
+    if eigenvalues.ndim != 1:
+        raise ManifoldscopeError(f"a spectrum has eigenvalues of shape {eigenvalues.shape}; expected one dimension")
+    finite = np.clip(eigenvalues[np.isfinite(eigenvalues)], 0, None)
     return finite / finite.sum() if finite.sum() > 0 else np.empty(0)
 
 
@@ -86,12 +86,12 @@ def reaches(cumulative: Reals, fraction: float) -> int:
 
 
 def variance_spectra(spectra: Sequence[Picture], *, models: Sequence[str] = (), layers: Sequence[str] = ()) -> Chart:
-    """The share of variance along each principal axis, on two logarithmic axes: a panel a layer, a line a network.
+    """The share of variance along each principal axis, on two logarithmic axes: a panel per layer, a line per network.
 
-    The line is the median over classes and the band holds the middle 80% of them. The marker stands at the component
+    The line is the median over classes and the band holds the middle 80% of them. The marker is at the component
     where the median class has reached 95% of its variance.
     """
-    usable = [(picture.names, shares(picture.arrays["variances"])) for picture in spectra]
+    usable = [(picture.names, shares(picture.arrays["eigenvalues"])) for picture in spectra]
     usable = [(named, share) for named, share in usable if share.size]
     names = in_order([named["model"] for named, _ in usable], models)[:MOST_MODELS]
     shown = in_order([named["layer"] for named, _ in usable], layers)[:MOST_LAYERS]
@@ -107,7 +107,7 @@ def variance_spectra(spectra: Sequence[Picture], *, models: Sequence[str] = (), 
     )
     for axes, layer in itertools.zip_longest(chart.flat, shown):
         if layer is None:
-            leave_empty(axes, "" if shown else "no spectra were kept")
+            leave_empty(axes, "" if shown else "no spectra were saved")
             continue
         floor = 1.0
         for name in names:
@@ -153,5 +153,5 @@ def variance_spectra(spectra: Sequence[Picture], *, models: Sequence[str] = (), 
         points = sorted({named["n_points"] for named in here})
         size = f"{points[0]} to {points[-1]}" if len(points) > 1 else str(points[0])
         features = sorted({named["n_features"] for named in here})
-        heading(axes, f"layer {layer}", f"{size} points a class, {' / '.join(map(str, features[:3]))} features")
+        heading(axes, f"layer {layer}", f"{size} points per class, {' / '.join(map(str, features[:3]))} features")
     return chart

@@ -1,4 +1,4 @@
-"""Training, epoch by epoch: the loss, and accuracy under attack where the network is trained on attacked images."""
+"""Training, epoch by epoch: the loss, and robust accuracy where the network is trained adversarially."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ SECTION = Section("training", "How did training go?", place=160)
 
 @FIGURES.register("training", section=SECTION)
 def training(contents: Contents) -> Iterator[Figure]:
-    """Loss and accuracy under attack, epoch by epoch."""
+    """Loss and robust accuracy, epoch by epoch."""
     table = training_table(contents.tables["training"])
     if table.is_empty():
         return
-    judged = table.filter(pl.col("n_images") > 0)
-    text = "The mean training loss of each epoch; dotted is ln(classes), the loss of guessing."
-    if judged.height:
+    evaluated = table.filter(pl.col("n_images") > 0)
+    text = "The mean training loss of each epoch; dotted is ln(classes), the loss at chance level."
+    if evaluated.height:
         text = (
-            f"Left: {text[0].lower()}{text[1:]} Right, for networks that are trained on attacked images: the share of "
-            f"{number_range(judged['n_images'])} training images that is classified correctly under PGD of ten steps "
-            "(solid, with its 95% Wilson interval as a band) and under FGSM, its single step (dashed), both at the "
-            "full radius of training. Marks are the epochs that were judged. Where the dashed line rises while the "
-            "solid one collapses, the network has learnt to hide from a single step (catastrophic overfitting). These "
-            "are images that the network trains on: not shown is how others fare."
+            f"Left: {text[0].lower()}{text[1:]} Right, for networks that are trained adversarially: the share of "
+            f"{number_range(evaluated['n_images'])} training images that is classified correctly under PGD of ten "
+            "steps (solid, with its 95% Wilson interval as a band) and under FGSM, its single step (dashed), both at "
+            "the full radius of training. Marks are the epochs that were evaluated. Where the dashed line rises "
+            "while the solid one collapses, the network has overfitted to the single step (catastrophic "
+            "overfitting). These are images that the network trains on: not shown is how others fare."
         )
     yield Figure(
         name="training-history",
@@ -47,32 +47,32 @@ def training(contents: Contents) -> Iterator[Figure]:
 
 def training_table(training: pl.DataFrame) -> pl.DataFrame:
     """The table `training` with accuracies, and the 95% Wilson interval of that under PGD."""
-    judged = pl.col("n_images") > 0
+    evaluated = pl.col("n_images") > 0
     table = training.with_columns(
-        fgsm_accuracy=pl.when(judged).then(pl.col("n_survived_fgsm") / pl.col("n_images")),
-        pgd_accuracy=pl.when(judged).then(pl.col("n_survived_pgd") / pl.col("n_images")),
+        fgsm_accuracy=pl.when(evaluated).then(pl.col("n_robust_fgsm") / pl.col("n_images")),
+        pgd_accuracy=pl.when(evaluated).then(pl.col("n_robust_pgd") / pl.col("n_images")),
     )
-    return with_interval(table, successes="n_survived_pgd", name="pgd").sort("model", "epoch")
+    return with_interval(table, successes="n_robust_pgd", name="pgd").sort("model", "epoch")
 
 
 def training_history(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Chart:
     """The training loss by epoch, and beside it accuracy under FGSM and PGD; `table` is `training_table(...)`."""
     names = in_order(table["model"].unique().to_list(), models)[:MOST_MODELS]
-    judged = table.filter((pl.col("n_images") > 0) & pl.col("model").is_in(names))
-    columns = 1 if judged.is_empty() else 2
+    evaluated = table.filter((pl.col("n_images") > 0) & pl.col("model").is_in(names))
+    columns = 1 if evaluated.is_empty() else 2
     chart = Chart(columns=columns, width=4.2, height=2.3, top=0.3, bottom=0.95, across=0.85)
     axes = chart.flat[0]
     for name in names:
         line = table.filter(pl.col("model") == name).sort("epoch")
         axes.plot(reals(line, "epoch"), reals(line, "loss"), color=look_of(name, models or names)["color"])
     for n_classes in table["n_classes"].drop_nulls().unique().sort():
-        guessing = math.log(n_classes) if n_classes > 1 else 0.0
-        axes.axhline(guessing, color=FAINT, linewidth=1, linestyle=(0, (2, 2)))
+        at_chance = math.log(n_classes) if n_classes > 1 else 0.0
+        axes.axhline(at_chance, color=FAINT, linewidth=1, linestyle=(0, (2, 2)))
     axes.set_ylim(bottom=0)
     axes.set_ylabel("Mean training loss (nats)")
     heading(axes, "loss")
     if columns > 1:
-        _accuracies(chart, chart.flat[1], judged, names, models or names)
+        _accuracies(chart, chart.flat[1], evaluated, names, models or names)
     first, last = int(reals(table, "epoch").min()), int(reals(table, "epoch").max())
     margin = 0.05 * (last - first) or 0.5
     for panel in chart.flat:
@@ -80,7 +80,7 @@ def training_history(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Char
         panel.set_xlabel("Epoch")
         panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     keys = [Line2D([], [], label=plain(name, 24), color=look_of(name, models or names)["color"]) for name in names]
-    keys.append(Line2D([], [], color=FAINT, linewidth=1, linestyle=(0, (2, 2)), label="loss of guessing"))
+    keys.append(Line2D([], [], color=FAINT, linewidth=1, linestyle=(0, (2, 2)), label="loss at chance level"))
     if columns > 1:
         keys.append(Line2D([], [], color=FAINT, label="PGD"))
         keys.append(Line2D([], [], color=FAINT, linestyle=(0, (4, 2)), linewidth=1.2, label="FGSM"))
@@ -88,9 +88,9 @@ def training_history(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Char
     return chart
 
 
-def _accuracies(chart: Chart, axes: Axes, judged: pl.DataFrame, names: Sequence[str], models: Sequence[str]) -> None:
+def _accuracies(chart: Chart, axes: Axes, evaluated: pl.DataFrame, names: Sequence[str], models: Sequence[str]) -> None:
     for name in names:
-        line = judged.filter(pl.col("model") == name).sort("epoch")
+        line = evaluated.filter(pl.col("model") == name).sort("epoch")
         if line.is_empty():
             continue
         look, x = look_of(name, models), reals(line, "epoch")
@@ -104,10 +104,10 @@ def _accuracies(chart: Chart, axes: Axes, judged: pl.DataFrame, names: Sequence[
             chart.explain(
                 points,
                 [
-                    f"{name}, epoch {row['epoch']}: {row[f'n_survived_{attack}']} of {row['n_images']} under "
+                    f"{name}, epoch {row['epoch']}: {row[f'n_robust_{attack}']} of {row['n_images']} under "
                     f"{attack.upper()}"
                     for row in line.iter_rows(named=True)
                 ],
             )
     percent_axis(axes, label="Accuracy on training images (%)")
-    heading(axes, "accuracy under attack")
+    heading(axes, "robust accuracy")

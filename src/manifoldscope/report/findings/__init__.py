@@ -1,4 +1,4 @@
-"""What the tables say, in words: each finding with the numbers it rests on and the doubts that go with it.
+"""What the tables say, in words: each finding with the numbers it rests on and the caveats that go with it.
 
 A finding never says more than its numbers: a correlation across classes is no cause, an interval is quoted beside every
 coefficient, and what could not be asked is said as well. A new one is a function in a file of this folder, registered

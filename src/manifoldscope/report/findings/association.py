@@ -1,4 +1,4 @@
-"""The main question in words: within one network, do the classes with fewer dimensions survive more often?"""
+"""The main question in words: within one network, are the classes with fewer dimensions more robust?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from manifoldscope.evidence.across_classes import AcrossClasses, NoCoefficient, Pair, across_classes
 from manifoldscope.evidence.significance import Coefficient
-from manifoldscope.report.findings.association_doubts import doubts
+from manifoldscope.report.findings.association_caveats import caveats
 from manifoldscope.report.findings.finding import FINDINGS, Finding, Tables
 from manifoldscope.report.findings.phrases import (
     MOST_SPELLED_OUT,
@@ -25,60 +25,60 @@ Asked = Sequence[tuple[Pair, Coefficient]]
 
 @FINDINGS.register("association")
 def found(tables: Tables) -> list[Finding]:
-    """Whether the classes with fewer dimensions survive more often: one answer for all networks and layers."""
+    """Whether the classes with fewer dimensions are more robust: one answer for all networks and layers."""
     fact = across_classes(tables)
     if fact is None:
         return []
     words = MeasureWords(fact.measure)
-    survive = "survive attacks" if fact.attacked else f"survive {listed(fact.threats)}"
+    against = "attacks" if fact.attacked else listed(fact.attacks)
     return [
         Finding(
             kind="association",
-            title=headline(fact.asked, words, survive),
-            text="\n\n".join(filter(None, [*_paragraphs(fact), not_counted(fact.guesses)])),
-            doubts=doubts(fact),
+            title=headline(fact.asked, words, against),
+            text="\n\n".join(filter(None, [*_paragraphs(fact), not_counted(fact.at_chance)])),
+            caveats=caveats(fact),
             numbers=fact.rows,
             weight=98,
         )
     ]
 
 
-def headline(asked: Asked, words: MeasureWords, survive: str) -> str:
+def headline(asked: Asked, words: MeasureWords, against: str) -> str:
     """The answer at a glance."""
     fewer = words.full["fewer"]
     if not asked:
-        return f"Whether classes with {fewer} {survive} better could not be asked"
+        return f"Whether classes with {fewer} are more robust to {against} could not be tested"
     tested = [(pair, r) for pair, r in asked if r.p_value is not None]
     if not tested:
-        return f"{_where_more(asked, asked, words, 'survived')}; chance was not tested"
+        return f"{_where_more(asked, asked, words, 'were')}; chance was not tested"
     seen = [(pair, r) for pair, r in tested if r.seen]
     if seen:
-        title = _where_more(seen, tested, words, "survive")
+        title = _where_more(seen, tested, words, "are")
         given = [pair.partial for pair, _ in seen if pair.partial and pair.partial.p_value is not None]
         explained = given and not any(partial.seen for partial in given)
         return f"{title}; clean accuracy may be why" if explained else title
     hints = [r for _, r in tested if r.hinted]
     if not hints:
         many = _counted(tested) if len(tested) > 1 else tested[0][0].model
-        return f"No evidence that classes with {fewer} {survive} better ({many}, {_classes(tested)})"
+        return f"No evidence that classes with {fewer} are more robust to {against} ({many}, {_classes(tested)})"
     of_all = f"{len(hints)} of {_counted(tested)}" if len(tested) > 1 else tested[0][0].model
     if len({r.value < 0 for r in hints}) == 2:
-        return f"No evidence that {words.name} goes with survival: hints point both ways ({of_all})"
+        return f"No evidence that {words.name} goes with robustness: hints point both ways ({of_all})"
     side = words.full["fewer" if hints[0].value < 0 else "more"]
-    return f"A hint, no more, that classes with {side} {survive} better ({of_all})"
+    return f"A hint, no more, that classes with {side} are more robust to {against} ({of_all})"
 
 
-def _where_more(found: Asked, of: Asked, words: MeasureWords, survive: str) -> str:
-    """In which of these pairs the classes on one side, or on each, survive more often."""
+def _where_more(found: Asked, of: Asked, words: MeasureWords, verb: str) -> str:
+    """In which of these pairs the classes on one side, or on each, are more robust."""
     n_fewer = sum(r.value < 0 for _, r in found)
     n_more = len(found) - n_fewer
     side = words.full["fewer" if n_fewer else "more"]
     if len(of) == 1:
         pair, r = of[0]
-        return f"In {pair.model}, classes with {side} {survive} more often (r = {r.value:+.2f})"
-    classes = f"Classes with {side} {survive} more often in"
+        return f"In {pair.model}, classes with {side} {verb} more robust (r = {r.value:+.2f})"
+    classes = f"Classes with {side} {verb} more robust in"
     if n_fewer and n_more:
-        return f"{classes} {n_fewer} of {_counted(of)}, less often in {n_more}"
+        return f"{classes} {n_fewer} of {_counted(of)}, less robust in {n_more}"
     if len(found) == len(of):
         return f"{classes} {every(len(of))} {_unit(of)}s"
     return f"{classes} {len(found)} of {_counted(of)}{f' ({at(found[0][0])})' if len(found) == 1 else ''}"
@@ -105,7 +105,7 @@ def at(pair: Pair) -> str:
 
 
 def _paragraphs(fact: AcrossClasses) -> list[str]:
-    """The setting, a clause a pair (or the range of many), and what is left at equal clean accuracy."""
+    """The setting, one clause per pair (or the range of many), and what is left at equal clean accuracy."""
     if not fact.pairs:
         return []
     if len(fact.pairs) <= MOST_SPELLED_OUT:
@@ -118,7 +118,8 @@ def _paragraphs(fact: AcrossClasses) -> list[str]:
 def _opening(fact: AcrossClasses) -> str:
     iterates = listed(sorted({pair.iterate for pair in fact.pairs}))
     where = (
-        f"Under {_settings(fact.pairs)}, where the classes of a network differ most in accuracy ({iterates} iterate)"
+        f"Under {_settings(fact.pairs)}, where the classes of a network differ most in robust accuracy "
+        f"({iterates} iterate)"
     )
     if not fact.asked:
         numbers = sorted({pair.n for pair in fact.pairs})
@@ -131,20 +132,20 @@ def _opening(fact: AcrossClasses) -> str:
 
 def _settings(pairs: Sequence[Pair]) -> str:
     """`pgd at strength 0.1`, or which strength for which network."""
-    by_threat: dict[str, dict[str, float]] = {}
+    by_attack: dict[str, dict[str, float]] = {}
     for pair in pairs:
-        by_threat.setdefault(pair.threat, {})[pair.model] = pair.strength
+        by_attack.setdefault(pair.attack, {})[pair.model] = pair.strength
     phrases = []
-    for threat, strengths in by_threat.items():
+    for attack, strengths in by_attack.items():
         values = sorted(set(strengths.values()))
         few = len(strengths) <= MOST_SPELLED_OUT
-        if len(values) == 1 and (len(by_threat) == 1 or not few):
-            phrases.append(f"{threat} at strength {values[0]:.4g}")
+        if len(values) == 1 and (len(by_attack) == 1 or not few):
+            phrases.append(f"{attack} at strength {values[0]:.4g}")
         elif few:
             each = [f"{strength:.4g} ({model})" for model, strength in strengths.items()]
-            phrases.append(f"{threat} at strength {listed(each)}")
+            phrases.append(f"{attack} at strength {listed(each)}")
         else:
-            phrases.append(f"{threat} at strengths from {values[0]:.4g} to {values[-1]:.4g}")
+            phrases.append(f"{attack} at strengths from {values[0]:.4g} to {values[-1]:.4g}")
     return listed(phrases)
 
 
@@ -194,7 +195,7 @@ def _range(asked: Asked) -> list[str]:
 
 
 def _reasons(pairs: Sequence[Pair]) -> list[str]:
-    """What could not be asked, a sentence a reason."""
+    """What could not be tested, one sentence per reason."""
     by_reason: dict[str, list[str]] = {}
     for pair in pairs:
         if pair.plain is None:

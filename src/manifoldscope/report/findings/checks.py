@@ -23,7 +23,7 @@ def _passed(fact: Checked, undecided: str) -> Finding:
         kind="checks",
         title="No check of the evaluation failed" if fact.n_undecided else "Every check of the evaluation passed",
         text=f"{fact.n_passed} of {fact.n_checks} checks passed, over {plural(fact.n_networks, 'network')}.",
-        doubts=(undecided, known_ways) if fact.n_undecided else (known_ways,),
+        caveats=(undecided, known_ways) if fact.n_undecided else (known_ways,),
         weight=20,
     )
 
@@ -38,7 +38,7 @@ def _failed(fact: Checked, undecided: str) -> Finding:
         kind="checks",
         title=f"{len(fact.failed)} of {fact.n_checks} checks of the evaluation failed: read the accuracies with care",
         text=f"{'; '.join(said)}{f'; and {n_more} more' if n_more else ''}.",
-        doubts=(undecided,) if fact.n_undecided else (),
+        caveats=(undecided,) if fact.n_undecided else (),
         numbers=fact.failed,
         weight=95,
     )

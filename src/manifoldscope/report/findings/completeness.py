@@ -12,7 +12,7 @@ _WITHOUT = {
     "geometry": "nothing is known of the manifolds",
     "robustness": "nothing is known of robustness",
     "associations": "whether the one goes with the other was not asked",
-    "checks": "nobody checked whether the attack can be trusted",
+    "checks": "it was not checked whether the attack can be trusted",
 }
 
 

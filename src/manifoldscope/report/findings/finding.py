@@ -24,7 +24,7 @@ class Finding:
         kind: the name under which the function that found it is registered.
         title: one sentence in plain words.
         text: the numbers and their uncertainty, in paragraphs that an empty line keeps apart.
-        doubts: what speaks against reading more into it.
+        caveats: what speaks against reading more into it.
         numbers: the rows that it rests on.
         weight: findings are shown with the largest first.
     """
@@ -32,6 +32,6 @@ class Finding:
     kind: str
     title: str
     text: str
-    doubts: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
     numbers: tuple[Mapping[str, Any], ...] = ()
     weight: float = 0.0

@@ -15,7 +15,7 @@ def found(tables: Tables) -> list[Finding]:
     return [
         Finding(
             kind="granularity",
-            title=f"A class's accuracy is known to about ±{100 * fact.half_width:.0f} points at worst",
+            title=f"The robust accuracy of a class is known to about ±{100 * fact.half_width:.0f} points at worst",
             text=f"The smallest class has {fact.n_images} images, so its accuracy moves in steps of "
             f"{100 * fact.step:.2g} points and its 95% interval at 50% accuracy is ±{100 * fact.half_width:.1f} "
             "points. Such noise weakens every correlation with accuracy.",

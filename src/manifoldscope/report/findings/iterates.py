@@ -28,9 +28,10 @@ def found(tables: Tables) -> list[Finding]:
         Finding(
             kind="iterates",
             title=f"The last iterate alone overstates robustness by up to {100 * worst.gap:.1f} points",
-            text=f"Largest for {worst.model} under {worst.threat} at strength {worst.strength:.4g}: "
-            f"{worst.n_survived} of {worst.n_images} images survive the last iterate and {worst.n_survived_any} "
-            "survive every iterate. An attacker would keep the best: 'any' is the safer number.",
+            text=f"Largest for {worst.model} under {worst.attack} at strength {worst.strength:.4g}: "
+            f"{worst.n_robust} of {worst.n_images} images are robust at the last iterate, and "
+            f"{worst.n_robust_any} at every iterate. An attacker would take the best iterate: 'any' is the safer "
+            "number.",
             numbers=tuple(asdict(fact) for fact in facts if fact.gap > 0),
             weight=50 if worst.gap >= 0.01 else 18,
         )

@@ -29,17 +29,17 @@ def found(tables: Tables) -> list[Finding]:
         return []
     words = MeasureWords(fact.measure)
     opening = (
-        f"From the least to the most robust under {fact.threat} at strength {fact.strength:.4g}, where the networks "
-        f"differ most (mean {words.name} of the classes; accuracy):"
+        f"From the least to the most robust under {fact.attack} at strength {fact.strength:.4g}, where the networks "
+        f"differ most (mean {words.name} of the classes; robust accuracy):"
     )
-    text = [opening, *_lines(fact.layers), not_counted(fact.guesses)]
+    text = [opening, *_lines(fact.layers), not_counted(fact.at_chance)]
     compared = fact.compared
     return [
         Finding(
             kind="networks",
             title=comparison(compared, words) if compared else _nothing_to_compare(fact.layers),
             text="\n\n".join(filter(None, text)),
-            doubts=_doubts(fact) if compared else (),
+            caveats=_caveats(fact) if compared else (),
             numbers=fact.rows,
             weight=88 if compared else 55,
         )
@@ -47,7 +47,7 @@ def found(tables: Tables) -> list[Finding]:
 
 
 def _lines(layers: Sequence[Order]) -> list[str]:
-    """A line a layer; of many the range of their tests, and the layer at which the measure goes furthest."""
+    """A line per layer; of many the range of their tests, and the layer at which the measure goes furthest."""
     if len(layers) <= MOST_SPELLED_OUT:
         return [_line(order) for order in layers]
     tested = [(order, order.test) for order in layers if order.test is not None]
@@ -69,7 +69,7 @@ def _relative_extent(order: Order) -> float:
 
 
 def _line(order: Order) -> str:
-    networks = [f"{each.network} ({each.value:.3g}; {each.accuracy:.1%})" for each in order.networks]
+    networks = [f"{each.network} ({each.value:.3g}; {each.robust_accuracy:.1%})" for each in order.networks]
     line = f"{order.layer}: {', '.join(networks)}."
     if order.test is None:
         return line
@@ -80,15 +80,15 @@ def _line(order: Order) -> str:
 def comparison(order: Sequence[Order], words: MeasureWords) -> str:
     """The answer at a glance, over the networks that are counted."""
     n = len({each.network for one in order for each in one.counted})
-    if all(len({each.accuracy for each in one.counted}) == 1 for one in order):
-        return f"{capital(every(n))} networks survive equally often: {words.name} cannot be set against robustness"
+    if all(len({each.robust_accuracy for each in one.counted}) == 1 for one in order):
+        return f"{capital(every(n))} networks are equally robust: {words.name} cannot be compared with robustness"
     layers: dict[str, list[str]] = {"more": [], "fewer": [], "same": [], "none": []}
     for each in order:
         layers[each.trend].append(each.layer)
     if len(layers["none"]) == len(order):
         if all(each.test is not None for each in order):
             return f"Across {n} networks, no evidence that {words.name} goes with robust accuracy"
-        return f"Across {n} networks, {words.name} goes no one way with robust accuracy"
+        return f"Across {n} networks, {words.name} has no consistent relation to robust accuracy"
     least, most = order[0].counted[0].network, order[0].counted[-1].network
     who = f"The more robust network, {most}, has" if n == 2 else f"Across {n} networks, the more robust have"
     undecided = "no evidence of either" if any(each.test for each in order) else "no one order"
@@ -111,16 +111,16 @@ def _where(layers: Sequence[str], n_layers: int) -> str:
 def _nothing_to_compare(layers: Sequence[Order]) -> str:
     better = sorted({each.network for order in layers for each in order.counted})
     if not better:
-        return "Networks cannot be compared: every one of them guesses"
+        return "Networks cannot be compared: every one of them is at chance level"
     if len(better) == 1:
-        return f"Networks cannot be compared: only {better[0]} does better than guess"
-    return "Networks cannot be compared: no layer has two that do better than guess"
+        return f"Networks cannot be compared: only {better[0]} is above chance level"
+    return "Networks cannot be compared: no layer has two that are above chance level"
 
 
-def _doubts(fact: AcrossNetworks) -> tuple[str, ...]:
+def _caveats(fact: AcrossNetworks) -> tuple[str, ...]:
     said = [_tested(fact.compared)]
     if any(order.test and len(order.counted) < len(order.networks) for order in fact.compared):
-        said.append("The rank correlation counts every network, those that guess as well.")
+        said.append("The rank correlation includes every network, also those at chance level.")
     if fact.single:
         said.append("Each network was made once; another seed of its training could change the order.")
     if any(order.tied for order in fact.compared):

@@ -60,12 +60,12 @@ def p_value(found: Coefficient) -> str:
     return f", adjusted p = {found.p_adjusted:.2g}"
 
 
-def not_counted(guesses: Mapping[str, float]) -> str:
-    """Which networks are left out because they guess; empty where none does."""
-    if not guesses:
+def not_counted(excluded: Mapping[str, float]) -> str:
+    """Which networks are left out because they are at chance level; empty where none is."""
+    if not excluded:
         return ""
-    named = some([f"{network} ({accuracy:.1%} clean)" for network, accuracy in guesses.items()])
-    return f"Not counted: {named}. The accuracies of a network that guesses say nothing."
+    named = some([f"{network} ({accuracy:.1%} clean)" for network, accuracy in excluded.items()])
+    return f"Not counted: {named}. The accuracies of a network at chance level are not informative."
 
 
 def found_four_times_in_five(n: int, what: str, smallest: float) -> str:

@@ -7,17 +7,17 @@ from manifoldscope.report.findings.finding import FINDINGS, Finding, Tables
 from manifoldscope.report.findings.phrases import plural
 
 
-@FINDINGS.register("set_aside")
+@FINDINGS.register("skipped_images")
 def found(tables: Tables) -> list[Finding]:
-    """How many images were left out, and why the first was."""
-    fact = unreadable(tables["set_aside"])
+    """How many images were skipped, and why the first was."""
+    fact = unreadable(tables["skipped_images"])
     if fact is None:
         return []
     n, first = len(fact.images), fact.images[0]
     return [
         Finding(
-            kind="set_aside",
-            title=f"{plural(n, 'image')} could not be read and {'was' if n == 1 else 'were'} left out",
+            kind="skipped_images",
+            title=f"{plural(n, 'image')} could not be read and {'was' if n == 1 else 'were'} skipped",
             text=f"They belong to {plural(fact.n_classes, 'class', 'es')}; the first is {first['image']} "
             f"({first['reason']}).",
             numbers=fact.images,

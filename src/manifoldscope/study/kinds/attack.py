@@ -1,4 +1,4 @@
-"""Attack the images of one class, or corrupt them, at one strength: an outcome an image."""
+"""Attack the images of one class, or corrupt them, at one strength: an outcome per image."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, Self
 import polars as pl
 import torch
 
-from manifoldscope.pictures import Picture
-from manifoldscope.robustness.checks import (
+from manifoldscope.attacks.checks import (
     Row,
     failures_check,
     fast_path_check,
     feasibility,
     feasibility_check,
-    verdict_checks,
+    outcome_checks,
 )
-from manifoldscope.robustness.evaluation import evaluate
-from manifoldscope.robustness.kept import gathered
-from manifoldscope.robustness.verdicts import Failures, FastPath, Verdicts, robustness_of
+from manifoldscope.attacks.evaluation import evaluate
+from manifoldscope.attacks.outcomes import Failures, FastPath, Outcomes, robustness_of
+from manifoldscope.attacks.saved import gathered
+from manifoldscope.pictures import Picture
 from manifoldscope.seeds import derive
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import Costs, Need
@@ -42,21 +42,21 @@ class Attack(Unit):
     Attributes:
         iterate: "both", or "any" alone.
         copy: whose gradients are taken (the study's `gradients`).
-        keep: whether the attacked images are kept, and as what.
+        save: whether the adversarial examples are saved, and as what.
         reuses: smaller strengths at which what was misclassified is not attacked again.
         weaker: the key of the unit at the next smaller strength, where it is reused.
-        example: whether one attacked image is kept as a picture.
+        example: whether one attacked image is stored as a picture.
     """
 
-    version = 5
-    files = ("verdicts.parquet",)
+    version = 6
+    files = ("outcomes.parquet",)
 
     network: NetworkRef
     images: ClassRef
     attack: AttackRef
     iterate: str
     copy: str
-    keep: str
+    save: str
     reuses: tuple[float, ...]
     seed: int
     batch_size: int
@@ -67,8 +67,8 @@ class Attack(Unit):
     def of_network(cls, planning: Planning, network: PlannedNetwork) -> Iterator[Self]:
         """A unit for each strength and class; where the sweep reuses outcomes, by strength."""
         study = planning.study
-        for plan in study.threats:
-            attacks = plan.threats()
+        for plan in study.perturbations:
+            attacks = plan.perturbations()
             reuse = plan.sweep == "reuse"
             if reuse:
                 attacks.sort(key=lambda attack: attack.strength)
@@ -81,7 +81,7 @@ class Attack(Unit):
                         attack=AttackRef.of(attack, plan.name),
                         iterate=plan.iterate,
                         copy=study.gradients,
-                        keep=plan.keep,
+                        save=plan.save,
                         reuses=tuple(each.strength for each in attacks[:place]) if reuse else (),
                         seed=study.seed,
                         batch_size=study.batch_size,
@@ -105,41 +105,41 @@ class Attack(Unit):
         return (*super().group, self.attack.name, str(self.attack.strength))
 
     def compute(self, context: Context, tick: Tick) -> Payload:
-        plan, threat = context.study.attack(self.attack.name, self.attack.strength)
+        plan, attack = context.study.attack(self.attack.name, self.attack.strength)
         images = context.images("robustness", self.images.index)
         network = context.network(self.network.name)
         example = self.example and plan.iterate == "both"
-        fallen = None
+        misclassified = None
         if self.weaker is not None:
-            before = context.store.table(self.weaker, "verdicts")
-            survived = dict(before.select("image", "survived_any").iter_rows())
-            fallen = torch.tensor([not survived[name] for name in images.names])
-        verdicts = evaluate(
+            before = context.store.table(self.weaker, "outcomes")
+            robust = dict(before.select("image", "robust_any").iter_rows())
+            misclassified = torch.tensor([not robust[name] for name in images.names])
+        outcomes = evaluate(
             network,
             images,
-            threat,
+            attack,
             seed=derive(self.seed, "attack", self.images.index),
             batch_size=self.batch_size,
             iterate=plan.iterate,
-            keep_images=example or plan.keep != "no",
+            keep_images=example or plan.save != "no",
             fast=context.fast(network.name),
-            fallen=fallen,
+            misclassified=misclassified,
             memory=context.memory,
         )
-        payload = Payload(tables={"verdicts": verdicts.table.drop("model", "threat")})
-        if verdicts.fast is not None:
-            payload.facts["fast"] = asdict(verdicts.fast)
-        if verdicts.failures != Failures():
-            payload.facts["failures"] = asdict(verdicts.failures)
-        if verdicts.adversarial:
-            payload.facts["feasibility"] = feasibility(network.pixels(images), verdicts.adversarial[0], threat)
-        if plan.keep != "no":
+        payload = Payload(tables={"outcomes": outcomes.table.drop("model", "attack")})
+        if outcomes.fast is not None:
+            payload.facts["fast"] = asdict(outcomes.fast)
+        if outcomes.failures != Failures():
+            payload.facts["failures"] = asdict(outcomes.failures)
+        if outcomes.adversarial:
+            payload.facts["feasibility"] = feasibility(network.pixels(images), outcomes.adversarial[0], attack)
+        if plan.save != "no":
             payload.images = gathered(
-                network, images, threat, verdicts, as_=plan.keep, batch_size=context.at_once(network, images)
+                network, images, attack, outcomes, as_=plan.save, batch_size=context.at_once(network, images)
             )
-            payload.facts["kept"] = {"as": plan.keep, "n_changed": payload.images.n_changed}
+            payload.facts["saved"] = {"as": plan.save, "n_changed": payload.images.n_changed}
         if example:
-            _keep_example(payload, network, images, verdicts)
+            _keep_example(payload, network, images, outcomes)
         return payload
 
     @property
@@ -148,7 +148,7 @@ class Attack(Unit):
 
     def need(self, costs: Costs) -> Need:
         n = self.images.n_images
-        return costs.attacking(self.attack, n, n_together=n, kept=self.example or self.keep != "no")
+        return costs.attacking(self.attack, n, n_together=n, kept=self.example or self.save != "no")
 
     def seconds(self, costs: Costs, at_once: int) -> float:
         n = self.images.n_images
@@ -160,9 +160,9 @@ class Attack(Unit):
             return {}
         whole = pl.concat(
             named(
-                store.table(unit, "verdicts"),
+                store.table(unit, "outcomes"),
                 model=unit.network.name,
-                threat=unit.attack.name,
+                attack=unit.attack.name,
                 split=unit.images.split,
             )
             for unit in units
@@ -172,20 +172,20 @@ class Attack(Unit):
         checks = [
             {"model": model, **row}
             for (model,), rows in whole.group_by(["model"], maintain_order=True)
-            for row in verdict_checks(rows, kinds, reused)
+            for row in outcome_checks(rows, kinds, reused)
         ]
         return {
             "robustness": robustness_of(whole, class_names(units)),
-            "verdicts": whole.drop("split"),
+            "outcomes": whole.drop("split"),
             "checks": conform("checks", [*_noted(store, units), *checks]),
         }
 
     def pictures(self, store: Store) -> Iterator[Picture]:
-        """One attacked image beside the clean one, where it was kept."""
+        """One attacked image beside the clean one, where it was stored."""
         found = store.facts(self).get("example")
         if found is not None:
             names = {"model": self.network.name, "class_name": self.images.name}
-            attack = {"threat": self.attack.name, "strength": self.attack.strength}
+            attack = {"attack": self.attack.name, "strength": self.attack.strength}
             yield Picture("example", {**names, **found, **attack}, store.arrays(self))
 
 
@@ -213,19 +213,19 @@ def _noted(store: Store, units: Sequence[Attack]) -> list[Row]:
     return rows + [{"model": model, **failures_check(name, parts)} for (model, name), parts in failures.items()]
 
 
-def _keep_example(payload: Payload, network: Network, images: ImageSet, verdicts: Verdicts) -> None:
+def _keep_example(payload: Payload, network: Network, images: ImageSet, outcomes: Outcomes) -> None:
     """The first image that is misclassified at the last iterate, or else the first that was attacked."""
-    rows = {row["image"]: row for row in verdicts.table.iter_rows(named=True)}
+    rows = {row["image"]: row for row in outcomes.table.iter_rows(named=True)}
     attacked = [i for i, name in enumerate(images.names) if rows[name]["clean_prediction"] == int(images.labels[i])]
     if not attacked:
         return
-    fell = [index for index in attacked if not rows[images.names[index]]["survived_last"]]
+    fell = [index for index in attacked if not rows[images.names[index]]["robust_last"]]
     chosen = (fell or attacked)[0]
     row = rows[images.names[chosen]]
     original = network.pixels(images, slice(chosen, chosen + 1))[0]
     payload.arrays = {
         "original": original.permute(1, 2, 0).numpy(),
-        "adversarial": verdicts.adversarial[0][chosen].permute(1, 2, 0).numpy(),
+        "adversarial": outcomes.adversarial[0][chosen].permute(1, 2, 0).numpy(),
     }
     names = network.class_names or [images.class_names.get(i, str(i)) for i in range(max(images.class_names) + 1)]
     payload.facts["example"] = {

@@ -8,11 +8,11 @@ from typing import Any, Self
 
 import polars as pl
 
-from manifoldscope.robustness.pgd import PGD
-from manifoldscope.robustness.selftest import N_ATTACKS, QUERIES, SAMPLE, attack_checks, installed_library
-from manifoldscope.robustness.threat import THREATS
+from manifoldscope.attacks.perturbation import ATTACKS
+from manifoldscope.attacks.pgd import PGD
+from manifoldscope.attacks.selftest import N_ATTACKS, QUERIES, SAMPLE, attack_checks, installed_library
 from manifoldscope.seeds import derive
-from manifoldscope.study.challenges import ThreatPlan
+from manifoldscope.study.challenges import AttackPlan
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import SECONDS_OF_A_STEP, SECONDS_OF_A_UNIT, Costs, Need
 from manifoldscope.study.plan import Study
@@ -35,7 +35,7 @@ class Check(Unit):
         gradient_free: versions of the attack without gradients: of its library, and of our use of it.
     """
 
-    version = 4
+    version = 5
     files = ("checks.parquet",)
 
     network: NetworkRef
@@ -51,7 +51,7 @@ class Check(Unit):
     def fits(cls, study: Study) -> None:
         if study.checks == "full" and checked(study) is None:
             raise ValueError(
-                "checks = 'full' compares stronger attacks with a threat of kind 'pgd' at an epsilon above 0, and the "
+                "checks = 'full' compares stronger attacks with an attack of kind 'pgd' at an epsilon above 0, and the "
                 "study has none; add one, or give checks = 'cheap'"
             )
 
@@ -67,7 +67,7 @@ class Check(Unit):
             images=drawn.digest,
             sample=SAMPLE,
             attack=AttackRef.of(attack, plan.name),
-            gradient_free=(installed_library(), THREATS["square"].version),
+            gradient_free=(installed_library(), ATTACKS["square"].version),
             seed=study.seed,
             batch_size=study.batch_size,
             n_images=min(SAMPLE, len(drawn.images)),
@@ -120,28 +120,29 @@ class Check(Unit):
         }
 
     def _convergence(self, store: Store) -> Iterator[dict[str, Any]]:
-        """How many images stood after each step of the attack that was checked."""
+        """How many images were robust after each step of the attack that was checked."""
         for curve in store.facts(self).get("convergence", []):
-            for step, n_survived in enumerate(curve["n_survived"]):
+            for step, n_robust in enumerate(curve["n_robust"]):
                 yield {
                     "model": self.network.name,
-                    "threat": self.attack.name,
+                    "attack": self.attack.name,
                     "strength": self.attack.strength,
                     "parameters": curve["parameters"],
-                    "n_steps": len(curve["n_survived"]) - 1,
+                    "n_steps": len(curve["n_robust"]) - 1,
                     "step": step,
                     "n_images": curve["n_images"],
-                    "n_survived": n_survived,
+                    "n_robust": n_robust,
                 }
 
 
-def checked(study: Study) -> tuple[ThreatPlan, PGD] | None:
+def checked(study: Study) -> tuple[AttackPlan, PGD] | None:
     """What full checks ask more of: the first PGD of the study, at the middle one of its epsilons above 0.
 
-    At the largest, little survives that another attack could fell; at the smallest, little falls to any.
+    At the largest, few images are robust that another attack could misclassify; at the smallest, few are misclassified
+    by any.
     """
-    for plan in study.threats:
-        found = [threat for threat in plan.threats() if isinstance(threat, PGD) and threat.epsilon > 0]
+    for plan in study.perturbations:
+        found = [attack for attack in plan.perturbations() if isinstance(attack, PGD) and attack.epsilon > 0]
         if found:
-            return plan, sorted(found, key=lambda threat: threat.epsilon)[(len(found) - 1) // 2]
+            return plan, sorted(found, key=lambda attack: attack.epsilon)[(len(found) - 1) // 2]
     return None

@@ -9,10 +9,10 @@ from typing import Self
 import polars as pl
 import torch
 
+from manifoldscope.attacks.evaluation import evaluate
 from manifoldscope.geometry.displacement import displacement_estimates
 from manifoldscope.geometry.separation import nearest_classes
 from manifoldscope.recordings.rows import Row, estimate_row
-from manifoldscope.robustness.evaluation import evaluate
 from manifoldscope.seeds import derive, generator
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import POINTS, Costs, Need, reading_seconds
@@ -53,15 +53,15 @@ class Displacement(Unit):
 
     @classmethod
     def fits(cls, study: Study) -> None:
-        for plan in study.threats:
+        for plan in study.perturbations:
             if plan.displacement:
                 refuse_positions(study, f"displacement of {plan.name!r}")
 
     @classmethod
     def of_network(cls, planning: Planning, network: PlannedNetwork) -> Iterator[Self]:
         study = planning.study
-        for plan in study.threats:
-            for attack in plan.threats() if plan.displacement else ():
+        for plan in study.perturbations:
+            for attack in plan.perturbations() if plan.displacement else ():
                 yield cls(
                     network=network.ref,
                     images=planning.classes("robustness"),
@@ -88,7 +88,7 @@ class Displacement(Unit):
         units of the attack have attacked, with the same random numbers and every step taken.
         """
         network = context.network(self.network.name)
-        _, threat = context.study.attack(self.attack.name, self.attack.strength)
+        _, attack = context.study.attack(self.attack.name, self.attack.strength)
         layers, n = self.layers, len(self.images)
         measured = points_of(context, network, context.draws["geometry"].images, layers, in_file=False)
         own = {layer: measured[place * n : (place + 1) * n] for place, layer in enumerate(layers)}
@@ -98,21 +98,21 @@ class Displacement(Unit):
         for place, label in enumerate(each.index for each in self.images):
             tick(place / n)
             images = context.images("robustness", label)
-            verdicts = evaluate(
+            outcomes = evaluate(
                 network,
                 images,
-                threat,
+                attack,
                 seed=derive(self.seed, "attack", label),
                 batch_size=self.batch_size,
                 keep_images=True,
                 fast=context.fast(network.name),
                 memory=context.memory,
             )
-            known = {row["image"]: row["clean_prediction"] == label for row in verdicts.table.iter_rows(named=True)}
+            known = {row["image"]: row["clean_prediction"] == label for row in outcomes.table.iter_rows(named=True)}
             attacked = torch.tensor([known[name] for name in images.names])
             if not attacked.any():
                 continue
-            moved = ImageSet.of(verdicts.adversarial[0].cpu(), images.labels, class_names=images.class_names)
+            moved = ImageSet.of(outcomes.adversarial[0].cpu(), images.labels, class_names=images.class_names)
             before, after = (points_of(context, network, shown, layers, in_file=False) for shown in (images, moved))
             for layer, clean, adversarial in zip(layers, before, after, strict=True):
                 found = displacement_estimates(
@@ -168,7 +168,7 @@ class Displacement(Unit):
                     unit.images,
                     model=unit.network.name,
                     split=unit.images[0].split,
-                    threat=unit.attack.name,
+                    attack=unit.attack.name,
                     strength=unit.attack.strength,
                 )
                 for unit in units

@@ -20,7 +20,7 @@ from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import ClassRef, NetworkRef, unkeyed
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Gradients, Payload, Unit, kind
-from manifoldscope.vision.jacobian import sensitivity
+from manifoldscope.vision.jacobian import jacobian_norm
 from manifoldscope.vision.memory import NOTHING
 
 
@@ -53,7 +53,7 @@ class Geometry(Unit):
     def of_network(cls, planning: Planning, network: PlannedNetwork) -> Iterator[Self]:
         study = planning.study
         measures = tuple(measures_of(study, joint=False))
-        if not measures and not study.sensitivity:
+        if not measures and not study.jacobian_norm:
             return
         for images in planning.classes("geometry"):
             yield cls(
@@ -62,7 +62,7 @@ class Geometry(Unit):
                 layers=planning.layers(network),
                 measures=measures,
                 sampling=settings_of(study, "halvings", "null", "curve", "extrapolate") if measures else {},
-                projections=study.sensitivity,
+                projections=study.jacobian_norm,
                 seed=study.seed,
                 batch_size=study.batch_size,
                 example=planning.is_example(images.index),
@@ -96,7 +96,7 @@ class Geometry(Unit):
                     curves += of_layer(manifold, found)
                 spectra[f"{manifold.layer}/{scaling}"] = cloud.spectrum
             if self.projections:
-                sensed = sensitivity(
+                sensed = jacobian_norm(
                     network,
                     images,
                     layer=manifold.layer,
@@ -104,13 +104,13 @@ class Geometry(Unit):
                     seed=derive(self.seed, "sensitivity", label),
                     batch_size=context.at_once(network, images, gradient=True),
                 )[label]
-                rows += of_layer(manifold, [estimate_row("sensitivity", sensed)])
+                rows += of_layer(manifold, [estimate_row("jacobian_norm", sensed)])
             if self.example:
                 correlations[manifold.layer] = feature_correlation(manifold)
         return Payload(
             tables={"geometry": frame(rows, "geometry"), "curves": frame(curves, "curves")},
             arrays={
-                **{f"spectrum/{name}": spectrum.variances.numpy() for name, spectrum in spectra.items()},
+                **{f"spectrum/{name}": spectrum.eigenvalues.numpy() for name, spectrum in spectra.items()},
                 **{f"correlation/{name}": found.matrix.numpy() for name, found in correlations.items()},
             },
             facts={
@@ -179,4 +179,4 @@ class Geometry(Unit):
                     n_points, n_features = facts["shapes"][layer]
                     shown = layer if scaling == "none" else f"{layer} ({scaling})"
                     shape = {"n_points": n_points, "n_features": n_features}
-                    yield Picture("spectrum", {**names, "layer": shown, **shape}, {"variances": array})
+                    yield Picture("spectrum", {**names, "layer": shown, **shape}, {"eigenvalues": array})

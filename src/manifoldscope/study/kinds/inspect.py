@@ -9,8 +9,8 @@ from typing import Any, Self
 
 import polars as pl
 
+from manifoldscope.attacks.checks import chance, check, network_checks
 from manifoldscope.errors import ModelError
-from manifoldscope.robustness.checks import chance, check, network_checks
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import SECONDS_OF_A_UNIT, Costs, Need
 from manifoldscope.study.planning import PlannedNetwork, Planning
@@ -33,7 +33,7 @@ class Inspect(Unit):
         replicate_of: the model of which it is one of several seeds; None where it is loaded.
     """
 
-    version = 4
+    version = 5
     files = ("models.parquet", "checks.parquet")
     gates = True
 
@@ -78,17 +78,17 @@ class Inspect(Unit):
         n_correct = int((predicted(outputs) == images.labels).sum())
         training = planned.plan.training
         learned = training is not None and training.made().trains
-        n_known = len(context.draws["training"].images.classes) if learned else n_classes
-        verdict = chance(n_correct, len(images), n_known)
-        if verdict.guesses and planned.checkpoint is None and self.at_chance == "refuse":
+        n_trained = len(context.draws["training"].images.classes) if learned else n_classes
+        outcome = chance(n_correct, len(images), n_trained)
+        if outcome.at_chance and planned.checkpoint is None and self.at_chance == "refuse":
             raise ModelError(
-                f"{name} is near chance: {verdict.text}. Look at the order of the labels, the preprocessing (mean, "
+                f"{name} is near chance: {outcome.text}. Look at the order of the labels, the preprocessing (mean, "
                 "std, crop) and whether these weights belong to this network; nothing else was computed for it. "
                 "To measure it all the same, give its table at_chance = 'measure'"
             )
         if training is None or learned:
             share = n_correct / len(images)
-            checks.append(check("above chance", not verdict.near, share, verdict.expected, verdict.text))
+            checks.append(check("above chance", not outcome.near, share, outcome.expected, outcome.text))
         model = {
             "source": planned.plan.source,
             "n_parameters": network.n_parameters,

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Self
 import polars as pl
 from pydantic import model_validator
 
+from manifoldscope.attacks.ball import Norm
+from manifoldscope.attacks.minimal import STEPS, Search, minimal_of, minimal_perturbation
+from manifoldscope.attacks.minimal import Attack as SearchAttack
 from manifoldscope.errors import ManifoldscopeError
-from manifoldscope.robustness.ball import Norm
-from manifoldscope.robustness.smallest import STEPS, Search, smallest_of, smallest_perturbation
-from manifoldscope.robustness.smallest import Attack as SearchAttack
 from manifoldscope.seeds import derive
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import SECONDS_OF_A_UNIT, Costs, Need
@@ -29,7 +29,7 @@ class MinimalPlan(KindSection):
     """A search for the minimal perturbation that each image is misclassified under: an upper bound of what it needs."""
 
     key: ClassVar[str] = "minimal"
-    column: ClassVar[str] = "threat"
+    column: ClassVar[str] = "attack"
 
     name: str = setting("", "what tables and figures call it; minimal_ and the attack by default", keyed=False)
     attack: SearchAttack = setting("pgd", "bisection over pgd, or fmn or deepfool through Foolbox", keyed=True)
@@ -77,8 +77,8 @@ class Minimal(Unit):
         passes: forward and gradient passes of an image, about.
     """
 
-    version = 4
-    files = ("smallest.parquet",)
+    version = 5
+    files = ("minimal.parquet",)
     section = MinimalPlan
 
     network: NetworkRef
@@ -121,7 +121,7 @@ class Minimal(Unit):
 
     def compute(self, context: Context, tick: Tick) -> Payload:
         plan = next(plan for plan in context.study.section(MinimalPlan) if plan.name == self.name)
-        found = smallest_perturbation(
+        found = minimal_perturbation(
             context.network(self.network.name),
             context.images("robustness", self.images.index),
             **asdict(plan.search()),
@@ -129,7 +129,7 @@ class Minimal(Unit):
             batch_size=self.batch_size,
             memory=context.memory,
         )
-        return Payload(tables={"smallest": found.drop("model", "threat")})
+        return Payload(tables={"minimal": found.drop("model", "attack")})
 
     @property
     def gradients(self) -> Gradients:
@@ -146,14 +146,14 @@ class Minimal(Unit):
 
     @classmethod
     def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, pl.DataFrame]:
-        """Whole searches are no attacks at one strength: they enter neither `robustness` nor the checks of verdicts."""
+        """Whole searches are no attacks at one strength: they enter neither `robustness` nor the checks of outcomes."""
         if not units:
             return {}
         found = pl.concat(
             named(
-                store.table(unit, "smallest").drop("low", "high"),
+                store.table(unit, "minimal").drop("low", "high"),
                 model=unit.network.name,
-                threat=unit.name,
+                attack=unit.name,
                 split=unit.images.split,
             )
             for unit in units
@@ -161,6 +161,6 @@ class Minimal(Unit):
         classes = {unit.images.index: unit.images.name for unit in units}
         names = pl.DataFrame({"label": list(classes), "class_name": list(classes.values())})
         return {
-            "smallest": smallest_of(found, names),
-            "verdicts": conform("verdicts", found.drop("split")),
+            "minimal": minimal_of(found, names),
+            "outcomes": conform("outcomes", found.drop("split")),
         }

@@ -1,4 +1,4 @@
-"""Tell images of other classes, out of distribution, from those of the classes that a network knows."""
+"""Detect out-of-distribution images: tell them from those of the classes that a network was trained on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import polars as pl
 
-from manifoldscope.robustness.foreign import detection
+from manifoldscope.attacks.ood import ood_detection
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import POINTS, SECONDS_OF_A_UNIT, Costs, Need, reading_seconds
 from manifoldscope.study.draws import Drawn, Role
@@ -24,7 +24,7 @@ from manifoldscope.vision.activations import n_values
 
 
 class OodPlan(OtherDataset):
-    """A dataset of other classes, whose images are to be told from those of the classes that networks know."""
+    """A dataset of other classes, whose images are to be detected as out-of-distribution."""
 
     key: ClassVar[str] = "ood"
 
@@ -36,23 +36,24 @@ class OodPlan(OtherDataset):
 @kind("ood", place=51)
 @dataclass(frozen=True, kw_only=True)
 class Ood(Unit):
-    """One network, a dataset of other classes, one layer: are its images noticed?
+    """One network, an OOD dataset, one layer: are its images detected?
 
     Attributes:
         images: a digest of those out of distribution.
-        known, known_train: of each class, images of the study that are told from them, and that say where it lies.
+        in_distribution, in_distribution_train: of each class, images of the study that are told from them, and from
+            which its centroid, covariance and subspace are computed.
         dataset: what tables call it.
         n_images: how many pass, `n_measured` of them to say where classes lie.
     """
 
     version = 3
-    files = ("detection.parquet",)
+    files = ("ood.parquet",)
     section = OodPlan
 
     network: NetworkRef
     images: str
-    known: tuple[ClassRef, ...]
-    known_train: tuple[ClassRef, ...]
+    in_distribution: tuple[ClassRef, ...]
+    in_distribution_train: tuple[ClassRef, ...]
     layer: str
     batch_size: int
     dataset: str = unkeyed()
@@ -78,17 +79,17 @@ class Ood(Unit):
     def of_network(cls, planning: Planning, network: PlannedNetwork) -> Iterator[Self]:
         for plan in planning.study.section(OodPlan):
             drawn = planning.others[plan.name]
-            known, measured = planning.classes("robustness"), planning.classes("geometry")
+            in_distribution, measured = planning.classes("robustness"), planning.classes("geometry")
             for layer in planning.layers(network):
                 yield cls(
                     network=network.ref,
                     images=drawn.digest,
-                    known=known,
-                    known_train=measured,
+                    in_distribution=in_distribution,
+                    in_distribution_train=measured,
                     layer=layer,
                     batch_size=planning.study.batch_size,
                     dataset=plan.name,
-                    n_images=len(drawn.images) + sum(each.n_images for each in (*known, *measured)),
+                    n_images=len(drawn.images) + sum(each.n_images for each in (*in_distribution, *measured)),
                 )
 
     @property
@@ -106,14 +107,14 @@ class Ood(Unit):
             DataError: the images reach the network in another shape.
         """
         network = context.network(self.network.name)
-        known, other = context.draws["robustness"].images, context.others[self.dataset].images
-        refuse_other_shapes(network, known, other)
+        in_distribution, other = context.draws["robustness"].images, context.others[self.dataset].images
+        refuse_other_shapes(network, in_distribution, other)
         measured = context.draws["geometry"].images
-        widths = n_values(network, [self.layer], network.pixels(known, slice(0, 1)))
-        most = max(measured, known, other, key=len)
+        widths = n_values(network, [self.layer], network.pixels(in_distribution, slice(0, 1)))
+        most = max(measured, in_distribution, other, key=len)
         batch_size = context.at_once(network, most, widths=list(widths.values()))
-        found = detection(network, measured, known, other, self.layer, batch_size=batch_size)
-        return Payload(tables={"detection": found})
+        found = ood_detection(network, measured, in_distribution, other, self.layer, batch_size=batch_size)
+        return Payload(tables={"ood": found})
 
     @property
     def measured_layers(self) -> tuple[str, ...]:
@@ -133,8 +134,8 @@ class Ood(Unit):
     def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, Any]:
         if not units:
             return {}
-        found = pl.concat(unit._rows(store.table(unit, "detection")) for unit in units)
-        return {"detection": found.unique(["model", "dataset", "layer", "score"], keep="first", maintain_order=True)}
+        found = pl.concat(unit._rows(store.table(unit, "ood")) for unit in units)
+        return {"ood": found.unique(["model", "dataset", "layer", "score"], keep="first", maintain_order=True)}
 
     def _rows(self, table: pl.DataFrame) -> pl.DataFrame:
         """Rows of one layer; the score of the output is of no layer, and the same in the unit of each."""

@@ -1,4 +1,4 @@
-"""Count accuracy on another dataset of the same classes: a distribution shift."""
+"""Measure accuracy on another dataset of the same classes: a distribution shift."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 
 import polars as pl
 
-from manifoldscope.robustness.foreign import accuracy_by_class
+from manifoldscope.attacks.shifts import accuracy_by_class
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import SECONDS_OF_A_UNIT, Costs, Need
 from manifoldscope.study.draws import Drawn, Role
@@ -23,7 +23,7 @@ from manifoldscope.study.unit import Payload, Unit, kind
 
 
 class ShiftPlan(OtherDataset):
-    """Another dataset of the same classes, on which accuracy is counted class by class."""
+    """Another dataset of the same classes, on which accuracy is measured per class."""
 
     key: ClassVar[str] = "shifts"
 
@@ -43,8 +43,8 @@ class Shift(Unit):
         dataset: what tables call it.
     """
 
-    version = 2
-    files = ("shifted.parquet",)
+    version = 3
+    files = ("shifts.parquet",)
     section = ShiftPlan
 
     network: NetworkRef
@@ -76,17 +76,17 @@ class Shift(Unit):
         return (self.dataset,)
 
     def compute(self, context: Context, tick: Tick) -> Payload:
-        """Accuracy class by class, beside that on the images of the study.
+        """Accuracy per class, beside that on the images of the study.
 
         Raises:
             DataError: the images reach the network in another shape.
         """
         network = context.network(self.network.name)
-        known, other = context.draws["robustness"].images, context.others[self.dataset].images
-        refuse_other_shapes(network, known, other)
-        batch_size = context.at_once(network, known if len(known) > len(other) else other)
-        clean = accuracy_by_class(network, known, batch_size=batch_size)
-        tick(len(known) / (len(known) + len(other)))
+        own, other = context.draws["robustness"].images, context.others[self.dataset].images
+        refuse_other_shapes(network, own, other)
+        batch_size = context.at_once(network, own if len(own) > len(other) else other)
+        clean = accuracy_by_class(network, own, batch_size=batch_size)
+        tick(len(own) / (len(own) + len(other)))
         found = accuracy_by_class(network, other, batch_size=batch_size).join(
             clean.select("class_index", n_clean="n_images", n_clean_correct="n_correct", clean_accuracy="accuracy"),
             on="class_index",
@@ -94,7 +94,7 @@ class Shift(Unit):
         )
         places = {each.index: place for place, each in enumerate(self.images)}
         place = pl.col("class_index").replace_strict(places, return_dtype=pl.Int64)
-        return Payload(tables={"shifted": found.with_columns(place=place).drop("class_index", "class_name")})
+        return Payload(tables={"shifts": found.with_columns(place=place).drop("class_index", "class_name")})
 
     @property
     def _n_images(self) -> int:
@@ -109,8 +109,8 @@ class Shift(Unit):
     @classmethod
     def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, list[pl.DataFrame]]:
         return {
-            "shifted": [
-                of_places(store.table(unit, "shifted"), unit.images, model=unit.network.name, dataset=unit.dataset)
+            "shifts": [
+                of_places(store.table(unit, "shifts"), unit.images, model=unit.network.name, dataset=unit.dataset)
                 for unit in units
             ]
         }

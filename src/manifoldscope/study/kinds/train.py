@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import polars as pl
 
-from manifoldscope.robustness.checks import Judged, Row, collapse_check, training_check
+from manifoldscope.attacks.checks import Evaluated, Row, collapse_check, training_check
 from manifoldscope.seeds import derive
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import SECONDS_OF_A_UNIT, Costs, Need
@@ -36,7 +36,7 @@ class Train(Unit):
         n_images: how many images pass in all epochs.
     """
 
-    version = 2
+    version = 3
     files = ("checkpoint.safetensors",)
     trains = True
 
@@ -129,8 +129,8 @@ def _checks(history: pl.DataFrame) -> list[Row]:
     rows = []
     for (model,), epochs in history.filter(pl.col("n_classes") > 1).group_by(["model"], maintain_order=True):
         rows.append({"model": model, **training_check(epochs["loss"].to_list(), int(epochs["n_classes"][0]))})
-        judged = epochs.filter(pl.col("n_images") > 0)
-        if len(judged):
-            counts = judged.select("epoch", "n_images", fgsm="n_survived_fgsm", pgd="n_survived_pgd")
-            rows.append({"model": model, **collapse_check([Judged(**row) for row in counts.iter_rows(named=True)])})
+        evaluated = epochs.filter(pl.col("n_images") > 0)
+        if len(evaluated):
+            counts = evaluated.select("epoch", "n_images", fgsm="n_robust_fgsm", pgd="n_robust_pgd")
+            rows.append({"model": model, **collapse_check([Evaluated(**row) for row in counts.iter_rows(named=True)])})
     return rows

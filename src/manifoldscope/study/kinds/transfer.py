@@ -1,4 +1,4 @@
-"""Show what was made on one network to every other."""
+"""Evaluate the adversarial examples of one network on every other."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Self
 import polars as pl
 import torch
 
-from manifoldscope.robustness.evaluation import evaluate
-from manifoldscope.robustness.transfer import counts, judged
+from manifoldscope.attacks.evaluation import evaluate
+from manifoldscope.attacks.transfer import counts, evaluated_on
 from manifoldscope.seeds import derive
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import Costs, Need
@@ -24,15 +24,15 @@ from manifoldscope.study.unit import Gradients, Payload, Unit, kind
 @kind("transfer", place=60)
 @dataclass(frozen=True, kw_only=True)
 class Transfer(Unit):
-    """One network, one attack at one strength: its adversarial images, shown to every network.
+    """One network, one attack at one strength: its adversarial examples, evaluated on every network.
 
     Attributes:
-        network: the source, on which images are made.
-        targets: the networks that they are shown to.
+        network: the source model.
+        targets: the target models.
         copy: whose gradients are taken (the study's `gradients`).
     """
 
-    version = 3
+    version = 4
     files = ("transfer.parquet",)
 
     network: NetworkRef
@@ -47,8 +47,8 @@ class Transfer(Unit):
     def of_study(cls, planning: Planning) -> Iterator[Self]:
         study = planning.study
         networks = tuple(network.ref for network in planning.networks.values())
-        for plan in study.threats:
-            for attack in plan.threats() if plan.transfer else ():
+        for plan in study.perturbations:
+            for attack in plan.perturbations() if plan.transfer else ():
                 for source in networks:
                     yield cls(
                         network=source,
@@ -73,12 +73,12 @@ class Transfer(Unit):
         return (*super().group, self.attack.name, str(self.attack.strength))
 
     def compute(self, context: Context, tick: Tick) -> Payload:
-        """The images that the attack units of one network make, judged by every network.
+        """The images that the attack units of one network make, evaluated on every network.
 
         Raises:
-            ThreatError: two networks bring the images to other pixels.
+            AttackError: two networks bring the images to other pixels.
         """
-        _, threat = context.study.attack(self.attack.name, self.attack.strength)
+        _, attack = context.study.attack(self.attack.name, self.attack.strength)
         drawn = context.draws["robustness"].images
         images = drawn.subset(drawn.labels.argsort(stable=True))  # class by class, as they are attacked
         source = context.network(self.network.name)
@@ -87,7 +87,7 @@ class Transfer(Unit):
                 evaluate(
                     source,
                     context.images("robustness", label),
-                    threat,
+                    attack,
                     seed=derive(self.seed, "attack", label),
                     batch_size=self.batch_size,
                     keep_images=True,
@@ -97,11 +97,11 @@ class Transfer(Unit):
                 for label in drawn.classes
             ]
         )
-        own = judged(source, source, images, attacked, batch_size=context.at_once(source, images))
+        own = evaluated_on(source, source, images, attacked, batch_size=context.at_once(source, images))
         rows = []
         for place, ref in enumerate(self.targets):
             target = context.network(ref.name)
-            said = judged(target, source, images, attacked, batch_size=context.at_once(target, images))
+            said = evaluated_on(target, source, images, attacked, batch_size=context.at_once(target, images))
             rows.append({"place": place, **counts(own, said)})
         return Payload(tables={"transfer": pl.DataFrame(rows)})
 
@@ -118,8 +118,8 @@ class Transfer(Unit):
         return costs.attacking(self.attack, self._n_images, n_together=costs.largest_class, kept=True, fixed=target)
 
     def seconds(self, costs: Costs, at_once: int) -> float:
-        judging = 2 * (len(self.targets) + 1)
-        return costs.attack_seconds(self.attack, self._n_images, costs.largest_class, at_once, more=judging)
+        evaluating = 2 * (len(self.targets) + 1)
+        return costs.attack_seconds(self.attack, self._n_images, costs.largest_class, at_once, more=evaluating)
 
     @classmethod
     def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, list[pl.DataFrame]]:
@@ -129,9 +129,11 @@ class Transfer(Unit):
         """Rows of several networks, under today's names: a unit knows them by their place in its list."""
         targets = {place: ref.name for place, ref in enumerate(self.targets)}
         return named(
-            table.with_columns(judged_on=pl.col("place").replace_strict(targets, return_dtype=pl.String)).drop("place"),
-            made_on=self.network.name,
-            threat=self.attack.name,
+            table.with_columns(target_model=pl.col("place").replace_strict(targets, return_dtype=pl.String)).drop(
+                "place"
+            ),
+            source_model=self.network.name,
+            attack=self.attack.name,
             parameters=self.attack.parameters,
             strength=self.attack.strength,
         )

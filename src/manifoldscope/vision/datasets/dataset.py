@@ -112,8 +112,8 @@ def images(
         images_per_class=images_per_class,
         seed=seed,
     )
-    if drawn.set_aside:
-        name, _, reason = drawn.set_aside[0]
-        more = f", and {len(drawn.set_aside) - 1} more" if len(drawn.set_aside) > 1 else ""
+    if drawn.skipped_images:
+        name, _, reason = drawn.skipped_images[0]
+        more = f", and {len(drawn.skipped_images) - 1} more" if len(drawn.skipped_images) > 1 else ""
         warnings.warn(f"{source}: left out {name} ({reason}){more}", stacklevel=2)
     return drawn.images

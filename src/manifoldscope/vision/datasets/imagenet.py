@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from manifoldscope.errors import DataError
 from manifoldscope.vision.datasets.dataset import DATASETS
@@ -68,16 +68,18 @@ def _why_not_imagenet(place: Path, found: Sequence[str], strangers: Sequence[str
 
 @cache
 def imagenet_wnids() -> Mapping[str, int]:
-    """The class index of each of the 1,000 WordNet ids of ImageNet-1K, in timm's copy of their order."""
-    from timm.data.imagenet_info import ImageNetInfo
-
-    info: Any = ImageNetInfo()
-    return {str(wnid): index for index, wnid in enumerate(info.label_names())}
+    """The class index of each of the 1,000 WordNet ids of ImageNet-1K."""
+    return {wnid: index for index, (wnid, _) in enumerate(_classes())}
 
 
 @cache
 def imagenet_class_names() -> tuple[str, ...]:
     """A name for each of the 1,000 classes as torchvision has them: all different, also the two cranes."""
-    from torchvision.models import ResNet50_Weights
+    return tuple(name for _, name in _classes())
 
-    return tuple(str(name) for name in ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
+
+def _classes() -> list[tuple[str, str]]:
+    """WordNet id and name of each class, by class index; their source and licence stand at the head of the file."""
+    text = files("manifoldscope.vision.datasets").joinpath("imagenet-classes.txt").read_text(encoding="utf-8")
+    rows = (line.split("\t") for line in text.splitlines() if not line.startswith("#"))
+    return [(wnid, name) for wnid, name in rows]

@@ -1,0 +1,133 @@
+"""Outcomes: what a network said of each image, clean and under attacks; and the same counted class by class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+from scipy import stats
+from torch import Tensor
+
+from manifoldscope.errors import AttackError
+from manifoldscope.tables import conform
+
+
+@dataclass(frozen=True)
+class FastPath:
+    """A faster copy of the network found the gradients; a sample was attacked with the network's own as well.
+
+    Attributes:
+        means: what was done to the copy.
+        n_checked: outcomes that were reached both ways, from the same starts.
+        n_differ: those that differ.
+        dropped: the copy clearly said something else of clean images, of which those that were compared are counted
+            here, and was not used.
+
+    Example:
+        >>> round(FastPath("channels last", n_checked=100, n_differ=0).at_most, 3)
+        0.03
+    """
+
+    means: str
+    n_checked: int
+    n_differ: int
+    dropped: bool = False
+
+    @property
+    def at_most(self) -> float:
+        """The largest share of differing outcomes that the sample allows, at 95% (one-sided, Clopper and Pearson)."""
+        if self.n_differ == self.n_checked:
+            return 1.0
+        return float(stats.beta.ppf(0.95, self.n_differ + 1, self.n_checked - self.n_differ))
+
+
+@dataclass(frozen=True)
+class Failures:
+    """What went wrong and did not stop an evaluation.
+
+    Attributes:
+        n_without_class: images, clean or under an attack, for which the network gave NaN or infinite logits.
+        n_without_gradient: images for which it gave them as a gradient, which counted as zero.
+        batch_size: how many images fitted into memory at a time; None where it was as many as asked for.
+    """
+
+    n_without_class: int = 0
+    n_without_gradient: int = 0
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """What a network said of each image, clean and under one or several attacks.
+
+    Attributes:
+        table: one row for each attack, strength and image (see `manifoldscope.tables`).
+        adversarial: the last iterates, one tensor (n, channels, height, width) per attack, if they were asked for.
+        fast: how gradients were found faster, and what a sample says of it; None where they were the network's own.
+        failures: what went wrong on the way.
+    """
+
+    table: pl.DataFrame
+    adversarial: tuple[Tensor, ...] = ()
+    fast: FastPath | None = None
+    failures: Failures = Failures()
+
+    @property
+    def clean_accuracy(self) -> float:
+        """Share of images that are classified correctly when clean."""
+        clean = self.table.group_by("image").agg((pl.col("clean_prediction") == pl.col("label")).all())
+        return _share(clean["clean_prediction"])
+
+    @property
+    def robust_accuracy(self) -> float:
+        """Share of images whose last iterate is classified correctly: under every attack, if there are several."""
+        if self.table["robust_last"].null_count():
+            raise AttackError(
+                "only the outcome 'any' was asked for: see robust_accuracy_any, or evaluate with iterate='both'"
+            )
+        return _share(self.table.group_by("image").agg(pl.col("robust_last").all())["robust_last"])
+
+    @property
+    def robust_accuracy_any(self) -> float:
+        """Share of images with no misclassified iterate: under every attack, if there are several.
+
+        An attack without iterates has only its last image to show, and that counts.
+        """
+        robust = pl.coalesce("robust_any", "robust_last").all()
+        return _share(self.table.group_by("image").agg(robust.alias("robust"))["robust"])
+
+
+def _share(truths: pl.Series) -> float:
+    return float(truths.sum()) / len(truths) if len(truths) else float("nan")
+
+
+def robustness_of(outcomes: pl.DataFrame, classes: pl.DataFrame) -> pl.DataFrame:
+    """Outcomes counted class by class: the table `robustness`.
+
+    Args:
+        outcomes: the table `outcomes`, with a column `split` beside it.
+        classes: columns `label` and `class_name`.
+    """
+    correct = pl.col("clean_prediction") == pl.col("label")
+    by = ["model", "attack", "parameters", "norm", "n_steps", "strength", "label", "split"]
+    counted = []
+    for iterate in ("last", "any"):
+        robust = pl.col(f"robust_{iterate}")
+        counted.append(
+            outcomes.filter(robust.is_not_null())
+            .group_by(by)
+            .agg(
+                n_images=pl.len().cast(pl.Int64),
+                n_clean_correct=correct.sum().cast(pl.Int64),
+                n_robust=robust.sum().cast(pl.Int64),
+            )
+            .with_columns(iterate=pl.lit(iterate))
+        )
+    table = pl.concat(counted).join(classes, on="label", how="left").rename({"label": "class_index"})
+    return conform(
+        "robustness",
+        table.with_columns(
+            clean_accuracy=pl.col("n_clean_correct") / pl.col("n_images"),
+            robust_accuracy=pl.col("n_robust") / pl.col("n_images"),
+        ),
+    )

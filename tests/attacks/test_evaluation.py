@@ -1,0 +1,485 @@
+"""The runner: it judges by itself, checks the budget, and leaves the network as it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from manifoldscope.attacks import (
+    ATTACKS,
+    FGSM,
+    PGD,
+    Perturbation,
+    UniformNoise,
+    evaluate,
+    evaluation,
+    make,
+    robustness_of,
+)
+from manifoldscope.attacks.target import Target
+from manifoldscope.errors import AttackError, DataError, ModelError, StudyError
+from manifoldscope.tables import TABLES
+from manifoldscope.vision.fast import FastNetwork, faster
+from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.memory import Memory
+from manifoldscope.vision.network import Network
+from manifoldscope.vision.raw import FileImages
+from tests.attacks.networks import convolutional, fitted, images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replaying(Perturbation):
+    """Shows the target prepared images: first `middle` as an iterate, then `last`."""
+
+    kind: ClassVar[str] = "replaying"
+    strength_setting: ClassVar[str] = "epsilon"
+    iterative: ClassVar[bool] = True
+    epsilon: float = 1.0
+    middle: float = 0.0
+    last: float = 0.0
+
+    def perturb(self, target):
+        target.gradient(torch.full_like(target.clean, self.middle), lambda logits: logits.sum(1))
+        target.conclude(torch.full_like(target.clean, self.last))
+
+    def excess(self, clean, perturbed):
+        return (perturbed - clean).abs().flatten(1).amax(1) - self.epsilon
+
+
+class Brightness(nn.Module):
+    """Class 1 where the image is brighter than a half, else class 0."""
+
+    def forward(self, pixels):
+        mean = pixels.flatten(1).mean(1)
+        return torch.stack([0.5 - mean, mean - 0.5], dim=1)
+
+
+def bright_network():
+    return replace(convolutional(2, channels=1), module=Brightness(), mean=(0.0,), std=(1.0,), name="brightness")
+
+
+def dark_images(n=3):
+    return ImageSet.of(torch.full((n, 1, 4, 4), 0.1), [0] * n, class_names=["dark", "bright"])
+
+
+@pytest.mark.parametrize(
+    ("middle", "last", "robust_last", "robust_any"),
+    [(0.2, 0.2, True, True), (0.2, 0.9, False, False), (0.9, 0.2, True, False), (0.9, 0.9, False, False)],
+)
+def test_last_and_any_are_judged_apart(middle, last, robust_last, robust_any):
+    table = evaluate(bright_network(), dark_images(), Replaying(middle=middle, last=last)).table
+    assert table["robust_last"].to_list() == [robust_last] * 3
+    assert table["robust_any"].to_list() == [robust_any] * 3
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Once(Replaying):
+    """Shows a bright image on the way when it is called for the second time, and dark ones otherwise."""
+
+    calls: list[int]
+    passes: ClassVar[tuple[int, int]] = (1, 1)
+
+    def perturb(self, target):
+        self.calls.append(len(target.clean))
+        replace(self, middle=0.9 if len(self.calls) == 2 else 0.2, last=0.2)._replay(target)
+
+    def _replay(self, target):
+        super().perturb(target)
+
+
+def test_what_a_proposal_fells_on_the_way_has_fallen_although_its_last_iterate_stands(monkeypatch):
+    monkeypatch.setattr(evaluation, "PAYS", torch.inf)
+    network = bright_network()
+    proposing = FastNetwork(network, ("as it is",), margin=0.0, proposer=network)
+    attack = Once(calls=[])
+    table = evaluate(network, dark_images(20), attack, fast=proposing).table
+    # scouts; proposals; those again, since they stand; the sample that is checked
+    assert attack.calls == [10, 10, 10, 1]
+    assert table["robust_last"].all()
+    assert table["robust_any"].to_list().count(False) == 10
+
+
+def test_an_image_that_is_wrong_when_clean_never_survives():
+    drawn = dark_images()
+    wrong = replace(drawn, labels=torch.tensor([1, 0, 0]))
+    table = evaluate(bright_network(), wrong, Replaying(middle=0.9, last=0.9)).table.sort("image")
+    assert table["robust_any"].to_list() == [False] * 3
+    assert table["clean_prediction"].to_list() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("settings", [{"epsilon": 0.05}, {"last": float("nan")}, {"last": 1.5, "epsilon": 9.0}])
+def test_a_attack_that_breaks_its_budget_is_stopped(settings):
+    with pytest.raises(AttackError, match="proposed an image that exceeds its budget"):
+        evaluate(bright_network(), dark_images(), Replaying(**{"middle": 0.2, "last": 0.3, **settings}))
+
+
+def test_the_network_is_left_as_it_was():
+    drawn = images()
+    network = convolutional()
+    network.module.train()
+    network.module[0].weight.requires_grad_(False)
+    before = {name: value.clone() for name, value in network.module.state_dict().items()}
+    evaluate(network, drawn, PGD(epsilon=0.1, steps=2))
+    assert network.module.training
+    assert network.module[1].training
+    assert [p.requires_grad for p in network.module.parameters()] == [False, True, True, True, True, True]
+    assert all(parameter.grad is None for parameter in network.module.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in network.module.state_dict().items())
+
+
+class NaNAbove(nn.Module):
+    """As `Brightness`, but NaN for images that are brighter than `limit`."""
+
+    def __init__(self, limit):
+        super().__init__()
+        self.limit = limit
+
+    def forward(self, pixels):
+        mean = pixels.flatten(1).mean(1, keepdim=True)
+        logits = torch.cat([0.5 - mean, mean - 0.5], dim=1)
+        return torch.where(mean > self.limit, torch.full_like(logits, torch.nan), logits)
+
+
+def of_brightness(*values):
+    return ImageSet.of(torch.stack([torch.full((1, 4, 4), value) for value in values]), [0] * len(values))
+
+
+@pytest.mark.parametrize("iterate", ["both", "any"])
+def test_images_without_a_class_cost_no_outcome_of_another(iterate):
+    network = replace(bright_network(), module=NaNAbove(0.3), name="broken")
+    attack = PGD(epsilon=0.15, steps=5)
+    found = evaluate(network, of_brightness(0.05, 0.25, 0.35), attack, iterate=iterate, fast=False)
+    assert found.table["clean_prediction"].to_list() == [0, 0, -1]
+    assert found.table["robust_any"].to_list() == [True, False, False]  # the second is brought to where NaN is
+    assert found.failures.n_without_class == 2
+    if iterate == "both":
+        assert found.table["last_prediction"].to_list() == [0, -1, -1]
+
+
+def test_a_gradient_that_is_nan_leaves_its_image_and_no_other_where_it_is():
+    class Rooted(nn.Module):
+        def forward(self, pixels):
+            mean = pixels.flatten(1).mean(1)
+            root = (mean * (mean > 0.2)).sqrt()  # its derivative at 0 is infinite, and times 0 NaN
+            return torch.stack([0.3 - mean + 0 * root, mean - 0.3], dim=1)
+
+    network = replace(bright_network(), module=Rooted(), name="rooted")
+    found = evaluate(network, of_brightness(0.1, 0.25), PGD(epsilon=0.1, steps=5, random_start=False), fast=False)
+    assert found.table["robust_last"].to_list() == [True, False]
+    assert found.failures.n_without_gradient == 1
+
+
+def test_a_network_that_gives_nothing_but_nan_is_an_error():
+    with pytest.raises(ModelError, match="broken gave NaN or infinite logits for all 3 images"):
+        evaluate(replace(bright_network(), module=NaNAbove(0.0), name="broken"), dark_images(), PGD(epsilon=0.1))
+
+
+@pytest.mark.parametrize("iterate", ["both", "any"])
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_a_batch_that_does_not_fit_is_halved_and_no_outcome_is_lost(error, iterate):
+    drawn = images(24)
+    network = fitted(drawn)
+    attack = PGD(epsilon=0.06, steps=4)
+    whole = evaluate(network, drawn, attack, iterate=iterate, fast=False)
+
+    def refuse(module, given):
+        if len(given[0]) > 5:
+            raise error
+
+    hook = network.module.register_forward_pre_hook(refuse)
+    with pytest.warns(UserWarning, match="did not fit into memory: it goes on with"):
+        halved = evaluate(network, drawn, attack, iterate=iterate, fast=False)
+    hook.remove()
+    assert halved.failures.batch_size == 4
+    assert halved.table["robust_any"].equals(whole.table["robust_any"])
+
+
+def test_a_network_for_whose_copy_there_is_no_memory_goes_as_it_is():
+    drawn = images(24)
+    network = fitted(drawn)
+    attack = PGD(epsilon=0.06, steps=4)
+    whole = evaluate(network, drawn, attack, iterate="any", fast=False)
+
+    def refuse(module, given):
+        if len(given[0]) > 4:
+            raise MemoryError
+
+    hook = network.module.register_forward_pre_hook(refuse)
+    few = evaluate(network, drawn, attack, iterate="any", batch_size=4)
+    with pytest.warns(UserWarning, match="did not fit into memory"):
+        many = evaluate(network, drawn, attack, iterate="any")
+    hook.remove()
+    assert few.failures.batch_size is None
+    assert few.table.equals(whole.table)
+    assert many.table.equals(whole.table)
+    assert many.fast is None
+
+
+def test_memory_decides_how_large_batches_are_and_no_outcome():
+    drawn = images(24)
+    network = fitted(drawn)
+    attack = PGD(epsilon=0.06, steps=4)
+    pixels = network.pixels(drawn, slice(0, 1))
+    copy = faster(network, network.pixels(drawn, slice(0, 8)), propose=False)  # by no stopwatch, which shows it more
+    for fast in (False, copy):
+        whole = evaluate(network, drawn, attack, batch_size=24, fast=fast)
+        shown = []
+        hook = network.module.register_forward_hook(lambda module, given, output, to=shown: to.append(len(output)))
+        memory = Memory()
+        law = memory.footprint(network, pixels, gradient=True)
+        memory.room = lambda device, law=law: int(law.of(7) + 0.5 * law.each)  # seven images, less what lies beside
+        few = evaluate(network, drawn, attack, batch_size=24, fast=fast, memory=memory)
+        hook.remove()
+        assert fast or 1 < max(shown[2:]) <= 7  # batches go through a copy where there is one
+        assert few.table.equals(whole.table)
+        assert few.failures.batch_size is None
+
+
+def test_a_single_image_that_does_not_fit_is_an_error():
+    def refuse(module, given):
+        raise MemoryError
+
+    network = bright_network()
+    network.module.register_forward_pre_hook(refuse)
+    with (
+        pytest.warns(match="goes on with"),
+        pytest.raises(ModelError, match="one image at a time does not fit into memory"),
+    ):
+        evaluate(network, dark_images(), PGD(epsilon=0.1), fast=False)
+
+
+def test_an_image_starts_where_its_name_says_in_whatever_company():
+    drawn = images(24)
+    network = fitted(drawn)
+    attack = PGD(epsilon=0.06, steps=2)
+    whole = evaluate(network, drawn, attack, keep_images=True, fast=False).adversarial[0]
+    some = torch.tensor([3, 17, 20])
+    alone = evaluate(network, drawn.subset(some), attack, keep_images=True, fast=False).adversarial[0]
+    assert (alone - whole[some]).abs().max() < 1e-6
+
+
+def test_several_attacks_give_one_answer_the_worst_case_of_each_image():
+    drawn = images()
+    network = fitted(drawn)
+    attacks = [PGD(epsilon=0.04, steps=3), PGD(epsilon=0.08, steps=3), UniformNoise(epsilon=0.08)]
+    together = evaluate(network, drawn, attacks)
+    apart = [evaluate(network, drawn, attack) for attack in attacks]
+    assert len(together.table) == 3 * len(drawn)
+    assert together.robust_accuracy <= min(one.robust_accuracy for one in apart)
+    assert list(together.table.columns) == list(TABLES["outcomes"].columns)
+
+
+def test_the_norm_the_steps_and_the_aim_of_a_attack_have_columns():
+    drawn = images(12)
+    attacks = [
+        PGD(epsilon=0.2, norm="l2", steps=3),
+        PGD(epsilon=0.04, steps=2, target="random"),
+        FGSM(epsilon=0.04),
+        UniformNoise(epsilon=0.04),
+        make("gaussian_noise", {"severity": 1}),
+    ]
+    table = evaluate(fitted(drawn), drawn, attacks).table
+    found = table.select("attack", "norm", "n_steps", "targeted").unique().sort("attack", "norm")
+    assert found.rows() == [
+        ("fgsm", "linf", 1, False),
+        ("gaussian_noise", None, None, False),
+        ("noise", "linf", None, False),
+        ("pgd", "l2", 3, False),
+        ("pgd", "linf", 2, True),
+    ]
+
+
+def test_counts_by_class_agree_with_the_outcomes():
+    drawn = images(20)
+    outcomes = evaluate(fitted(drawn, steps=8), drawn, PGD(epsilon=0.03, steps=3))
+    classes = pl.DataFrame({"label": drawn.classes, "class_name": [drawn.class_names[c] for c in drawn.classes]})
+    counted = robustness_of(outcomes.table.with_columns(split=pl.lit("all")), classes)
+    assert counted["n_images"].sum() == 2 * len(drawn)  # last and any
+    last = counted.filter(pl.col("iterate") == "last")
+    assert last["n_robust"].sum() == outcomes.table["robust_last"].sum()
+    assert (last["n_robust"] <= last["n_clean_correct"]).all()
+    assert counted.select("norm", "n_steps").unique().rows() == [("linf", 3)]
+    assert last["robust_accuracy"].mean() == pytest.approx(outcomes.robust_accuracy)  # classes of equal size
+
+
+def test_batches_do_not_change_the_outcomes():
+    drawn = images(24)
+    network = fitted(drawn)
+    whole = evaluate(network, drawn, PGD(epsilon=0.05, steps=4), batch_size=24)
+    parts = evaluate(network, drawn, PGD(epsilon=0.05, steps=4), batch_size=7)
+    differ = (whole.table["robust_last"] != parts.table["robust_last"]).sum()
+    assert differ <= 1  # the order of additions may tip an image that stands on the boundary
+
+
+@pytest.mark.parametrize("iterate", ["both", "any"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"restarts": 2, "target": "random"},
+        {"restarts": 3, "momentum": 0.9, "returns": "best"},
+        {"norm": "l2", "epsilon": 1.4, "loss": "cw", "fgsm_first": True, "target": "least_likely"},
+    ],
+)
+def test_images_that_come_as_others_leave_change_no_outcome(settings, iterate):
+    """Each image has steps, restarts, momentum and a goal of its own, whatever company it is in."""
+    drawn = images(48)
+    network = fitted(drawn)
+    attack = PGD(**{"epsilon": 0.12, "steps": 6, **settings})
+    whole, few = (
+        evaluate(network, drawn, attack, iterate=iterate, fast=False, batch_size=size, keep_images=iterate == "both")
+        for size in (48, 9)
+    )
+    assert few.table.equals(whole.table)
+    assert 0 < whole.robust_accuracy_any < 1
+    for one, other in zip(few.adversarial, whole.adversarial, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+def test_as_many_images_are_under_attack_as_a_batch_holds(monkeypatch):
+    """Others come when an eighth of the rows is free; passes are full until none is left to come."""
+    drawn = images(120)
+    network = fitted(drawn)
+    shown = []
+    judge = Target.gradient
+    monkeypatch.setattr(
+        Target, "gradient", lambda self, rows, *rest: (shown.append(len(rows)), judge(self, rows, *rest))[1]
+    )
+    found = evaluate(network, drawn, PGD(epsilon=0.12, steps=6), iterate="any", fast=False, batch_size=16)
+    assert max(shown) == 16
+    assert all(n > 14 for n in shown[:-6])
+    assert 0 < found.robust_accuracy_any < 1
+
+
+def test_last_iterates_that_finish_a_few_at_a_time_are_judged_half_a_pass_at_a_time(monkeypatch):
+    sample = images(64)
+    network = fitted(sample)
+    attack = PGD(epsilon=0.12, steps=6)  # some fall on the way, so that others come, and finish, a few at a time
+    judged = []
+    classes = Target._classes
+    monkeypatch.setattr(Target, "_classes", lambda self, some, by: judged.append(len(some)) or classes(self, some, by))
+    found = evaluate(network, sample, attack, batch_size=16, iterate="any", fast=False).table
+    assert 0 < found["robust_any"].sum() < len(sample)
+    assert len(judged) > 1
+    assert all(n >= 8 for n in judged[:-1])
+    assert found.equals(evaluate(network, sample, attack, batch_size=64, iterate="any", fast=False).table)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgetful(PGD):
+    """Attacks the images that are there, and asks for no others."""
+
+    def perturb(self, target):
+        target.conclude(target.clean)
+
+
+def test_a_attack_that_leaves_images_waiting_is_an_error():
+    drawn = images(24)
+    network = fitted(drawn)
+    assert evaluate(network, drawn, Forgetful(epsilon=0.1), fast=False).robust_accuracy == 1.0
+    with pytest.raises(AttackError, match=r"left 16 of 24 images that waited; expected it to call target\.admit"):
+        evaluate(network, drawn, Forgetful(epsilon=0.1), fast=False, batch_size=8)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+def test_images_of_many_sizes_are_refused_whatever_the_batch(tmp_path, batch_size):
+    names = [f"{number}.png" for number in range(4)]
+    for number, name in enumerate(names):
+        Image.new("RGB", (8, 8 if number < 2 else 12)).save(tmp_path / name)
+    drawn = ImageSet(FileImages(names, tmp_path), torch.zeros(4, dtype=torch.int64), names, {0: "x"})
+    head = nn.Linear(3, 2)
+    nn.init.zeros_(head.weight)
+    network = Network(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), head))
+    head.bias.data = torch.tensor([1.0, 0.0])
+    with pytest.raises(DataError, match="differ in size"):
+        evaluate(network, drawn, PGD(epsilon=0.1, steps=2), batch_size=batch_size)
+
+
+@pytest.mark.parametrize("by_a_copy", [False, True])
+def test_what_has_no_class_on_the_way_alone_is_counted(by_a_copy):
+    network = replace(bright_network(), module=NaNAbove(0.5))
+    fast = FastNetwork(network, ("a copy",), margin=1e-5) if by_a_copy else False
+    found = evaluate(network, dark_images(), Replaying(middle=0.9, last=0.2), fast=fast)
+    assert (found.robust_accuracy, found.robust_accuracy_any) == (1.0, 0.0)
+    assert found.failures.n_without_class == 3
+
+
+def test_how_many_images_a_attack_of_its_own_loop_is_given_does_not_change_the_outcomes(monkeypatch):
+    drawn = images(48)
+    network = fitted(drawn)
+    attack = UniformNoise(epsilon=0.6, draws=3)
+    whole = evaluate(network, drawn, attack, fast=False)
+    monkeypatch.setattr(evaluation, "TOGETHER", 1)
+    monkeypatch.setattr(evaluation, "POOL_BYTES", 0)
+    parts = evaluate(network, drawn, attack, fast=False, batch_size=5)
+    assert parts.table["robust_last"].equals(whole.table["robust_last"])
+    assert 0 < whole.robust_accuracy < 1
+
+
+BALLS = [entry for entry in ATTACKS if entry.target.strength_setting == "epsilon"]
+
+
+@pytest.mark.parametrize("entry", BALLS, ids=lambda entry: entry.name)
+def test_every_attack_in_a_ball_obeys_the_interface(entry):
+    if needed := entry.traits.get("needs"):
+        pytest.importorskip(needed, reason=f"{entry.name} needs {needed}: pip install 'manifoldscope[attacks]'")
+    quick = {"queries": 50} if "queries" in entry.settings.model_fields else {}
+    attack = make(entry.name, {entry.target.strength_setting: 0.1, **quick})
+    assert attack.kind == entry.name
+    assert attack.strength == pytest.approx(0.1)
+    assert entry.target.strength_setting not in attack.parameters
+    assert sum(attack.passes) >= 1
+    assert entry.summary.endswith(".")
+    drawn = images(8)
+    outcomes = evaluate(fitted(drawn), drawn, attack, keep_images=True)
+    moved = (outcomes.adversarial[0] - fitted(drawn).pixels(drawn)).abs().max()
+    assert 0 < moved <= 0.1 + 1e-6
+    hash(attack)
+
+
+def test_requests_that_cannot_be_are_refused():
+    drawn = images()
+    with pytest.raises(AttackError, match="at least one of each"):
+        evaluate(convolutional(), drawn, [])
+    with pytest.raises(AttackError, match="keep_images needs iterate='both'"):
+        evaluate(convolutional(), drawn, PGD(epsilon=0.1), iterate="any", keep_images=True)
+    with pytest.raises(StudyError, match="there is no attack or corruption 'pdg'; did you mean 'pgd'"):
+        make("pdg", {})
+    with pytest.raises(DataError, match="expected \\[0, 1\\]"):
+        images().of(torch.rand(2, 3, 4, 4) * 255, [0, 1])
+
+
+def test_images_that_are_known_to_have_fallen_are_not_attacked():
+    drawn = images(12)
+    network = fitted(drawn)
+    misclassified = torch.arange(len(drawn)) % 2 == 0
+    attack = PGD(epsilon=0)
+    table = evaluate(network, drawn, attack, iterate="any", misclassified=misclassified).table
+    of = dict(zip(table["image"], table["robust_any"], strict=True))
+    clean = evaluate(network, drawn, attack, iterate="any").table
+    stood = dict(zip(clean["image"], clean["robust_any"], strict=True))
+    gone = dict(zip(drawn.names, misclassified.tolist(), strict=True))
+    assert of == {name: stood[name] and not gone[name] for name in drawn.names}
+    with pytest.raises(AttackError, match="misclassified needs iterate='any'"):
+        evaluate(network, drawn, attack, misclassified=misclassified)
+    with pytest.raises(AttackError, match="one truth for each of the 12 images"):
+        evaluate(network, drawn, attack, iterate="any", misclassified=misclassified[1:])
+
+
+def test_a_plain_module_is_attacked_and_a_loader_is_not():
+    drawn, attack = images(8), PGD(epsilon=0.05, steps=2)
+    module = convolutional().module
+    plain = evaluate(module, drawn, attack)
+    assert plain.table.equals(evaluate(Network(module, name=type(module).__name__), drawn, attack).table)
+    dataset = TensorDataset(torch.rand(2, 3, 8, 8), torch.tensor([0, 1]))
+    with pytest.raises(DataError, match=r"pass ImageSet\.from_dataset\(loader\.dataset\)"):
+        evaluate(module, DataLoader(dataset), attack)
+    assert len(evaluate(module, ImageSet.from_dataset(dataset), attack).table) == 2
+    with pytest.raises(ModelError, match=r"the network is str; pass a torch\.nn\.Module"):
+        evaluate("resnet50", drawn, attack)
