@@ -43,7 +43,7 @@ def test_rows_have_the_columns_of_their_tables():
         "curves": curve_rows(manifolds, [("centroid_distance", {})], draws=1, seed=0),
         "reliability": [reliability_row("two_nn", {}, manifolds, splits=1, seed=0)],
     }
-    named = {"model", "layer", "class_index", "other_class_index", "class_name", "attack", "strength", "split"}
+    named = {"model", "layer", "pool", "class_index", "other_class_index", "class_name", "attack", "strength", "split"}
     for table, rows in made.items():
         assert rows
         assert set(TABLES[table].columns) - named <= set(rows[0])
