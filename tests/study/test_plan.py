@@ -44,6 +44,13 @@ def test_a_built_in_study_is_valid_short_and_survives_a_round_trip(name):
     assert parse(tomllib.loads(study.text())) == study
 
 
+def test_a_setting_of_an_attack_that_is_none_is_as_if_it_were_not_given():
+    raw = minimal()
+    raw["attacks"][0]["relative_step_size"] = None
+    assert parse(raw) == parse(minimal())
+    assert parse(tomllib.loads(parse(raw).text())) == parse(raw)
+
+
 def test_all_built_in_studies_are_there():
     assert preset_names() == ["cifar10", "digits", "fashion-mnist", "imagenet", "mnist"]
 

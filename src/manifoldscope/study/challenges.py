@@ -95,6 +95,8 @@ class AttackPlan(OpenSection):
                 f"{what} has transfer = true and iterate = 'any'; what other networks are evaluated on are "
                 "last iterates: expected iterate = 'both'"
             )
+        for name in [name for name, value in own.items() if value is None]:
+            del own[name]  # as if it were not given
         own.update({k: v for k, v in checked.items() if k != singular and v is not None})
         own[plural] = strengths
         return self
