@@ -287,7 +287,7 @@ capacity(points)  # error
 
 
 def test_a_type_checker_knows_the_measures_and_their_settings(tmp_path: Path) -> None:
-    api = pytest.importorskip("mypy.api")
+    api = pytest.importorskip("mypy.api", reason="what a type checker sees needs mypy")
     (tmp_path / "shown.py").write_text(SHOWN)
     config = Path(__file__).parents[2] / "pyproject.toml"  # strict
     with pytest.MonkeyPatch.context() as patch:

@@ -43,7 +43,7 @@ def mat(path: Path, *, compressed: bool = True, **variables: Any) -> Path:
 
 def mat73(path: Path, variables: dict[str, Any]) -> Path:
     """A file as MATLAB 7.3 writes it: HDF5 behind 512 bytes, axes the other way round, cells as references."""
-    h5py = pytest.importorskip("h5py")
+    h5py = pytest.importorskip("h5py", reason="files of MATLAB 7.3 need the extra recordings")
     with h5py.File(path, "w", userblock_size=512) as file:
         for name, value in variables.items():
             if isinstance(value, list):
@@ -249,7 +249,7 @@ def test_matlab_7_3_has_its_axes_in_order_and_names_what_is_none(tmp_path: Path)
 
 
 def test_matlab_7_3_takes_nothing_from_other_files(tmp_path: Path) -> None:
-    h5py = pytest.importorskip("h5py")
+    h5py = pytest.importorskip("h5py", reason="files of MATLAB 7.3 need the extra recordings")
     mat73(tmp_path / "other.mat", {"x": POINTS})
     with h5py.File(tmp_path / "p.mat", "w", userblock_size=512) as file:
         file["linked"] = h5py.ExternalLink(str(tmp_path / "other.mat"), "x")
@@ -273,7 +273,7 @@ def test_matlab_7_3_without_h5py_says_what_to_install(tmp_path: Path, monkeypatc
 
 
 def zeros_73(path: Path) -> None:
-    h5py = pytest.importorskip("h5py")
+    h5py = pytest.importorskip("h5py", reason="files of MATLAB 7.3 need the extra recordings")
     with h5py.File(path, "w", userblock_size=512) as file:
         data = file.create_dataset("x", (2**20, 512), np.float64, compression="gzip", chunks=(2**15, 512))
         data.attrs["MATLAB_class"] = np.bytes_(b"double")

@@ -283,12 +283,14 @@ def _bisected(network: Network, clean: Tensor, labels: Tensor, noise: Tensor, se
         already = high[where].isfinite()
         epsilon = torch.where(already, (low[where] + high[where]) / 2, search.largest / 2**attempt)
         here = where.to(clean.device)
-        fell, images = _attacked(network, clean[here], labels[here], noise[here], nearest[here], epsilon, search)
-        nearest[here[fell]] = images[fell]
+        misclassified, images = _attacked(
+            network, clean[here], labels[here], noise[here], nearest[here], epsilon, search
+        )
+        nearest[here[misclassified]] = images[misclassified]
         away = distance(clean[here], images, search.norm).cpu()
-        fell = fell.cpu()
-        high[where[fell]] = torch.minimum(epsilon, away)[fell]
-        robust = already & ~fell
+        misclassified = misclassified.cpu()
+        high[where[misclassified]] = torch.minimum(epsilon, away)[misclassified]
+        robust = already & ~misclassified
         low[where[robust]] = epsilon[robust]
         attempt += 1
     low[high.isinf()] = search.largest
@@ -306,23 +308,23 @@ def _attacked(
 ) -> tuple[Tensor, Tensor]:
     """Which images are misclassified, each in a ball of its own radius (n,), and that iterate, or the last one."""
     radius = per_image(epsilon).to(clean)
-    fell, images = _ascended(network, clean, labels, clean + radius * noise, radius, _cross_entropy, search)
-    stand = (~fell).nonzero().flatten()
+    misclassified, images = _ascended(network, clean, labels, clean + radius * noise, radius, _cross_entropy, search)
+    stand = (~misclassified).nonzero().flatten()
     if len(stand):
         still = clean[stand], labels[stand], nearest[stand], radius[stand]
-        fell[stand], images[stand] = _ascended(network, *still, _margin, search)
-    return fell, images
+        misclassified[stand], images[stand] = _ascended(network, *still, _margin, search)
+    return misclassified, images
 
 
 def _ascended(
     network: Network, clean: Tensor, labels: Tensor, start: Tensor, radius: Tensor, loss: Loss, search: Search
 ) -> tuple[Tensor, Tensor]:
     images = projected(start, clean, radius, search.norm)
-    found, fell = images.clone(), torch.zeros(len(clean), dtype=torch.bool, device=clean.device)
+    found, misclassified = images.clone(), torch.zeros(len(clean), dtype=torch.bool, device=clean.device)
     standing = torch.arange(len(clean), device=clean.device)
     for _ in range(search.steps + 1):  # the last pass is on the last step
         wrong, gradient = _predicted_wrong(network, images, labels, loss)
-        found[standing], fell[standing] = images, wrong
+        found[standing], misclassified[standing] = images, wrong
         images, gradient, clean, labels, radius, standing = (
             each[~wrong] for each in (images, gradient, clean, labels, radius, standing)
         )
@@ -330,7 +332,7 @@ def _ascended(
             break
         moved = images + 2.5 / search.steps * radius * direction(gradient, search.norm)
         images = projected(moved, clean, radius, search.norm)
-    return fell, found
+    return misclassified, found
 
 
 def _predicted_wrong(network: Network, images: Tensor, labels: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
@@ -374,9 +376,9 @@ def _by_foolbox(network: Network, clean: Tensor, labels: Tensor, search: Search)
     with _quiet_root():
         proposed = _foolbox_attack(search).run(model, clean, foolbox.criteria.Misclassification(labels))
     proposed = torch.where(proposed.isnan(), clean, proposed.detach()).clamp(0, 1)
-    fell = (predicted(_logits(network, proposed)) != labels).cpu()
+    misclassified = (predicted(_logits(network, proposed)) != labels).cpu()
     away = distance(clean, proposed, search.norm).cpu()
-    high = torch.where(fell & (away <= search.largest), away, torch.inf)
+    high = torch.where(misclassified & (away <= search.largest), away, torch.inf)
     return torch.zeros_like(high), high
 
 

@@ -251,7 +251,7 @@ class _Traced(Perturbation):
 
     Attributes:
         inner: the attack.
-        fell_after: see `Target`, once for each call of `perturb`.
+        misclassified_after: see `Target`, once for each call of `perturb`.
     """
 
     kind: ClassVar[str] = PGD.kind
@@ -261,11 +261,11 @@ class _Traced(Perturbation):
 
     epsilon: float
     inner: PGD
-    fell_after: list[Tensor]
+    misclassified_after: list[Tensor]
 
     @classmethod
     def of(cls, attack: PGD) -> _Traced:
-        return cls(epsilon=attack.epsilon, inner=attack, fell_after=[])
+        return cls(epsilon=attack.epsilon, inner=attack, misclassified_after=[])
 
     @property
     def parameters(self) -> str:
@@ -274,13 +274,16 @@ class _Traced(Perturbation):
     def perturb(self, target: Target) -> None:
         self.inner.perturb(target)
         target.settle()
-        self.fell_after.append(target.fell_after.cpu())
+        self.misclassified_after.append(target.misclassified_after.cpu())
 
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
         return self.inner.excess(clean, perturbed)
 
     def curve(self, n_images: int) -> StepCurve:
         """How many were robust after each number of steps; `n_images` were shown to the network."""
-        fell_after = torch.cat([*self.fell_after, torch.empty(0, dtype=torch.int64)])
-        stand = [int(((fell_after < 0) | (fell_after > step)).sum()) for step in range(self.inner.steps + 1)]
+        misclassified_after = torch.cat([*self.misclassified_after, torch.empty(0, dtype=torch.int64)])
+        stand = [
+            int(((misclassified_after < 0) | (misclassified_after > step)).sum())
+            for step in range(self.inner.steps + 1)
+        ]
         return StepCurve(self.parameters, n_images, tuple(stand))

@@ -77,8 +77,8 @@ class Target:
         last_images: (n, channels, height, width) the last iterates, where they are asked for.
         without_class, without_gradient: (n,) for which the network gave NaN or infinity, as logits or as a gradient.
         n_gradients: (n,) how many gradients were asked for.
-        fell_after: (n,) after how many steps, that is gradients before the image that was misclassified, it was so
-            where iterate = "any"; -1 where it is robust.
+        misclassified_after: (n,) after how many steps, that is gradients before the image that was misclassified, it
+            was so where iterate = "any"; -1 where it is robust.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Target:
         self.without_class = torch.zeros_like(self.robust_any)
         self.without_gradient = torch.zeros_like(self.robust_any)
         self.n_gradients = torch.zeros_like(self._all_labels)
-        self.fell_after = torch.full_like(self._all_labels, -1)
+        self.misclassified_after = torch.full_like(self._all_labels, -1)
         # Rows: the place of each image under attack among all, and what is held of it.
         self._active = torch.empty(0, dtype=torch.int64, device=self._device)
         self._clean = torch.empty(0, device=self._device)
@@ -323,9 +323,9 @@ class Target:
         if self._rules.keep:
             self.last_images[where] = images[unsettled]
         self.without_class[places[prediction < 0]] = True
-        fell = places[prediction != self._all_labels[places]]
-        self.robust_last[fell] = False
-        self._fell(fell)
+        misclassified = places[prediction != self._all_labels[places]]
+        self.robust_last[misclassified] = False
+        self._record_misclassified(misclassified)
 
     def _settle(self, places: Tensor) -> None:
         """Settle what a copy said, not clearly, was misclassified of images that leave."""
@@ -341,11 +341,11 @@ class Target:
         images, where = torch.stack(list(shown.values())), places.new_tensor(list(shown))
         classes = self._classes(images, self._beyond_doubt)
         self.without_class[where[classes < 0]] = True
-        fell = classes != self._all_labels[where]
-        if bool(fell.any()):
-            clean = self._network.pixels(self._images.subset(where[fell].cpu())).to(self._device)
-            self._check_budget(images[fell], clean)
-            self._fell(where[fell])
+        misclassified = classes != self._all_labels[where]
+        if bool(misclassified.any()):
+            clean = self._network.pixels(self._images.subset(where[misclassified].cpu())).to(self._device)
+            self._check_budget(images[misclassified], clean)
+            self._record_misclassified(where[misclassified])
 
     def _judge(self, images: Tensor, predictions: Tensor, clear: Tensor, rows: Tensor | None) -> None:
         """Judge iterates of all images under attack, or of those of `rows` (k,)."""
@@ -353,27 +353,27 @@ class Target:
             return
         active = self._active if rows is None else self._active[rows]
         labels = self._all_labels[active]
-        fell = (predictions != labels) & self.robust_any[active]
-        unclear = (fell & ~clear).nonzero().flatten()
+        misclassified = (predictions != labels) & self.robust_any[active]
+        unclear = (misclassified & ~clear).nonzero().flatten()
         if len(unclear) and self._rules.iterate == "both":
             for row, place in zip(unclear.tolist(), active[unclear].tolist(), strict=True):
                 self._witnesses[place] = images[row].clone()
-            fell &= clear
+            misclassified &= clear
         elif len(unclear):
             predictions[unclear] = self._classes(images[unclear], self._beyond_doubt)
-            fell[unclear] = predictions[unclear] != labels[unclear]
-        if not bool(fell.any()):
+            misclassified[unclear] = predictions[unclear] != labels[unclear]
+        if not bool(misclassified.any()):
             return
-        self.without_class[active[fell & (predictions < 0)]] = True
-        where = fell.nonzero().flatten()
+        self.without_class[active[misclassified & (predictions < 0)]] = True
+        where = misclassified.nonzero().flatten()
         self._check_budget(images, self._clean if rows is None else self._clean[rows], where)
-        self._fell(active[where])
+        self._record_misclassified(active[where])
 
-    def _fell(self, places: Tensor) -> None:
+    def _record_misclassified(self, places: Tensor) -> None:
         """An iterate of these images is misclassified."""
         first = places[self.robust_any[places]]
         self.robust_any[first] = False
-        self.fell_after[first] = self.n_gradients[first]
+        self.misclassified_after[first] = self.n_gradients[first]
 
     def _unasked(self, n: int) -> tuple[Tensor, Tensor]:
         """(n,) classes to be filled in, and whether they are clear."""

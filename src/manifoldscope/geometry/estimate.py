@@ -131,7 +131,7 @@ def _public(name: str, function: Callable[..., Any], first: str) -> Callable[...
 
     _, *keywords = inspect.signature(function).parameters.values()
     positional = inspect.Parameter(first, inspect.Parameter.POSITIONAL_ONLY)
-    called.__signature__ = inspect.Signature([positional, *keywords])  # type: ignore[attr-defined]
+    called.__signature__ = inspect.Signature([positional, *keywords])  # type: ignore[attr-defined]  # as `inspect` reads
     return called
 
 

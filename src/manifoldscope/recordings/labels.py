@@ -31,7 +31,7 @@ def by_label(points: npt.NDArray[Any], labels: npt.NDArray[Any] | None, *, file:
     """
     try:
         if labels is None:
-            return [ClassManifold(points, layer=file.stem, name=file.stem)]  # type: ignore[arg-type]
+            return [ClassManifold(points, layer=file.stem, name=file.stem)]  # type: ignore[arg-type]  # an array
         check_labels(labels, len(points) if points.ndim else 0, what="points", file=file)
         names, which = np.unique(labels, return_inverse=True)
         return [
@@ -88,4 +88,4 @@ def _manifold(points: npt.NDArray[Any], value: Any, place: int, *, text: bool, f
         name = text_of(value)
     except ValueError as error:
         raise DataError(f"{file.name}: a label is no text ({why(error)})") from error
-    return ClassManifold(points, label=place if text else int(value), layer=file.stem, name=name)  # type: ignore[arg-type]
+    return ClassManifold(points, label=place if text else int(value), layer=file.stem, name=name)  # type: ignore[arg-type]  # as above

@@ -159,7 +159,7 @@ class Unit:
         Raises:
             ManifoldscopeError: it cannot be done; the sentence is shown beside the unit's label.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # draws are made before units are planned: theirs is never called
 
     # --- what it costs --------------------------------------------------------------------------------------------
 

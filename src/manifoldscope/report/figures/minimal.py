@@ -70,9 +70,9 @@ def robust_accuracy_steps(outcomes: pl.DataFrame, *, attack: str) -> pl.DataFram
     for (model, label), group in found.group_by("model", "label", maintain_order=True):
         epsilons = np.sort(reals(group, "minimal_epsilon"))
         standing = 1 - np.arange(len(epsilons) + 1) / len(epsilons)
-        fell = int(np.isfinite(epsilons).sum())
-        across = [0.0, *np.repeat(epsilons[:fell], 2), float(reals(group, "strength").max())]
-        up = np.repeat(standing[: fell + 1], 2)
+        misclassified = int(np.isfinite(epsilons).sum())
+        across = [0.0, *np.repeat(epsilons[:misclassified], 2), float(reals(group, "strength").max())]
+        up = np.repeat(standing[: misclassified + 1], 2)
         rows.append(
             pl.DataFrame({"epsilon": across, "robust_accuracy": up}).with_columns(
                 model=pl.lit(model), class_index=label
