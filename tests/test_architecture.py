@@ -96,7 +96,7 @@ def test_every_module_says_what_it_is_and_imports():
 
 def test_every_public_name_exists_is_documented_and_stands_once():
     rooms = {name for name in manifoldscope.__all__ if isinstance(getattr(manifoldscope, name), ModuleType)}
-    assert rooms == {room for room in MAY_IMPORT if (ROOT / room).is_dir()}
+    assert rooms == {room for room in MAY_IMPORT if (ROOT / room).is_dir()} - {"cli"}
     assert len(set(manifoldscope.__all__) - rooms) <= 15
     for name in manifoldscope.__all__:
         assert getattr(manifoldscope, name).__doc__, name

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import polars as pl
 import pytest
 
 from manifoldscope import plugins
-from manifoldscope.api import run
+from manifoldscope.api import open_results, run
 from manifoldscope.cli import main
-from manifoldscope.errors import StudyError
+from manifoldscope.errors import ManifoldscopeError, StudyError
 from manifoldscope.geometry.estimate import MEASURES
 from manifoldscope.registry import Registry
 from manifoldscope.study.plan import parse
@@ -35,7 +36,7 @@ from manifoldscope.attacks.corruptions.corruption import corruption
 from manifoldscope.attacks.perturbation import ATTACKS, Perturbation
 from manifoldscope.study.refs import NetworkRef, unkeyed
 from manifoldscope.study.unit import Payload, Unit, kind
-from manifoldscope.tables import Schema
+from manifoldscope.tables import INTEGER, TEXT, Schema
 from manifoldscope.training.objectives import OBJECTIVES, Standard
 from manifoldscope.vision.datasets.dataset import DATASETS
 from manifoldscope.vision.images import ImageSet
@@ -85,6 +86,12 @@ def mine(name: str, *, weights: str | None = None, seed: int = 0):
     return Network(module=module, name=name, mean=(0.5,), std=(0.5,))
 
 
+@corruption(0.9, 0.8, 0.7, 0.6, 0.5)
+def my_dust(images, value, generators):
+    """Every image darker."""
+    return images * value
+
+
 @OBJECTIVES.register("my_squares")
 @dataclass(frozen=True, kw_only=True)
 class MySquares(Standard):
@@ -101,13 +108,14 @@ class MyBias(Unit):
     """How often a network says each class."""
 
     files = ("my_bias.parquet",)
-    tables = {
-        "my_bias": Schema(
+    tables = (
+        Schema(
+            name="my_bias",
             row="a class that a network says",
-            columns={"model": pl.String(), "label": pl.Int64(), "n_said": pl.Int64()},
+            columns={"model": TEXT, "label": INTEGER, "n_said": INTEGER},
             identity=("model", "label"),
-        )
-    }
+        ),
+    )
 
     network: NetworkRef
     images: str
@@ -149,7 +157,6 @@ def plugin(tmp_path):
     for name in list(sys.modules):
         if name.startswith("manifoldscope_plugin_mine"):
             Registry.forget(name)
-    TABLES.pop("my_bias", None)
 
 
 def study_of(plugin, **changes):
@@ -167,6 +174,7 @@ def study_of(plugin, **changes):
         "models": [{"name": "linear", "source": "mine:linear", "training": {"objective": "my_squares", "epochs": 20}}],
         "measures": ["my_spread"],
         "attacks": [{"kind": "my_shift", "epsilons": [0, 0.1]}],
+        "corruptions": [{"kind": "my_dust", "severities": [2]}],
         "associations": {"bootstrap": 100, "permutations": 100},
     }
     return {**raw, **changes}
@@ -184,8 +192,15 @@ def test_one_file_adds_one_of_each(plugin, tmp_path, capsys):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    for again in (["status"], ["verify"], ["report"]):  # each in a process that has yet to load the file
-        found = subprocess.run([*command, *again, str(tmp_path / "run")], capture_output=True, text=True, check=False)
+    for again in ("status", "verify", "report"):  # each in a process that has yet to load the file
+        shown = [*command, again, str(tmp_path / "run")]
+        found = subprocess.run(shown, capture_output=True, text=True, check=False)
+        assert found.returncode == 2, found.stderr
+        assert f"made with the plug-in {plugin}, a program that is run only if you ask for it" in found.stderr
+        moved = plugin.parent / "elsewhere" / plugin.name
+        moved.parent.mkdir(exist_ok=True)
+        moved.write_bytes(plugin.read_bytes())
+        found = subprocess.run([*shown, "--plugin", str(moved)], capture_output=True, text=True, check=False)
         assert found.returncode == 0, found.stderr
     plugins.load([str(plugin)])
     store = Store(tmp_path / "run")
@@ -193,7 +208,7 @@ def test_one_file_adds_one_of_each(plugin, tmp_path, capsys):
     assert (said["n_said"].sum(), said["model"].unique().to_list()) == (30, ["linear"])
     assert store.read_table("geometry")["measure"].unique().to_list() == ["my_spread"]
     robustness = store.read_table("robustness")
-    assert robustness["attack"].unique().to_list() == ["my_shift"]
+    assert set(robustness["attack"]) == {"my_shift", "my_dust"}
     assert store.read_table("models")["clean_accuracy"][0] > 0.9  # the objective trained it
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Which classes does a network prefer?" in page
@@ -282,7 +297,6 @@ def test_a_module_that_is_importable_is_a_plugin_too(tmp_path, monkeypatch):
         assert parse(study_of("importable")).measures[0].settings == {"power": 0.5}
     finally:
         Registry.forget("importable")
-        TABLES.pop("my_bias", None)
 
 
 def test_the_report_of_a_study_with_a_plugin_needs_it(plugin, tmp_path):
@@ -294,3 +308,45 @@ def test_the_report_of_a_study_with_a_plugin_needs_it(plugin, tmp_path):
     assert found.returncode == 2
     assert "the plug-in" in found.stderr
     assert "Traceback" not in found.stderr
+    with pytest.raises(StudyError, match="cannot be read"):
+        open_results(tmp_path / "run", plugins=[str(plugin)])
+
+
+def test_a_folder_of_results_runs_no_program_that_nobody_asked_for(plugin, tmp_path, monkeypatch):
+    result = run(parse(study_of(plugin)), out=tmp_path / "run", progress=Progress(quiet=True))
+    page = result.report.read_bytes()
+    monkeypatch.setattr(plugins, "_loaded", {})  # as in another process
+    for asked in (lambda: open_results(result.folder), lambda: result.findings, lambda: result.status):
+        with pytest.raises(StudyError, match="a program that is run only if you ask for it"):
+            asked()
+    assert open_results(result.folder, plugins=[str(plugin)]).report.read_bytes() == page
+
+
+def test_a_figure_whose_code_has_changed_is_drawn_anew(plugin, tmp_path):
+    result = run(parse(study_of(plugin)), out=tmp_path / "run", progress=Progress(quiet=True))
+    assert "Each bar is a class." in result.report.read_text()
+    plugin.write_text(plugin.read_text().replace("Each bar is a class.", "A bar for each class."))
+    assert run(parse(study_of(plugin)), out=tmp_path / "run", progress=Progress(quiet=True)).n_computed > 0
+    assert "A bar for each class." in result.report.read_text()
+
+
+def test_a_kind_whose_table_is_there_already_is_named(plugin):
+    plugin.write_text(plugin.read_text().replace('name="my_bias",', 'name="pairs",'))
+    plugins.load([str(plugin)])
+    with pytest.raises(ManifoldscopeError, match="'my_bias' brings a table 'pairs', which is there already"):
+        list(TABLES)
+
+
+def test_points_are_measured_by_a_measure_of_a_plugin(plugin, tmp_path, capsys):
+    np.save(tmp_path / "points.npy", np.eye(6))
+    command = [
+        "measure",
+        str(tmp_path / "points.npy"),
+        "--plugin",
+        str(plugin),
+        "--measure",
+        "my_spread",
+        "--halvings=0",
+    ]
+    assert main(command) == 0
+    assert "my_spread" in capsys.readouterr().out

@@ -49,6 +49,14 @@ def test_an_unknown_name_offers_the_nearest(registry):
         registry["rad"]
 
 
+def test_a_setting_without_a_type_is_named(registry):
+    @registry.register("untyped")
+    def untyped(*, power=2.0): ...
+
+    with pytest.raises(StudyError, match="'untyped' gives its setting 'power' no type"):
+        registry["untyped"].validate({})
+
+
 def test_a_name_is_registered_once(registry):
     with pytest.raises(ManifoldscopeError, match="registered twice"):
         registry.register("red")(print)

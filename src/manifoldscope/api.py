@@ -17,9 +17,10 @@ import polars as pl
 
 from manifoldscope.errors import StoreError, StudyError, unknown
 from manifoldscope.evidence import associate_frame, association_table
+from manifoldscope.plugins import load as load_plugins
 from manifoldscope.recordings import join_outcome
 from manifoldscope.recordings.outcomes import outcome_column
-from manifoldscope.report import FIGURES, Figure, Finding, diagnose, draw, render
+from manifoldscope.report import FIGURES, FINDINGS, Figure, Finding, diagnose, draw, render
 from manifoldscope.study.cost import bytes_of
 from manifoldscope.study.plan import Study, load, parse
 from manifoldscope.study.progress import Progress
@@ -83,7 +84,7 @@ class Result:
     @property
     def findings(self) -> list[Finding]:
         """The answer in words, the weightiest first."""
-        study = parse(tomllib.loads(Store(self.folder).plan()[1]["study"]))
+        study = parse(tomllib.loads(Store(self.folder).plan()[1]["study"]), run_plugins=False)
         return diagnose({name: self.table(name) for name in TABLES}, asked=study.asked_tables)
 
     @property
@@ -106,12 +107,18 @@ class Result:
         return f"<p><b>{escape(str(self.folder))}</b></p><ul>{said}</ul>"
 
 
-def open_results(folder: str | Path) -> Result:
+def open_results(folder: str | Path, *, plugins: Sequence[str] = ()) -> Result:
     """Results that a run has left in a folder.
+
+    Args:
+        folder: where they are.
+        plugins: files and modules to run first; results that were made with plug-ins need theirs.
 
     Raises:
         StoreError: it holds no study.
+        StudyError: it was made with a plug-in that is not loaded, or one cannot be loaded.
     """
+    load_plugins(plugins)
     store = Store(folder)
     units, _ = store.plan()
     failures = {unit.label: store.failure(unit) for unit in units if not store.done(unit)}
@@ -206,7 +213,7 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
         text,
         failed,
         facts["versions"]["manifoldscope"],
-        FIGURES.names(),
+        [[entry.name, entry.version] for registry in (FIGURES, FINDINGS) for entry in registry],
         [[unit.key, names_of(unit)] for unit in done],
     ]
     fingerprint = hashlib.sha256(canonical(state).encode()).hexdigest()
@@ -215,7 +222,7 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
         return page
     if progress is not None:
         progress.say("writing tables, figures and the report")
-    study = parse(tomllib.loads(text))
+    study = parse(tomllib.loads(text), run_plugins=False)
     tables = collect(store, done)
     tables["associations"] = association_table(
         tables["geometry"],

@@ -25,7 +25,8 @@ LARGEST = 2**24
 """Bytes of a plug-in's file, at most."""
 
 _loaded: dict[str, str] = {}
-_installed: list[str] = []
+_modules: set[str] = set()
+_installed: set[str] = set()
 
 
 def load(names: Iterable[str]) -> None:
@@ -42,6 +43,24 @@ def load(names: Iterable[str]) -> None:
             _load_file(Path(name).expanduser())
         else:
             _run(name, partial(importlib.import_module, name))
+            _modules.add(name)
+
+
+def require(names: Iterable[str]) -> None:
+    """Refuse to go on without plug-ins that results were made with: they are programs, and nobody has asked for them.
+
+    A file counts as loaded if one of its name was, wherever it lies now.
+
+    Raises:
+        StudyError: one was not loaded by this process.
+    """
+    loaded = {Path(place).name for place in _loaded} | _modules
+    for name in names:
+        if (Path(name).name if name.endswith(".py") else name) not in loaded:
+            raise StudyError(
+                f"these results were made with the plug-in {name}, a program that is run only if you ask for it: "
+                f"--plugin {name}, or open(folder, plugins=[{name!r}])"
+            )
 
 
 def load_installed() -> None:
@@ -52,7 +71,7 @@ def load_installed() -> None:
     """
     for point in entry_points(group=GROUP):
         if point.value not in _installed:
-            _installed.append(point.value)
+            _installed.add(point.value)
             owner = f" of the package {point.dist.name}" if point.dist is not None else ""
             _run(f"{point.value}{owner}", point.load)
 

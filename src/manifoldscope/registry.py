@@ -65,6 +65,8 @@ class Entry:
         for parameter in inspect.signature(self.target).parameters.values():
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
                 default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+                if parameter.name not in hints:
+                    raise StudyError(f"the {self.kind} {self.name!r} gives its setting {parameter.name!r} no type")
                 fields[parameter.name] = (hints[parameter.name], default)
         config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # strict: true is no number
         return create_model(self.name, __config__=config, **fields)

@@ -27,11 +27,35 @@ from torch.nn import functional as F
 from manifoldscope.attacks.ball import Norm, check_radius, direction, distance, drawn, per_image, projected
 from manifoldscope.errors import AttackError, ModelError
 from manifoldscope.seeds import generator
-from manifoldscope.tables import conform, parameters_text
+from manifoldscope.tables import INTEGER, REAL, TEXT, Schema, conform, parameters_text
 from manifoldscope.vision.batching import BatchSize
 from manifoldscope.vision.images import ImageSet, as_image_set
 from manifoldscope.vision.memory import Footprint, Memory
 from manifoldscope.vision.network import Network, as_network, predicted, undisturbed
+
+MINIMAL = Schema(
+    name="minimal",
+    row="the minimal perturbations that a search found for the images of a class (upper bounds)",
+    columns={
+        "model": TEXT,
+        "attack": TEXT,
+        "parameters": TEXT,
+        "norm": TEXT,
+        "largest": REAL,
+        "class_index": INTEGER,
+        "class_name": TEXT,
+        "n_images": INTEGER,
+        "n_clean_correct": INTEGER,
+        "n_found": INTEGER,
+        "lower_quartile": REAL,
+        "median": REAL,
+        "upper_quartile": REAL,
+        "split": TEXT,
+    },
+    identity=("model", "attack", "parameters", "largest", "class_index"),
+    optional=True,
+)
+
 
 Attack = Literal["pgd", "fmn", "deepfool"]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -237,7 +261,7 @@ def minimal_of(outcomes: pl.DataFrame, classes: pl.DataFrame) -> pl.DataFrame:
         upper_quartile=leaving(0.25),
     )
     return conform(
-        "minimal",
+        MINIMAL,
         told.join(classes, on="label", how="left").rename({"label": "class_index", "strength": "largest"}),
     )
 

@@ -9,7 +9,52 @@ from scipy import stats
 from torch import Tensor
 
 from manifoldscope.errors import AttackError
-from manifoldscope.tables import conform
+from manifoldscope.tables import BOOLEAN, INTEGER, REAL, TEXT, Schema, conform
+
+OUTCOMES = Schema(
+    name="outcomes",
+    row="an image under an attack or corruption at a strength (prediction -1: the network gave NaN or infinity)",
+    columns={
+        "model": TEXT,
+        "attack": TEXT,
+        "parameters": TEXT,
+        "norm": TEXT,
+        "n_steps": INTEGER,
+        "targeted": BOOLEAN,
+        "strength": REAL,
+        "image": TEXT,
+        "label": INTEGER,
+        "clean_prediction": INTEGER,
+        "last_prediction": INTEGER,
+        "robust_last": BOOLEAN,
+        "robust_any": BOOLEAN,
+        "minimal_epsilon": REAL,
+    },
+    identity=("model", "attack", "parameters", "strength", "image"),
+)
+
+ROBUSTNESS = Schema(
+    name="robustness",
+    row="a class under an attack or corruption at a strength, for one choice of iterate",
+    columns={
+        "model": TEXT,
+        "attack": TEXT,
+        "parameters": TEXT,
+        "norm": TEXT,
+        "n_steps": INTEGER,
+        "strength": REAL,
+        "iterate": TEXT,
+        "class_index": INTEGER,
+        "class_name": TEXT,
+        "n_images": INTEGER,
+        "n_clean_correct": INTEGER,
+        "n_robust": INTEGER,
+        "clean_accuracy": REAL,
+        "robust_accuracy": REAL,
+        "split": TEXT,
+    },
+    identity=("model", "attack", "parameters", "strength", "iterate", "class_index"),
+)
 
 
 @dataclass(frozen=True)
@@ -125,7 +170,7 @@ def robustness_of(outcomes: pl.DataFrame, classes: pl.DataFrame) -> pl.DataFrame
         )
     table = pl.concat(counted).join(classes, on="label", how="left").rename({"label": "class_index"})
     return conform(
-        "robustness",
+        ROBUSTNESS,
         table.with_columns(
             clean_accuracy=pl.col("n_clean_correct") / pl.col("n_images"),
             robust_accuracy=pl.col("n_robust") / pl.col("n_images"),

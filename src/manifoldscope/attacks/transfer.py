@@ -12,9 +12,26 @@ from torch import Tensor
 from manifoldscope.attacks.evaluation import evaluate
 from manifoldscope.attacks.perturbation import Perturbation
 from manifoldscope.errors import AttackError
-from manifoldscope.tables import conform
+from manifoldscope.tables import INTEGER, REAL, TEXT, Schema, conform
 from manifoldscope.vision.images import ImageSet, batches
 from manifoldscope.vision.network import Network, predicted, undisturbed
+
+TRANSFER = Schema(
+    name="transfer",
+    row="adversarial examples of a source model by an attack at a strength, on a target model (last iterates)",
+    columns={
+        "source_model": TEXT,
+        "target_model": TEXT,
+        "attack": TEXT,
+        "parameters": TEXT,
+        "strength": REAL,
+        "n_images": INTEGER,
+        "n_clean_correct": INTEGER,
+        "n_misclassified": INTEGER,
+    },
+    identity=("source_model", "target_model", "attack", "parameters", "strength"),
+    optional=True,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +87,7 @@ def transfer(
                     **counts(own, said),
                 }
             )
-    return conform("transfer", rows)
+    return conform(TRANSFER, rows)
 
 
 def evaluated_on(

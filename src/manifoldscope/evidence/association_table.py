@@ -17,7 +17,32 @@ from manifoldscope.evidence.coefficient import Method
 from manifoldscope.evidence.measures import of_classes
 from manifoldscope.evidence.numbers import FloatArray, as_numbers
 from manifoldscope.evidence.replicates import replicates
-from manifoldscope.tables import conform
+from manifoldscope.tables import INTEGER, REAL, TEXT, Schema, conform
+
+ASSOCIATIONS = Schema(
+    name="associations",
+    row="an association between a measure and robust accuracy across classes (model '*': across networks)",
+    columns={
+        "model": TEXT,
+        "layer": TEXT,
+        "measure": TEXT,
+        "parameters": TEXT,
+        "attack": TEXT,
+        "strength": REAL,
+        "iterate": TEXT,
+        "method": TEXT,
+        "controls": TEXT,
+        "coefficient": REAL,
+        "low": REAL,
+        "high": REAL,
+        "p_value": REAL,
+        "p_adjusted": REAL,
+        "n": INTEGER,
+        "note": TEXT,
+    },
+    identity=("model", "layer", "measure", "parameters", "attack", "strength", "iterate", "method", "controls"),
+)
+
 
 FEWEST_NETWORKS = 5
 """With fewer networks than this there is no association across networks, only a comparison."""
@@ -97,7 +122,7 @@ def association_table(
         known = [math.nan if row["p_value"] is None else row["p_value"] for row in family]
         for row, adjusted in zip(family, holm(known), strict=True):
             row["p_adjusted"] = _or_null(float(adjusted))
-    return conform("associations", rows)
+    return conform(ASSOCIATIONS, rows)
 
 
 def associate_frame(

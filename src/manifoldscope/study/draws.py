@@ -18,9 +18,17 @@ from manifoldscope.study.progress import Progress
 from manifoldscope.study.refs import unkeyed
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Payload, Unit, kind
-from manifoldscope.tables import conform
+from manifoldscope.tables import TEXT, Schema, conform
 from manifoldscope.vision.datasets import dataset_entry, load
 from manifoldscope.vision.images import ImageSet, choose_classes, draw
+
+SKIPPED_IMAGES = Schema(
+    name="skipped_images",
+    row="an image that could not be read, and was skipped",
+    columns={"image": TEXT, "class_name": TEXT, "reason": TEXT},
+    identity=("image",),
+)
+
 
 Role = Literal["robustness", "geometry", "training"]
 
@@ -40,6 +48,7 @@ class Draw(Unit):
 
     version = 3
     files = ("images.parquet", "skipped_images.parquet")
+    tables = (SKIPPED_IMAGES,)
 
     source: str
     split: str
@@ -183,7 +192,7 @@ def publish(
         tables={
             "images": pl.DataFrame({"image": list(drawn.images.names), "label": drawn.images.labels.tolist()}),
             "skipped_images": conform(
-                "skipped_images",
+                SKIPPED_IMAGES,
                 [{"image": image, "class_name": name, "reason": reason} for image, name, reason in skipped_images],
             ),
         },

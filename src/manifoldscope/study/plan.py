@@ -426,11 +426,11 @@ def load(study: str | Path, changes: Mapping[str, Any] | Iterable[str] = ()) -> 
     return parse(raw)
 
 
-def parse(raw: Mapping[str, Any]) -> Study:
-    """A study from nested tables, as TOML gives them. Raises StudyError."""
+def parse(raw: Mapping[str, Any], *, run_plugins: bool = True) -> Study:
+    """A study from nested tables, as TOML gives them; its plug-ins are run first. Raises StudyError."""
     _require_bounded(raw)
     asked = raw.get("plugins", [])
-    if isinstance(asked, list) and all(isinstance(name, str) for name in asked):
+    if run_plugins and isinstance(asked, list) and all(isinstance(name, str) for name in asked):
         plugins.load(asked)
     for old, new in RENAMED.items():
         if old in raw:

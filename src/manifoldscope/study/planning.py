@@ -139,8 +139,8 @@ def _network(draws: Mapping[Role, Drawn], name: str, plan: ModelPlan, seed: int 
         identity["weights"] = file_digest(file) if file.is_file() else weights
     if plan.source.startswith("python:"):
         identity["code"] = code_digest(plan.source.removeprefix("python:"))
-    elif code := SOURCES[plan.source.partition(":")[0]].code:
-        identity["source_code"] = code
+    elif (version := SOURCES[plan.source.partition(":")[0]].version) != 1:
+        identity["source_version"] = version
     return PlannedNetwork(name, plan, seed, build, identity)
 
 

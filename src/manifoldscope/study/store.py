@@ -266,21 +266,25 @@ class Store:
 
         Raises:
             StoreError: there was no run here, or what is remembered of it is damaged.
+            StudyError: it was made with a plug-in that this process has not loaded.
         """
         path = self.folder / "plan.json"
         try:
             plan = json.loads(read_bytes(path, at_most=LARGEST_MANIFEST))
             facts = dict(plan["facts"])
             _ = facts["versions"]
-            plugins.load(tomllib.loads(facts["study"]).get("plugins", []))
-            units = [_planned(raw) for raw in plan["units"]]
+            made_with = [str(name) for name in tomllib.loads(facts["study"]).get("plugins", [])]
         except FileNotFoundError:
             raise StoreError(
                 f"{self.folder} holds no study; run one first: manifoldscope run STUDY --out DIR"
             ) from None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, StudyError) as error:
-            reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
-            raise StoreError(f"{path} is damaged ({reason}); run the study again, which keeps what is done") from None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise _damaged(path, error) from None
+        plugins.require(made_with)
+        try:
+            units = [_planned(raw) for raw in plan["units"]]
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, StudyError) as error:
+            raise _damaged(path, error) from None
         return units, facts
 
     # --- tables ---------------------------------------------------------------------------------------------------
@@ -341,12 +345,17 @@ def read_manifest(home: Path) -> tuple[dict[str, Any], str | None]:
     return manifest, None
 
 
+def _damaged(path: Path, error: Exception) -> StoreError:
+    reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
+    return StoreError(f"{path} is damaged ({reason}); run the study again, which keeps what is done")
+
+
 def _planned(raw: dict[str, Any]) -> Unit:
     """A unit of a plan. Raises ValueError where its key is not that of its fields."""
     key = raw.pop("key")
     unit = unit_of(raw)
     if unit.key != key:
-        raise ValueError(f"the unit {str(key)[:12]} is another than its key says")
+        raise ValueError(f"the unit {str(key)[:12]} is another than its key says; a plug-in may have changed since")
     return unit
 
 

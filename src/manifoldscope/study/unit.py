@@ -33,7 +33,7 @@ from manifoldscope.attacks.saved import SavedImages
 from manifoldscope.registry import Registry
 from manifoldscope.study.refs import NetworkRef, keyed
 from manifoldscope.study.section import KindSection
-from manifoldscope.tables import Schema, declare
+from manifoldscope.tables import Schema
 
 if TYPE_CHECKING:
     from manifoldscope.pictures import Picture
@@ -57,8 +57,6 @@ def kind(name: str, *, place: float = 50) -> Callable[[T], T]:
 
     def add(cls: T) -> T:
         cls.kind = name
-        for table, schema in cls.tables.items():
-            declare(table, schema, by=cls.__module__)
         return KINDS.register(name, place=place)(cls)
 
     return add
@@ -72,7 +70,7 @@ class Unit:
         kind: what the kind is called.
         version: raised when the code of the kind comes to give another answer; part of the key.
         files: what its payload holds at least, by file name: without them it is not done.
-        tables: those that units of this kind were the first to fill.
+        tables: those that it is the first to fill.
         section: its own section of the study file, where it has one.
         trains: it makes the weights of its network.
         gates: nothing else is asked of its network before it has succeeded.
@@ -81,7 +79,7 @@ class Unit:
     kind: ClassVar[str]
     version: ClassVar[int] = 1
     files: ClassVar[tuple[str, ...]] = ()
-    tables: ClassVar[Mapping[str, Schema]] = {}
+    tables: ClassVar[tuple[Schema, ...]] = ()
     section: ClassVar[type[KindSection] | None] = None
     trains: ClassVar[bool] = False
     gates: ClassVar[bool] = False

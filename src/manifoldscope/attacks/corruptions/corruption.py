@@ -121,7 +121,8 @@ def corruption(
         ordered: whether each severity is meant to be harder than the one before.
         version: raise it when a change makes the corruption another one, so that old results are not taken for new.
     """
-    assert len(values) == len(SEVERITIES)
+    if len(values) != len(SEVERITIES):
+        raise AttackError(f"a corruption of {len(values)} values; expected {len(SEVERITIES)}, one for each severity")
     traits = {"shortest_side": shortest_side, "needs_colour": needs_colour, "ordered": ordered}
 
     def register(function: Callable[[Tensor, Value, Generators], Tensor]) -> type[Corruption]:

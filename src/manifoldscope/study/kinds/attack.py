@@ -18,7 +18,7 @@ from manifoldscope.attacks.checks import (
     outcome_checks,
 )
 from manifoldscope.attacks.evaluation import evaluate
-from manifoldscope.attacks.outcomes import Failures, FastPath, Outcomes, robustness_of
+from manifoldscope.attacks.outcomes import OUTCOMES, ROBUSTNESS, Failures, FastPath, Outcomes, robustness_of
 from manifoldscope.attacks.saved import gathered
 from manifoldscope.pictures import Picture
 from manifoldscope.seeds import derive
@@ -50,6 +50,7 @@ class Attack(Unit):
 
     version = 6
     files = ("outcomes.parquet",)
+    tables = (OUTCOMES, ROBUSTNESS)
 
     network: NetworkRef
     images: ClassRef

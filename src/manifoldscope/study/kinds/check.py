@@ -20,7 +20,38 @@ from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import AttackRef, NetworkRef, unkeyed
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Gradients, Payload, Unit, kind
-from manifoldscope.tables import conform
+from manifoldscope.tables import BOOLEAN, INTEGER, REAL, TEXT, Schema, conform
+
+CHECKS = Schema(
+    name="checks",
+    row="one check of one network's evaluation",
+    columns={
+        "model": TEXT,
+        "check": TEXT,
+        "passed": BOOLEAN,
+        "value": REAL,
+        "expected": TEXT,
+        "note": TEXT,
+    },
+    identity=("model", "check"),
+)
+
+CONVERGENCE = Schema(
+    name="convergence",
+    row="images of a sample that are robust after a step of an attack (at every iterate so far)",
+    columns={
+        "model": TEXT,
+        "attack": TEXT,
+        "parameters": TEXT,
+        "strength": REAL,
+        "n_steps": INTEGER,
+        "step": INTEGER,
+        "n_images": INTEGER,
+        "n_robust": INTEGER,
+    },
+    identity=("model", "attack", "parameters", "strength", "step"),
+    optional=True,
+)
 
 
 @kind("check", place=20)
@@ -37,6 +68,7 @@ class Check(Unit):
 
     version = 5
     files = ("checks.parquet",)
+    tables = (CHECKS, CONVERGENCE)
 
     network: NetworkRef
     images: str
@@ -90,7 +122,7 @@ class Check(Unit):
             memory=context.memory,
         )
         return Payload(
-            tables={"checks": conform("checks", stronger.rows).drop("model")},
+            tables={"checks": conform(CHECKS, stronger.rows).drop("model")},
             facts={"convergence": [asdict(curve) for curve in stronger.curves]},
         )
 
@@ -116,7 +148,7 @@ class Check(Unit):
     def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, Any]:
         return {
             "checks": [store.table(unit, "checks").with_columns(model=pl.lit(unit.network.name)) for unit in units],
-            "convergence": conform("convergence", [row for unit in units for row in unit._convergence(store)]),
+            "convergence": conform(CONVERGENCE, [row for unit in units for row in unit._convergence(store)]),
         }
 
     def _convergence(self, store: Store) -> Iterator[dict[str, Any]]:

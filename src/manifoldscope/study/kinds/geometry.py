@@ -20,8 +20,58 @@ from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import ClassRef, NetworkRef, unkeyed
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Gradients, Payload, Unit, kind
+from manifoldscope.tables import BOOLEAN, INTEGER, REAL, TEXT, Schema
 from manifoldscope.vision.jacobian import jacobian_norm
 from manifoldscope.vision.memory import NOTHING
+
+GEOMETRY = Schema(
+    name="geometry",
+    row="a measure of one class manifold (class_index -1: of a whole layer)",
+    columns={
+        "model": TEXT,
+        "layer": TEXT,
+        "class_index": INTEGER,
+        "class_name": TEXT,
+        "measure": TEXT,
+        "parameters": TEXT,
+        "attack": TEXT,
+        "strength": REAL,
+        "value": REAL,
+        "stderr": REAL,
+        "n_points": INTEGER,
+        "n_features": INTEGER,
+        "pool": TEXT,
+        "ceiling": REAL,
+        "null": REAL,
+        "null_p": REAL,
+        "describes_sample": BOOLEAN,
+        "falls_when_halved": BOOLEAN,
+        "split": TEXT,
+        "note": TEXT,
+    },
+    identity=("model", "layer", "measure", "parameters", "attack", "strength", "class_index"),
+)
+
+CURVES = Schema(
+    name="curves",
+    row="a measure of one class manifold (class_index -1: of a whole layer) at one number of points",
+    columns={
+        "model": TEXT,
+        "layer": TEXT,
+        "class_index": INTEGER,
+        "class_name": TEXT,
+        "measure": TEXT,
+        "parameters": TEXT,
+        "n_points": INTEGER,
+        "value": REAL,
+        "standard_deviation": REAL,
+        "ceiling": REAL,
+        "extrapolated": BOOLEAN,
+        "note": TEXT,
+    },
+    identity=("model", "layer", "measure", "parameters", "class_index", "n_points", "extrapolated"),
+    optional=True,
+)
 
 
 @kind("geometry", place=30)
@@ -38,6 +88,7 @@ class Geometry(Unit):
 
     version = 6
     files = ("geometry.parquet", "curves.parquet")
+    tables = (GEOMETRY, CURVES)
 
     network: NetworkRef
     images: ClassRef

@@ -17,8 +17,23 @@ from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import NetworkRef, unkeyed
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Gradients, Payload, Unit, kind
-from manifoldscope.tables import conform
+from manifoldscope.tables import INTEGER, REAL, TEXT, Schema, conform
 from manifoldscope.vision.network import Network, logits, predicted
+
+MODELS = Schema(
+    name="models",
+    row="a network",
+    columns={
+        "model": TEXT,
+        "source": TEXT,
+        "n_parameters": INTEGER,
+        "dataset": TEXT,
+        "n_classes": INTEGER,
+        "clean_accuracy": REAL,
+        "provenance": TEXT,
+    },
+    identity=("model",),
+)
 
 
 @kind("inspect", place=10)
@@ -35,6 +50,7 @@ class Inspect(Unit):
 
     version = 5
     files = ("models.parquet", "checks.parquet")
+    tables = (MODELS,)
     gates = True
 
     network: NetworkRef

@@ -32,7 +32,49 @@ from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import ClassRef, NetworkRef
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Payload, Unit, kind
-from manifoldscope.tables import WHOLE
+from manifoldscope.tables import BOOLEAN, INTEGER, REAL, TEXT, WHOLE, Schema
+
+PAIRS = Schema(
+    name="pairs",
+    row="a measure between two class manifolds",
+    columns={
+        "model": TEXT,
+        "layer": TEXT,
+        "class_index": INTEGER,
+        "other_class_index": INTEGER,
+        "measure": TEXT,
+        "parameters": TEXT,
+        "value": REAL,
+        "stderr": REAL,
+        "null": REAL,
+        "null_p": REAL,
+        "describes_sample": BOOLEAN,
+        "falls_when_halved": BOOLEAN,
+        "note": TEXT,
+    },
+    identity=("model", "layer", "measure", "parameters", "class_index", "other_class_index"),
+)
+
+RELIABILITY = Schema(
+    name="reliability",
+    row="how well two samples of the images agree on the classes",
+    columns={
+        "model": TEXT,
+        "layer": TEXT,
+        "measure": TEXT,
+        "parameters": TEXT,
+        "reliability": REAL,
+        "low": REAL,
+        "high": REAL,
+        "of_ranks": REAL,
+        "standard_deviation": REAL,
+        "standard_error": REAL,
+        "n_classes": INTEGER,
+        "note": TEXT,
+    },
+    identity=("model", "layer", "measure", "parameters"),
+    optional=True,
+)
 
 
 @kind("layer", place=31)
@@ -47,6 +89,7 @@ class Layer(Unit):
 
     version = 5
     files = ("geometry.parquet", "pairs.parquet", "curves.parquet", "reliability.parquet")
+    tables = (PAIRS, RELIABILITY)
 
     network: NetworkRef
     classes: tuple[ClassRef, ...]

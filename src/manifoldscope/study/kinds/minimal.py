@@ -10,7 +10,7 @@ import polars as pl
 from pydantic import model_validator
 
 from manifoldscope.attacks.ball import Norm
-from manifoldscope.attacks.minimal import STEPS, Search, minimal_of, minimal_perturbation
+from manifoldscope.attacks.minimal import MINIMAL, STEPS, Search, minimal_of, minimal_perturbation
 from manifoldscope.attacks.minimal import Attack as SearchAttack
 from manifoldscope.errors import ManifoldscopeError
 from manifoldscope.seeds import derive
@@ -79,6 +79,7 @@ class Minimal(Unit):
 
     version = 5
     files = ("minimal.parquet",)
+    tables = (MINIMAL,)
     section = MinimalPlan
 
     network: NetworkRef

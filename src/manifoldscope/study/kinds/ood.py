@@ -20,7 +20,26 @@ from manifoldscope.study.refs import ClassRef, NetworkRef, unkeyed
 from manifoldscope.study.section import setting
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Payload, Unit, kind
+from manifoldscope.tables import INTEGER, REAL, TEXT, Schema
 from manifoldscope.vision.activations import n_values
+
+OOD = Schema(
+    name="ood",
+    row="a score that tells OOD from in-distribution images (layer empty: by the output)",
+    columns={
+        "model": TEXT,
+        "dataset": TEXT,
+        "layer": TEXT,
+        "score": TEXT,
+        "auroc": REAL,
+        "low": REAL,
+        "high": REAL,
+        "n_in_distribution": INTEGER,
+        "n_ood": INTEGER,
+    },
+    identity=("model", "dataset", "layer", "score"),
+    optional=True,
+)
 
 
 class OodPlan(OtherDataset):
@@ -48,6 +67,7 @@ class Ood(Unit):
 
     version = 3
     files = ("ood.parquet",)
+    tables = (OOD,)
     section = OodPlan
 
     network: NetworkRef

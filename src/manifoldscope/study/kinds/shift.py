@@ -20,6 +20,26 @@ from manifoldscope.study.refs import ClassRef, NetworkRef, unkeyed
 from manifoldscope.study.section import setting
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Payload, Unit, kind
+from manifoldscope.tables import INTEGER, REAL, TEXT, Schema
+
+SHIFTS = Schema(
+    name="shifts",
+    row="a class on another dataset of the same classes, beside the study's own images",
+    columns={
+        "model": TEXT,
+        "dataset": TEXT,
+        "class_index": INTEGER,
+        "class_name": TEXT,
+        "n_images": INTEGER,
+        "n_correct": INTEGER,
+        "accuracy": REAL,
+        "n_clean": INTEGER,
+        "n_clean_correct": INTEGER,
+        "clean_accuracy": REAL,
+    },
+    identity=("model", "dataset", "class_index"),
+    optional=True,
+)
 
 
 class ShiftPlan(OtherDataset):
@@ -45,6 +65,7 @@ class Shift(Unit):
 
     version = 3
     files = ("shifts.parquet",)
+    tables = (SHIFTS,)
     section = ShiftPlan
 
     network: NetworkRef

@@ -16,10 +16,28 @@ from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import NetworkRef, unkeyed
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Gradients, Payload, Unit, kind
-from manifoldscope.tables import conform
+from manifoldscope.tables import INTEGER, REAL, TEXT, Schema, conform
 from manifoldscope.training.fit import fit, state
 from manifoldscope.training.objectives import OBJECTIVES
 from manifoldscope.vision.memory import NOTHING
+
+TRAINING = Schema(
+    name="training",
+    row="an epoch of a network's training, with robust images after it where attacks were run",
+    columns={
+        "model": TEXT,
+        "epoch": INTEGER,
+        "loss": REAL,
+        "learning_rate": REAL,
+        "n_classes": INTEGER,
+        "epsilon": REAL,
+        "n_images": INTEGER,
+        "n_robust_fgsm": INTEGER,
+        "n_robust_pgd": INTEGER,
+    },
+    identity=("model", "epoch"),
+    optional=True,
+)
 
 
 @kind("train", place=0)
@@ -38,6 +56,7 @@ class Train(Unit):
 
     version = 3
     files = ("checkpoint.safetensors",)
+    tables = (TRAINING,)
     trains = True
 
     network: NetworkRef
@@ -56,11 +75,11 @@ class Train(Unit):
         objective = training.made()
         drawn = planning.draws["training"] if objective.trains else None
         schedule = training.model_dump(mode="json", exclude={"seeds"})
-        code = OBJECTIVES[training.objective].code
+        version = OBJECTIVES[training.objective].version
         yield cls(
             network=network.ref,
             training={**(schedule if objective.trains else {"objective": training.objective})}
-            | ({"code": code} if code else {}),
+            | ({"version": version} if version != 1 else {}),
             images=None if drawn is None else drawn.digest,
             initialisation=derive(seed, "initialisation", network.seed),
             seed=derive(seed, "training", network.seed),
@@ -114,7 +133,7 @@ class Train(Unit):
     def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, pl.DataFrame]:
         facts = [(unit.network.name, store.facts(unit)) for unit in units]
         history = conform(
-            "training",
+            TRAINING,
             [
                 {"model": model, "n_classes": found.get("n_classes"), **epoch}
                 for model, found in facts

@@ -10,7 +10,7 @@ import polars as pl
 import torch
 
 from manifoldscope.attacks.evaluation import evaluate
-from manifoldscope.attacks.transfer import counts, evaluated_on
+from manifoldscope.attacks.transfer import TRANSFER, counts, evaluated_on
 from manifoldscope.seeds import derive
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import Costs, Need
@@ -34,6 +34,7 @@ class Transfer(Unit):
 
     version = 4
     files = ("transfer.parquet",)
+    tables = (TRANSFER,)
 
     network: NetworkRef
     targets: tuple[NetworkRef, ...]
