@@ -117,7 +117,12 @@ def effective_geometry(
     return clouds.once(_effective, draws=draws, seed=seed)
 
 
-@MEASURES.of_clouds("effective_capacity", invariant_to=INVARIANCES)
+def _seconds(n_points: int, n_classes: int, settings: Mapping[str, Any]) -> float:
+    """What these measures take together: they are read off one computation."""
+    return float(5e-6 * (n_points * n_classes) ** 2 * settings.get("draws", 200) / 200)
+
+
+@MEASURES.of_clouds("effective_capacity", invariant_to=INVARIANCES, seconds=_seconds)
 def effective_capacity(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> JointEstimate:
     """How many such manifolds for each feature a linear readout can classify at random, as they lie.
 
@@ -146,7 +151,7 @@ def effective_capacity(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> Jo
     return _joint(clouds, found, found.capacities, found.capacity, stderr=found.capacity_error)
 
 
-@MEASURES.of_clouds("effective_radius", invariant_to=INVARIANCES)
+@MEASURES.of_clouds("effective_radius", invariant_to=INVARIANCES, seconds=_seconds)
 def effective_radius(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> JointEstimate:
     """The effective radius of the anchor points of random dichotomies, relative to their centre (Chou et al. 2024).
 
@@ -170,7 +175,7 @@ def effective_radius(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> Join
     return _joint(clouds, found, found.radii, found.radius)
 
 
-@MEASURES.of_clouds("effective_dimension", invariant_to=INVARIANCES)
+@MEASURES.of_clouds("effective_dimension", invariant_to=INVARIANCES, seconds=_seconds)
 def effective_dimension(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> JointEstimate:
     """The effective dimension of the anchor points of random dichotomies (Chou et al. 2024).
 
@@ -194,7 +199,7 @@ def effective_dimension(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> J
     return _joint(clouds, found, found.dimensions, found.dimension)
 
 
-@MEASURES.of_clouds("effective_alignment", invariant_to=INVARIANCES)
+@MEASURES.of_clouds("effective_alignment", invariant_to=INVARIANCES, seconds=_seconds)
 def effective_alignment(
     clouds: Clouds, *, of: Literal["centres", "axes", "centres and axes"] = "centres", draws: int = 200, seed: int = 0
 ) -> JointEstimate:

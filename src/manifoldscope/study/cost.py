@@ -33,14 +33,6 @@ SECONDS_OF_A_CALL = 7e-4
 IMAGES = "batch_size, or the size of the images"
 POINTS = "data.geometry.images_per_class, or measure a smaller layer"
 
-_SHARED = {
-    **dict.fromkeys(("capacity", "radius", "manifold_dimension"), "capacity"),
-    **dict.fromkeys(
-        ("effective_capacity", "effective_radius", "effective_dimension", "effective_alignment"), "effective"
-    ),
-}
-"""Joint measures that are read off one computation."""
-
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
@@ -253,18 +245,12 @@ def reliability_seconds(
 
 def joint_seconds(measures: Sequence[Mapping[str, Any]], n_points: int, n_classes: int) -> float:
     """Seconds of joint measures of that many points of each class, beside reading them; what they share counts once."""
-    n, seconds = n_points * n_classes, 0.0
-    shared = {_SHARED.get(measure["name"], measure["name"]): measure for measure in measures}
-    for family, measure in shared.items():
-        if family == "capacity":
-            seconds += n_classes * (3e-3 + 5.5e-6 * n_points**2) * measure.get("directions", 300) / 300
-        elif family == "effective":
-            seconds += 5e-6 * n**2 * measure.get("draws", 200) / 200
-        elif family == "simulated_capacity":
-            seconds += 8e-5 * n**1.8
-        elif MEASURES[measure["name"]].traits["reads"] == "clouds":
-            seconds += 2e-4 * n
-    return seconds
+    laws = {}
+    for measure in measures:
+        traits = MEASURES[measure["name"]].traits
+        if traits["reads"] == "clouds":
+            laws[traits["seconds"]] = measure
+    return float(sum(law(n_points, n_classes, measure) for law, measure in laws.items()))
 
 
 def reading_seconds(n_points: int, widths: Sequence[int]) -> float:

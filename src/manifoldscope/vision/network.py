@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision.transforms import InterpolationMode
+from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as tv
 
 from manifoldscope.errors import DataError, ModelError
@@ -58,10 +58,25 @@ class Preprocessing:
             shorter = min(image.shape[-2:])
             side = self.resize or max(self.crop, shorter)
             if shorter != side:
-                mode = InterpolationMode(self.interpolation)
-                image = tv.resize(image, [side], interpolation=mode, antialias=True)
+                image = resized(image, side, self.interpolation)
             image = tv.center_crop(image, [self.crop, self.crop])
         return image.float().div_(255) if image.dtype == torch.uint8 else image.float().clamp(0, 1)
+
+
+def resized(image: Tensor, side: int, interpolation: Interpolation) -> Tensor:
+    """(..., channels, height, width) with a shorter side of `side`; whole levels stay whole, rounded as Pillow does.
+
+    torch's own arithmetic for whole levels, on every processor: torchvision takes another where it thinks that faster,
+    and a sixth of the pixels then differ by a level.
+    """
+    height, width = image.shape[-2:]
+    size = (side, int(side * width / height)) if height <= width else (int(side * height / width), side)
+    whole = image.dtype == torch.uint8 and image.device.type != "cpu"  # elsewhere torch has none
+    smooth = {} if interpolation == "nearest" else {"antialias": True, "align_corners": False}
+    batch = image.reshape(-1, *image.shape[-3:])
+    made = F.interpolate(batch.float() if whole else batch, size, mode=interpolation, **smooth)
+    made = made.round_().clamp_(0, 255).to(torch.uint8) if whole else made
+    return made.reshape(*image.shape[:-2], *size)
 
 
 def in_channels(image: Tensor, channels: int | None) -> Tensor:
