@@ -41,7 +41,7 @@ from tests.study import tiny
 
 from manifoldscope.api import run
 from manifoldscope.errors import StoreError
-from manifoldscope.study.plan import parse
+from manifoldscope.study.loading import parse
 from manifoldscope.study.progress import Progress
 from manifoldscope.study.store import Store, manifest_digest
 from manifoldscope.study.verify import verify

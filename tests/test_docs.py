@@ -13,7 +13,7 @@ import pytest
 
 import manifoldscope
 from manifoldscope.geometry import MEASURES
-from manifoldscope.study.plan import parse
+from manifoldscope.study.loading import parse
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -14,9 +14,9 @@ from manifoldscope import plugins
 from manifoldscope.api import open_results, run
 from manifoldscope.cli import main
 from manifoldscope.errors import ManifoldscopeError, StudyError
-from manifoldscope.geometry.estimate import MEASURES
+from manifoldscope.geometry.measures import MEASURES
 from manifoldscope.registry import Registry
-from manifoldscope.study.plan import parse
+from manifoldscope.study.loading import parse
 from manifoldscope.study.progress import Progress
 from manifoldscope.study.store import Store
 from manifoldscope.tables import TABLES
@@ -30,7 +30,7 @@ import polars as pl
 import torch
 from torch.nn import functional as F
 
-from manifoldscope.geometry.estimate import MEASURES
+from manifoldscope.geometry.measures import MEASURES
 from manifoldscope.report import FIGURES, Chart, Figure, Section
 from manifoldscope.attacks.corruptions.corruption import corruption
 from manifoldscope.attacks.perturbation import ATTACKS, Perturbation
@@ -251,7 +251,7 @@ def test_list_says_what_comes_from_where(plugin, capsys):
         ("def f(:", "SyntaxError"),
         ("1 / 0", "ZeroDivisionError"),
         (
-            "from manifoldscope.geometry.estimate import MEASURES\n"
+            "from manifoldscope.geometry.measures import MEASURES\n"
             "@MEASURES.of_spectrum('two_nn', invariant_to=())\ndef two_nn(spectrum): ...",
             "the measure 'two_nn' is registered twice",
         ),
@@ -270,7 +270,8 @@ def test_installed_packages_are_found_by_their_entry_points(tmp_path):
     (tmp_path / "theirs.py").write_text(
         textwrap.dedent(
             """
-            from manifoldscope.geometry.estimate import MEASURES, Estimate
+            from manifoldscope.geometry.estimate import Estimate
+            from manifoldscope.geometry.measures import MEASURES
 
             @MEASURES.of_spectrum("theirs", invariant_to=())
             def theirs(spectrum):

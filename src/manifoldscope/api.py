@@ -22,7 +22,8 @@ from manifoldscope.recordings import join_outcome
 from manifoldscope.recordings.outcomes import outcome_column
 from manifoldscope.report import FIGURES, FINDINGS, Figure, Finding, diagnose, draw, render
 from manifoldscope.study.cost import bytes_of
-from manifoldscope.study.plan import Study, load, parse
+from manifoldscope.study.loading import load, parse
+from manifoldscope.study.plan import Study
 from manifoldscope.study.progress import Progress
 from manifoldscope.study.refs import names_of
 from manifoldscope.study.results import collect, pictures

@@ -12,7 +12,8 @@ import pytest
 
 from manifoldscope.cli import main
 from manifoldscope.errors import StudyError
-from manifoldscope.study.plan import Study, load, parse, preset_names, preset_text
+from manifoldscope.study.loading import load, parse, preset_names, preset_text
+from manifoldscope.study.plan import Study
 from tests.fuzz.mutate import budget, mutations
 
 ODD: list[Any] = [

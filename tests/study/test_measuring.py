@@ -12,7 +12,7 @@ from manifoldscope.attacks import evaluate
 from manifoldscope.geometry import gaussian_null, measure, reliability
 from manifoldscope.seeds import derive, generator
 from manifoldscope.study import Store, run_units
-from manifoldscope.study.plan import parse
+from manifoldscope.study.loading import parse
 from manifoldscope.study.progress import Progress
 from manifoldscope.study.results import collect
 from manifoldscope.vision.activations import activations

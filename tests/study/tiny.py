@@ -8,7 +8,8 @@ import torch
 
 from manifoldscope.study.context import Context
 from manifoldscope.study.draws import Drawn, draw_images
-from manifoldscope.study.plan import Study, parse
+from manifoldscope.study.loading import parse
+from manifoldscope.study.plan import Study
 from manifoldscope.study.planning import plan_units
 from manifoldscope.study.refs import keyed as keyed
 from manifoldscope.study.store import Store

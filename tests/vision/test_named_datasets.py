@@ -13,7 +13,8 @@ from PIL import Image
 
 from manifoldscope.errors import DataError, StudyError
 from manifoldscope.study.draws import fingerprint
-from manifoldscope.study.plan import DataPlan, json_schema
+from manifoldscope.study.loading import json_schema
+from manifoldscope.study.plan import DataPlan
 from manifoldscope.vision.datasets import dataset_entry, load
 from tests.vision.test_datasets import write_mnist
 

@@ -17,7 +17,7 @@ REGISTRIES = {
     "datasets": ("manifoldscope.vision.datasets", "DATASETS"),
     "models": ("manifoldscope.vision.sources", "SOURCES"),
     "small networks": ("manifoldscope.vision.small", "SMALL"),
-    "measures": ("manifoldscope.geometry.estimate", "MEASURES"),
+    "measures": ("manifoldscope.geometry.measures", "MEASURES"),
     "attacks": ("manifoldscope.attacks.perturbation", "ATTACKS"),
     "corruptions": ("manifoldscope.attacks.perturbation", "CORRUPTIONS"),
     "objectives": ("manifoldscope.training.objectives", "OBJECTIVES"),
@@ -50,7 +50,7 @@ def _studies() -> list[tuple[str, str]]:
     try:
         return questions()
     except OutlineError:
-        from manifoldscope.study.plan import load, preset_names
+        from manifoldscope.study.loading import load, preset_names
 
         return [(name, load(name).question) for name in preset_names()]
 

@@ -109,7 +109,7 @@ def execute(options: argparse.Namespace) -> int:
         reliabilities,
         stepwise,
     )
-    from manifoldscope.study.plan import parse_change
+    from manifoldscope.study.loading import parse_change
 
     if options.null and (
         instead := [name for name in ("curve", "extrapolate", "reliability", "outcome") if getattr(options, name)]

@@ -14,7 +14,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Print it as it stands."""
-    from manifoldscope.study.plan import json_schema, preset_text
+    from manifoldscope.study.loading import json_schema, preset_text
 
     print(json.dumps(json_schema(), indent=1) if options.schema else preset_text(options.name), end="")
     return 0

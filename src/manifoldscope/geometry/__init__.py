@@ -34,17 +34,10 @@ from manifoldscope.geometry.effective import (
     effective_geometry,
     effective_radius,
 )
-from manifoldscope.geometry.estimate import (
-    INVARIANCES,
-    MEASURES,
-    NEAR_CEILING,
-    Estimate,
-    JointEstimate,
-    Reads,
-    measure,
-)
+from manifoldscope.geometry.estimate import NEAR_CEILING, Estimate, JointEstimate
 from manifoldscope.geometry.extrapolation import expected_decay_exponent, extrapolate
 from manifoldscope.geometry.manifold import ClassManifold, Points, as_points
+from manifoldscope.geometry.measures import INVARIANCES, MEASURES, Reads, measure
 from manifoldscope.geometry.moments import Covariance, Gram, Scaling
 from manifoldscope.geometry.neighbours import gride, gride_curve, local_pca, mle, two_nn
 from manifoldscope.geometry.nulls import JointNull, Null, gaussian_null, shuffled_labels

@@ -11,8 +11,9 @@ from typing import Any, Literal
 import torch
 
 from manifoldscope.errors import GeometryError
-from manifoldscope.geometry.estimate import INVARIANCES, MEASURES, Estimate
+from manifoldscope.geometry.estimate import Estimate
 from manifoldscope.geometry.extrapolation import expected_decay_exponent
+from manifoldscope.geometry.measures import INVARIANCES, MEASURES
 from manifoldscope.geometry.spectrum import Spectrum
 from manifoldscope.seeds import generator
 

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.cloud import Clouds
-from manifoldscope.geometry.estimate import INVARIANCES, MEASURES, NEAR_CEILING, Estimate, JointEstimate, estimate_of
+from manifoldscope.geometry.estimate import NEAR_CEILING, Estimate, JointEstimate, estimate_of
 from manifoldscope.geometry.manifold import ClassManifold, Points
+from manifoldscope.geometry.measures import INVARIANCES, MEASURES
 from manifoldscope.geometry.moments import on_float64_device
 from manifoldscope.geometry.nonnegative import nonnegative_least_squares
 from manifoldscope.geometry.spectrum import principal_coordinates

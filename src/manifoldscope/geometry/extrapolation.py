@@ -12,7 +12,8 @@ from torch import Tensor
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.cloud import Cloud
-from manifoldscope.geometry.estimate import MEASURES, NEAR_CEILING, Estimate, measure
+from manifoldscope.geometry.estimate import NEAR_CEILING, Estimate
+from manifoldscope.geometry.measures import MEASURES, measure
 from manifoldscope.geometry.moments import Gram, Scaling, blocks
 from manifoldscope.geometry.reference import power_law_variances
 from manifoldscope.geometry.sampling import UNSTABLE, Curve, curve, subsampled

@@ -13,8 +13,9 @@ from torch import Tensor
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.cloud import Cloud
 from manifoldscope.geometry.distances import Neighbours
-from manifoldscope.geometry.estimate import INVARIANCES, MEASURES, Estimate
+from manifoldscope.geometry.estimate import Estimate
 from manifoldscope.geometry.manifold import ClassManifold, Points
+from manifoldscope.geometry.measures import INVARIANCES, MEASURES
 from manifoldscope.geometry.spectrum import spectra
 
 _TIE = 1e-9

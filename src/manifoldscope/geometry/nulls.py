@@ -13,8 +13,9 @@ from torch import Tensor
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.cloud import Cloud, Clouds
-from manifoldscope.geometry.estimate import MEASURES, Estimate, measure
+from manifoldscope.geometry.estimate import Estimate
 from manifoldscope.geometry.manifold import ClassManifold, as_points, resolution_of
+from manifoldscope.geometry.measures import MEASURES, measure
 from manifoldscope.geometry.moments import Scaling
 from manifoldscope.geometry.subsets import (
     EQUAL,

@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.cloud import Clouds
-from manifoldscope.geometry.estimate import MEASURES, measure
+from manifoldscope.geometry.measures import MEASURES, measure
 from manifoldscope.geometry.moments import Scaling
 from manifoldscope.geometry.sampling import standard_error
 from manifoldscope.geometry.subsets import (

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.cloud import Cloud, Clouds
-from manifoldscope.geometry.estimate import MEASURES, Estimate, JointEstimate, measure
+from manifoldscope.geometry.estimate import Estimate, JointEstimate
 from manifoldscope.geometry.manifold import ClassManifold, as_points
+from manifoldscope.geometry.measures import MEASURES, measure
 from manifoldscope.geometry.moments import Scaling
 from manifoldscope.geometry.subsets import (
     Manifold,

@@ -14,8 +14,9 @@ from scipy.optimize import nnls
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.cloud import Clouds
-from manifoldscope.geometry.estimate import INVARIANCES, MEASURES, JointEstimate, estimate_of
+from manifoldscope.geometry.estimate import JointEstimate, estimate_of
 from manifoldscope.geometry.manifold import ClassManifold, Points
+from manifoldscope.geometry.measures import INVARIANCES, MEASURES
 from manifoldscope.geometry.spectrum import principal_coordinates
 from manifoldscope.seeds import generator
 

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.cloud import Clouds
-from manifoldscope.geometry.estimate import INVARIANCES, MEASURES, Estimate, JointEstimate, estimate_of
+from manifoldscope.geometry.estimate import Estimate, JointEstimate, estimate_of
 from manifoldscope.geometry.manifold import ClassManifold, Points
+from manifoldscope.geometry.measures import INVARIANCES, MEASURES
 from manifoldscope.geometry.moments import blocks, on_float64_device
 
 _SAME = 1e-12

@@ -1,4 +1,4 @@
-"""What a study puts its networks to: attacks, searches for the minimal perturbation, and other datasets."""
+"""What a study does to its images: attacks and corruptions at several strengths."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from manifoldscope.study.section import OpenSection, refuse_strangers, setting
 
 
 class AttackPlan(OpenSection):
-    """One attack or corruption at several strengths; its own settings (steps, restarts, ...) stand beside these."""
+    """One attack at several strengths; its own settings (steps, restarts, ...) stand beside these."""
 
     kind: str = setting(
         ..., "by name: see `manifoldscope list attacks` and `manifoldscope list corruptions`", keyed=True
@@ -130,6 +130,10 @@ class AttackPlan(OpenSection):
         strengths = settings.pop(self.strengths_key(entry))
         singular = strength_setting(entry)
         return [make(self.kind, {**settings, singular: strength}) for strength in strengths]
+
+
+class CorruptionPlan(AttackPlan):
+    """One corruption at several severities; its own settings stand beside these."""
 
 
 def strength_setting(entry: Entry) -> str:

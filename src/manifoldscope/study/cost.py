@@ -10,7 +10,7 @@ from typing import Any
 
 from manifoldscope.attacks.evaluation import CHECKED, COPIES, POOL_BYTES, TOGETHER
 from manifoldscope.errors import StudyError
-from manifoldscope.geometry.estimate import MEASURES
+from manifoldscope.geometry.measures import MEASURES
 from manifoldscope.geometry.subsets import size_grid
 from manifoldscope.recordings.rows import EXTRAPOLATION_DRAWS
 from manifoldscope.study.context import Context

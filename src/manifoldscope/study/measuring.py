@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from manifoldscope.geometry import ClassManifold, Scaling
-from manifoldscope.geometry.estimate import MEASURES
+from manifoldscope.geometry.measures import MEASURES
 from manifoldscope.recordings.rows import Row
 from manifoldscope.study.context import Context
 from manifoldscope.study.plan import MeasurePlan, Study

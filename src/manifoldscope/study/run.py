@@ -18,7 +18,8 @@ from manifoldscope.errors import ManifoldscopeError, StoreError, StudyError
 from manifoldscope.study.context import Context
 from manifoldscope.study.draws import draw_images
 from manifoldscope.study.forecast import forecast
-from manifoldscope.study.plan import Study, load
+from manifoldscope.study.loading import load
+from manifoldscope.study.plan import Study
 from manifoldscope.study.planning import plan_units
 from manifoldscope.study.progress import Progress, duration
 from manifoldscope.study.store import Store
