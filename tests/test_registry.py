@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 
 import pytest
 
@@ -47,6 +48,15 @@ def test_a_wrong_setting_names_key_value_and_what_was_expected(registry, setting
 def test_an_unknown_name_offers_the_nearest(registry):
     with pytest.raises(StudyError, match="there is no colour 'rad'; did you mean 'red'"):
         registry["rad"]
+
+
+def test_what_a_class_lacks_is_named(registry):
+    class Half(ABC):
+        @abstractmethod
+        def start(self): ...
+
+    with pytest.raises(ManifoldscopeError, match="'half' lacks start; its class has to define"):
+        registry.register("half")(Half)
 
 
 def test_a_setting_without_a_type_is_named(registry):

@@ -165,6 +165,9 @@ class Registry:
         def add(target: Item) -> Item:
             if name in self._entries:
                 raise ManifoldscopeError(f"the {self.kind} {name!r} is registered twice; give one another name")
+            if inspect.isabstract(target):
+                lacking = ", ".join(sorted(getattr(target, "__abstractmethods__", ())))
+                raise ManifoldscopeError(f"the {self.kind} {name!r} lacks {lacking}; its class has to define them")
             self._entries[name] = Entry(self.kind, name, target, traits, *_outside(target.__module__))
             return target
 

@@ -19,11 +19,10 @@ from manifoldscope.attacks import (
     Perturbation,
     UniformNoise,
     evaluate,
-    evaluation,
     make,
     robustness_of,
 )
-from manifoldscope.attacks.target import Target
+from manifoldscope.attacks.engine import Engine
 from manifoldscope.errors import AttackError, DataError, ModelError, StudyError
 from manifoldscope.tables import TABLES
 from manifoldscope.vision.fast import FastNetwork, faster
@@ -36,18 +35,27 @@ from tests.attacks.networks import convolutional, fitted, images
 
 @dataclass(frozen=True, kw_only=True)
 class Replaying(Perturbation):
-    """Shows the target prepared images: first `middle` as an iterate, then `last`."""
+    """Shows prepared images: first `middle` as an iterate, then `last`."""
 
     kind: ClassVar[str] = "replaying"
     strength_setting: ClassVar[str] = "epsilon"
-    iterative: ClassVar[bool] = True
+    counts: ClassVar[str] = "both"
+    asks_gradients: ClassVar[bool] = True
     epsilon: float = 1.0
     middle: float = 0.0
     last: float = 0.0
 
-    def perturb(self, target):
-        target.gradient(torch.full_like(target.clean, self.middle), lambda logits: logits.sum(1))
-        target.conclude(torch.full_like(target.clean, self.last))
+    def start(self, rows):
+        return {"images": torch.full_like(rows.clean, self.middle), "steps": torch.zeros_like(rows.labels)}
+
+    def loss_of(self, logits, rows, state):
+        return logits.sum(1)
+
+    def step(self, rows, state, seen):
+        return {"images": torch.full_like(rows.clean, self.last), "steps": state["steps"] + 1}
+
+    def finished(self, state):
+        return state["steps"] == 1
 
     def excess(self, clean, perturbed):
         return (perturbed - clean).abs().flatten(1).amax(1) - self.epsilon
@@ -79,34 +87,7 @@ def test_last_and_any_are_judged_apart(middle, last, robust_last, robust_any):
     assert table["robust_any"].to_list() == [robust_any] * 3
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Once(Replaying):
-    """Shows a bright image on the way when it is called for the second time, and dark ones otherwise."""
-
-    calls: list[int]
-    passes: ClassVar[tuple[int, int]] = (1, 1)
-
-    def perturb(self, target):
-        self.calls.append(len(target.clean))
-        replace(self, middle=0.9 if len(self.calls) == 2 else 0.2, last=0.2)._replay(target)
-
-    def _replay(self, target):
-        super().perturb(target)
-
-
-def test_what_a_proposal_fells_on_the_way_has_fallen_although_its_last_iterate_stands(monkeypatch):
-    monkeypatch.setattr(evaluation, "PAYS", torch.inf)
-    network = bright_network()
-    proposing = FastNetwork(network, ("as it is",), margin=0.0, proposer=network)
-    attack = Once(calls=[])
-    table = evaluate(network, dark_images(20), attack, fast=proposing).table
-    # scouts; proposals; those again, since they stand; the sample that is checked
-    assert attack.calls == [10, 10, 10, 1]
-    assert table["robust_last"].all()
-    assert table["robust_any"].to_list().count(False) == 10
-
-
-def test_an_image_that_is_wrong_when_clean_never_survives():
+def test_an_image_that_is_wrong_when_clean_is_never_robust():
     drawn = dark_images()
     wrong = replace(drawn, labels=torch.tensor([1, 0, 0]))
     table = evaluate(bright_network(), wrong, Replaying(middle=0.9, last=0.9)).table.sort("image")
@@ -115,7 +96,7 @@ def test_an_image_that_is_wrong_when_clean_never_survives():
 
 
 @pytest.mark.parametrize("settings", [{"epsilon": 0.05}, {"last": float("nan")}, {"last": 1.5, "epsilon": 9.0}])
-def test_a_attack_that_breaks_its_budget_is_stopped(settings):
+def test_an_attack_that_breaks_its_budget_is_stopped(settings):
     with pytest.raises(AttackError, match="proposed an image that exceeds its budget"):
         evaluate(bright_network(), dark_images(), Replaying(**{"middle": 0.2, "last": 0.3, **settings}))
 
@@ -227,7 +208,7 @@ def test_memory_decides_how_large_batches_are_and_no_outcome():
     network = fitted(drawn)
     attack = PGD(epsilon=0.06, steps=4)
     pixels = network.pixels(drawn, slice(0, 1))
-    copy = faster(network, network.pixels(drawn, slice(0, 8)), propose=False)  # by no stopwatch, which shows it more
+    copy = faster(network, network.pixels(drawn, slice(0, 8)))
     for fast in (False, copy):
         whole = evaluate(network, drawn, attack, batch_size=24, fast=fast)
         shown = []
@@ -276,7 +257,7 @@ def test_several_attacks_give_one_answer_the_worst_case_of_each_image():
     assert list(together.table.columns) == list(TABLES["outcomes"].columns)
 
 
-def test_the_norm_the_steps_and_the_aim_of_a_attack_have_columns():
+def test_the_norm_the_steps_and_the_aim_of_an_attack_have_columns():
     drawn = images(12)
     attacks = [
         PGD(epsilon=0.2, norm="l2", steps=3),
@@ -324,7 +305,7 @@ def test_batches_do_not_change_the_outcomes():
     [
         {"restarts": 2, "target": "random"},
         {"restarts": 3, "momentum": 0.9, "returns": "best"},
-        {"norm": "l2", "epsilon": 1.4, "loss": "cw", "fgsm_first": True, "target": "least_likely"},
+        {"norm": "l2", "epsilon": 1.4, "loss": "cw", "target": "least_likely"},
     ],
 )
 def test_images_that_come_as_others_leave_change_no_outcome(settings, iterate):
@@ -347,44 +328,16 @@ def test_as_many_images_are_under_attack_as_a_batch_holds(monkeypatch):
     drawn = images(120)
     network = fitted(drawn)
     shown = []
-    judge = Target.gradient
+    seen = Engine._seen
     monkeypatch.setattr(
-        Target, "gradient", lambda self, rows, *rest: (shown.append(len(rows)), judge(self, rows, *rest))[1]
+        Engine,
+        "_seen",
+        lambda self, attack, rows, *rest, **how: (shown.append(len(rows)), seen(self, attack, rows, *rest, **how))[1],
     )
     found = evaluate(network, drawn, PGD(epsilon=0.12, steps=6), iterate="any", fast=False, batch_size=16)
     assert max(shown) == 16
     assert all(n > 14 for n in shown[:-6])
     assert 0 < found.robust_accuracy_any < 1
-
-
-def test_last_iterates_that_finish_a_few_at_a_time_are_judged_half_a_pass_at_a_time(monkeypatch):
-    sample = images(64)
-    network = fitted(sample)
-    attack = PGD(epsilon=0.12, steps=6)  # some fall on the way, so that others come, and finish, a few at a time
-    judged = []
-    classes = Target._classes
-    monkeypatch.setattr(Target, "_classes", lambda self, some, by: judged.append(len(some)) or classes(self, some, by))
-    found = evaluate(network, sample, attack, batch_size=16, iterate="any", fast=False).table
-    assert 0 < found["robust_any"].sum() < len(sample)
-    assert len(judged) > 1
-    assert all(n >= 8 for n in judged[:-1])
-    assert found.equals(evaluate(network, sample, attack, batch_size=64, iterate="any", fast=False).table)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Forgetful(PGD):
-    """Attacks the images that are there, and asks for no others."""
-
-    def perturb(self, target):
-        target.conclude(target.clean)
-
-
-def test_a_attack_that_leaves_images_waiting_is_an_error():
-    drawn = images(24)
-    network = fitted(drawn)
-    assert evaluate(network, drawn, Forgetful(epsilon=0.1), fast=False).robust_accuracy == 1.0
-    with pytest.raises(AttackError, match=r"left 16 of 24 images that waited; expected it to call target\.admit"):
-        evaluate(network, drawn, Forgetful(epsilon=0.1), fast=False, batch_size=8)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4])
@@ -404,22 +357,10 @@ def test_images_of_many_sizes_are_refused_whatever_the_batch(tmp_path, batch_siz
 @pytest.mark.parametrize("by_a_copy", [False, True])
 def test_what_has_no_class_on_the_way_alone_is_counted(by_a_copy):
     network = replace(bright_network(), module=NaNAbove(0.5))
-    fast = FastNetwork(network, ("a copy",), margin=1e-5) if by_a_copy else False
+    fast = FastNetwork(network, ("a copy",)) if by_a_copy else False
     found = evaluate(network, dark_images(), Replaying(middle=0.9, last=0.2), fast=fast)
     assert (found.robust_accuracy, found.robust_accuracy_any) == (1.0, 0.0)
     assert found.failures.n_without_class == 3
-
-
-def test_how_many_images_a_attack_of_its_own_loop_is_given_does_not_change_the_outcomes(monkeypatch):
-    drawn = images(48)
-    network = fitted(drawn)
-    attack = UniformNoise(epsilon=0.6, draws=3)
-    whole = evaluate(network, drawn, attack, fast=False)
-    monkeypatch.setattr(evaluation, "TOGETHER", 1)
-    monkeypatch.setattr(evaluation, "POOL_BYTES", 0)
-    parts = evaluate(network, drawn, attack, fast=False, batch_size=5)
-    assert parts.table["robust_last"].equals(whole.table["robust_last"])
-    assert 0 < whole.robust_accuracy < 1
 
 
 BALLS = [entry for entry in ATTACKS if entry.target.strength_setting == "epsilon"]
@@ -427,8 +368,6 @@ BALLS = [entry for entry in ATTACKS if entry.target.strength_setting == "epsilon
 
 @pytest.mark.parametrize("entry", BALLS, ids=lambda entry: entry.name)
 def test_every_attack_in_a_ball_obeys_the_interface(entry):
-    if needed := entry.traits.get("needs"):
-        pytest.importorskip(needed, reason=f"{entry.name} needs {needed}: pip install 'manifoldscope[attacks]'")
     quick = {"queries": 50} if "queries" in entry.settings.model_fields else {}
     attack = make(entry.name, {entry.target.strength_setting: 0.1, **quick})
     assert attack.kind == entry.name
@@ -455,7 +394,7 @@ def test_requests_that_cannot_be_are_refused():
         images().of(torch.rand(2, 3, 4, 4) * 255, [0, 1])
 
 
-def test_images_that_are_known_to_have_fallen_are_not_attacked():
+def test_images_that_are_known_to_be_misclassified_are_not_attacked():
     drawn = images(12)
     network = fitted(drawn)
     misclassified = torch.arange(len(drawn)) % 2 == 0

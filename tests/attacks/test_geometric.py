@@ -60,8 +60,8 @@ def test_one_pose_that_falls_is_enough():
     assert found.adversarial[0][0, ..., -1].mean() > 0.5
 
 
-@pytest.mark.parametrize("make", [lambda **s: Rotation(degrees=40.0, **s), lambda **s: Translation(shift=0.2, **s)])
-def test_random_poses_depend_on_the_seed_and_not_on_who_still_stands(make):
+@pytest.mark.parametrize("make", [lambda **s: Rotation(degrees=40.0, **s), lambda **s: Translation(shift=0.12, **s)])
+def test_random_poses_depend_on_the_seed_and_not_on_who_is_still_robust(make):
     drawn = images()
     network = fitted(drawn)
     attack = make(choice="random", candidates=4)

@@ -13,14 +13,13 @@ from polars import selectors as cs
 from torch import nn
 
 from manifoldscope.attacks import PGD, evaluate, minimal_perturbation, robustness_curve
-from manifoldscope.attacks import minimal as module
 from manifoldscope.errors import AttackError, ModelError
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
 from tests.attacks.networks import convolutional, fitted, images
 
 every_norm = pytest.mark.parametrize("norm", ["linf", "l2"])
-by_foolbox = pytest.mark.parametrize("attack", ["fmn", "deepfool"])
+by_minimum_norm = pytest.mark.parametrize("attack", ["fmn", "fab"])
 
 
 def linear(n_classes=2, *, seed=0):
@@ -84,15 +83,14 @@ def test_with_many_classes_the_answer_is_an_upper_bound_and_mostly_near(norm):
 
 
 @every_norm
-@by_foolbox
-def test_foolbox_comes_near_the_margin_of_a_linear_network(attack, norm):
-    pytest.importorskip("foolbox", reason="pip install 'manifoldscope[attacks]'")
+@by_minimum_norm
+def test_minimum_norm_attacks_come_near_the_margin_of_a_linear_network(attack, norm):
     network, drawn = linear()
     truth = exact(network, drawn, norm)
     table = minimal_perturbation(network, drawn, attack=attack, norm=norm)
     assert min(shares(table, truth)) > 1 - 1e-4
     for row in table.iter_rows(named=True):
-        # DeepFool adds 1e-4 and oversteps by 2%; FMN shrinks its ball by steps
+        # FAB oversteps by 5%, and FMN shrinks its ball by steps
         assert row["minimal_epsilon"] <= 1.05 * truth[row["image"]] + 2e-4
 
 
@@ -100,7 +98,7 @@ def test_the_bracket_holds_the_answer_and_is_as_narrow_as_asked():
     network, drawn = linear()
     table = minimal_perturbation(network, drawn, tolerance=0.05)
     assert (table["low"] < table["high"]).all()
-    assert (table["high"] - table["low"] <= 0.05 * table["high"]).all()
+    assert (table["high"] - table["low"] <= 0.0501 * table["high"]).all()  # decided in float32
     assert table["minimal_epsilon"].equals(table["high"], check_names=False)
     truth = exact(network, drawn, "linf")
     assert all(row["low"] <= truth[row["image"]] * (1 + 1e-4) for row in table.iter_rows(named=True))
@@ -118,7 +116,7 @@ def test_misclassified_images_need_nothing_and_robust_ones_infinity():
     assert set(table.filter(table["robust_last"])["low"]) == {1e-4}
 
 
-def test_what_falls_by_bisection_falls_to_pgd_and_the_other_way_round():
+def test_what_bisection_misclassifies_pgd_does_and_the_other_way_round():
     drawn = images(48)
     network = fitted(drawn)
     table = minimal_perturbation(network, drawn)
@@ -130,10 +128,8 @@ def test_what_falls_by_bisection_falls_to_pgd_and_the_other_way_round():
     assert only_pgd <= 1 + only_bisection  # one image may stand on the boundary
 
 
-@pytest.mark.parametrize("attack", ["pgd", "fmn", "deepfool"])
+@pytest.mark.parametrize("attack", ["pgd", "fmn", "fab"])
 def test_the_same_seed_gives_the_same_answer_and_leaves_no_trace(attack):
-    if attack != "pgd":
-        pytest.importorskip("foolbox", reason="pip install 'manifoldscope[attacks]'")
     drawn = images(12)
     network = fitted(drawn)
     network.module.train()
@@ -230,18 +226,9 @@ def test_a_table_without_answers_is_refused():
         ({"largest": 0}, "largest = 0; expected a radius above 0"),
         ({"steps": 0}, "steps = 0; expected at least 1"),
         ({"tolerance": 0.0}, "tolerance = 0.0; expected a share of epsilon"),
-        ({"attack": "cw"}, "attack = 'cw'; expected one of: pgd, fmn, deepfool"),
+        ({"attack": "cw"}, "attack = 'cw'; expected one of: pgd, fmn, fab"),
     ],
 )
 def test_impossible_settings_are_refused_in_one_sentence(settings, message):
     with pytest.raises(AttackError, match=re.escape(message)):
         minimal_perturbation(convolutional(), images(4), **settings)
-
-
-def test_without_foolbox_the_error_says_how_to_install_it(monkeypatch):
-    def absent(name):
-        raise module.PackageNotFoundError(name)
-
-    monkeypatch.setattr(module, "version", absent)
-    with pytest.raises(AttackError, match=re.escape("pip install 'manifoldscope[attacks]'")):
-        minimal_perturbation(convolutional(), images(4), attack="fmn")

@@ -12,13 +12,12 @@ import torch
 import torchattacks
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
-from manifoldscope.attacks import FGSM, PGD, UniformNoise, evaluate, evaluation
+from manifoldscope.attacks import FGSM, PGD, UniformNoise, evaluate
 from manifoldscope.attacks.ball import random_start
-from manifoldscope.attacks.pgd import _better, step
+from manifoldscope.attacks.perturbation import Rows, Seen
 from manifoldscope.errors import AttackError, ModelError
-from manifoldscope.vision.fast import FastNetwork, Reduced
+from manifoldscope.vision.fast import FastNetwork
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
 from tests.attacks.networks import Wrapped, convolutional, fitted, images
@@ -31,6 +30,15 @@ PER_PIXEL = 1e-6
 def known():
     drawn = images()
     return fitted(drawn), drawn
+
+
+def stepped(attack, clean, images, gradient, *, loss=None):
+    """One step of an attack from these images, along this gradient."""
+    n = len(clean)
+    rows = Rows(torch.arange(n), torch.zeros(n), clean, torch.zeros(n, dtype=torch.int64), clean.new_empty(n, 0), [])
+    state = replace(attack, random_start=False).start(rows) | {"images": images}
+    nothing = clean.new_zeros(n) if loss is None else loss
+    return attack.step(rows, state, Seen(clean.new_empty(n, 0), nothing, gradient, nothing.bool()))
 
 
 def last_iterates(network, drawn, attack):
@@ -69,8 +77,9 @@ def test_start_and_step_stay_within_the_budget(epsilon, step_size, seed):
     generator = torch.Generator().manual_seed(seed)
     clean = torch.rand(3, 1, 4, 4, generator=generator)
     clean[0], clean[1] = 0.0, 1.0
-    start = random_start(clean, epsilon, generator)
-    moved = step(start, torch.randn(clean.shape, generator=generator), clean, epsilon, step_size)
+    start = random_start(clean, torch.full((3,), epsilon), generator)
+    attack = PGD(epsilon=epsilon, step_size=step_size)
+    moved = stepped(attack, clean, start, torch.randn(clean.shape, generator=generator))["images"]
     for iterate in (start, moved):
         assert iterate.min() >= 0
         assert iterate.max() <= 1
@@ -80,9 +89,9 @@ def test_start_and_step_stay_within_the_budget(epsilon, step_size, seed):
 def test_the_iterate_is_clipped_and_not_the_step():
     clean = torch.full((1, 1, 1, 1), 0.5)
     at_edge = clean + 0.1
-    moved = step(at_edge, torch.ones_like(clean), clean, epsilon=0.1, step_size=0.05)
+    moved = stepped(PGD(epsilon=0.1, step_size=0.05), clean, at_edge, torch.ones_like(clean))["images"]
     assert moved.item() == pytest.approx(0.6)
-    back = step(at_edge, -torch.ones_like(clean), clean, epsilon=0.1, step_size=0.25)
+    back = stepped(PGD(epsilon=0.1, step_size=0.25), clean, at_edge, -torch.ones_like(clean))["images"]
     assert back.item() == pytest.approx(0.4)  # a clipped step would have stopped at 0.5
 
 
@@ -119,7 +128,7 @@ def test_the_default_step_size_scales_with_epsilon():
     assert PGD(epsilon=0.1, step_size=0.5).resolved_step_size == 0.5
 
 
-def test_restarts_fell_at_least_as_many(known):
+def test_restarts_misclassify_at_least_as_many(known):
     network, drawn = known
     one = evaluate(network, drawn, PGD(epsilon=0.05, steps=2))
     many = evaluate(network, drawn, PGD(epsilon=0.05, steps=2, restarts=5))
@@ -191,7 +200,7 @@ def test_labels_beyond_the_network_are_refused():
 
 @pytest.mark.parametrize("loss", ["ce", "cw", "dlr"])
 @pytest.mark.parametrize(("norm", "epsilon"), [("linf", 0.2), ("l2", 2.0)])
-def test_every_loss_fells_images_within_either_ball(known, norm, epsilon, loss):
+def test_every_loss_misclassifies_images_within_either_ball(known, norm, epsilon, loss):
     network, drawn = known
     attack = PGD(epsilon=epsilon, norm=norm, loss=loss, steps=20)
     attacked, outcomes = last_iterates(network, drawn, attack)
@@ -238,15 +247,25 @@ def test_the_best_iterate_has_no_smaller_loss_than_the_last(known):
 
 
 def test_the_best_iterate_is_found_although_a_loss_is_nan():
-    best, highest = torch.zeros(1, 1, 1, 1), torch.tensor([-torch.inf])
-    for number, loss in enumerate([0.1, torch.nan, 5.0, 1.0]):
-        best, highest = _better(torch.full((1, 1, 1, 1), float(number)), torch.tensor([loss]), best, highest)
-    assert (best.item(), highest.item()) == (2.0, 5.0)
+    attack = PGD(epsilon=0.5, steps=4, returns="best", random_start=False)
+    clean = torch.zeros(1, 1, 1, 1)
+    rows = Rows(torch.arange(1), torch.zeros(1), clean, torch.tensor([0]), clean.new_empty(1, 0), [])
+    state = attack.start(rows)
+    for number, loss in enumerate([0.1, torch.nan, 5.0, 1.0, 0.0]):
+        state["images"] = torch.full((1, 1, 1, 1), number / 10)
+        seen = Seen(clean.new_empty(1, 0), torch.tensor([loss]), torch.zeros_like(clean), torch.tensor([False]))
+        state = attack.step(rows, state, seen)
+    assert attack.finished(state).all()
+    assert (state["images"].item(), state["highest"].item()) == pytest.approx((0.2, 5.0))
 
 
 def test_a_start_is_uniform_in_the_l2_ball():
     clean = torch.full((4000, 1, 1, 2), 0.5)
-    away = (random_start(clean, 0.3, torch.Generator().manual_seed(0), "l2") - clean).flatten(1).norm(dim=1)
+    away = (
+        (random_start(clean, torch.full((4000,), 0.3), torch.Generator().manual_seed(0), "l2") - clean)
+        .flatten(1)
+        .norm(dim=1)
+    )
     assert float(away.max()) <= 0.3
     assert float((away < 0.3 / 2**0.5).float().mean()) == pytest.approx(0.5, abs=0.03)  # half of the area
 
@@ -276,31 +295,6 @@ def test_one_step_is_pgd_of_one_step_and_weaker_than_many(known):
         FGSM(epsilon=0.05, restarts=3)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_fgsm_first_fells_what_it_finds_at_the_edge_and_follows_the_same_path(known, norm):
-    network, drawn = known
-    epsilon = 0.12 if norm == "linf" else 1.2
-    plain, first = (PGD(epsilon=epsilon, norm=norm, steps=6, fgsm_first=on) for on in (False, True))
-    without, with_it = (last_iterates(network, drawn, attack)[1] for attack in (plain, first))
-    assert torch.equal(without.adversarial[0], with_it.adversarial[0])
-    assert without.table["robust_last"].equals(with_it.table["robust_last"])
-    alone = evaluate(network, drawn, first, iterate="any")
-    assert alone.table["robust_any"].equals(with_it.table["robust_any"])
-    assert not (with_it.table["robust_any"] & ~without.table["robust_any"]).any()
-    assert "fgsm_first=true" in first.parameters
-    assert first.parameters.replace(" fgsm_first=true", "") == plain.parameters
-
-
-def test_fgsm_first_judges_the_edge_of_the_ball(known):
-    """One step too short to fell anything: what falls is what FGSM from the same start fells."""
-    network, drawn = known
-    attack = PGD(epsilon=0.14, step_size=1e-6, steps=1, fgsm_first=True, random_start=False)
-    found = evaluate(network, drawn, attack)
-    fgsm = evaluate(network, drawn, FGSM(epsilon=0.14))
-    assert found.table["robust_any"].equals(fgsm.table["robust_last"])
-    assert 0 < found.robust_accuracy_any < found.robust_accuracy == 1
-
-
 # The faster copy, and sweeps
 
 
@@ -317,88 +311,13 @@ def test_a_faster_copy_changes_no_outcome_here_and_says_how_it_was_checked():
 
 @pytest.mark.parametrize("iterate", ["both", "any"])
 def test_what_a_faster_copy_says_is_not_believed(iterate):
-    """A copy that is another network altogether finds gradients, and fells nothing by its own word."""
+    """A copy that is another network altogether finds gradients, and misclassifies nothing by its own word."""
     drawn = images(60)
     network = fitted(drawn)
     wrong = Network(convolutional(4, seed=5).module, mean=network.mean, std=network.std)
     liar = FastNetwork(wrong, ("another network",))
     found = evaluate(network, drawn, PGD(epsilon=1e-6, steps=3), fast=liar, iterate=iterate)
     assert found.robust_accuracy_any == found.clean_accuracy == 1.0
-
-
-def test_a_copy_that_clearly_says_something_else_of_clean_images_is_dropped():
-    drawn = images(60)
-    network = fitted(drawn)
-    wrong = Network(convolutional(4, seed=5).module, mean=network.mean, std=network.std)
-    liar = FastNetwork(wrong, ("another network",), margin=2e-3)
-    found = evaluate(network, drawn, PGD(epsilon=0.1, steps=3), fast=liar)
-    assert found.fast.dropped
-    assert 0 < found.fast.n_differ <= found.fast.n_checked
-    assert found.table.equals(evaluate(network, drawn, PGD(epsilon=0.1, steps=3), fast=False).table)
-
-
-def proposing(network, by=None):
-    """A network whose gradients are found in bfloat16, or by another module altogether."""
-    module = Reduced(network.module) if by is None else by
-    return FastNetwork(network, ("as it is",), margin=0.0, proposer=replace(network, module=module))
-
-
-@pytest.mark.parametrize("iterate", ["both", "any"])
-def test_proposals_in_bfloat16_fell_what_float32_fells_and_nothing_survives_that_float32_fells(iterate):
-    drawn = images(120)
-    network = fitted(drawn)
-    attack = PGD(epsilon=0.125, steps=10)
-    outcome = "robust_any" if iterate == "any" else "robust_last"
-    fast, plain = (evaluate(network, drawn, attack, fast=how, iterate=iterate) for how in (proposing(network), False))
-    assert fast.fast.means == "as it is, bfloat16 to propose"
-    assert (fast.fast.n_checked, fast.fast.n_differ) == (3, 0)
-    assert fast.table[outcome].equals(plain.table[outcome])
-    assert 0 < plain.table[outcome].sum() < len(drawn)
-
-
-class Noise(nn.Module):
-    """Gradients, and classes, that have nothing to do with the network's."""
-
-    def forward(self, x):
-        return torch.stack([(k + 1) * x.flatten(1).sin().sum(1) for k in range(4)], 1)
-
-
-class Nothing(nn.Module):
-    """NaN for each image."""
-
-    def forward(self, x):
-        return torch.stack([x.flatten(1).sum(1) * torch.nan] * 4, 1)
-
-
-@pytest.mark.parametrize("iterate", ["both", "any"])
-@pytest.mark.parametrize("by", [Noise(), Nothing()])
-def test_false_proposals_cost_time_and_no_outcome(monkeypatch, iterate, by):
-    """What stands is attacked again in float32; what is said to have misclassified is shown to float32."""
-    monkeypatch.setattr(evaluation, "PAYS", torch.inf)
-    drawn = images(120)
-    network = fitted(drawn)
-    attack = PGD(epsilon=0.1, steps=10)
-    outcome = "robust_any" if iterate == "any" else "robust_last"
-    misled = evaluate(network, drawn, attack, fast=proposing(network, by), iterate=iterate)
-    plain = evaluate(network, drawn, attack, fast=False, iterate=iterate)
-    assert "bfloat16 to propose" in misled.fast.means
-    assert misled.table[outcome].equals(plain.table[outcome])
-    assert misled.failures == plain.failures
-    assert 0 < plain.table[outcome].sum() < len(drawn)
-
-
-def test_where_many_stand_nothing_is_proposed_and_every_image_is_attacked_once():
-    drawn = images(120)
-    network = fitted(drawn)
-    attack = PGD(epsilon=0.09, steps=5)
-    shown = []
-    proposer = proposing(network, Noise())
-    proposer.proposer.module.register_forward_hook(lambda *_: shown.append(1))
-    found = evaluate(network, drawn, attack, fast=proposer)
-    assert found.robust_accuracy > 0.5
-    assert not shown
-    assert found.fast.means == "as it is"
-    assert found.table.equals(evaluate(network, drawn, attack, fast=False).table)
 
 
 def test_a_sweep_that_reuses_outcomes_agrees_with_separate_runs():

@@ -42,4 +42,4 @@ def test_the_allocator_of_the_cpu_is_known_by_its_words_and_other_errors_are_not
 def test_few_sizes_hold_any_number():
     sizes = [bucket(n, 100) for n in range(1, 101)]
     assert all(size >= n for n, size in enumerate(sizes, 1))
-    assert set(sizes) == {100, 50, 25, 13, 7, 4, 2, 1}
+    assert set(sizes) == {100, 91, 78, 65, 52, 39, 26, 13, 7, 4, 2, 1}

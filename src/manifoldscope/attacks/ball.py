@@ -44,18 +44,20 @@ def distance(clean: Tensor, images: Tensor, norm: Norm) -> Tensor:
     return away.double()
 
 
-def projected(images: Tensor, clean: Tensor, epsilon: float | Tensor, norm: Norm) -> Tensor:
+def projected(images: Tensor, clean: Tensor, radius: Tensor, norm: Norm) -> Tensor:
     """The images brought into the ball around `clean` and into [0, 1]; a pixel that is NaN becomes the clean one.
 
     Args:
         images, clean: (n, channels, height, width); clean pixels in [0, 1].
-        epsilon: radius in pixel units, one for all or (n, 1, 1, 1).
+        radius: (n,) of each ball, in pixel units.
     """
-    images = torch.where(images.isnan(), clean, images)
+    radius = per_image(radius)
     if norm == "linf":
-        return torch.clamp(images, clean - epsilon, clean + epsilon).clamp_(0, 1)
+        inside = torch.minimum(torch.maximum(images, clean - radius), clean + radius).clamp_(0, 1)
+        return torch.where(inside.isnan(), clean, inside)
+    images = torch.where(images.isnan(), clean, images)
     length = per_image(distance(clean, images, "l2")).to(clean)
-    shrink = (epsilon / length.clamp_min(torch.finfo(clean.dtype).tiny)).clamp(max=1)
+    shrink = (radius / length.clamp_min(torch.finfo(clean.dtype).tiny)).clamp(max=1)
     return (clean + shrink * (images - clean)).clamp_(0, 1)  # which only brings a pixel nearer to its clean one
 
 
@@ -63,18 +65,19 @@ Generators = torch.Generator | Sequence[torch.Generator]
 """One stream of random numbers for all images, or one for each."""
 
 
-def random_start(clean: Tensor, epsilon: float, generators: Generators, norm: Norm = "linf") -> Tensor:
-    """Uniform in the ball of radius epsilon around each image, cut to [0, 1].
+def random_start(clean: Tensor, radius: Tensor, generators: Generators, norm: Norm = "linf") -> Tensor:
+    """Uniform in the ball of radius (n,) around each image, cut to [0, 1].
 
     The numbers are drawn on the CPU, so that every device starts at the same place.
     """
+    radius = per_image(radius)
     if norm == "linf":
         noise = drawn(torch.rand, clean.shape, generators).to(clean.device)
-        return noise.mul_(2).sub_(1).mul_(epsilon).add_(clean).clamp_(0, 1)
+        return noise.mul_(2).sub_(1).mul_(radius).add_(clean).clamp_(0, 1)
     away = direction(drawn(torch.randn, clean.shape, generators), norm)
     # a share r of the volume lies within r^(1 / dimensions) of the radius
     share = drawn(torch.rand, clean.shape[:1], generators) ** (1 / clean[0].numel())
-    return (clean + epsilon * (per_image(share) * away).to(clean.device)).clamp_(0, 1)
+    return (clean + radius * (per_image(share) * away).to(clean.device)).clamp_(0, 1)
 
 
 def drawn(draw: Callable[..., Tensor], shape: Sequence[int], generators: Generators) -> Tensor:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from torch import Tensor
 
 from manifoldscope.attacks.ball import Norm, check_radius, distance
 from manifoldscope.attacks.losses import LossName
-from manifoldscope.attacks.perturbation import ATTACKS, Perturbation
+from manifoldscope.attacks.perturbation import ATTACKS, Perturbation, Rows, Seen, State
 from manifoldscope.attacks.pgd import PGD
-from manifoldscope.attacks.target import Target
 from manifoldscope.errors import AttackError
 
 _FROM_RANDOM = 1.25
@@ -38,8 +38,7 @@ class FGSM(Perturbation):
 
     kind: ClassVar[str] = "fgsm"
     strength_setting: ClassVar[str] = "epsilon"
-    iterative: ClassVar[bool] = False
-    rolling: ClassVar[bool] = True
+    asks_gradients: ClassVar[bool] = True
 
     epsilon: float
     norm: Norm = "linf"
@@ -60,16 +59,32 @@ class FGSM(Perturbation):
     def passes(self) -> tuple[int, int]:
         return (self.restarts, self.restarts)
 
-    def perturb(self, target: Target) -> None:
-        PGD(
+    @cached_property
+    def _pgd(self) -> PGD:
+        """The same as steps of PGD, of whose iterates the last one counts."""
+        return PGD(
             epsilon=self.epsilon,
             norm=self.norm,
             loss=self.loss,
             steps=1,
             relative_step_size=_FROM_RANDOM if self.random_start else 1.0,
             random_start=self.random_start,
-            restarts=self.restarts,
-        ).perturb(target)
+        )
+
+    def n_runs(self, n_classes: int) -> int:
+        return self.restarts
+
+    def start(self, rows: Rows) -> State:
+        return self._pgd.start(rows)
+
+    def loss_of(self, logits: Tensor, rows: Rows, state: State) -> Tensor:
+        return self._pgd.loss_of(logits, rows, state)
+
+    def step(self, rows: Rows, state: State, seen: Seen) -> State:
+        return self._pgd.step(rows, state, seen)
+
+    def finished(self, state: State) -> Tensor:
+        return self._pgd.finished(state)
 
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
         return distance(clean, perturbed, self.norm) - self.epsilon

@@ -16,8 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manifoldscope.attacks.ball import drawn
-from manifoldscope.attacks.perturbation import ATTACKS, Perturbation
-from manifoldscope.attacks.target import Target
+from manifoldscope.attacks.perturbation import ATTACKS, Perturbation, Rows, State
 from manifoldscope.errors import AttackError
 
 Choice = Literal["grid", "random"]
@@ -77,7 +76,6 @@ class Movement(Perturbation):
         candidates: how many poses are tried.
     """
 
-    iterative: ClassVar[bool] = False
     n_parameters: ClassVar[int]
     """How many numbers a pose has."""
 
@@ -103,14 +101,15 @@ class Movement(Perturbation):
     def moved(self, images: Tensor, poses: Tensor) -> Tensor:
         """The images in poses (n, n_parameters), in units of the strength."""
 
-    def perturb(self, target: Target) -> None:
-        for pose in self.grid() if self.choice == "grid" else [None] * self.candidates:
-            if not len(target.clean):
-                return
-            shape = (len(target.clean), self.n_parameters)
-            poses = 2 * drawn(torch.rand, shape, target.generators) - 1 if pose is None else pose.expand(shape)
-            target.conclude(self.moved(target.clean, poses.to(target.clean)))
-            target.standing()
+    def n_runs(self, n_classes: int) -> int:
+        return self.candidates
+
+    def start(self, rows: Rows) -> State:
+        if self.choice == "grid":
+            poses = self.grid()[rows.run.cpu()]
+        else:
+            poses = 2 * drawn(torch.rand, (len(rows), self.n_parameters), rows.streams) - 1
+        return {"images": self.moved(rows.clean, poses.to(rows.clean))}
 
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
         flat = perturbed.flatten(1)

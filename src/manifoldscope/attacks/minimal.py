@@ -1,37 +1,39 @@
 """The minimal perturbation under which an image is misclassified, and robust accuracy against epsilon from it.
 
-Two ways to look for it. Bisection over projected gradient ascent, here, gives a bracket. The minimum-norm attacks
-DeepFool (Moosavi-Dezfooli et al. 2016) and FMN (Pintor et al. 2021) come from Foolbox, which has both and installs
-without pins; it only proposes.
+Three ways to look for it: bisection over projected gradient ascent, which gives a bracket, and the minimum-norm attacks
+FMN (Pintor et al. 2021) and FAB (Croce & Hein 2020).
 
-Whatever the way, an image counts as misclassified where the network is wrong on it in a pass of ours, and its distance
-is measured here. So each answer is an upper bound of what the image really needs: attacks find, they do not certify.
+Whatever the way, an image counts as misclassified where the network is wrong on it, and its distance is measured here.
+So each answer is an upper bound of what the image really needs: attacks find, they do not certify.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import polars as pl
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from manifoldscope.attacks.ball import Norm, check_radius, direction, distance, drawn, per_image, projected
-from manifoldscope.errors import AttackError, ModelError
+from manifoldscope.attacks.ball import Norm, check_radius
+from manifoldscope.attacks.bisection import SMALLER, Bisection
+from manifoldscope.attacks.engine import Engine, Found
+from manifoldscope.attacks.fab import FABT
+from manifoldscope.attacks.fmn import FMN
+from manifoldscope.attacks.outcomes import OUTCOMES
+from manifoldscope.attacks.perturbation import Perturbation
+from manifoldscope.attacks.subject import Subject
+from manifoldscope.errors import AttackError
 from manifoldscope.seeds import generator
 from manifoldscope.tables import INTEGER, REAL, TEXT, Schema, conform, parameters_text
 from manifoldscope.vision.batching import BatchSize
+from manifoldscope.vision.fast import FastNetwork
 from manifoldscope.vision.images import ImageSet, as_image_set
 from manifoldscope.vision.memory import Footprint, Memory
-from manifoldscope.vision.network import Network, as_network, predicted, undisturbed
+from manifoldscope.vision.network import Network, as_network, undisturbed
 
 MINIMAL = Schema(
     name="minimal",
@@ -57,16 +59,12 @@ MINIMAL = Schema(
 )
 
 
-Attack = Literal["pgd", "fmn", "deepfool"]
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""Logits (n, n_classes) and labels (n,) to what the ascent increases, (n,)."""
+Attack = Literal["pgd", "fmn", "fab"]
 
-STEPS: dict[Attack, int] = {"pgd": 20, "fmn": 100, "deepfool": 50}
-"""Steps of each attack where none are given; those of Foolbox are its own."""
+STEPS: dict[Attack, int] = {"pgd": 20, "fmn": 100, "fab": 100}
+"""Steps of each attack where none are given."""
 COPIES = 12
 """How many tensors of the size of the images a search holds, about."""
-SMALLER = 6
-"""An image that is robust at the largest epsilon is tried at its halves, quarters, ... this often in all."""
 _CURVE_OF = ("model", "attack", "parameters", "label")
 
 
@@ -75,7 +73,7 @@ class Search:
     """What defines a search for the minimal perturbation; `minimal_perturbation` says what each setting means.
 
     Raises:
-        AttackError: an impossible value, or a library that is not installed.
+        AttackError: an impossible value.
     """
 
     attack: Attack = "pgd"
@@ -94,8 +92,15 @@ class Search:
             raise AttackError(f"steps = {self.steps}; expected at least 1")
         if not 1e-5 <= self.tolerance < 1:
             raise AttackError(f"tolerance = {self.tolerance}; expected a share of epsilon from 1e-5 (float32) to 1")
-        if self.attack != "pgd":
-            foolbox_version()
+
+    @property
+    def made(self) -> Perturbation:
+        """The attack that searches."""
+        if self.attack == "pgd":
+            return Bisection(epsilon=self.largest, norm=self.norm, steps=self.steps, tolerance=self.tolerance)
+        if self.attack == "fmn":
+            return FMN(epsilon=self.largest, norm=self.norm, steps=self.steps)
+        return FABT(epsilon=self.largest, norm=self.norm, steps=self.steps)
 
     @property
     def passes(self) -> tuple[int, int]:
@@ -103,14 +108,12 @@ class Search:
         if self.attack == "pgd":
             attempts = SMALLER + math.ceil(math.log2(1 / self.tolerance))
             return 0, 2 * attempts * (self.steps + 1)
-        return self.steps, self.steps * (
-            10 if self.attack == "deepfool" else 1
-        )  # it looks at the ten likeliest classes
+        return self.made.passes
 
     @property
     def parameters(self) -> str:
         """What the table says of the search."""
-        own = {"tolerance": self.tolerance} if self.attack == "pgd" else {"library": f"foolbox-{foolbox_version()}"}
+        own = {"tolerance": self.tolerance} if self.attack == "pgd" else {}
         return parameters_text({"norm": self.norm, "steps": self.steps, **own})
 
 
@@ -135,18 +138,20 @@ def minimal_perturbation(
     `PGD` does; and where that fails, on the margin (the best other logit minus that of the label) from the nearest
     adversarial example so far, brought into the ball, or from the clean one.
 
+    FMN and FAB walk along the boundary of the class; the nearest misclassified image that they showed counts.
+
     Where the network gives NaN or infinity for an image, clean or under attack, that image is misclassified; a step
     for which it gives them as a gradient stays where it is.
 
     Args:
         network: found again as it was.
         images: labelled images.
-        attack: "pgd", or "fmn" or "deepfool" through Foolbox.
+        attack: "pgd", "fmn" or "fab".
         norm: "linf" or "l2".
         largest: the radius up to which to search, in pixel units.
-        steps: of one attack; 20 for pgd, 100 for fmn and 50 for deepfool if omitted.
+        steps: of one attack; 20 for pgd, 100 for fmn and fab if omitted.
         tolerance: bisection ends when the bracket is narrower than this share of its upper end.
-        seed: of the random starts, a stream for each image by its name; fmn and deepfool draw nothing.
+        seed: of the random starts, a stream for each image by its name; fmn and fab draw nothing.
         batch_size: images at a time, or fewer where memory allows no more; changes the answer by rounding only.
         memory: how much may be taken; most of what is available if omitted.
 
@@ -154,13 +159,13 @@ def minimal_perturbation(
         The columns of the table `outcomes`, with `largest` as the strength and `robust_last` where no attack up to
         it succeeded, and beside them `low` and `high`. `minimal_epsilon` is `high`: the distance of the nearest image
         that was found, 0 where the clean image is misclassified, infinite where none was found. `low` is the largest
-        epsilon below it at which the attack failed; 0 for fmn and deepfool, which do not try any.
+        epsilon below it at which the attack failed; 0 for fmn and fab, which do not try any.
 
     Raises:
         DataError: an image cannot be read.
         ModelError: the network gives NaN or infinity for every image, has fewer outputs than there are labels, or
             takes more memory than there is for a single image.
-        AttackError: an impossible value, or Foolbox is needed and not installed.
+        AttackError: an impossible value.
     """
     network, images = as_network(network), as_image_set(images)
     if not len(images):
@@ -172,26 +177,26 @@ def minimal_perturbation(
         steps=STEPS.get(attack, 1) if steps is None else steps,
         tolerance=tolerance,
     )
-    predictions = torch.empty(len(images), dtype=torch.int64)
-    low, high = (torch.empty(len(images), dtype=torch.float64) for _ in range(2))
-
-    def find(where: slice) -> None:
-        clean = network.pixels(images, where).to(network.device)
-        labels = images.labels[where].to(network.device)
-        streams = [generator(seed, "smallest", attack, name) for name in images.names[where]]
-        predictions[where], low[where], high[where] = _of_batch(network, clean, labels, search, streams)
-
     one, at_once = network.pixels(images, slice(0, 1)), min(batch_size, len(images))
-    beside = Footprint(0, COPIES * one.nbytes)
     batch = BatchSize(batch_size)
+    beside = Footprint(0, COPIES * one.nbytes)
     batch.fits = (memory or Memory()).batch(network, one, at_once, gradient=True, beside=beside)
     with undisturbed(network):
-        batch.over(len(images), find)
-    if bool((predictions < 0).all()):
-        raise ModelError(
-            f"{network.name} gave NaN or infinite logits for all {len(images)} images; no outcome can be given"
-        )
-    return _table(network, images, search, predictions, low, high)
+        subject = Subject.of(network, images, batch)
+        made, chosen = search.made, subject.correct.nonzero().flatten()
+        made.refuse(one.shape[1:], subject.logits.shape[1])
+        engine = Engine(network, FastNetwork(network), batch, batch)
+        source = subject.source(chosen, stream=partial(generator, seed, "smallest", attack), ahead=batch.fits)
+        found = Found.of(images.labels.to(network.device))
+        low = torch.zeros(len(images), dtype=torch.float64)
+        for look in engine.looks(made, source, found, chosen, outcome="any", nearest=norm):
+            if "low" in look.state:  # of a bracket
+                low[look.rows.place.cpu()] = look.state["low"].double().cpu()
+    high = torch.where(found.nearest.cpu() <= largest, found.nearest.cpu().double(), torch.inf)
+    high[~subject.correct] = 0
+    if attack == "pgd":
+        low[high.isinf()] = largest
+    return _table(network, images, search, subject.predictions, torch.minimum(low, high), high)
 
 
 def robustness_curve(table: pl.DataFrame) -> pl.DataFrame:
@@ -266,175 +271,6 @@ def minimal_of(outcomes: pl.DataFrame, classes: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def foolbox_version() -> str:
-    """The version of Foolbox that is installed. Raises AttackError where there is none."""
-    try:
-        return version("foolbox")
-    except PackageNotFoundError:
-        raise AttackError("foolbox is not installed; install it with: pip install 'manifoldscope[attacks]'") from None
-
-
-def _of_batch(
-    network: Network, clean: Tensor, labels: Tensor, search: Search, streams: Sequence[torch.Generator]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Clean predictions, and the brackets (n,) float64; all on the CPU."""
-    logits = _logits(network, clean)
-    if int(labels.max()) >= logits.shape[1]:
-        raise ModelError(
-            f"{network.name} has {logits.shape[1]} outputs, but label {int(labels.max())} occurs; the network and the "
-            "dataset do not fit"
-        )
-    prediction = predicted(logits)
-    low, high = (torch.zeros(len(clean), dtype=torch.float64) for _ in range(2))
-    noise = 2 * drawn(torch.rand, clean.shape, streams).to(clean.device) - 1
-    correct = prediction == labels
-    if bool(correct.any()):
-        attacked = clean[correct], labels[correct]
-        if search.attack == "pgd":
-            found = _bisected(network, *attacked, noise[correct], search)
-        else:
-            found = _by_foolbox(network, *attacked, search)
-        low[correct.cpu()], high[correct.cpu()] = found
-    return prediction.cpu(), low, high
-
-
-def _bisected(network: Network, clean: Tensor, labels: Tensor, noise: Tensor, search: Search) -> tuple[Tensor, Tensor]:
-    low = torch.zeros(len(clean), dtype=torch.float64)
-    high = torch.full_like(low, torch.inf)
-    nearest = clean.clone()
-    attempt = 0
-    while len(where := _undecided(low, high, attempt, search.tolerance)):
-        already = high[where].isfinite()
-        epsilon = torch.where(already, (low[where] + high[where]) / 2, search.largest / 2**attempt)
-        here = where.to(clean.device)
-        misclassified, images = _attacked(
-            network, clean[here], labels[here], noise[here], nearest[here], epsilon, search
-        )
-        nearest[here[misclassified]] = images[misclassified]
-        away = distance(clean[here], images, search.norm).cpu()
-        misclassified = misclassified.cpu()
-        high[where[misclassified]] = torch.minimum(epsilon, away)[misclassified]
-        robust = already & ~misclassified
-        low[where[robust]] = epsilon[robust]
-        attempt += 1
-    low[high.isinf()] = search.largest
-    return low, high
-
-
-def _undecided(low: Tensor, high: Tensor, attempt: int, tolerance: float) -> Tensor:
-    """Which images to attack once more: those whose bracket is wide, and at first those that are robust."""
-    wide = high.isfinite() & (high - low > tolerance * high)
-    return (wide | (high.isinf() & (attempt < SMALLER))).nonzero().flatten()
-
-
-def _attacked(
-    network: Network, clean: Tensor, labels: Tensor, noise: Tensor, nearest: Tensor, epsilon: Tensor, search: Search
-) -> tuple[Tensor, Tensor]:
-    """Which images are misclassified, each in a ball of its own radius (n,), and that iterate, or the last one."""
-    radius = per_image(epsilon).to(clean)
-    misclassified, images = _ascended(network, clean, labels, clean + radius * noise, radius, _cross_entropy, search)
-    stand = (~misclassified).nonzero().flatten()
-    if len(stand):
-        still = clean[stand], labels[stand], nearest[stand], radius[stand]
-        misclassified[stand], images[stand] = _ascended(network, *still, _margin, search)
-    return misclassified, images
-
-
-def _ascended(
-    network: Network, clean: Tensor, labels: Tensor, start: Tensor, radius: Tensor, loss: Loss, search: Search
-) -> tuple[Tensor, Tensor]:
-    images = projected(start, clean, radius, search.norm)
-    found, misclassified = images.clone(), torch.zeros(len(clean), dtype=torch.bool, device=clean.device)
-    standing = torch.arange(len(clean), device=clean.device)
-    for _ in range(search.steps + 1):  # the last pass is on the last step
-        wrong, gradient = _predicted_wrong(network, images, labels, loss)
-        found[standing], misclassified[standing] = images, wrong
-        images, gradient, clean, labels, radius, standing = (
-            each[~wrong] for each in (images, gradient, clean, labels, radius, standing)
-        )
-        if not len(images):
-            break
-        moved = images + 2.5 / search.steps * radius * direction(gradient, search.norm)
-        images = projected(moved, clean, radius, search.norm)
-    return misclassified, found
-
-
-def _predicted_wrong(network: Network, images: Tensor, labels: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
-    """(n,) whether each image is misclassified, and the gradient of its loss."""
-    with torch.enable_grad():
-        leaf = images.detach().requires_grad_(True)
-        logits = network(leaf)
-        (gradient,) = torch.autograd.grad(loss(logits, labels).sum(), leaf)
-    gradient[~torch.isfinite(gradient.flatten(1)).all(1)] = 0
-    return predicted(logits.detach()) != labels, gradient
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    return F.cross_entropy(logits, labels, reduction="none")
-
-
-def _margin(logits: Tensor, labels: Tensor) -> Tensor:
-    own = F.one_hot(labels, logits.shape[1]).bool()
-    return logits.masked_fill(own, -torch.inf).amax(1) - logits[own]
-
-
-def _logits(network: Network, images: Tensor) -> Tensor:
-    with torch.no_grad():
-        return network(images)
-
-
-class _Pixels(nn.Module):
-    """The network as Foolbox wants it. It is no submodule, so that nothing of it can be set."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self._logits = (network,)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self._logits[0](pixels)
-
-
-def _by_foolbox(network: Network, clean: Tensor, labels: Tensor, search: Search) -> tuple[Tensor, Tensor]:
-    foolbox: Any = import_module("foolbox")
-    model = foolbox.PyTorchModel(_Pixels(network).eval(), bounds=(0, 1), device=clean.device)
-    with _quiet_root():
-        proposed = _foolbox_attack(search).run(model, clean, foolbox.criteria.Misclassification(labels))
-    proposed = torch.where(proposed.isnan(), clean, proposed.detach()).clamp(0, 1)
-    misclassified = (predicted(_logits(network, proposed)) != labels).cpu()
-    away = distance(clean, proposed, search.norm).cpu()
-    high = torch.where(misclassified & (away <= search.largest), away, torch.inf)
-    return torch.zeros_like(high), high
-
-
-def _foolbox_attack(search: Search) -> Any:
-    foolbox: Any = import_module("foolbox")
-    if search.attack == "deepfool":
-        made = {"linf": foolbox.attacks.LinfDeepFoolAttack, "l2": foolbox.attacks.L2DeepFoolAttack}
-        return made[search.norm](steps=search.steps)
-    if search.norm == "linf":
-        return foolbox.attacks.LInfFMNAttack(steps=search.steps)
-    attack = foolbox.attacks.L2FMNAttack(steps=search.steps)
-    attack.project = _project_l2
-    return attack
-
-
-def _project_l2(x: Any, x0: Any, epsilon: Any) -> Any:
-    # Foolbox 3.3.4 divides a norm by itself, and so projects nothing. The margin takes a linear network across its
-    # boundary, where FMN would otherwise stop short of it by rounding, and find nothing.
-    return type(x)(projected(x.raw, x0.raw, 1.0001 * per_image(epsilon.raw), "l2"))
-
-
-@contextmanager
-def _quiet_root() -> Iterator[None]:
-    """`logging.info`, which Foolbox calls, would give a root logger without handlers one that writes."""
-    handler = logging.NullHandler()
-    logging.root.addHandler(handler)
-    try:
-        yield
-    finally:
-        logging.root.removeHandler(handler)
-
-
 def _table(
     network: Network, images: ImageSet, search: Search, prediction: Tensor, low: Tensor, high: Tensor
 ) -> pl.DataFrame:
@@ -458,4 +294,4 @@ def _table(
         targeted=pl.lit(False),
         strength=pl.lit(search.largest),
     )
-    return conform("outcomes", outcomes).join(frame.select("image", "low", "high"), on="image", validate="1:1")
+    return conform(OUTCOMES, outcomes).join(frame.select("image", "low", "high"), on="image", validate="1:1")

@@ -8,8 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from manifoldscope.attacks.ball import check_epsilon, random_start
-from manifoldscope.attacks.perturbation import ATTACKS, Perturbation
-from manifoldscope.attacks.target import Target
+from manifoldscope.attacks.perturbation import ATTACKS, Perturbation, Rows, State
 from manifoldscope.errors import AttackError
 
 
@@ -28,7 +27,6 @@ class UniformNoise(Perturbation):
 
     kind: ClassVar[str] = "noise"
     strength_setting: ClassVar[str] = "epsilon"
-    iterative: ClassVar[bool] = False
     norm = "linf"
 
     epsilon: float
@@ -43,10 +41,12 @@ class UniformNoise(Perturbation):
     def passes(self) -> tuple[int, int]:
         return (self.draws, 0)
 
-    def perturb(self, target: Target) -> None:
-        for _ in range(self.draws):
-            target.conclude(random_start(target.clean, self.epsilon, target.generators))
-            target.standing()
+    def n_runs(self, n_classes: int) -> int:
+        return self.draws
+
+    def start(self, rows: Rows) -> State:
+        radius = rows.clean.new_full((len(rows),), self.epsilon)
+        return {"images": random_start(rows.clean, radius, rows.streams)}
 
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
         return (perturbed - clean).abs().flatten(1).amax(1) - self.epsilon

@@ -65,8 +65,6 @@ class FastPath:
         means: what was done to the copy.
         n_checked: outcomes that were reached both ways, from the same starts.
         n_differ: those that differ.
-        dropped: the copy clearly said something else of clean images, of which those that were compared are counted
-            here, and was not used.
 
     Example:
         >>> round(FastPath("channels last", n_checked=100, n_differ=0).at_most, 3)
@@ -76,7 +74,6 @@ class FastPath:
     means: str
     n_checked: int
     n_differ: int
-    dropped: bool = False
 
     @property
     def at_most(self) -> float:
@@ -110,12 +107,15 @@ class Outcomes:
         adversarial: the last iterates, one tensor (n, channels, height, width) per attack, if they were asked for.
         fast: how gradients were found faster, and what a sample says of it; None where they were the network's own.
         failures: what went wrong on the way.
+        misclassified_after: for each attack (n,), in the order of the images that were given, how many steps it had
+            taken when an image that counts was first misclassified; -1 where none was.
     """
 
     table: pl.DataFrame
     adversarial: tuple[Tensor, ...] = ()
     fast: FastPath | None = None
     failures: Failures = Failures()
+    misclassified_after: tuple[Tensor, ...] = ()
 
     @property
     def clean_accuracy(self) -> float:

@@ -19,9 +19,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from manifoldscope.attacks.engine import BUDGET_TOLERANCE
 from manifoldscope.attacks.outcomes import Outcomes
 from manifoldscope.attacks.perturbation import Perturbation
-from manifoldscope.attacks.target import BUDGET_TOLERANCE
 from manifoldscope.errors import AttackError, DataError
 from manifoldscope.files import read_bytes
 from manifoldscope.tables import conform

@@ -11,22 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from manifoldscope.attacks.checks import Row, check, share_interval
 from manifoldscope.attacks.evaluation import evaluate
-from manifoldscope.attacks.library import Square, library_version
+from manifoldscope.attacks.outcomes import Outcomes
 from manifoldscope.attacks.perturbation import Perturbation, make
 from manifoldscope.attacks.pgd import PGD
-from manifoldscope.attacks.target import Target
+from manifoldscope.attacks.square import Square
 from manifoldscope.errors import AttackError, ManifoldscopeError
 from manifoldscope.seeds import derive, generator
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.memory import Memory
-from manifoldscope.vision.network import Network
+from manifoldscope.vision.network import Network, as_logits
 
 SAMPLE = 200
 """Images on which a network's attack is checked, at most."""
@@ -86,8 +86,7 @@ def attack_checks(
 ) -> AttackChecks:
     """What stronger attacks find on images that were robust to an attack.
 
-    It costs about 11 times the attack itself, and 1000 forward passes of each robust image where the library is
-    installed that searches without gradients.
+    It costs about 11 times the attack itself, and 1000 forward passes of each robust image.
 
     Args:
         network: found again as it was.
@@ -106,15 +105,20 @@ def attack_checks(
     chosen = torch.randperm(len(images), generator=generator(seed, "selftest"))[:n_images].sort().values
     sample = images.subset(chosen)
 
-    def robust(attack: Perturbation, *, on: ImageSet = sample, of: Network = network, start: int = seed) -> Tensor:
-        return _robust(of, on, attack, seed=start, batch_size=batch_size, memory=memory)
+    def attacked(attack: Perturbation, *, on: ImageSet = sample, of: Network = network, start: int = seed) -> Outcomes:
+        settings: dict[str, Any] = {"seed": start, "batch_size": batch_size, "memory": memory}
+        return evaluate(of, on, attack, iterate="any", fast=False, **settings)
 
-    traced, twice = (_Traced.of(attack) for attack in (attack, replace(attack, steps=2 * attack.steps)))
-    first = robust(traced)
+    def robust(attack: Perturbation, *, on: ImageSet = sample, **how: Any) -> Tensor:
+        return _robust(attacked(attack, on=on, **how), attack, on)
+
+    more = replace(attack, steps=2 * attack.steps)
+    runs = [attacked(attack), attacked(more)]
+    first, after_more = (_robust(run, attack, sample) for run in runs)
     name = f"{attack.kind} at {attack.epsilon:g}"
     standing = sample.subset(first)
-    rows = [_rescaled(network, first, attack, robust, name), _convergence(first, ~robust(twice), name)]
-    curves = (traced.curve(len(sample)), twice.curve(len(sample)))
+    rows = [_rescaled(network, first, attack, robust, name), _convergence(first, ~after_more, name)]
+    curves = tuple(_curve(run, each, len(sample)) for run, each in zip(runs, (attack, more), strict=True))
     if not len(standing):
         return AttackChecks(rows, curves)
     margin = _with_margin_loss(attack)
@@ -135,23 +139,19 @@ def attack_checks(
     return AttackChecks([*rows, _gradient_free(standing, attack, robust, name)], curves)
 
 
-def installed_library() -> str | None:
-    """The version of the library that searches without gradients; None where it is not installed."""
-    try:
-        return library_version()
-    except AttackError:
-        return None
-
-
-def _robust(
-    network: Network, images: ImageSet, attack: Perturbation, *, seed: int, batch_size: int, memory: Memory | None
-) -> Tensor:
+def _robust(found: Outcomes, attack: Perturbation, images: ImageSet) -> Tensor:
     """(n,) which images are classified correctly when clean and at every iterate."""
-    settings: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "memory": memory}
-    found = evaluate(network, images, attack, iterate="any", fast=False, **settings).table
     column = "robust_any" if attack.iterative else "robust_last"
-    by_name = dict(zip(found["image"], found[column], strict=True))
-    return torch.tensor([by_name[name] for name in images.names], dtype=torch.bool)
+    robust = dict(zip(found.table["image"], found.table[column], strict=True))
+    return torch.tensor([robust[name] for name in images.names], dtype=torch.bool)
+
+
+def _curve(found: Outcomes, attack: PGD, n_images: int) -> StepCurve:
+    """How many images are robust after each step."""
+    n_correct = int((found.table["clean_prediction"] == found.table["label"]).sum())
+    after = found.misclassified_after[0]
+    n_wrong = [int(((after >= 0) & (after <= step)).sum()) for step in range(attack.steps + 1)]
+    return StepCurve(attack.parameters, n_images, tuple(n_correct - each for each in n_wrong))
 
 
 class _Rescaled(nn.Module):
@@ -162,7 +162,7 @@ class _Rescaled(nn.Module):
         self.inner, self.scale = inner, scale
 
     def forward(self, pixels: Tensor) -> Tensor:
-        logits: Tensor = self.scale * self.inner(pixels)
+        logits: Tensor = self.scale * as_logits(self.inner(pixels), len(pixels))
         return logits
 
 
@@ -210,10 +210,7 @@ def _search(what: str, name: str, stands: Tensor, n_images: int, means: str) -> 
 
 
 def _gradient_free(standing: ImageSet, attack: PGD, robust: Callable[..., Tensor], name: str) -> Row:
-    try:
-        square = Square(epsilon=attack.epsilon, queries=QUERIES, rescale_schedule=True)
-    except AttackError as error:
-        return _not_run("gradient-free", name, str(error))
+    square = Square(epsilon=attack.epsilon, queries=QUERIES, rescale_schedule=True)
     stands = robust(square, on=standing)
     n_more = int((~stands).sum())
     low, high = share_interval(n_more, len(stands))
@@ -243,47 +240,3 @@ def _with_margin_loss(attack: PGD) -> Perturbation | None:
         return make(attack.kind, {**asdict(attack), "loss": "cw"})
     except ManifoldscopeError:
         return None
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Traced(Perturbation):
-    """An attack that notes after how many steps each image was misclassified.
-
-    Attributes:
-        inner: the attack.
-        misclassified_after: see `Target`, once for each call of `perturb`.
-    """
-
-    kind: ClassVar[str] = PGD.kind
-    strength_setting: ClassVar[str] = PGD.strength_setting
-    iterative: ClassVar[bool] = True
-    rolling: ClassVar[bool] = True
-
-    epsilon: float
-    inner: PGD
-    misclassified_after: list[Tensor]
-
-    @classmethod
-    def of(cls, attack: PGD) -> _Traced:
-        return cls(epsilon=attack.epsilon, inner=attack, misclassified_after=[])
-
-    @property
-    def parameters(self) -> str:
-        return self.inner.parameters
-
-    def perturb(self, target: Target) -> None:
-        self.inner.perturb(target)
-        target.settle()
-        self.misclassified_after.append(target.misclassified_after.cpu())
-
-    def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
-        return self.inner.excess(clean, perturbed)
-
-    def curve(self, n_images: int) -> StepCurve:
-        """How many were robust after each number of steps; `n_images` were shown to the network."""
-        misclassified_after = torch.cat([*self.misclassified_after, torch.empty(0, dtype=torch.int64)])
-        stand = [
-            int(((misclassified_after < 0) | (misclassified_after > step)).sum())
-            for step in range(self.inner.steps + 1)
-        ]
-        return StepCurve(self.parameters, n_images, tuple(stand))

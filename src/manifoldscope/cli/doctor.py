@@ -10,10 +10,10 @@ from manifoldscope.cli.printing import say
 OPTIONAL = {
     "timm": ("timm", "for networks of timm: pip install 'manifoldscope[timm]'"),
     "datasets": ("datasets", "for datasets of Hugging Face: pip install 'manifoldscope[huggingface]'"),
-    "foolbox": ("foolbox", "for the attacks fmn and deepfool: pip install 'manifoldscope[attacks]'"),
-    "pyautoattack": ("pyautoattack", "for AutoAttack and its four parts: pip install 'manifoldscope[attacks]'"),
     "h5py": ("h5py", "for files of MATLAB 7.3: pip install 'manifoldscope[recordings]'"),
-    "torchattacks": ("torchattacks", "for the tests, which compare attacks: pip install --no-deps torchattacks"),
+    "pyautoattack": ("pyautoattack", "for the tests, which compare attacks: pip install 'manifoldscope[test]'"),
+    "foolbox": ("foolbox", "for the tests, likewise"),
+    "torchattacks": ("torchattacks", "for the tests, likewise: pip install --no-deps torchattacks"),
 }
 """What is not needed to run a study: the module that shows it is there, and the line that installs it."""
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from manifoldscope.attacks.ball import check_epsilon, random_start
-from manifoldscope.attacks.pgd import ascend
+from manifoldscope.attacks.ball import check_epsilon
+from manifoldscope.attacks.pgd import PGD
 from manifoldscope.errors import StudyError
 from manifoldscope.registry import Registry
 from manifoldscope.vision.network import Network
@@ -136,20 +136,9 @@ class Adversarial:
         epsilon = self.epsilon * (min(1.0, progress / self.ramp) if self.ramp else 1.0)
         relative = self.relative_step_size if self.relative_step_size is not None else 2.5 / self.steps
 
-        def gradient(images: Tensor) -> Tensor:
-            leaf = images.detach().requires_grad_(True)
-            loss = F.cross_entropy(network(leaf), labels, reduction="sum")
-            return torch.autograd.grad(loss, leaf)[0]
-
+        attack = PGD(epsilon=epsilon, steps=self.steps, relative_step_size=relative)
         training = network.module.training
         network.module.eval()
-        attacked = ascend(
-            gradient,
-            random_start(pixels, epsilon, generator),
-            pixels,
-            epsilon=epsilon,
-            step_size=relative * epsilon,
-            steps=self.steps,
-        )
+        *_, last = attack.run(network, pixels, labels, streams=generator)
         network.module.train(training)
-        return F.cross_entropy(network(attacked), labels)
+        return F.cross_entropy(network(last.images), labels)

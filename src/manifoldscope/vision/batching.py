@@ -85,16 +85,19 @@ def out_of_memory(error: Exception) -> bool:
 
 
 def bucket(n: int, most: int) -> int:
-    """The smallest of most, most / 2, most / 4, ... (rounded up) that is at least n, for n from 1 to most.
+    """The smallest of a few sizes that is at least n, for n from 1 to most: its eighths, and below, halves of halves.
 
     Convolutions are prepared anew for each size of batch, which costs as much as some steps of an attack: batches that
     shrink should have few sizes.
 
     Example:
         >>> [bucket(n, 100) for n in (100, 51, 50, 20, 1)]
-        [100, 100, 50, 25, 1]
+        [100, 65, 52, 26, 1]
     """
-    size = most
+    eighth = math.ceil(most / 8)
+    if n > eighth:
+        return min(most, eighth * math.ceil(n / eighth))
+    size = eighth
     while (half := math.ceil(size / 2)) >= n and half < size:
         size = half
     return size

@@ -18,8 +18,7 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from manifoldscope.attacks.perturbation import CORRUPTIONS, Perturbation
-from manifoldscope.attacks.target import Target
+from manifoldscope.attacks.perturbation import CORRUPTIONS, Perturbation, Rows, State
 from manifoldscope.errors import AttackError
 
 Value = TypeVar("Value")
@@ -50,7 +49,6 @@ class Corruption(Perturbation):
     """
 
     strength_setting: ClassVar[str] = "severity"
-    iterative: ClassVar[bool] = False
     shortest_side: ClassVar[int]
     """The shortest side, in pixels, of an image for which the corruption has a meaning."""
     needs_colour: ClassVar[bool]
@@ -88,9 +86,10 @@ class Corruption(Perturbation):
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         return self.corrupt(images, generators).clamp(0, 1)
 
-    def perturb(self, target: Target) -> None:
-        seeds = [int(torch.randint(2**63 - 1, (), generator=each)) for each in target.generators]
-        target.conclude(self.apply(target.clean, seeds))
+    def start(self, rows: Rows) -> State:
+        streams = [rows.streams] * len(rows) if isinstance(rows.streams, torch.Generator) else rows.streams
+        seeds = [int(torch.randint(2**63 - 1, (), generator=each)) for each in streams]
+        return {"images": self.apply(rows.clean, seeds)}
 
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
         flat = perturbed.flatten(1)

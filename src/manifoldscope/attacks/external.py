@@ -1,0 +1,110 @@
+"""Anybody's attack: a function that proposes images, judged like ours.
+
+What it is given is a copy of the network, so that nothing it does to it matters; what it returns is brought into the
+ball and into [0, 1], and counts where the network itself says that it is misclassified.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from manifoldscope.attacks.ball import Norm, check_radius, distance, projected
+from manifoldscope.attacks.perturbation import Perturbation, Rows, State
+from manifoldscope.errors import AttackError
+from manifoldscope.tables import parameters_text
+from manifoldscope.vision.network import Network, as_logits, seeded
+
+Proposal = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""A module from images in [0, 1] to logits, images (n, channels, height, width) and labels (n,), to such images."""
+
+
+class Pixels(nn.Module):
+    """A network as a plain module from pixels in [0, 1] to logits."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.module = network.module
+        self._normalise = network.normalise
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (n, n_classes) of images (n, channels, height, width)."""
+        return as_logits(self.module(self._normalise(images)), len(images))
+
+
+@dataclass(frozen=True, kw_only=True)
+class External(Perturbation):
+    """See `external`."""
+
+    kind: ClassVar[str] = "external"
+    strength_setting: ClassVar[str] = "epsilon"
+    asks_gradients: ClassVar[bool] = True
+    alone: ClassVar[bool] = False
+
+    propose: Proposal
+    epsilon: float
+    norm: Norm
+    name: str
+    restarts: int = 1
+    module: nn.Module | None = None
+
+    def __post_init__(self) -> None:
+        check_radius(self.epsilon, self.norm)
+        if self.restarts < 1:
+            raise AttackError(f"restarts = {self.restarts}; expected at least 1")
+
+    @property
+    def parameters(self) -> str:
+        return parameters_text({"name": self.name, "norm": self.norm, "restarts": self.restarts})
+
+    def n_runs(self, n_classes: int) -> int:
+        return self.restarts
+
+    def prepared(self, network: Network) -> External:
+        return replace(self, module=Pixels(copy.deepcopy(network)).eval())
+
+    def start(self, rows: Rows) -> State:
+        assert self.module is not None  # by `prepared`
+        first = rows.streams if isinstance(rows.streams, torch.Generator) else rows.streams[0]
+        seed = int(torch.randint(2**62, (), generator=first))
+        with seeded(seed, self.name), torch.enable_grad():
+            found = self.propose(self.module, rows.clean.clone(), rows.labels.clone())
+        if not isinstance(found, Tensor) or found.shape != rows.clean.shape or not found.is_floating_point():
+            gave = f"shape {tuple(found.shape)} and type {found.dtype}" if isinstance(found, Tensor) else type(found)
+            raise AttackError(f"the attack {self.name} gave {gave}; expected images like those of {rows.clean.shape}")
+        radius = rows.clean.new_full((len(rows),), self.epsilon)
+        return {"images": projected(found.detach().to(rows.clean), rows.clean, radius, self.norm)}
+
+    def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
+        return distance(clean, perturbed, self.norm) - self.epsilon
+
+
+def external(propose: Proposal, *, norm: Norm, epsilon: float, name: str = "", restarts: int = 1) -> External:
+    """The attack of another library, or a function of one's own, as an attack like any of ours.
+
+    It only proposes: the engine brings what it returns into the ball and judges it. Random numbers that it draws from
+    torch's global generator come from the stream of the first image, so that they depend on the company of the others.
+
+    Args:
+        propose: (module, images, labels) -> images. The module maps pixels in [0, 1] to logits; it is a copy.
+        norm: "linf" or "l2".
+        epsilon: radius of the ball, in pixel units.
+        name: what tables call it; that of the function if omitted.
+        restarts: how often to call it; an image is robust only if it is robust to every call.
+
+    Raises:
+        AttackError: an impossible value; when run, what is returned are no such images.
+
+    Example:
+        >>> def brighter(module, images, labels):
+        ...     return images + 0.1
+        >>> external(brighter, norm="linf", epsilon=0.05).parameters
+        'name=brighter norm=linf restarts=1'
+    """
+    called = name or getattr(propose, "__name__", type(propose).__name__)
+    return External(propose=propose, epsilon=epsilon, norm=norm, name=called, restarts=restarts)

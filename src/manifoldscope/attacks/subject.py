@@ -1,0 +1,99 @@
+"""Subject: the images that a network is attacked on, with what it says of them when they are clean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from manifoldscope.attacks.engine import Source
+from manifoldscope.attacks.perturbation import Rows
+from manifoldscope.errors import ModelError
+from manifoldscope.vision.batching import BatchSize
+from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.network import Network, predicted
+from manifoldscope.vision.reader import Reader
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """n images and a network.
+
+    Attributes:
+        logits, predictions: (n, n_classes) and (n,), on the CPU: what the network says of the clean images.
+    """
+
+    network: Network
+    images: ImageSet
+    logits: Tensor
+    predictions: Tensor
+
+    @classmethod
+    def of(cls, network: Network, images: ImageSet, batch: BatchSize) -> Subject:
+        """Show the clean images to the network.
+
+        Raises:
+            DataError: images differ in size, and the network does not crop.
+            ModelError: it gives NaN for every image, or has fewer outputs than there are labels.
+        """
+        parts: list[Tensor] = []
+        first = network.pixels(images, slice(0, 1)).shape[1:]
+
+        def ask(where: slice) -> None:
+            pixels = network.pixels(images, where)
+            network.check_sizes([first, pixels.shape[1:]])
+            with torch.no_grad():
+                parts.append(network(pixels.to(network.device)).cpu())
+
+        batch.over(len(images), ask)
+        logits = torch.cat(parts)
+        predictions = predicted(logits)
+        if bool((predictions < 0).all()):
+            raise ModelError(
+                f"{network.name} gave NaN or infinite logits for all {len(images)} images; no outcome can be given"
+            )
+        n_classes, largest = logits.shape[1], int(images.labels.max())
+        if largest >= n_classes:
+            raise ModelError(
+                f"{network.name} has {n_classes} outputs, but label {largest} occurs; "
+                "the network and the dataset do not fit"
+            )
+        return cls(network, images, logits, predictions)
+
+    @property
+    def correct(self) -> Tensor:
+        """(n,) which images are classified correctly when clean."""
+        return self.predictions == self.images.labels
+
+    def source(self, places: Tensor, *, stream: Callable[..., torch.Generator], ahead: int) -> Source:
+        """Where an attack has its rows from.
+
+        Args:
+            places: (k,) which images are attacked, in the order in which they first come.
+            stream: random numbers for the image of a name; in later runs, for that and their number.
+            ahead: how many to read before they are asked for.
+        """
+        reader = Reader(self.network, self.images.subset(places), ahead=ahead)
+
+        def source(places: Sequence[int], runs: Sequence[int]) -> Rows:
+            some, device = torch.tensor(places), self.network.device
+            first = runs.count(0)  # these come first
+            again = some[first:]
+            clean = [reader.take(first)] if first else []
+            clean += [self.network.pixels(self.images.subset(again)).to(device)] if len(again) else []
+            self.network.check_sizes(part.shape[1:] for part in clean)
+            named = [
+                (self.images.names[place], *([run] if run else [])) for place, run in zip(places, runs, strict=True)
+            ]
+            return Rows(
+                some.to(device),
+                torch.tensor(runs).to(device),
+                torch.cat(clean),
+                self.images.labels[some].to(device),
+                self.logits[some].to(device),
+                [stream(*each) for each in named],
+            )
+
+        return source

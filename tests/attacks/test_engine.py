@@ -1,0 +1,94 @@
+"""The engine on anybody's module: adversarial images, and the iterates of a run."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+
+from manifoldscope.attacks import ATTACKS, FGSM, PGD, AutoAttack, UniformNoise, evaluate, make
+from manifoldscope.errors import AttackError
+from tests.attacks.networks import Wrapped, fitted, images
+
+
+@pytest.fixture(scope="module")
+def known():
+    drawn = images(24)
+    network = fitted(drawn)
+    network.module.zero_grad(set_to_none=True)
+    return Wrapped(network).eval(), network.pixels(drawn), drawn.labels, network, drawn
+
+
+def test_a_call_returns_the_adversarial_images_that_evaluate_finds(known):
+    module, pixels, labels, network, drawn = known
+    attack = PGD(epsilon=0.12, steps=8, random_start=False)
+    attacked = attack(module, pixels, labels)
+    expected = evaluate(network, drawn, attack, keep_images=True, fast=False)
+    torch.testing.assert_close(attacked, expected.adversarial[0], rtol=0, atol=1e-6)
+    assert attack(module, pixels, labels, batch_size=5).sub(attacked).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("name", ATTACKS.names())
+def test_every_attack_can_be_called_on_a_module(known, name):
+    module, pixels, labels, *_ = known
+    strength = ATTACKS[name].target.strength_setting
+    own = {"queries": 60} if "queries" in ATTACKS[name].settings.model_fields else {}
+    own |= {"steps": 5} if "steps" in ATTACKS[name].settings.model_fields else {}
+    attack = make(name, {strength: 10.0 if strength == "degrees" else 0.1, **own})
+    attacked = attack(module, pixels, labels, seed=3)
+    assert attacked.shape == pixels.shape
+    assert float(attack.excess(pixels, attacked).max()) <= 1e-6
+    assert torch.equal(attacked, attack(module, pixels, labels, seed=3))
+    assert all(parameter.grad is None for parameter in module.parameters())
+
+
+def test_a_run_gives_each_iterate_with_its_loss(known):
+    module, pixels, labels, *_ = known
+    attack = PGD(epsilon=0.1, steps=6, random_start=False)
+    iterates = list(attack.run(module, pixels, labels))
+    assert len(iterates) == 7
+    assert torch.equal(iterates[0].images, pixels)
+    assert torch.equal(iterates[-1].images, attack(module, pixels, labels))
+    assert iterates[-1].loss is None
+    losses = torch.stack([each.loss for each in iterates[:-1]])
+    expected = torch.nn.functional.cross_entropy(module(iterates[2].images), labels, reduction="none")
+    torch.testing.assert_close(losses[2], expected.detach())
+    assert (losses[-1] > losses[0]).all()
+
+
+def test_a_run_takes_its_random_numbers_from_one_generator(known):
+    module, pixels, labels, *_ = known
+    first, second = (
+        next(PGD(epsilon=0.1).run(module, pixels, labels, streams=torch.Generator().manual_seed(seed))).images
+        for seed in (1, 1)
+    )
+    assert torch.equal(first, second)
+    assert 0.09 < (first - pixels).abs().max() <= 0.1 + 1e-6
+
+
+def test_a_module_in_training_mode_stays_so(known):
+    module, pixels, labels, *_ = known
+    module.train()
+    FGSM(epsilon=0.1)(module, pixels, labels)
+    assert module.training
+    module.eval()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "labels", "message"),
+    [
+        (torch.rand(4, 3, 8, 8) * 255, torch.zeros(4).long(), "reach beyond [0, 1] or hold NaN"),
+        (torch.full((4, 3, 8, 8), torch.nan), torch.zeros(4).long(), "reach beyond [0, 1] or hold NaN"),
+        (torch.rand(4, 3, 8, 8), torch.zeros(3).long(), "expected (n, channels, height, width)"),
+        (torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.zeros(4).long(), "type torch.uint8"),
+    ],
+)
+def test_what_are_no_pixels_is_refused(known, pixels, labels, message):
+    with pytest.raises(AttackError, match=re.escape(message)):
+        UniformNoise(epsilon=0.1)(known[0], pixels, labels)
+
+
+def test_the_iterates_of_several_attacks_in_turn_are_refused(known):
+    with pytest.raises(AttackError, match="autoattack is several attacks"):
+        next(AutoAttack(epsilon=0.1).run(*known[:3]))
