@@ -20,7 +20,7 @@ from manifoldscope.study.unit import Unit
 from manifoldscope.vision.activations import n_values
 from manifoldscope.vision.fast import SEEN, FastNetwork, faster
 from manifoldscope.vision.memory import Footprint
-from manifoldscope.vision.network import Network, undisturbed
+from manifoldscope.vision.network import Network, NoGradientError, undisturbed
 
 PROBE_IMAGES = 16
 
@@ -104,17 +104,21 @@ def probe(context: Context, name: str, units: Sequence[Unit], layers: Sequence[s
     wants_gradient = any(unit.gradients != "none" for unit in units)
     attacks = any(unit.gradients == "search" for unit in units)
     fast = FastNetwork(network)
-    if attacks and context.study.gradients != "plain":
-        fast = faster(network, pixels[:SEEN], propose=False)
+    if attacks and context.study.gradients != "own":
+        fast = faster(network, pixels[:SEEN])
     loading = time.perf_counter() - began
     forward = _passes(context, network, pixels, gradient=False)
-    own = _passes(context, network, pixels, gradient=True) if wants_gradient else NOT_ASKED
+    try:
+        own = _passes(context, network, pixels, gradient=True) if wants_gradient else NOT_ASKED
+    except NoGradientError:
+        if attacks:
+            raise
+        own = NOT_ASKED  # the checks of a network find that out themselves
     search = _passes(context, fast.network, pixels, gradient=True) if fast.means else own
     weights = sum(each.nbytes for each in network.module.state_dict().values())
-    proposer = weights // 2 if fast.means and context.study.gradients == "auto" else 0
     return Probed(
         weights=weights,
-        copies=weights + proposer if fast.means else 0,
+        copies=weights if fast.means else 0,
         image=pixels[0].nbytes,
         values=values,
         forward=forward,

@@ -24,6 +24,30 @@ from manifoldscope.vision.whole import check_whole
 
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
 
+WITHOUT_GRADIENTS = ("noise", "square", "rotation", "translation")
+"""The attacks that need no gradient, for the sentence that says so; a test holds it against their registry."""
+
+
+class NoGradientError(ModelError):
+    """A network gives logits without a gradient, and somebody asks for it."""
+
+
+class _WithoutGradient(torch.autograd.Function):
+    """The same logits, whose gradient by the pixels is an error; gradients of layers before them are not asked here."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, _pixels: Tensor, name: str) -> Tensor:
+        ctx.name = name
+        return logits.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> None:
+        raise NoGradientError(
+            f"{ctx.name} gives logits without a gradient: its forward runs under torch.no_grad or "
+            "torch.inference_mode, or detaches something. Take that out, or keep to the attacks that need no gradient: "
+            f"{', '.join(WITHOUT_GRADIENTS)} and the corruptions"
+        )
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -138,22 +162,36 @@ class Network:
             raise ModelError(f"{self.name}: std {tuple(self.std)} must be positive")
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Logits (n, n_classes) of images (n, channels, height, width) in [0, 1].
+        """Logits (n, n_classes), float32, of images (n, channels, height, width) in [0, 1]; see `as_logits`.
+
+        Where pixels want a gradient and the module gives none, asking for it raises NoGradientError.
 
         Raises:
             ModelError: the module gives anything but one row of logits an image.
         """
-        output = self.module(self.normalise(pixels))
-        if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(pixels):
-            what = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-            raise ModelError(f"{self.name} gives {what} for {len(pixels)} images; expected logits (n, n_classes)")
-        return output
+        wanted = pixels.requires_grad and torch.is_grad_enabled()
+        try:
+            output = self.module(self.normalise(pixels))
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ModelError(
+                f"a batch norm of {self.name} takes the mean and std of the batch, and cannot of a single image; give "
+                "it running statistics (track_running_stats=True)"
+            ) from error
+        logits = as_logits(output, len(pixels), name=self.name)
+        if wanted and not logits.requires_grad:
+            without: Tensor = _WithoutGradient.apply(logits, pixels, self.name)
+            return without
+        return logits
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """What the module sees."""
+        """What the module sees, in the type of its first parameter: half or double precision, if it has that."""
         mean = torch.tensor(self.mean, dtype=pixels.dtype, device=pixels.device).view(1, -1, 1, 1)
         std = torch.tensor(self.std, dtype=pixels.dtype, device=pixels.device).view(1, -1, 1, 1)
-        return (pixels - mean) / std
+        parameter = next(self.module.parameters(), None)
+        dtype = parameter.dtype if parameter is not None and parameter.is_floating_point() else pixels.dtype
+        return ((pixels - mean) / std).to(dtype)
 
     def pixels(self, images: ImageSet, where: slice | None = None) -> Tensor:
         """Preprocessed images, (n, channels, height, width) float32 in [0, 1], on the CPU.
@@ -227,6 +265,55 @@ class Network:
     def to(self, device: torch.device | str) -> Network:
         """The same network on another device; the module itself is moved."""
         return replace(self, module=self.module.to(device))
+
+
+def as_logits(output: object, n_images: int, *, name: str = "the network") -> Tensor:
+    """The logits (n, n_classes), float32, in what a module gives for n images.
+
+    That is a tensor; or what has one as its attribute or key `logits`, as the outputs of Hugging Face have; or a tuple
+    whose first element is one, such as (logits, auxiliary logits).
+
+    Raises:
+        ModelError: anything else; a tuple with two matrices of different widths, of which either might be the logits;
+            a single logit an image.
+
+    Example:
+        >>> as_logits({"logits": torch.zeros(2, 10).half()}, 2).dtype
+        torch.float32
+    """
+    logits = output if isinstance(output, Tensor) else _logits_within(output, n_images, name)
+    if logits.ndim != 2 or len(logits) != n_images or not logits.is_floating_point():
+        what = f"shape {tuple(logits.shape)}" + f" and type {logits.dtype}" * (not logits.is_floating_point())
+        raise ModelError(f"{name} gives {what} for {n_images} images; expected logits (n, n_classes)")
+    if logits.shape[1] < 2:
+        raise ModelError(
+            f"{name} gives {logits.shape[1]} logit for each image; expected one for each class. Let a network for two "
+            "classes give two: z becomes torch.cat([torch.zeros_like(z), z], 1)"
+        )
+    return logits if logits.dtype == torch.float32 else logits.float()
+
+
+def _logits_within(output: object, n_images: int, name: str) -> Tensor:
+    """The tensor of logits in an output that is none itself."""
+    named = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+    if isinstance(named, Tensor):
+        return named
+    what, unclear = type(output).__name__, ""
+    if isinstance(output, Mapping):
+        what = f"a dict with the keys {', '.join(map(repr, output)) or '(none)'}"
+    elif isinstance(output, tuple | list):
+        shapes = [tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__ for each in output]
+        matrices = [shape for shape in shapes if isinstance(shape, tuple) and len(shape) == 2 and shape[0] == n_images]
+        if matrices and shapes[0] == matrices[0]:
+            if len(set(matrices)) == 1:
+                first: Tensor = output[0]
+                return first
+            unclear = ", of which it is not clear which are the logits"
+        what = f"a {type(output).__name__} of {', '.join(map(str, shapes)) or 'nothing'}{unclear}"
+    raise ModelError(
+        f"{name} gives {what} for {n_images} images; expected logits (n, n_classes), alone, first in a tuple, or as "
+        "'logits'. Wrap it in a module whose forward returns the logits alone"
+    )
 
 
 def _channels(module: nn.Module, height: int | None = None, width: int | None = None) -> int | None:

@@ -9,7 +9,10 @@ from typing import Any, Self
 
 import polars as pl
 
-from manifoldscope.attacks.checks import chance, check, network_checks
+from manifoldscope.attacks.checks import chance, check, network_checks, normalisation_checks
+from manifoldscope.attacks.checks.independence import ALONE
+from manifoldscope.attacks.checks.network import AT_BOUNDS
+from manifoldscope.attacks.checks.normalisation import N_IMAGES, N_PASSES
 from manifoldscope.errors import ModelError
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import SECONDS_OF_A_UNIT, Costs, Need
@@ -48,7 +51,7 @@ class Inspect(Unit):
         replicate_of: the model of which it is one of several seeds; None where it is loaded.
     """
 
-    version = 5
+    version = 6
     files = ("models.parquet", "checks.parquet")
     tables = (MODELS,)
     gates = True
@@ -83,7 +86,8 @@ class Inspect(Unit):
         name = self.network.name
         planned, network = context.networks[name], context.network(name)
         images = context.draws["robustness"].images
-        outputs = logits(network, images, batch_size=context.at_once(network, images))
+        at_once = context.at_once(network, images)
+        outputs = logits(network, images, batch_size=at_once)
         n_classes = outputs.shape[1]
         if int(images.labels.max()) >= n_classes:
             raise ModelError(
@@ -91,6 +95,8 @@ class Inspect(Unit):
                 "the network and the dataset do not fit"
             )
         checks = network_checks(network, images, batch_size=context.study.batch_size, memory=context.memory)
+        if not self._normalisation_is_known(context, network):
+            checks += normalisation_checks(network, images, batch_size=at_once)
         n_correct = int((predicted(outputs) == images.labels).sum())
         training = planned.plan.training
         learned = training is not None and training.made().trains
@@ -115,7 +121,6 @@ class Inspect(Unit):
         }
         return Payload(
             tables={"models": pl.DataFrame([model]), "checks": conform("checks", checks).drop("model")},
-            facts={"bfloat16": context.fast(name).proposer is not None} if context.study.gradients == "auto" else {},
         )
 
     def _provenance(self, context: Context, network: Network) -> dict[str, Any]:
@@ -131,6 +136,16 @@ class Inspect(Unit):
             "checkpoint": planned.checkpoint,
         }
 
+    def _normalisation_is_known(self, context: Context, network: Network) -> bool:
+        """Whether mean and std are those of the training here, of the file of weights, or of the weights' source."""
+        plan = context.networks[self.network.name].plan
+        if plan.training is not None:
+            return True
+        if any(plan.settings.get(what) is not None for what in ("mean", "std")):
+            return False
+        in_file = "normalisation" in network.provenance
+        return in_file or not ("weights_sha256" in network.provenance or plan.source.startswith("python:"))
+
     @property
     def gradients(self) -> Gradients:
         return "own"
@@ -139,8 +154,12 @@ class Inspect(Unit):
         return costs.passing(self.n_images, gradient=costs.network.own.memory, n_attacked=self.n_images)
 
     def seconds(self, costs: Costs, at_once: int) -> float:
-        passes = 3 * costs.forward_seconds(self.n_images, at_once)  # accuracy, and the checks of at most one batch
-        gradient = costs.gradient_seconds(self.n_images, at_once)
+        n_checked = min(self.n_images, self.batch_size)
+        passes = costs.forward_seconds(self.n_images, at_once)  # accuracy
+        passes += 4 * costs.forward_seconds(n_checked, at_once) + costs.forward_seconds(ALONE, 1)
+        if self.trained_for is None:
+            passes += N_PASSES * costs.forward_seconds(min(self.n_images, N_IMAGES), at_once)
+        gradient = costs.gradient_seconds(n_checked, at_once) + 2 * costs.gradient_seconds(AT_BOUNDS, at_once)
         return SECONDS_OF_A_UNIT + passes + gradient + costs.network.loading
 
     @classmethod

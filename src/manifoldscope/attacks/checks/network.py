@@ -1,0 +1,135 @@
+"""What can be seen of a network without attacking it: its inputs, state, outputs and gradients."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from manifoldscope.attacks.checks.bounds import gradient_at_bounds
+from manifoldscope.attacks.checks.independence import batch_independence
+from manifoldscope.attacks.checks.row import Row, check
+from manifoldscope.errors import ModelError
+from manifoldscope.vision.images import ImageSet, batches
+from manifoldscope.vision.memory import Memory
+from manifoldscope.vision.network import Network, NoGradientError, undisturbed
+
+DETERMINISM_TOLERANCE = 1e-4
+"""Repeated passes may differ by this share of the largest logit."""
+
+AT_BOUNDS = 16
+"""Images that are enough to see whether gradients are cut at 0 and 1: each has many pixels."""
+
+
+def network_checks(
+    network: Network, images: ImageSet, *, batch_size: int = 128, memory: Memory | None = None
+) -> list[Row]:
+    """What can be seen of a network without attacking it.
+
+    Args:
+        images: clean images; at most the first `batch_size` are used.
+        memory: how much may be taken, so that they go through the network in parts; most of what is available if
+            omitted.
+
+    Raises:
+        ModelError: logits that are NaN or infinite for every image, or not of shape (n, n_classes) with a class for
+            each label.
+    """
+    where = next(batches(len(images), batch_size))
+    pixels = network.pixels(images, where).to(network.device)
+    labels = images.labels[where].to(network.device)
+    before = {name: value.clone() for name, value in network.module.state_dict().items()}
+    at_once = _at_once(network, pixels, memory or Memory())
+    parts = torch.split(pixels, at_once)
+    with undisturbed(network):
+        with torch.no_grad():
+            logits, again = (torch.cat([network(part) for part in parts]) for _ in range(2))
+        finite = torch.isfinite(logits).all(1)
+        if not bool(finite.any()):
+            raise ModelError(
+                f"{network.name} gives outputs of shape {tuple(logits.shape)} that hold NaN or infinity; expected "
+                "finite logits of shape (n, n_classes)"
+            )
+        if int(labels.max()) >= logits.shape[1]:
+            raise ModelError(
+                f"{network.name} has {logits.shape[1]} outputs, but label {int(labels.max())} occurs; "
+                "the network and the dataset do not fit"
+            )
+        first, second = logits[finite], again[finite]
+        scale = max(float(first.abs().max()), torch.finfo(first.dtype).tiny)
+        difference = float((first - second).abs().max()) / scale
+        deterministic = difference <= DETERMINISM_TOLERANCE
+        independence = batch_independence(network, pixels, logits, at_once, deterministic=deterministic)
+        gradients = _gradients(network, parts, torch.split(labels, at_once), finite, first)
+        few = slice(0, min(AT_BOUNDS, at_once))
+        at_bounds = gradient_at_bounds(network, pixels[few], labels[few])
+        # `undisturbed` puts buffers back when it ends: look before.
+        changed = [name for name, value in network.module.state_dict().items() if not torch.equal(value, before[name])]
+    low, high = float(pixels.min()), float(pixels.max())
+    normalised = bool((first >= 0).all()) and bool(torch.allclose(first.sum(1), torch.ones(len(first)).to(first)))
+    return [
+        check("input contract", low >= 0 and high <= 1, high, "pixels in [0, 1]", f"seen: [{low:.3g}, {high:.3g}]"),
+        check("state", not changed, float(len(changed)), "no parameter or buffer changes", ", ".join(changed[:3])),
+        check(
+            "finite outputs",
+            bool(finite.all()),
+            float((~finite).float().mean()),
+            "no NaN or infinity among the logits",
+            f"{int((~finite).sum())} of {len(finite)} images have no class; they count as misclassified"
+            * (not bool(finite.all())),
+        ),
+        check(
+            "logits",
+            not normalised,
+            None,
+            "unnormalised logits",
+            "outputs lie in [0, 1] and sum to 1: gradients through a softmax vanish; give the logits" * normalised,
+        ),
+        check(
+            "determinism",
+            deterministic,
+            difference,
+            f"repeated passes differ by at most {DETERMINISM_TOLERANCE:g} of the largest logit",
+        ),
+        independence,
+        gradients,
+        at_bounds,
+    ]
+
+
+def _at_once(network: Network, pixels: Tensor, memory: Memory) -> int:
+    """How many images go through the network at a time; at least two are wanted, to show an image beside another."""
+    for gradient in (True, False):
+        try:
+            return memory.batch(network, pixels[:1], max(2, len(pixels)), gradient=gradient)
+        except Exception:  # whatever a stranger's module does with one image, or without a gradient: rows say it
+            continue
+    return max(2, len(pixels))
+
+
+def _gradients(
+    network: Network, parts: tuple[Tensor, ...], labels: tuple[Tensor, ...], finite: Tensor, logits: Tensor
+) -> Row:
+    """The row on the gradient of the cross-entropy, for the images whose logits are finite: (n, n_classes)."""
+    name, expected = "vanishing gradient", "every image has an input gradient that is finite and not all zero"
+    try:
+        gradient = torch.cat([_gradient(network, *each) for each in zip(parts, labels, strict=True)])[finite]
+    except NoGradientError as error:
+        return check(name, False, 1.0, expected, str(error))
+    largest = gradient.flatten(1).abs().amax(1)  # NaN where one is
+    n_broken = int((~torch.isfinite(largest)).sum())
+    n_bad = int((largest == 0).sum()) + n_broken
+    certain = float((torch.softmax(logits.float(), dim=1).amax(1) == 1).float().mean())
+    notes = (
+        f"NaN or infinity in the gradient of {n_broken} of {len(largest)} images" * (n_broken > 0),
+        f"confidence rounds to 1 in float32 for {certain:.1%} of the images" * (certain > 0),
+    )
+    return check(name, n_bad == 0, n_bad / len(largest), expected, "; ".join(filter(None, notes)))
+
+
+def _gradient(network: Network, pixels: Tensor, labels: Tensor) -> Tensor:
+    """Like the pixels; zero where the loss does not depend on them."""
+    leaf = pixels.detach().requires_grad_(True)
+    loss = F.cross_entropy(network(leaf), labels, reduction="sum")
+    (gradient,) = torch.autograd.grad(loss, leaf, allow_unused=True, materialize_grads=True)
+    return gradient

@@ -1,0 +1,433 @@
+"""What is seen of a network without attacking it: a row fails on its planted fault, and on no ordinary network."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from manifoldscope.attacks import ATTACKS, CORRUPTIONS, PGD, Square, evaluate
+from manifoldscope.attacks.checks import network_checks, normalisation_checks
+from manifoldscope.errors import ModelError
+from manifoldscope.study.store import Store
+from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.network import WITHOUT_GRADIENTS, Network, NoGradientError
+from manifoldscope.vision.small import build
+from tests.attacks.networks import fitted, images
+from tests.study import tiny
+
+
+@pytest.fixture(scope="module")
+def known():
+    drawn = images(48)
+    return fitted(drawn), drawn
+
+
+@pytest.fixture(scope="module")
+def black_and_white():
+    """Images most of whose pixels are 0 or 1, as in MNIST."""
+    drawn = images(24)
+    return ImageSet.of((3 * drawn.raw.pixels - 1).clamp(0, 1), drawn.labels)
+
+
+def rows_of(network, drawn, **how):
+    return {row["check"]: row for row in network_checks(network, drawn, **how)}
+
+
+def flagged(network, drawn, **how):
+    return {name for name, row in rows_of(network, drawn, **how).items() if row["passed"] is False}
+
+
+class Around(nn.Module):
+    """A network within another one."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+
+# --- ordinary networks ------------------------------------------------------------------------------------------------
+
+
+class Attention(nn.Module):
+    """A small vision transformer: attention within each image."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Conv2d(3, 16, 2, stride=2)
+        self.block = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, pixels):
+        return self.head(self.block(self.embed(pixels).flatten(2).transpose(1, 2)).mean(1))
+
+
+ORDINARY = {
+    "linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 4)),
+    "cnn": lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(72, 4)),
+    "batch norm": lambda: nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.LazyLinear(4)
+    ),
+    "attention": Attention,
+    "dropout": lambda: nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(192, 32), nn.ReLU(), nn.Linear(32, 4)),
+}
+
+
+def ordinary(name):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = ORDINARY[name]()
+        module(torch.rand(8, 3, 8, 8))
+    return Network(module, name=name)  # left in training mode: who looks at it puts it into the other one
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 128])
+@pytest.mark.parametrize("name", ORDINARY)
+def test_an_ordinary_network_raises_no_flag(name, batch_size, known, black_and_white):
+    network = ordinary(name)
+    for drawn in (known[1], black_and_white):
+        rows = rows_of(network, drawn, batch_size=batch_size)
+        assert {name for name, row in rows.items() if row["passed"] is not True} == set()
+        assert rows["batch independence"]["value"] < 1e-5  # rounding
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("name", ORDINARY)
+def test_other_precisions_are_judged_in_float32(name, dtype, known):
+    network = ordinary(name)
+    module = network.module.to(dtype)
+    assert network(known[1].raw.pixels[:3]).dtype == torch.float32
+    assert flagged(network, known[1]) == set()
+    found = evaluate(Network(module), known[1], PGD(epsilon=0.1, steps=2))
+    assert found.failures.n_without_gradient == 0
+
+
+# --- images that depend on those beside them --------------------------------------------------------------------------
+
+
+class BatchStatistics(Around):
+    """Batch norm without running statistics."""
+
+    def forward(self, pixels):
+        return self.inner(F.batch_norm(pixels, None, None, training=True))
+
+
+class FirstImage(Around):
+    """An error: the first image's statistics for all."""
+
+    def forward(self, pixels):
+        return self.inner(pixels - pixels[:1].mean((1, 2, 3), keepdim=True) + 0.5)
+
+
+class AcrossImages(Around):
+    """Attention over the batch, by a wrong batch_first."""
+
+    def forward(self, pixels):
+        logits = self.inner(pixels)
+        return torch.softmax(F.cosine_similarity(logits[:, None], logits, dim=2), dim=1) @ logits
+
+
+class LastImage(Around):
+    """Only the last image of a batch depends on another one."""
+
+    def forward(self, pixels):
+        logits = self.inner(pixels)
+        return torch.cat([logits[:-1], (logits[-1:] + logits[:1]) / 2])
+
+
+class OneByOne(Around):
+    """Squeezes a batch of one image to nothing."""
+
+    def forward(self, pixels):
+        return self.inner(pixels).squeeze(0)
+
+
+class Vectors(nn.Module):
+    """Batch norm of vectors without running statistics, which refuses a single image."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.layers = nn.Sequential(inner, nn.BatchNorm1d(4, track_running_stats=False))
+
+    def forward(self, pixels):
+        return self.layers(pixels)
+
+
+@pytest.mark.parametrize("plant", [BatchStatistics, FirstImage, AcrossImages, LastImage])
+@pytest.mark.parametrize("batch_size", [2, 5, 48])
+def test_logits_that_depend_on_the_images_beside_them(known, plant, batch_size):
+    network, drawn = known
+    row = rows_of(replace(network, module=plant(network.module)), drawn, batch_size=batch_size)["batch independence"]
+    assert row["passed"] is False
+    assert row["value"] > 2e-3
+    assert "track_running_stats=True" in row["note"]
+
+
+@pytest.mark.parametrize(
+    ("plant", "said"), [(OneByOne, r"gives shape \(4,\) for 1 images"), (Vectors, "cannot of a single image")]
+)
+def test_a_network_that_refuses_an_image_alone(known, plant, said):
+    network, drawn = known
+    network = replace(network, module=plant(network.module))
+    row = rows_of(network, drawn)["batch independence"]
+    assert row["passed"] is False
+    assert "shown alone, images are refused" in row["note"]
+    with pytest.raises(ModelError, match=said):
+        evaluate(network, drawn, PGD(epsilon=0.1))
+
+
+def test_a_random_network_is_not_judged_by_its_batches(known):
+    network, drawn = known
+
+    class Noisy(Around):
+        def forward(self, pixels):
+            return self.inner(pixels + 0.05 * torch.randn_like(pixels))
+
+    assert rows_of(replace(network, module=Noisy(network.module)), drawn)["batch independence"]["passed"] is None
+
+
+# --- gradients --------------------------------------------------------------------------------------------------------
+
+
+class Before(Around):
+    """A step before the network."""
+
+    def __init__(self, inner, step):
+        super().__init__(inner)
+        self.step = step
+
+    def forward(self, pixels):
+        return self.inner(self.step(pixels))
+
+
+CLAMPS = {
+    "both": lambda pixels: pixels.clamp(0, 1),
+    "black": torch.relu,
+    "white": lambda pixels: pixels.clamp(max=1),
+    "one channel": lambda pixels: torch.cat([pixels[:, :1].clamp(0, 1), pixels[:, 1:]], 1),
+    "levels": lambda pixels: (255 * pixels).clamp(0, 255) / 255,
+}
+
+
+@pytest.mark.parametrize("clamp", CLAMPS)
+def test_a_clamp_that_cuts_gradients_off_at_the_bounds(known, black_and_white, clamp):
+    network, grey = known
+    network = replace(network, module=Before(network.module, CLAMPS[clamp]), mean=(0,), std=(1,))
+    for drawn in (grey, black_and_white):  # also where no image has a pixel of 0 or 1 itself
+        assert flagged(network, drawn) == {"gradient at 0 and 1"}
+    note = rows_of(network, grey)["gradient at 0 and 1"]["note"]
+    assert (" 0.0% of the pixels at 1" in note) == (clamp == "black")
+    assert (" 0.0% of the pixels at 0" in note) == (clamp == "white")
+
+
+def test_a_clamp_behind_a_normalisation_is_seen_too(known, black_and_white):
+    network, _ = known
+    network = replace(network, mean=(0.1307,), std=(0.3081,))
+    clamp = Before(network.module, lambda seen: seen.clamp(-0.4242, 2.8215))  # the bounds, as they are quoted
+    assert flagged(replace(network, module=clamp), black_and_white) == {"gradient at 0 and 1"}
+
+
+def test_a_clamp_beyond_the_bounds_does_no_harm(known, black_and_white):
+    network, _ = known
+    wide = Before(network.module, lambda pixels: pixels.clamp(-10, 10))
+    assert flagged(replace(network, module=wide), black_and_white) == set()
+
+
+class WithoutGradient(Around):
+    @torch.no_grad()
+    def forward(self, pixels):
+        return self.inner(pixels)
+
+
+class Inference(Around):
+    @torch.inference_mode()
+    def forward(self, pixels):
+        return self.inner(pixels)
+
+
+@pytest.mark.parametrize("plant", [WithoutGradient, Inference, lambda inner: Before(inner, torch.Tensor.detach)])
+def test_a_network_without_a_gradient_fails_its_row_and_takes_the_attacks_that_need_none(known, plant):
+    network, drawn = known
+    network = replace(network, module=plant(network.module))
+    rows = rows_of(network, drawn)
+    assert {name for name, row in rows.items() if row["passed"] is False} == {"vanishing gradient"}
+    assert rows["gradient at 0 and 1"]["passed"] is None
+    with pytest.raises(NoGradientError, match="noise, square, rotation, translation and the corruptions"):
+        evaluate(network, drawn, PGD(epsilon=0.1))
+    assert len(evaluate(network, drawn, Square(epsilon=0.1, queries=3)).table) == len(drawn)
+
+
+def test_the_attacks_that_need_no_gradient_are_those_of_the_sentence():
+    kinds = {name for name in ATTACKS.names() if not ATTACKS[name].target.asks_gradients}
+    assert kinds == set(WITHOUT_GRADIENTS)
+    assert not any(CORRUPTIONS[name].target.asks_gradients for name in CORRUPTIONS.names())
+
+
+def test_a_gradient_of_nan_fails_its_row(known):
+    network, drawn = known
+
+    def root(pixels):  # the square root has an infinite gradient at 0, and zero times infinity is NaN
+        return pixels + (pixels * 0).sqrt()
+
+    rows = rows_of(replace(network, module=Before(network.module, root)), drawn)
+    assert rows["vanishing gradient"]["passed"] is False
+    assert rows["vanishing gradient"]["value"] == 1
+    assert "NaN or infinity in the gradient of 48 of 48 images" in rows["vanishing gradient"]["note"]
+
+
+# --- what a module gives ----------------------------------------------------------------------------------------------
+
+Output = namedtuple("Output", ["aux", "logits"])
+
+
+class HuggingFace(dict):
+    """As their outputs: a dict with attributes."""
+
+    __getattr__ = dict.__getitem__
+
+
+class Giving(Around):
+    """A network whose logits are packed into something."""
+
+    def __init__(self, inner, pack):
+        super().__init__(inner)
+        self.pack = pack
+
+    def forward(self, pixels):
+        return self.pack(self.inner(pixels))
+
+
+PACKS = {
+    "dict": lambda logits: {"aux": logits[:, :2], "logits": logits},
+    "model output": lambda logits: HuggingFace(loss=None, logits=logits),
+    "named tuple": lambda logits: Output(aux=logits[:, :2], logits=logits),
+    "tuple": lambda logits: (logits, logits.sum()),
+    "auxiliary logits": lambda logits: (logits, -logits),
+    "list": lambda logits: [logits],
+    "half": torch.Tensor.half,
+    "double": torch.Tensor.double,
+}
+
+
+@pytest.mark.parametrize("pack", PACKS)
+def test_logits_are_found_where_it_is_clear_which_they_are(known, pack):
+    network, drawn = known
+    packed = replace(network, module=Giving(network.module, PACKS[pack]))
+    given, plain = packed(drawn.raw.pixels), network(drawn.raw.pixels)
+    assert given.dtype == torch.float32
+    torch.testing.assert_close(given, plain, rtol=1e-3 if pack == "half" else 0, atol=0)
+    assert flagged(packed, drawn) <= ({"vanishing gradient"} if pack == "half" else set())  # small ones round to 0
+    assert len(evaluate(packed, drawn, PGD(epsilon=0.1, steps=2)).table) == len(drawn)
+
+
+@pytest.mark.parametrize(
+    ("pack", "message"),
+    [
+        (lambda logits: {"out": logits}, "gives a dict with the keys 'out' for 2 images; expected logits"),
+        (
+            lambda logits: (logits.new_zeros(2, 9), logits),
+            r"gives a tuple of \(2, 9\), \(2, 4\), of which it is not clear which are the logits for 2 images",
+        ),
+        (lambda logits: (None, logits), r"gives a tuple of NoneType, \(2, 4\) for 2 images; .* Wrap it in a module"),
+        (lambda logits: None, "gives NoneType for 2 images"),
+        (lambda logits: logits[:, :1], "gives 1 logit for each image; expected one for each class. .* give two"),
+        (lambda logits: logits.argmax(1), r"gives shape \(2,\) and type torch.int64"),
+        (lambda logits: logits[:1], r"gives shape \(1, 4\) for 2 images"),
+    ],
+)
+def test_anything_else_is_refused_in_a_sentence(known, pack, message):
+    network, drawn = known
+    with pytest.raises(ModelError, match=message):
+        replace(network, module=Giving(network.module, pack))(drawn.raw.pixels[:2])
+
+
+def test_labels_beyond_the_logits_are_refused(known):
+    network, drawn = known
+    narrow = replace(network, module=Giving(network.module, lambda logits: logits[:, :2]))
+    with pytest.raises(ModelError, match="has 2 outputs, but label 3 occurs"):
+        network_checks(narrow, drawn)
+
+
+# --- mean and std -----------------------------------------------------------------------------------------------------
+
+
+def faint(n=60):
+    """Images of two classes that differ by the sign of the mean pixel about 0.5."""
+    labels = torch.arange(n) % 2
+    noise = torch.rand(n, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    return ImageSet.of(0.1 * noise + torch.where(labels == 1, 0.6, 0.3).view(-1, 1, 1, 1), labels)
+
+
+def by_sign(scale=1.0):
+    """A network that asks whether the mean of what it sees is above 0."""
+    layer = nn.Linear(3 * 64, 2)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[-1.0], [1.0]]).expand(2, 192) * scale / 192)
+        layer.bias.zero_()
+    return nn.Sequential(nn.Flatten(), layer)
+
+
+def test_a_normalisation_under_which_the_network_is_clearly_better_is_flagged():
+    drawn = faint()
+    wrong = Network(by_sign(), name="raw pixels")
+    seen, usual = normalisation_checks(wrong, drawn)
+    assert seen["passed"] is None
+    assert seen["note"].startswith("0.3 to 0.7, mean 0.5, in 1, with mean 0 and std 1")
+    assert (usual["passed"], usual["value"]) == (False, 0.5)
+    assert "50.0% as it is, 100.0% with 0.5 / 0.5" in usual["note"]
+    right = replace(wrong, mean=(0.5,) * 3, std=(0.5,) * 3)
+    _, usual = normalisation_checks(right, drawn)
+    assert usual["passed"] is None
+    assert "100.0% as it is, 50.0% with none" in usual["note"]
+    few = drawn.subset(torch.arange(4))  # two of four are no less than all four, given so few
+    assert normalisation_checks(wrong, few)[1]["passed"] is None
+
+
+def test_a_normalisation_that_clean_accuracy_cannot_tell_is_named(known):
+    network, drawn = known
+    _, usual = normalisation_checks(network, drawn, batch_size=7)
+    assert (usual["passed"], usual["value"]) == (None, 0)
+    assert (
+        "clean accuracy does not tell none or 0.5 / 0.5 or ImageNet's or CIFAR-10's from the present" in usual["note"]
+    )
+
+
+def test_the_usual_normalisations_are_those_of_the_images_colour():
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 4))
+    note = normalisation_checks(Network(module, mean=(0.13,), std=(0.31,)), images(channels=1))[1]["note"]
+    assert "with none" in note
+    assert "ImageNet" not in note
+    assert "MNIST" not in note  # it has those
+
+
+def test_what_the_first_layer_sees_is_measured_behind_what_the_module_does_itself(known):
+    network, drawn = known
+    twice = replace(network, module=Before(network.module, lambda seen: 10 * seen))
+    seen = normalisation_checks(twice, drawn)[0]["note"]
+    low, high = (float(drawn.raw.pixels.min()) - 0.4) / 0.03, (float(drawn.raw.pixels.max()) - 0.4) / 0.03
+    assert seen.startswith(f"{low:.3g} to {high:.3g}, mean ")
+    assert "in inner.0, with mean 0.4 and std 0.3" in seen
+
+
+@pytest.mark.parametrize(
+    ("stored", "settings", "rows"),
+    [
+        ({}, {}, True),
+        ({"mu": torch.tensor([0.3]), "sigma": torch.tensor([0.4])}, {}, False),  # the file of weights says it
+        ({"mu": torch.tensor([0.3]), "sigma": torch.tensor([0.4])}, {"mean": [0.3], "std": [0.4]}, True),
+    ],
+)
+def test_inspect_looks_at_a_normalisation_of_which_it_has_only_somebodys_word(tmp_path, stored, settings, rows):
+    weights = build("cnn", channels=1, size=8, n_classes=10, seed=0).state_dict()
+    torch.save(weights | stored, tmp_path / "weights.pt")
+    settings = {"weights": str(tmp_path / "weights.pt"), "at_chance": "measure", **settings}
+    store = Store(tmp_path / "store")
+    study = tiny.study(models=[{"name": "one", "source": "small:cnn", **settings}])
+    (inspect,) = tiny.of_kind(tiny.planned(study, store), "inspect")
+    found = set(inspect.compute(tiny.context_of(study, store), lambda _: None).tables["checks"]["check"])
+    assert {"batch independence", "gradient at 0 and 1"} <= found
+    assert ({"normalisation", "usual normalisations"} <= found) == rows
