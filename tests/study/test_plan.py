@@ -202,7 +202,7 @@ CHANGES = {
     "Study.ood": {"ood": tiny.OOD},
     "Study.plugins": None,  # see the tests of plug-ins
     "Study.checks": {"checks": "full"},
-    "Study.gradients": {"gradients": "plain"},
+    "Study.gradients": {"gradients": "own"},
     "Study.associations": {"associations": {"bootstrap": 500}},
     "DrawPlan.images_per_class": {"data.geometry": {"images_per_class": 11}},
     "DrawPlan.split": None,  # the digits have one part only

@@ -6,9 +6,8 @@ from typing import Any, Literal, cast
 
 from pydantic import model_validator
 
-from manifoldscope.attacks.perturbation import ATTACKS, Perturbation, make, registered
+from manifoldscope.attacks.perturbation import ATTACKS, Iterates, Perturbation, make, registered
 from manifoldscope.attacks.saved import Form
-from manifoldscope.attacks.target import Iterate
 from manifoldscope.errors import ManifoldscopeError, StudyError
 from manifoldscope.registry import Entry
 from manifoldscope.study.section import OpenSection, refuse_strangers, setting
@@ -21,7 +20,7 @@ class AttackPlan(OpenSection):
         ..., "by name: see `manifoldscope list attacks` and `manifoldscope list corruptions`", keyed=True
     )
     name: str = setting("", "what tables and figures call it; its kind by default", keyed=False)
-    iterate: Iterate = setting(
+    iterate: Iterates = setting(
         "both", "report the last iterate and any iterate, or 'any' alone, which stops early and is cheaper", keyed=True
     )
     sweep: Literal["independent", "reuse"] = setting(
@@ -107,9 +106,9 @@ class AttackPlan(OpenSection):
                 f"{self.name!r} has sweep = 'reuse' and iterate = {self.iterate!r}; what is misclassified at one "
                 "strength says nothing of the last iterate at another: give iterate = 'any', or sweep = 'independent'"
             )
-        if not (attack.nested and attack.iterative):
+        if not (attack.nested and attack.counts == "both"):
             kinds = {entry.name: cast("type[Perturbation]", entry.target) for entry in ATTACKS}
-            able = [name for name, kind in kinds.items() if kind.nested and kind.iterative]
+            able = [name for name, kind in kinds.items() if kind.nested and kind.counts == "both"]
             raise ValueError(
                 f"{self.name!r} has sweep = 'reuse', but what {self.kind} may do at one strength it need not do at a "
                 f"larger one: give sweep = 'independent', or an attack of kind {', '.join(able)}"

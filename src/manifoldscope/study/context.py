@@ -97,24 +97,16 @@ class Context:
         return self._loaded[1]
 
     def fast(self, name: str) -> FastNetwork:
-        """The copy of the network that attacks ask, as the study has it; made once for all units in a row.
-
-        Whether bfloat16 proposes is what a stopwatch said when the network was inspected: a study gives one answer.
-        """
+        """The copy of the network that attacks ask, as the study has it; made once for all units in a row."""
         network = self.network(name)
         if self._fast is None or self._fast[0] is not network:
-            self._fast = (network, self._made_faster(name, network))
+            self._fast = (network, self._made_faster(network))
         return self._fast[1]
 
-    def _made_faster(self, name: str, network: Network) -> FastNetwork:
-        if self.study.gradients == "plain":
+    def _made_faster(self, network: Network) -> FastNetwork:
+        if self.study.gradients == "own":
             return FastNetwork(network)
-        propose: bool | None = False
-        drawn = self.draws["robustness"]
-        if self.study.gradients == "auto":
-            told = [self.store.facts(key) for key in self.networks[name].gate]
-            propose = next((facts["bfloat16"] for facts in told if "bfloat16" in facts), None)
-        return faster(network, network.pixels(drawn.images, slice(0, SEEN)).to(self.device), propose=propose)
+        return faster(network, network.pixels(self.draws["robustness"].images, slice(0, SEEN)).to(self.device))
 
 
 def _require_planned(planned: PlannedNetwork, made: Network) -> None:

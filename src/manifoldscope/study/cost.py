@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from manifoldscope.attacks.evaluation import CHECKED, COPIES, POOL_BYTES, TOGETHER
+from manifoldscope.attacks.evaluation import CHECKED, COPIES
 from manifoldscope.errors import StudyError
 from manifoldscope.geometry.measures import MEASURES
 from manifoldscope.geometry.subsets import size_grid
 from manifoldscope.recordings.rows import EXTRAPOLATION_DRAWS
 from manifoldscope.study.context import Context
-from manifoldscope.study.probe import NOT_ASKED, Passes, Probed
+from manifoldscope.study.probe import NOT_ASKED, Probed
 from manifoldscope.study.refs import AttackRef
 from manifoldscope.vision.memory import FILLED, NOTHING, Footprint
 
@@ -23,9 +23,6 @@ SECONDS_OF_A_UNIT = 0.04
 
 SECONDS_OF_A_STEP = 1e-3
 """What a step of an attack takes beside the network."""
-
-SECONDS_OF_A_LIBRARY_STEP = 5e-3
-"""The same of an attack with a loop of its own, with what passes need anew for each size of batch."""
 
 SECONDS_OF_A_CALL = 7e-4
 """What a measure takes of however few points."""
@@ -128,23 +125,17 @@ class Costs:
         attack: AttackRef,
         n_images: int,
         *,
-        n_together: int,
         kept: bool,
         fixed: float = 0.0,
         widths: Sequence[int] = (),
         reduce: str = IMAGES,
     ) -> Need:
-        """What it takes to attack images, `n_together` of them at most at a time; `kept`: their images are kept."""
-        network, batch_size = self.network, self.context.study.batch_size
-        passes = self.search(attack)
+        """What it takes to attack that many images together; `kept`: their last images are kept."""
+        network, passes = self.network, self.network.search
         gradient = passes.memory if attack.passes[1] and passes is not NOT_ASKED else NOTHING
         fixed += 4 * network.image * n_images if kept else 0
-        if not attack.rolling:
-            pool = max(TOGETHER * batch_size * network.image, POOL_BYTES)
-            fixed += min(pool, network.image * n_images) + COPIES * network.image * min(batch_size, n_together)
-        return self.passing(
-            n_images, gradient=gradient, n_attacked=n_together, fixed=fixed, widths=widths, reduce=reduce
-        )
+        n_rows = self.context.study.batch_size  # several runs of one image may be under attack together
+        return self.passing(n_images, gradient=gradient, n_attacked=n_rows, fixed=fixed, widths=widths, reduce=reduce)
 
     def measuring(self, n_points: int, widths: Sequence[int], *, may_lie_in_file: bool) -> float:
         """Bytes of points, and of what measures make of them: halves, inner products, coordinates in their span."""
@@ -161,15 +152,6 @@ class Costs:
         """The values of an image in layers."""
         return [self.network.values[layer] for layer in layers]
 
-    def search(self, attack: AttackRef) -> Passes:
-        """The passes that an attack asks for."""
-        return self.network.search if attack.rolling else self.network.own
-
-    @property
-    def largest_class(self) -> int:
-        """How many images of one class are attacked together, at most."""
-        return int(self.context.draws["robustness"].images.labels.bincount().max())
-
     def forward_seconds(self, n_images: float, at_once: int) -> float:
         """Seconds of passes without a gradient."""
         return self.network.forward.seconds.of(n_images, at_once)
@@ -179,24 +161,23 @@ class Costs:
         return self.network.own.seconds.of(n_images, at_once) + SECONDS_OF_A_STEP
 
     def attack_seconds(
-        self, attack: AttackRef, n_images: int, of_class: int, at_once: int, *, more: float = 0.0
+        self, attack: AttackRef, n_images: int, n_together: int, at_once: int, *, more: float = 0.0
     ) -> float:
-        """Seconds of an attack on one class after another, and on a sample by the network itself.
+        """Seconds of an attack on images, and on a sample by the network itself.
 
         Args:
-            n_images: in all, and `of_class` at most of one class.
+            n_images: how many they are, and `n_together` with those that are attacked beside them.
             more: passes of each image beside the clean one and those of the attack.
         """
         network = self.network
         forwards, gradients = 1.0 + attack.passes[0] + more, float(attack.passes[1])
-        passes = self.search(attack)
-        step = SECONDS_OF_A_STEP if attack.rolling else SECONDS_OF_A_LIBRARY_STEP
-        seconds = network.forward.seconds.of(of_class, at_once) * forwards
-        seconds += gradients * (passes.seconds.of(of_class, at_once) + step) + forwards * SECONDS_OF_A_STEP
-        if network.search is not network.own and attack.rolling:
-            sample = math.ceil(of_class / CHECKED)
+        n_steps = math.ceil(n_together / at_once) * (forwards + gradients)
+        seconds = network.forward.seconds.of(n_together, at_once) * forwards + n_steps * SECONDS_OF_A_STEP
+        seconds += gradients * network.search.seconds.of(n_together, at_once)
+        if network.search is not network.own:
+            sample = math.ceil(n_together / CHECKED)
             seconds += gradients * (network.own.seconds.of(sample, sample) + SECONDS_OF_A_STEP)
-        return SECONDS_OF_A_UNIT + math.ceil(n_images / of_class) * seconds * self._share_attacked()
+        return SECONDS_OF_A_UNIT + n_images / n_together * seconds * self._share_attacked()
 
     def _share_attacked(self) -> float:
         """About which share of the images is attacked, since those that are misclassified when clean are not."""

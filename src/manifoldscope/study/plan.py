@@ -256,10 +256,10 @@ class Study(Section):
         [], "attacks on the images, with the random controls; none for geometry alone", keyed=True
     )
     corruptions: list[CorruptionPlan] = setting([], "common corruptions of the images", keyed=True)
-    gradients: Literal["auto", "float32", "plain"] = setting(
-        "auto",
-        "whose gradients attacks take: those of a faster copy of the network, with bfloat16 to propose where that is "
-        "faster; of that copy in float32 alone; or the network's own",
+    gradients: Literal["copy", "own"] = setting(
+        "copy",
+        "whose gradients attacks take: those of a faster copy of the network (batch norm folded, channels last), which "
+        "confirms itself what is misclassified, or the network's own",
         keyed=True,
     )
     checks: Literal["cheap", "full"] = setting(

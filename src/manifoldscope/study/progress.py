@@ -42,7 +42,7 @@ class Progress:
         self._left: dict[Group, float] = {}
         self._forecast: dict[Group, float] = defaultdict(float)
         self._measured: dict[Group, float] = defaultdict(float)
-        self._units = self._units_done = 0
+        self._units = self._units_done = self._begun = 0
         self._group: Group = ()
         self._current = self._share = self._shown = 0.0
         self._label = ""
@@ -104,8 +104,9 @@ class Progress:
                 bar_format="{percentage:3.0f}% |{bar}| {rate_fmt}, {elapsed} passed{desc}",
             )
 
-    def begin(self, label: str, group: Group, seconds: float) -> None:
-        """A unit begins."""
+    def begin(self, label: str, group: Group, seconds: float, n_units: int = 1) -> None:
+        """A unit begins, or several of one group together."""
+        self._begun = n_units
         self._label, self._group, self._current, self._share = label, group, seconds, 0.0
         self._unit_began = time.monotonic()
         self._show()
@@ -116,7 +117,7 @@ class Progress:
         self._show()
 
     def end(self, *, computed: bool = True) -> None:
-        """The current unit has ended; one that was not computed here says nothing of the others."""
+        """It has ended; one that was not computed here says nothing of the others."""
         if computed:
             taken = time.monotonic() - self._unit_began
             for n in range(1, len(self._group) + 1):
@@ -124,7 +125,7 @@ class Progress:
                 self._measured[self._group[:n]] += taken
         self._left[self._group] = max(0.0, self._left.get(self._group, 0.0) - self._current)
         self._current = self._share = 0.0
-        self._units_done += 1
+        self._units_done += self._begun
         self._show()
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from manifoldscope.attacks.perturbation import Perturbation, registered
 
@@ -101,11 +101,6 @@ class AttackRef:
         return cls(
             attack.kind, registered(attack.kind).version, attack.parameters, attack.strength, name, attack.passes
         )
-
-    @property
-    def rolling(self) -> bool:
-        """Whether images come to it as others leave (see `Perturbation.rolling`)."""
-        return cast("type[Perturbation]", registered(self.attack).target).rolling
 
     def __str__(self) -> str:
         return f"{self.name} {self.strength:g}"

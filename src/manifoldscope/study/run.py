@@ -7,6 +7,7 @@ import platform
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -28,6 +29,9 @@ from manifoldscope.vision.memory import Memory, give_back
 
 LIBRARIES = ("manifoldscope", "torch", "torchvision", "timm", "numpy", "scipy", "polars", "safetensors")
 WAIT_FOR_OTHERS = 0.5
+
+AT_A_TIME = 60.0
+"""Seconds of work, by the forecast, that units are computed together for: a killed run loses no more."""
 
 LARGE = 2**28
 """Bytes: after a unit that took more, what is free is given back to the system, so that gaps do not add up."""
@@ -53,7 +57,7 @@ def run_units(
     """Compute every unit of a study that the store does not hold yet.
 
     A unit that fails does not stop the others; what depends on it is not tried. Interrupt at any moment: finished
-    units stay, and the next call goes on.
+    units stay, and the next call goes on. Units of one kind that can be are computed together.
 
     Args:
         device: "auto", "cpu", "cuda" or "mps".
@@ -93,14 +97,17 @@ def run_units(
     failed_keys: set[str] = set()
     n_computed = 0
     waiting = list(missing)
+    settled: set[str] = set()  # what was computed here, or found done
     told: set[str] = set()  # the units that somebody else holds, and that were named
     began = time.monotonic()
     try:
         while waiting:
             held_by_others: list[Unit] = []
             open_keys: set[str] = set()
-            for unit in waiting:
+            for place, unit in enumerate(waiting):
                 stopping.obey()
+                if unit.key in settled:
+                    continue
                 before = {*unit.needs, *unit.after}
                 if before & failed_keys:
                     failed_keys.add(unit.key)  # named by the failure that it waits for
@@ -109,25 +116,29 @@ def run_units(
                     held_by_others.append(unit)
                     open_keys.add(unit.key)
                     continue
-                with store.claim(unit) as mine:
-                    if not mine:
+                pending = {each.key for each in waiting} - settled
+                beside = _together(unit, waiting[place + 1 :], pending, expected.seconds)
+                with ExitStack() as claims:
+                    asked: list[Unit] = [unit, *beside]
+                    mine = [each for each in asked if claims.enter_context(store.claim(each))]
+                    if unit not in mine:
                         held_by_others.append(unit)
                         open_keys.add(unit.key)
                         continue
-                    progress.begin(unit.label, unit.group, expected.seconds[unit.key])
-                    if store.done(unit):
-                        progress.end(computed=False)
-                        continue
-                    error = _compute(unit, context, progress)
-                    if expected.memory[unit.key] > expected.before + LARGE:
+                    seconds = sum(expected.seconds[each.key] for each in mine)
+                    progress.begin(_label(mine), unit.group, seconds, len(mine))
+                    settled.update(each.key for each in mine)
+                    left = [each for each in mine if not store.done(each)]
+                    errors = _compute(left, context, progress) if left else {}
+                    if any(expected.memory[each.key] > expected.before + LARGE for each in left):
                         give_back()
-                    progress.end()
-                if error is None:
-                    n_computed += 1
-                else:
-                    failed[unit.label] = error
-                    failed_keys.add(unit.key)
-                    progress.say(f"failed: {unit.label}: {error}")
+                    progress.end(computed=bool(left))
+                n_computed += len(left) - len(errors)
+                for each in left:
+                    if each.key in errors:
+                        failed[each.label] = errors[each.key]
+                        failed_keys.add(each.key)
+                        progress.say(f"failed: {each.label}: {errors[each.key]}")
             if len(held_by_others) == len(waiting):
                 blocking = next((unit for unit in waiting if store.running(unit)), None)
                 if blocking is not None and blocking.key not in told:
@@ -155,30 +166,54 @@ def _remember(store: Store, study: Study, units: Sequence[Unit], facts: Mapping[
         progress.say(f"study.toml was edited since it was written, and is another study: it is kept as {kept}")
 
 
-def _compute(unit: Unit, context: Context, progress: Progress) -> str | None:
-    """Do one unit and store it; the reason where it fails."""
+def _together(unit: Unit, later: Sequence[Unit], pending: set[str], seconds: Mapping[str, float]) -> list[Unit]:
+    """What is computed with a unit: those after it that can be now, until there is about a minute of work."""
+    chosen: list[Unit] = []
+    so_far = seconds[unit.key]
+    for each in later if unit.together else ():
+        if each.together != unit.together or each.key not in pending or pending & {*each.needs, *each.after}:
+            continue
+        so_far += seconds[each.key]
+        if so_far > AT_A_TIME:
+            break
+        chosen.append(each)
+    return chosen
+
+
+def _label(units: Sequence[Unit]) -> str:
+    """What people call several units."""
+    return units[0].label if len(units) == 1 else f"{units[0].label}, and {len(units) - 1} like it"
+
+
+def _compute(units: Sequence[Unit], context: Context, progress: Progress) -> dict[str, str]:
+    """Do units and store them; the reason where one fails, by its key."""
     began = time.time()
     clock = time.monotonic()
     try:
-        payload = unit.compute(context, progress.tick)
+        payloads = type(units[0]).compute_together(units, context, progress.tick)
         record = {
             "started": began,
-            "seconds": time.monotonic() - clock,
+            "seconds": (time.monotonic() - clock) / len(units),
+            "together": len(units),
             "seed": context.study.seed,
             "versions": versions(context.device),
         }
-        context.store.publish(unit, payload, record)
+        for unit, payload in zip(units, payloads, strict=True):
+            context.store.publish(unit, payload, record)
     except StoreError:
         raise
     except BaseException as error:  # a unit may fail in any library; the others go on
         stopping.obey()
         if not isinstance(error, Exception):
             raise
+        if len(units) > 1:  # not all of them need have failed
+            reasons = [_compute([unit], context, progress) for unit in units]
+            return {key: reason for each in reasons for key, reason in each.items()}
         known = isinstance(error, ManifoldscopeError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
-        context.store.fail(unit, reason, traceback.format_exc())
-        return reason
-    return None
+        context.store.fail(units[0], reason, traceback.format_exc())
+        return {units[0].key: reason}
+    return {}
 
 
 def choose_device(name: str) -> torch.device:

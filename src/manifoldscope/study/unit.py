@@ -159,6 +159,16 @@ class Unit:
         """
         raise NotImplementedError  # draws are made before units are planned: theirs is never called
 
+    @property
+    def together(self) -> tuple[Any, ...]:
+        """Units that share this are computed together, about a minute of work at a time; empty: alone."""
+        return ()
+
+    @classmethod
+    def compute_together(cls, units: Sequence[Self], context: Context, tick: Tick) -> Sequence[Payload]:
+        """Do the work of several units that share `together`; what each finds does not depend on the others."""
+        return [unit.compute(context, tick) for unit in units]
+
     # --- what it costs --------------------------------------------------------------------------------------------
 
     @property

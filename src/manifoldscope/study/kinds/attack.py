@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import polars as pl
 import torch
@@ -19,7 +19,8 @@ from manifoldscope.attacks.checks import (
 )
 from manifoldscope.attacks.evaluation import evaluate
 from manifoldscope.attacks.outcomes import OUTCOMES, ROBUSTNESS, Failures, FastPath, Outcomes, robustness_of
-from manifoldscope.attacks.saved import gathered
+from manifoldscope.attacks.perturbation import Perturbation
+from manifoldscope.attacks.saved import Form, gathered
 from manifoldscope.pictures import Picture
 from manifoldscope.seeds import derive
 from manifoldscope.study.context import Context, Tick
@@ -37,7 +38,7 @@ from manifoldscope.vision.network import Network
 @kind("attack", place=40)
 @dataclass(frozen=True, kw_only=True)
 class Attack(Unit):
-    """One network, one class, one attack or corruption at one strength.
+    """One network, one class, one attack or corruption at one strength: classes are attacked together.
 
     Attributes:
         iterate: "both", or "any" alone.
@@ -46,9 +47,10 @@ class Attack(Unit):
         reuses: smaller strengths at which what was misclassified is not attacked again.
         weaker: the key of the unit at the next smaller strength, where it is reused.
         example: whether one attacked image is stored as a picture.
+        n_together: how many images are attacked together at most, those of all classes.
     """
 
-    version = 6
+    version = 7
     files = ("outcomes.parquet",)
     tables = (OUTCOMES, ROBUSTNESS)
 
@@ -63,6 +65,7 @@ class Attack(Unit):
     batch_size: int
     weaker: str | None = unkeyed(None)  # in the key as a need
     example: bool = unkeyed()
+    n_together: int = unkeyed()
 
     @classmethod
     def of_network(cls, planning: Planning, network: PlannedNetwork) -> Iterator[Self]:
@@ -88,6 +91,7 @@ class Attack(Unit):
                         batch_size=study.batch_size,
                         weaker=weaker.get(images.index),
                         example=planning.is_example(images.index),
+                        n_together=len(planning.draws["robustness"].images),
                     )
                     yield unit
                     if reuse:
@@ -105,42 +109,68 @@ class Attack(Unit):
     def group(self) -> tuple[str, ...]:
         return (*super().group, self.attack.name, str(self.attack.strength))
 
+    @property
+    def together(self) -> tuple[Any, ...]:
+        """Classes are attacked together, so that batches are full; no outcome depends on the others."""
+        return (self.kind, self.network.name, self.attack.name, self.attack.strength)
+
     def compute(self, context: Context, tick: Tick) -> Payload:
-        plan, attack = context.study.attack(self.attack.name, self.attack.strength)
-        images = context.images("robustness", self.images.index)
-        network = context.network(self.network.name)
-        example = self.example and plan.iterate == "both"
+        return self.compute_together([self], context, tick)[0]
+
+    @classmethod
+    def compute_together(cls, units: Sequence[Self], context: Context, tick: Tick) -> list[Payload]:
+        first, drawn = units[0], context.draws["robustness"].images
+        plan, attack = context.study.attack(first.attack.name, first.attack.strength)
+        network = context.network(first.network.name)
+        chosen = torch.cat([(drawn.labels == unit.images.index).nonzero().flatten() for unit in units])
+        images = drawn.subset(chosen)
+        weaker = [context.store.table(unit.weaker, "outcomes") for unit in units if unit.weaker is not None]
         misclassified = None
-        if self.weaker is not None:
-            before = context.store.table(self.weaker, "outcomes")
-            robust = dict(before.select("image", "robust_any").iter_rows())
-            misclassified = torch.tensor([not robust[name] for name in images.names])
+        if weaker:
+            robust = dict(pl.concat(weaker).select("image", "robust_any").iter_rows())
+            misclassified = torch.tensor([not robust.get(name, True) for name in images.names])
+        kept = plan.save != "no" or (plan.iterate == "both" and any(unit.example for unit in units))
         outcomes = evaluate(
             network,
             images,
             attack,
-            seed=derive(self.seed, "attack", self.images.index),
-            batch_size=self.batch_size,
+            seed=derive(first.seed, "attack"),
+            batch_size=first.batch_size,
             iterate=plan.iterate,
-            keep_images=example or plan.save != "no",
+            keep_images=kept,
             fast=context.fast(network.name),
             misclassified=misclassified,
             memory=context.memory,
         )
-        payload = Payload(tables={"outcomes": outcomes.table.drop("model", "attack")})
-        if outcomes.fast is not None:
-            payload.facts["fast"] = asdict(outcomes.fast)
+        payloads, begin = [], 0
+        for unit in units:
+            end = begin + unit.images.n_images
+            where = slice(begin, end)
+            payloads.append(unit._part(outcomes, images.subset(torch.arange(begin, end)), where, context, attack))
+            begin = end
+        if outcomes.fast is not None:  # of all together
+            payloads[0].facts["fast"] = asdict(outcomes.fast)
         if outcomes.failures != Failures():
-            payload.facts["failures"] = asdict(outcomes.failures)
-        if outcomes.adversarial:
-            payload.facts["feasibility"] = feasibility(network.pixels(images), outcomes.adversarial[0], attack)
-        if plan.save != "no":
+            payloads[0].facts["failures"] = asdict(outcomes.failures)
+        return payloads
+
+    def _part(
+        self, outcomes: Outcomes, images: ImageSet, where: slice, context: Context, attack: Perturbation
+    ) -> Payload:
+        """What was found of the images of one class, which are those of `where` among all."""
+        network = context.network(self.network.name)
+        mine = outcomes.table.filter(pl.col("image").is_in(list(images.names)))
+        own = Outcomes(mine, tuple(found[where] for found in outcomes.adversarial))
+        payload = Payload(tables={"outcomes": mine.drop("model", "attack")})
+        if own.adversarial:
+            payload.facts["feasibility"] = feasibility(network.pixels(images), own.adversarial[0], attack)
+        if self.save != "no":
             payload.images = gathered(
-                network, images, attack, outcomes, as_=plan.save, batch_size=context.at_once(network, images)
+                network, images, attack, own, as_=cast("Form", self.save), batch_size=context.at_once(network, images)
             )
-            payload.facts["saved"] = {"as": plan.save, "n_changed": payload.images.n_changed}
-        if example:
-            _keep_example(payload, network, images, outcomes)
+            payload.facts["saved"] = {"as": self.save, "n_changed": payload.images.n_changed}
+        if self.example and own.adversarial and self.iterate == "both":
+            _keep_example(payload, network, images, own)
         return payload
 
     @property
@@ -148,12 +178,10 @@ class Attack(Unit):
         return "search" if self.attack.passes[1] else "none"
 
     def need(self, costs: Costs) -> Need:
-        n = self.images.n_images
-        return costs.attacking(self.attack, n, n_together=n, kept=self.example or self.save != "no")
+        return costs.attacking(self.attack, self.n_together, kept=self.example or self.save != "no")
 
     def seconds(self, costs: Costs, at_once: int) -> float:
-        n = self.images.n_images
-        return costs.attack_seconds(self.attack, n, n, at_once)
+        return costs.attack_seconds(self.attack, self.images.n_images, self.n_together, at_once)
 
     @classmethod
     def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, Any]:

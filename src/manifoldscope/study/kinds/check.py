@@ -10,7 +10,7 @@ import polars as pl
 
 from manifoldscope.attacks.perturbation import ATTACKS
 from manifoldscope.attacks.pgd import PGD
-from manifoldscope.attacks.selftest import N_ATTACKS, QUERIES, SAMPLE, attack_checks, installed_library
+from manifoldscope.attacks.selftest import N_ATTACKS, QUERIES, SAMPLE, attack_checks
 from manifoldscope.seeds import derive
 from manifoldscope.study.challenges import AttackPlan
 from manifoldscope.study.context import Context, Tick
@@ -63,10 +63,10 @@ class Check(Unit):
         images: a digest of all images that are attacked.
         sample: how many of them are attacked at most; `n_images` are there.
         attack: the one that is checked.
-        gradient_free: versions of the attack without gradients: of its library, and of our use of it.
+        gradient_free: version of the attack without gradients.
     """
 
-    version = 5
+    version = 6
     files = ("checks.parquet",)
     tables = (CHECKS, CONVERGENCE)
 
@@ -74,7 +74,7 @@ class Check(Unit):
     images: str
     sample: int
     attack: AttackRef
-    gradient_free: tuple[str | int | None, ...]
+    gradient_free: int | str
     seed: int
     batch_size: int
     n_images: int = unkeyed()
@@ -99,7 +99,7 @@ class Check(Unit):
             images=drawn.digest,
             sample=SAMPLE,
             attack=AttackRef.of(attack, plan.name),
-            gradient_free=(installed_library(), ATTACKS["square"].version),
+            gradient_free=ATTACKS["square"].version,
             seed=study.seed,
             batch_size=study.batch_size,
             n_images=min(SAMPLE, len(drawn.images)),

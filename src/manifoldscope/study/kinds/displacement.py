@@ -39,7 +39,7 @@ class Displacement(Unit):
         copy: whose gradients are taken (the study's `gradients`).
     """
 
-    version = 7
+    version = 8
     files = ("geometry.parquet",)
 
     network: NetworkRef
@@ -102,7 +102,7 @@ class Displacement(Unit):
                 network,
                 images,
                 attack,
-                seed=derive(self.seed, "attack", label),
+                seed=derive(self.seed, "attack"),
                 batch_size=self.batch_size,
                 keep_images=True,
                 fast=context.fast(network.name),
@@ -147,7 +147,6 @@ class Displacement(Unit):
         return costs.attacking(
             self.attack,
             n,
-            n_together=costs.largest_class,
             kept=True,
             fixed=costs.measuring(n, widths, may_lie_in_file=False) + held,
             widths=widths,
@@ -156,7 +155,7 @@ class Displacement(Unit):
 
     def seconds(self, costs: Costs, at_once: int) -> float:
         n, widths = self._n_images, costs.widths(self.layers)
-        attacks = costs.attack_seconds(self.attack, n, costs.largest_class, at_once, more=2)
+        attacks = costs.attack_seconds(self.attack, n, n, at_once, more=2)
         return attacks + 2 * reading_seconds(n, widths) + len(self.images) * 4e-11 * DIRECTIONS * n * sum(widths)
 
     @classmethod

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
 import polars as pl
+import torch
 from pydantic import model_validator
 
 from manifoldscope.attacks.ball import Norm
@@ -32,10 +33,10 @@ class MinimalPlan(KindSection):
     column: ClassVar[str] = "attack"
 
     name: str = setting("", "what tables and figures call it; minimal_ and the attack by default", keyed=False)
-    attack: SearchAttack = setting("pgd", "bisection over pgd, or fmn or deepfool through Foolbox", keyed=True)
+    attack: SearchAttack = setting("pgd", "bisection over pgd, or the minimum-norm attacks fmn and fab", keyed=True)
     norm: Norm = setting("linf", "in which the perturbation is measured", keyed=True)
     largest: float = setting(0.5, "the radius up to which to search, in pixel units", keyed=True)
-    steps: int | None = setting(None, "of one attack; 20 for pgd, 100 for fmn and 50 for deepfool", keyed=True)
+    steps: int | None = setting(None, "of one attack; 20 for pgd, 100 for fmn and fab", keyed=True)
     tolerance: float = setting(
         1e-3, "bisection ends when the bracket is narrower than this share of its upper end", keyed=True
     )
@@ -75,9 +76,10 @@ class Minimal(Unit):
         search: the setting of the search; `parameters`: what else defines it, as tables have it.
         name: what tables call the search.
         passes: forward and gradient passes of an image, about.
+        n_together: how many images are attacked together at most, those of all classes.
     """
 
-    version = 5
+    version = 6
     files = ("minimal.parquet",)
     tables = (MINIMAL,)
     section = MinimalPlan
@@ -92,6 +94,7 @@ class Minimal(Unit):
     batch_size: int
     name: str = unkeyed()
     passes: tuple[int, int] = unkeyed()
+    n_together: int = unkeyed()
 
     @classmethod
     def of_network(cls, planning: Planning, network: PlannedNetwork) -> Iterator[Self]:
@@ -110,6 +113,7 @@ class Minimal(Unit):
                     batch_size=study.batch_size,
                     name=plan.name,
                     passes=search.passes,
+                    n_together=len(planning.draws["robustness"].images),
                 )
 
     @property
@@ -120,30 +124,42 @@ class Minimal(Unit):
     def group(self) -> tuple[str, ...]:
         return (*super().group, self.name)
 
+    @property
+    def together(self) -> tuple[Any, ...]:
+        """Classes are attacked together, so that batches are full; no answer depends on the others."""
+        return (self.kind, self.network.name, self.name)
+
     def compute(self, context: Context, tick: Tick) -> Payload:
-        plan = next(plan for plan in context.study.section(MinimalPlan) if plan.name == self.name)
+        return self.compute_together([self], context, tick)[0]
+
+    @classmethod
+    def compute_together(cls, units: Sequence[Self], context: Context, tick: Tick) -> list[Payload]:
+        first, drawn = units[0], context.draws["robustness"].images
+        plan = next(plan for plan in context.study.section(MinimalPlan) if plan.name == first.name)
+        chosen = torch.cat([(drawn.labels == unit.images.index).nonzero().flatten() for unit in units])
         found = minimal_perturbation(
-            context.network(self.network.name),
-            context.images("robustness", self.images.index),
+            context.network(first.network.name),
+            drawn.subset(chosen),
             **asdict(plan.search()),
-            seed=derive(self.seed, "smallest", self.images.index),
-            batch_size=self.batch_size,
+            seed=derive(first.seed, "smallest"),
+            batch_size=first.batch_size,
             memory=context.memory,
-        )
-        return Payload(tables={"minimal": found.drop("model", "attack")})
+        ).drop("model", "attack")
+        return [Payload(tables={"minimal": found.filter(label=unit.images.index)}) for unit in units]
 
     @property
     def gradients(self) -> Gradients:
         return "own"
 
     def need(self, costs: Costs) -> Need:
-        n = self.images.n_images
+        n = self.n_together
         return costs.passing(n, gradient=costs.network.own.memory, n_attacked=n)
 
     def seconds(self, costs: Costs, at_once: int) -> float:
-        n = self.images.n_images
-        forwards = (1 + self.passes[0]) * costs.forward_seconds(n, at_once)
-        return SECONDS_OF_A_UNIT + forwards + self.passes[1] * costs.gradient_seconds(n, at_once)
+        n = self.n_together
+        seconds = (1 + self.passes[0]) * costs.forward_seconds(n, at_once)
+        seconds += self.passes[1] * costs.gradient_seconds(n, at_once)
+        return SECONDS_OF_A_UNIT + self.images.n_images / n * seconds
 
     @classmethod
     def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, pl.DataFrame]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import polars as pl
-import torch
 
 from manifoldscope.attacks.evaluation import evaluate
 from manifoldscope.attacks.transfer import TRANSFER, counts, evaluated_on
@@ -32,7 +31,7 @@ class Transfer(Unit):
         copy: whose gradients are taken (the study's `gradients`).
     """
 
-    version = 4
+    version = 5
     files = ("transfer.parquet",)
     tables = (TRANSFER,)
 
@@ -80,24 +79,18 @@ class Transfer(Unit):
             AttackError: two networks bring the images to other pixels.
         """
         _, attack = context.study.attack(self.attack.name, self.attack.strength)
-        drawn = context.draws["robustness"].images
-        images = drawn.subset(drawn.labels.argsort(stable=True))  # class by class, as they are attacked
+        images = context.draws["robustness"].images
         source = context.network(self.network.name)
-        attacked = torch.cat(
-            [
-                evaluate(
-                    source,
-                    context.images("robustness", label),
-                    attack,
-                    seed=derive(self.seed, "attack", label),
-                    batch_size=self.batch_size,
-                    keep_images=True,
-                    fast=context.fast(source.name),
-                    memory=context.memory,
-                ).adversarial[0]
-                for label in drawn.classes
-            ]
-        )
+        attacked = evaluate(
+            source,
+            images,
+            attack,
+            seed=derive(self.seed, "attack"),
+            batch_size=self.batch_size,
+            keep_images=True,
+            fast=context.fast(source.name),
+            memory=context.memory,
+        ).adversarial[0]
         own = evaluated_on(source, source, images, attacked, batch_size=context.at_once(source, images))
         rows = []
         for place, ref in enumerate(self.targets):
@@ -116,11 +109,11 @@ class Transfer(Unit):
 
     def need(self, costs: Costs) -> Need:
         target = costs.network.weights
-        return costs.attacking(self.attack, self._n_images, n_together=costs.largest_class, kept=True, fixed=target)
+        return costs.attacking(self.attack, self._n_images, kept=True, fixed=target)
 
     def seconds(self, costs: Costs, at_once: int) -> float:
         evaluating = 2 * (len(self.targets) + 1)
-        return costs.attack_seconds(self.attack, self._n_images, costs.largest_class, at_once, more=evaluating)
+        return costs.attack_seconds(self.attack, self._n_images, self._n_images, at_once, more=evaluating)
 
     @classmethod
     def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, list[pl.DataFrame]]:
