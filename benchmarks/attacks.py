@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import itertools
 import json
 import math
 import statistics
@@ -62,22 +61,32 @@ def rows(quick: bool, device: str) -> list[Row]:
     beside(known, 1.6, last, "ours", "resnet50", 40, "last", few, 20, CIFAR[0])
     for network, n_images, at_least in (("resnet20", some, 6), ("robust", many, 1.6)):
         for epsilon, name in zip(CIFAR, ("4/255", "8/255"), strict=True):
-            for who, what in (("ours", "any iterate"), ("ours_first", "FGSM first")):
-                how = ("any", steps, 100, epsilon)
-                if who == "ours" or network == "robust":  # an undefended network is far from its line
-                    beside(known, at_least, f"{what}, {network}, {name}", who, network, n_images, *how)
-                beside(["loop"], 1.6, f"{what}, {network}, {name}, a loop that shrinks", who, network, many, *how)
-    for iterate, epsilon, name in (
-        ("last", FROM_ONE[0], "1/255"),
-        ("last", CIFAR[1], "8/255"),
-        ("any", FROM_ONE[0], "1/255"),
-        ("any", CIFAR[1], "8/255"),
+            how = ("any", steps, 100, epsilon)
+            beside(known, at_least, f"any iterate, {network}, {name}", "ours", network, n_images, *how)
+            beside(["loop"], 1.3, f"any iterate, {network}, {name}, a loop that shrinks", "ours", network, many, *how)
+    authors = [name for name in ("pyautoattack", "torchattacks") if importlib.util.find_spec(name)]
+    for network, epsilon, name, at_least in (
+        ("robust", CIFAR[1], "8/255", 1.5),
+        ("robust", FIVE[0], "2/255", 1.5),
+        ("oval", CIFAR[1], "8/255", 1.5),
+        ("oval", FIVE[0], "2/255", 1.5),
+        ("resnet20", FROM_ONE[0], "1/255", 4),
     ):
-        how = (some, iterate, steps, 100, epsilon)
-        beside(["ours_float32"], math.nan, f"{iterate} iterate, {name}, float32 alone", "ours", "resnet20", *how)
-    for network, iterate in itertools.product(("resnet20", "robust") * (device == "cuda"), ("last", "any")):
-        how = (many, iterate, steps, 100, CIFAR[1])
-        beside(["ours"], math.nan, f"{iterate} iterate, {network}, 8/255, CUDA graphs", "ours_graphs", network, *how)
+        how = (200, "any", steps if quick else 100, 100, epsilon)
+        found += [
+            Row(
+                f"APGD-CE, {network}, {name}",
+                ["ours_apgd", network, *how],
+                [["pyautoattack_apgd", network, *how]] if "pyautoattack" in authors else [],
+                2,
+            ),
+            Row(
+                f"AutoAttack, {network}, {name}",
+                ["ours_autoattack", network, *how],
+                [[f"{author}_autoattack", network, *how] for author in authors],
+                at_least,
+            ),
+        ]
     for network, n_images, radii, name in (
         ("resnet20", some, FIVE, "2, 4, 6, 8, 10/255"),
         ("resnet20", some, FROM_ONE, "1, 2, 4, 6, 8/255"),

@@ -2,11 +2,12 @@
 
     python benchmarks/attacks_work.py WHO NETWORK DEVICE IMAGES ITERATE STEPS BATCH EPSILON [EPSILON ...]
 
-WHO is ours, ours_plain (without the faster copy), ours_float32 (nothing proposes), ours_graphs (with CUDA graphs),
-ours_first (FGSM's image is shown first), ours_sweep (strengths in one evaluation, which reuses outcomes), ours_apart
-(each strength in an evaluation of its own), torchattacks, foolbox, art, or loop: a plain loop that shrinks the batch as
-images fall. NETWORK is resnet20, robust or resnet50; DEVICE cpu or cuda. ITERATE is last or any; the libraries know the
-last alone. The budget is L-infinity, the step 2.5 epsilon / STEPS.
+WHO is ours, ours_plain (without the faster copy), ours_sweep (strengths in one evaluation, which reuses outcomes),
+ours_apart (each strength in an evaluation of its own), torchattacks, foolbox, art, or loop (a plain loop that shrinks
+the batch as images are misclassified), all for PGD with a step of 2.5 epsilon / STEPS; ours_apgd and pyautoattack_apgd
+for APGD-CE; ours_autoattack, pyautoattack_autoattack and torchattacks_autoattack for AutoAttack. NETWORK is resnet20,
+robust, oval or resnet50; DEVICE cpu or cuda. ITERATE is last or any; the libraries know the last alone. The budget is
+L-infinity.
 """
 
 from __future__ import annotations
@@ -24,9 +25,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import real_networks
 from clock import resident, watched
-from manifoldscope.attacks import PGD, evaluate
+from manifoldscope.attacks import APGDCE, PGD, AutoAttack, evaluate
 from manifoldscope.attacks.ball import random_start
-from manifoldscope.vision.fast import SEEN, FastNetwork, faster
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
 
@@ -38,8 +38,9 @@ def prepared(name: str, n_images: int, device: str = "cpu") -> tuple[Network, Im
         both = [real_networks.photographs(n_images // 20, easy=easy) for easy in (True, False)]
         pixels = torch.cat([network.pixels(some) for some in both])
         return network.to(device), ImageSet.of(pixels, torch.cat([some.labels for some in both]))
-    network = real_networks.resnet20() if name == "resnet20" else real_networks.robust_cifar()
-    return network.to(device), real_networks.cifar(n_images // 10)
+    made = {"resnet20": real_networks.resnet20, "robust": real_networks.robust_cifar, "oval": real_networks.oval_base}
+    drawn = real_networks.exact_cifar() if n_images == 200 else real_networks.cifar(n_images // 10)
+    return made[name]().to(device), drawn
 
 
 class Plain(nn.Module):
@@ -99,6 +100,37 @@ def art(model: nn.Module) -> Attack:
     return attack
 
 
+def pyautoattack_apgd(model: nn.Module) -> Attack:
+    import logging
+
+    from pyautoattack.autopgd_base import APGDAttack
+
+    def attack(x: Tensor, y: Tensor, epsilon: float, steps: int) -> Tensor:
+        settings = {"eps": epsilon, "norm": "Linf", "device": x.device, "n_iter": steps, "loss": "ce"}
+        made = APGDAttack(model, **settings, logger=logging.getLogger("apgd"))
+        made.init_hyperparam(x)
+        best, robust, _, adversarial = made.attack_single_run(x, y)
+        return torch.where(robust.view(-1, 1, 1, 1), best, adversarial)
+
+    return attack
+
+
+def pyautoattack_autoattack(model: nn.Module) -> Attack:
+    import pyautoattack
+
+    def attack(x: Tensor, y: Tensor, epsilon: float, steps: int) -> Tensor:
+        made = pyautoattack.AutoAttack(model, eps=epsilon, norm="Linf", seed=0)
+        return made.run_standard_evaluation(x, y, batch_size=len(x))[0]
+
+    return attack
+
+
+def torchattacks_autoattack(model: nn.Module) -> Attack:
+    import torchattacks
+
+    return lambda x, y, epsilon, steps: torchattacks.AutoAttack(model, norm="Linf", eps=epsilon, seed=0)(x, y)
+
+
 def by_library(
     attack: Attack, model: nn.Module, x: Tensor, y: Tensor, batch: int, epsilon: float, steps: int
 ) -> Tensor:
@@ -116,7 +148,7 @@ def by_loop(model: nn.Module, x: Tensor, y: Tensor, batch: int, epsilon: float, 
     stands = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     generator = torch.Generator().manual_seed(0)
     for own in torch.arange(len(x), device=x.device).split(batch):
-        images, left = random_start(x[own], epsilon, generator), own
+        images, left = random_start(x[own], x.new_full((len(own),), epsilon), generator), own
         for step in range(steps + 1):
             leaf = images.detach().requires_grad_(True)
             logits = model(leaf)
@@ -167,16 +199,10 @@ def main() -> None:
     model = Plain(network).eval()
     x, y = network.pixels(drawn).to(device), drawn.labels.to(device)
 
-    def fast() -> bool | FastNetwork:
-        if who in ("ours_float32", "ours_graphs"):
-            return faster(
-                network, x[:SEEN], propose=False if who == "ours_float32" else None, replay=who == "ours_graphs"
-            )
-        return who != "ours_plain"
-
     def work() -> list[list[bool]]:
         if who.startswith("ours"):
-            attacks = [PGD(epsilon=epsilon, steps=n_steps, fgsm_first=who == "ours_first") for epsilon in epsilons]
+            made = {"ours_apgd": APGDCE, "ours_autoattack": AutoAttack}.get(who, PGD)
+            attacks = [made(epsilon=epsilon, steps=n_steps) for epsilon in epsilons]
             found = [
                 evaluate(
                     network,
@@ -184,12 +210,12 @@ def main() -> None:
                     some,
                     batch_size=size,
                     iterate="any" if iterate == "any" else "both",
-                    fast=fast(),
+                    fast=who != "ours_plain",
                     reuse=who == "ours_sweep",
                 ).table
                 for some in ([attacks] if who == "ours_sweep" else attacks)
             ]
-            column = "robust_any" if iterate == "any" else "robust_last"
+            column = "robust_any" if iterate == "any" and made is PGD else "robust_last"
             parts = [part for each in found for part in each.partition_by("strength", maintain_order=True)]
             return [
                 part.sort("image")[column].to_list() for part in sorted(parts, key=lambda part: part["strength"][0])

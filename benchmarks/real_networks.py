@@ -63,6 +63,14 @@ def robust_cifar(weights: Path = WEIGHTS) -> Network:
     return Network(module, name="robust", mean=(0.4914, 0.4822, 0.4465), std=(0.2471, 0.2435, 0.2616))
 
 
+def oval_base(weights: Path = WEIGHTS) -> Network:
+    """A small network of the OVAL benchmark for CIFAR-10, trained to be provably robust."""
+    layers = [nn.Conv2d(3, 8, 4, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 4, 2, 1), nn.ReLU(), nn.Flatten()]
+    module = nn.Sequential(*layers, nn.Linear(1024, 100), nn.ReLU(), nn.Linear(100, 10)).eval()
+    fit(module, load_weights(weights / "zoo" / "cifar10" / "cifar_oval_base.safetensors"), "the OVAL network")
+    return Network(module, mean=(0.485, 0.456, 0.406), std=(0.225,) * 3, name="oval_base")
+
+
 def resnet20(weights: Path = WEIGHTS) -> Network:
     """ResNet-20 for CIFAR-10, trained without attacks."""
     file = weights / "cifar10" / "resnet20-12fca82f.th"

@@ -33,8 +33,7 @@ from torch import Tensor, nn
 import real_networks
 from manifoldscope.attacks import APGDCE, PGD, evaluate
 from manifoldscope.attacks.outcomes import Outcomes
-from manifoldscope.attacks.perturbation import Perturbation
-from manifoldscope.attacks.target import Iterate
+from manifoldscope.attacks.perturbation import Iterates, Perturbation
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
 from peers import run_with_peers
@@ -180,7 +179,7 @@ class Attacked:
         return cls(network, images.subset(known), pixels[known], images.labels[known])
 
     def ours(
-        self, attack: Perturbation, *, iterate: Iterate = "both", fast: bool = False, keep: bool = False
+        self, attack: Perturbation, *, iterate: Iterates = "both", fast: bool = False, keep: bool = False
     ) -> Outcomes:
         """Our own attack, as anyone would call it."""
         return evaluate(

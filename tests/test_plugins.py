@@ -57,12 +57,11 @@ class MyShift(Perturbation):
 
     kind: ClassVar[str] = "my_shift"
     strength_setting: ClassVar[str] = "epsilon"
-    iterative: ClassVar[bool] = False
 
     epsilon: float
 
-    def perturb(self, target):
-        target.conclude((target.clean + self.epsilon).clamp(0, 1))
+    def start(self, rows):
+        return {"images": (rows.clean + self.epsilon).clamp(0, 1)}
 
     def excess(self, clean, perturbed):
         return (perturbed - clean).abs().flatten(1).amax(1) - self.epsilon

@@ -126,8 +126,8 @@ class TestEveryMeasure:
         assert inspect.getdoc(function) == inspect.getdoc(MEASURES[name].target)
         clouds = three(20, 4)
         together = measure(name, clouds)
-        assert function(clouds) == function([Cloud(cloud) for cloud in clouds]) == function(Clouds(clouds)) == together
-        assert function([ClassManifold(cloud) for cloud in clouds]) == together
+        for manifolds in (clouds, [Cloud(cloud) for cloud in clouds], Clouds(clouds), [*map(ClassManifold, clouds)]):
+            assert repr(function(manifolds)) == repr(together)  # a value may be NaN, which equals nothing
         if MEASURES[name].traits["reads"] != "clouds":
             for points in (clouds[0], clouds[0].numpy(), ClassManifold(clouds[0]), Cloud(clouds[0])):
                 assert function(points) == measure(name, clouds[0]) == together.classes[0]
