@@ -6,7 +6,7 @@ OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: study test test-oldest format docs clean
+.PHONY: study test test-oldest gpu format docs clean
 
 study: $(VENV)/.installed
 	$(BIN)/manifoldscope run digits --out runs/digits
@@ -20,6 +20,12 @@ test: $(VENV)/.installed-test
 # The same tests with the oldest supported version of everything that is installed.
 test-oldest: $(OLDEST)/.installed
 	$(OLDEST)/bin/python -m pytest
+
+# On a machine with a GPU, with any Python that has the package's dependencies: make gpu GPU_PYTHON=python3
+GPU_PYTHON ?= $(BIN)/python
+gpu:
+	PYTHONPATH=src:. $(GPU_PYTHON) -m pytest -q tests/test_gpu.py
+	PYTHONPATH=src:. $(GPU_PYTHON) benchmarks/gpu.py --json gpu.json
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff format .

@@ -591,3 +591,49 @@ def test_a_network_at_chance_is_measured_where_that_is_asked_for_by_name(tmp_pat
     study["models"] = [{**models[0], "at_chance": "measure"}]
     outcome = run_units(tiny.study(**study), Store(tmp_path / "measured"), progress=QUIET)
     assert outcome.failed == {}
+
+
+def attacked_by(monkeypatch, *, refuse=()):
+    """How many images each call of the attack kind's `evaluate` is given; it refuses images of some labels."""
+    module = importlib.import_module("manifoldscope.study.kinds.attack")
+    real, sizes = module.evaluate, []
+
+    def watched(network, images, *rest, **settings):
+        sizes.append(len(images))
+        if set(images.labels.tolist()) & set(refuse):
+            raise DataError("these are refused")
+        return real(network, images, *rest, **settings)
+
+    monkeypatch.setattr(module, "evaluate", watched)
+    return sizes
+
+
+def test_classes_are_attacked_together_and_stored_one_by_one(finished, tmp_path, monkeypatch):
+    sizes = attacked_by(monkeypatch)
+    store = Store(tmp_path / "run")
+    assert run_units(tiny.study(), store, progress=QUIET).failed == {}
+    assert sizes == [30] * 4  # networks, strengths
+    assert tables(store)["outcomes"].equals(tables(finished[0])["outcomes"])
+    more = tiny.raw()["data"] | {"classes": [1, 4, 7, 8]}
+    del sizes[:]
+    units = run_units(tiny.study(data=more, models=tiny.raw()["models"][:1]), store, progress=QUIET)
+    assert units.failed == {}
+    assert set(sizes) <= {10, 40}  # the class that came, or all of a network that is another for it
+
+
+def test_at_most_a_minute_of_work_is_attacked_together(finished, tmp_path, monkeypatch):
+    sizes = attacked_by(monkeypatch)
+    monkeypatch.setattr("manifoldscope.study.run.AT_A_TIME", 0.0)
+    store = Store(tmp_path / "run")
+    assert run_units(tiny.study(), store, progress=QUIET).failed == {}
+    assert sizes == [10] * 12
+    columns = ["model", "attack", "strength", "image", "clean_prediction", "robust_last", "robust_any"]
+    assert tables(store)["outcomes"].select(columns).equals(tables(finished[0])["outcomes"].select(columns))
+
+
+def test_a_class_that_fails_costs_no_other(tmp_path, monkeypatch):
+    sizes = attacked_by(monkeypatch, refuse=[4])
+    outcome = run_units(tiny.study(models=tiny.raw()["models"][:1]), Store(tmp_path / "run"), progress=QUIET)
+    assert sizes == [30, 10, 10, 10] * 2
+    assert sorted(outcome.failed) == [f"random · class 4 · pgd {strength} · attack" for strength in ("0", "0.1")]
+    assert set(outcome.failed.values()) == {"these are refused"}
