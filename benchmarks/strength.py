@@ -3,10 +3,9 @@
     python benchmarks/strength.py [--quick] [--json FILE] [--only TEXT] [--list]
 
 Networks with real weights and thousands of real images (see real_networks.py). PGD is compared at the same starts,
-steps and step sizes; a start is read off our own attack, and put in the place of the other library's. APGD draws the
-same numbers on both sides; PGD with restarts, which spends as many gradients, starts elsewhere. Only images that are
-classified correctly when clean are attacked, and every outcome on another library's images is by a pass of the plain
-network.
+steps and step sizes; a start is read off our own attack, and put in the place of the other library's. APGD, and PGD
+with restarts, which spends as many gradients, start elsewhere. Only images that are classified correctly when clean are
+attacked, and every outcome on another library's images is by a pass of the plain network.
 
 The other libraries live in an environment of their own (see peers.py). What is found is printed as a Markdown table,
 and added to FILE comparison by comparison: with --only, what stands there from other calls is kept.
@@ -19,7 +18,6 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -249,14 +247,6 @@ def _batches(attacked: Attacked, starts: Tensor | None = None) -> Iterator[tuple
     )
 
 
-@contextmanager
-def same_numbers() -> Iterator[None]:
-    """What draws by torch.rand draws the same numbers each time that this is entered."""
-    generator, rand = torch.Generator().manual_seed(0), torch.rand
-    with patch.object(torch, "rand", lambda *size, **_: rand(*size, generator=generator)):
-        yield
-
-
 def compare_pgd(attacked: Attacked, epsilon: float, steps: int) -> Iterator[tuple[str, Tensor, str, Tensor]]:
     """Each of ours beside each of theirs, from shared starts: what is compared, and which images are robust (n,)."""
     pgd = PGD(epsilon=epsilon, steps=steps)
@@ -276,20 +266,17 @@ def compare_pgd(attacked: Attacked, epsilon: float, steps: int) -> Iterator[tupl
 def compare_apgd(
     attacked: Attacked, epsilon: float, steps: int, restarts: int
 ) -> Iterator[tuple[str, Tensor, str, Tensor]]:
-    """APGD-CE, and PGD with restarts that spends as many gradients, beside APGD.
-
-    Ours runs the code of its authors (pyautoattack); torchattacks has a port of its own.
-    """
+    """APGD-CE, and PGD with restarts that spends as many gradients, beside APGD; each from random starts of its own."""
     attack = PGD(epsilon=epsilon, steps=steps // restarts, restarts=restarts)
-    with same_numbers():
-        own = attacked.robust(attacked.ours(APGDCE(epsilon=epsilon, steps=steps)), "robust_last")
+    own = attacked.robust(attacked.ours(APGDCE(epsilon=epsilon, steps=steps)), "robust_last")
     ours = {
         "APGD-CE": own,
         f"PGD, {restarts} restarts of {attack.steps}": attacked.robust(
             attacked.ours(attack, iterate="any", fast=True), "robust_any"
         ),
     }
-    with same_numbers():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
         theirs = standing(attacked.network, torchattacks_apgd(attacked, epsilon, steps), attacked.labels)
     for name, robust in ours.items():
         yield name, robust, "torchattacks APGD", theirs

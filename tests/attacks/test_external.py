@@ -61,6 +61,16 @@ def test_an_attack_of_another_library_is_judged_like_ours(known, propose):
     assert again.table.equals(theirs.table)  # their random numbers are seeded
 
 
+def test_it_runs_on_a_module_like_any_attack(known):
+    network, drawn = known
+    attack = external(by_hand, norm="linf", epsilon=EPSILON)
+    pixels = network.pixels(drawn)
+    attacked = attack(network, pixels, drawn.labels)
+    assert 0 < (attacked - pixels).abs().max() <= EPSILON + 1e-6
+    (only,) = attack.run(network, pixels, drawn.labels)
+    assert torch.equal(only.images, attacked)
+
+
 def test_one_that_leaves_the_ball_is_brought_back(known):
     network, drawn = known
     far = external(lambda module, pixels, labels: 5 - 10 * pixels, norm="linf", epsilon=1e-4, name="far")

@@ -378,7 +378,7 @@ def iterates(
     if len(perturbation.stages) > 1:
         raise AttackError(f"{perturbation.kind} is several attacks, one after the other; run one of its stages")
     engine, source = _of_tensors(perturbation, module, images, labels, seed, streams, len(images))
-    (stage,) = perturbation.stages
+    stage = perturbation.prepared(engine.network)
     found = Found.of(labels.to(engine.network.device))
     for look in engine.looks(stage, source, found, torch.arange(len(images)), outcome="last", judge=False):
         yield Iterate(look.state["images"], None if look.seen is None else look.seen.loss)
