@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 from dataclasses import replace
@@ -10,10 +11,12 @@ import numpy as np
 import pyautoattack
 import pytest
 import torch
+from pyautoattack.autopgd_base import APGDAttack
 from torch import nn
 
 from manifoldscope.attacks import APGDCE, APGDDLR, APGDT, FABT, FMN, PGD, AutoAttack, Square, evaluate
 from manifoldscope.attacks.outcomes import Failures
+from manifoldscope.attacks.perturbation import Rows, Seen
 from manifoldscope.errors import AttackError
 from manifoldscope.vision.memory import Memory
 from tests.attacks.networks import Wrapped, convolutional, fitted, images
@@ -84,6 +87,34 @@ def test_autoattack_agrees_with_its_authors(known, norm):
         stand = network(adversarial).argmax(1) == drawn.labels
     assert 0 < ours.sum() < len(drawn)
     assert abs(int(ours.sum()) - int(stand.sum())) <= 1  # other random numbers may tip an image on the boundary
+
+
+@every_norm
+def test_apgd_takes_the_iterates_of_its_authors_code_from_the_same_start(known, norm):
+    _, drawn = known
+    network = fitted(drawn, steps=25)  # a surer one has gradients whose squares underflow in theirs
+    module, pixels, labels = Wrapped(network).eval(), network.pixels(drawn), drawn.labels
+    shown = []
+    hook = module.register_forward_hook(lambda module, given, output: shown.append(given[0].detach().clone()))
+    settings = {"eps": EPSILONS[norm], "norm": {"linf": "Linf", "l2": "L2"}[norm], "device": "cpu", "n_iter": 20}
+    theirs = APGDAttack(module, **settings, loss="ce", logger=logging.getLogger("apgd"))
+    theirs.init_hyperparam(pixels)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        theirs.attack_single_run(pixels, labels)
+    hook.remove()
+    attack = APGDCE(epsilon=EPSILONS[norm], norm=norm, steps=20)
+    rows = Rows(torch.arange(48), torch.zeros(48), pixels, labels, pixels.new_empty(48, 0), torch.Generator())
+    state = attack.start(rows) | dict.fromkeys(("images", "before", "best"), shown[0])
+    for expected in shown:
+        # in L2 lengths are rounded otherwise, and steps of 2 epsilon carry that on
+        torch.testing.assert_close(state["images"], expected, rtol=0, atol=1e-5 if norm == "linf" else 5e-3)
+        leaf = state["images"].clone().requires_grad_(True)
+        logits = module(leaf)
+        loss = attack.loss_of(logits, rows, state)
+        (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+        seen = Seen(logits.detach(), loss.detach(), gradient, logits.argmax(1) != labels)
+        state = attack.step(rows, state, seen)
 
 
 @every_norm

