@@ -130,7 +130,7 @@ def test_a_step_goes_beyond_the_plane_and_a_tenth_of_the_way_to_where_it_is_near
 @every_norm
 @pytest.mark.parametrize("restarts", [1, 2])
 def test_as_many_images_stand_as_by_its_authors_code(known, norm, restarts):
-    peer = pytest.importorskip("pyautoattack.fab_pt")
+    peer = pytest.importorskip("pyautoattack.fab_pt", reason="compared with its authors' code: the extra test")
     module, pixels, labels = known
     epsilon = EPSILONS[norm]
     attack = FABT(epsilon=epsilon, norm=norm, steps=30, targets=3, restarts=restarts)

@@ -132,7 +132,7 @@ def test_restarts_misclassify_at_least_as_many(known):
     network, drawn = known
     one = evaluate(network, drawn, PGD(epsilon=0.05, steps=2))
     many = evaluate(network, drawn, PGD(epsilon=0.05, steps=2, restarts=5))
-    # the first restart of `many` is `one`: an image that fell stays misclassified
+    # the first restart of `many` is `one`: what it misclassifies stays so
     assert not (many.table["robust_last"] & ~one.table["robust_last"]).any()
     assert many.robust_accuracy <= one.robust_accuracy
 

@@ -36,7 +36,7 @@ def misclassified(module, attacked, labels):
 
 def peer(module, norm, **settings):
     """Their code, but that its squares also reach the last row and the last column, as in the paper."""
-    theirs = pytest.importorskip("pyautoattack.square").SquareAttack
+    theirs = pytest.importorskip("pyautoattack.square", reason="its authors' code: the extra test").SquareAttack
 
     class Everywhere(theirs):
         def random_int(self, low=0, high=1, shape=(1,)):

@@ -248,8 +248,8 @@ def _keep_example(payload: Payload, network: Network, images: ImageSet, outcomes
     attacked = [i for i, name in enumerate(images.names) if rows[name]["clean_prediction"] == int(images.labels[i])]
     if not attacked:
         return
-    fell = [index for index in attacked if not rows[images.names[index]]["robust_last"]]
-    chosen = (fell or attacked)[0]
+    misclassified = [index for index in attacked if not rows[images.names[index]]["robust_last"]]
+    chosen = (misclassified or attacked)[0]
     row = rows[images.names[chosen]]
     original = network.pixels(images, slice(chosen, chosen + 1))[0]
     payload.arrays = {
