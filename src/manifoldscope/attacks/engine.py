@@ -162,7 +162,8 @@ class Engine:
             if over and not judge:
                 yield Look(rows, state, None)
                 return
-            seen = self._seen(perturbation, rows, state, found, gradient=not over, fill=outcome == "any")
+            shrinks = outcome == "any" and perturbation.asks_gradients
+            seen = self._seen(perturbation, rows, state, found, gradient=not over, fill=shrinks)
             line.n_runs = perturbation.n_runs(seen.logits.shape[1]) if judge else 1
             stands = torch.ones_like(done)
             if judge:
