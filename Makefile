@@ -44,16 +44,17 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) install --constraint constraints.txt --editable .
 	@touch $@
 
-# torchattacks pins a requests of years ago, which nothing of it that we use needs.
+# torchattacks pins a requests of years ago, and adv-lib a plotting client that no longer builds; nothing of them that we
+# use needs either.
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) install --constraint constraints.txt --editable '.[test]'
-	$(PIP) install --constraint constraints.txt --no-deps torchattacks
+	$(PIP) install --constraint constraints.txt --no-deps torchattacks adv-lib
 	@touch $@
 
 $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 	$(OLDEST_PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip --disable-pip-version-check -q install --constraint constraints-oldest.txt --editable '.[test]'
-	$(OLDEST)/bin/python -m pip --disable-pip-version-check -q install --constraint constraints-oldest.txt --no-deps torchattacks
+	$(OLDEST)/bin/python -m pip --disable-pip-version-check -q install --constraint constraints-oldest.txt --no-deps torchattacks adv-lib
 	@touch $@
 
 clean:

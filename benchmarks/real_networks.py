@@ -6,7 +6,10 @@ Images are found through MANIFOLDSCOPE_DATA and weights through MANIFOLDSCOPE_WE
 
 from __future__ import annotations
 
+import csv
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -75,6 +78,20 @@ def resnet20(weights: Path = WEIGHTS) -> Network:
     """ResNet-20 for CIFAR-10, trained without attacks."""
     file = weights / "cifar10" / "resnet20-12fca82f.th"
     return source("small:resnet20", weights=str(file), channels=3, size=32, n_classes=10, **IMAGENET)
+
+
+def cifar_zoo(weights: Path = WEIGHTS) -> Iterator[tuple[Network, dict[str, float]]]:
+    """Twelve small networks for CIFAR-10 of many trainings; with each, accuracies that were told of it.
+
+    These are on the images of `exact_cifar`: "clean", and "pgd_2" and "pgd_8" under PGD of 20 steps at 2/255 and 8/255.
+    """
+    folder = weights / "zoo"
+    with (folder / "networks.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["dataset"] == "cifar10"]
+    for row in rows:
+        scale = {name: [float(value) for value in row[name].split()] for name in ("mean", "std")}
+        network = source(f"python:{folder / 'zoo.py'}:{row['function']}", weights=str(folder / row["file"]), **scale)
+        yield replace(network, name=row["name"]), {name: float(row[name]) for name in ("clean", "pgd_2", "pgd_8")}
 
 
 def robust_mnist(weights: Path = WEIGHTS) -> Network:

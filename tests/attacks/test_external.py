@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import random
+import sys
+from types import ModuleType
+
 import foolbox
+import numpy as np
 import pytest
 import torch
 import torchattacks
+from art.attacks.evasion import ProjectedGradientDescent
+from art.estimators.classification import PyTorchClassifier
 
 from manifoldscope.attacks import PGD, evaluate, external
 from manifoldscope.errors import AttackError
@@ -30,10 +38,33 @@ def by_foolbox(module, pixels, labels):
     return attack(model, pixels, labels, epsilons=EPSILON)[1]
 
 
-def by_art(module, pixels, labels):
+def by_art(module, pixels, labels, random_starts=1):
     """As the Adversarial Robustness Toolbox asks for it: arrays in, arrays out."""
-    attacked = PGD(epsilon=EPSILON, steps=10)(module, torch.from_numpy(pixels.numpy().copy()), labels)
-    return torch.from_numpy(attacked.numpy())
+    n_classes = module(pixels[:1]).shape[1]
+    model = PyTorchClassifier(
+        module, torch.nn.CrossEntropyLoss(), tuple(pixels.shape[1:]), n_classes, clip_values=(0, 1), device_type="cpu"
+    )
+    attack = ProjectedGradientDescent(
+        model, eps=EPSILON, eps_step=EPSILON / 4, max_iter=10, num_random_init=random_starts, verbose=False
+    )
+    return torch.from_numpy(attack.generate(pixels.numpy(), labels.numpy()))
+
+
+def adv_lib():
+    """Its attacks; the plotting client that it imports is for pictures alone, which nothing here asks for."""
+    sys.modules.setdefault("visdom", ModuleType("visdom"))
+    from adv_lib import attacks
+
+    return attacks
+
+
+def by_adv_lib(module, pixels, labels, random_start=True):
+    settings = {"steps": 10, "absolute_step_size": EPSILON / 4, "random_init": random_start}
+    return adv_lib().pgd_linf(module, pixels, labels, EPSILON, **settings)
+
+
+def by_apgd_of_adv_lib(module, pixels, labels):
+    return adv_lib().apgd(module, pixels, labels, EPSILON, math.inf, n_iter=10, loss_function="ce")
 
 
 def by_hand(module, pixels, labels):
@@ -46,19 +77,65 @@ def by_hand(module, pixels, labels):
     return moved
 
 
-@pytest.mark.parametrize("propose", [by_torchattacks, by_foolbox, by_art, by_hand], ids=lambda each: each.__name__)
+@pytest.mark.parametrize(
+    "propose",
+    [by_torchattacks, by_foolbox, by_art, by_adv_lib, by_apgd_of_adv_lib, by_hand],
+    ids=lambda each: each.__name__,
+)
 def test_an_attack_of_another_library_is_judged_like_ours(known, propose):
     network, drawn = known
     attack = external(propose, norm="linf", epsilon=EPSILON)
     theirs = evaluate(network, drawn, attack, keep_images=True)
     ours = evaluate(network, drawn, PGD(epsilon=EPSILON, steps=10))
-    assert 0 < theirs.robust_accuracy < 1
+    assert 0 < theirs.robust_accuracy < theirs.clean_accuracy
     assert abs(theirs.robust_accuracy - ours.robust_accuracy) <= 3 / 48
     assert theirs.table["parameters"].unique().to_list() == [f"name={propose.__name__} norm=linf restarts=1"]
     moved = (theirs.adversarial[0] - network.pixels(drawn)).abs().max()
     assert moved <= EPSILON + 1e-6
-    again = evaluate(network, drawn, attack)
+    again = evaluate(network, drawn, attack, keep_images=True)
     assert again.table.equals(theirs.table)  # their random numbers are seeded
+    assert torch.equal(again.adversarial[0], theirs.adversarial[0])
+
+
+def test_from_the_clean_images_art_finds_what_we_find(known):
+    network, drawn = known
+    attack = external(lambda *given: by_art(*given, random_starts=0), norm="linf", epsilon=EPSILON, name="art")
+    theirs = evaluate(network, drawn, attack, keep_images=True)
+    pgd = PGD(epsilon=EPSILON, steps=10, random_start=False)
+    ours = evaluate(network, drawn, pgd, fast=False, keep_images=True)
+    assert theirs.table["robust_last"].equals(ours.table["robust_last"])
+    assert theirs.table["last_prediction"].equals(ours.table["last_prediction"])
+    torch.testing.assert_close(theirs.adversarial[0], ours.adversarial[0], rtol=0, atol=1e-6)
+
+
+def test_from_the_clean_images_adv_lib_finds_what_we_find(known):
+    """It returns a misclassified iterate where there was one, and takes a last step that it does not look at."""
+    network, drawn = known
+    attack = external(lambda *given: by_adv_lib(*given, random_start=False), norm="linf", epsilon=EPSILON, name="adv")
+    theirs = evaluate(network, drawn, attack)
+    ours = evaluate(network, drawn, PGD(epsilon=EPSILON, steps=9, step_size=EPSILON / 4, random_start=False))
+    assert theirs.table["robust_last"].equals(ours.table["robust_any"])
+
+
+def test_whatever_it_draws_from_is_seeded_and_put_back(known):
+    network, drawn = known
+
+    def noise(module, pixels, labels):
+        drawn = torch.from_numpy(np.random.uniform(-1, 1, pixels.shape)).float() + random.random()
+        return pixels + EPSILON * (drawn + torch.rand_like(pixels))
+
+    def states():
+        return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()
+
+    attack = external(noise, norm="linf", epsilon=EPSILON)
+    before = states()
+    first = evaluate(network, drawn, attack, keep_images=True)
+    assert states() == before
+    torch.rand(1), np.random.uniform(), random.random()
+    again = evaluate(network, drawn, attack, keep_images=True)
+    assert torch.equal(first.adversarial[0], again.adversarial[0])
+    other = evaluate(network, drawn, attack, seed=1, keep_images=True)
+    assert not torch.equal(first.adversarial[0], other.adversarial[0])
 
 
 def test_it_runs_on_a_module_like_any_attack(known):

@@ -7,16 +7,20 @@ ball and into [0, 1], and counts where the network itself says that it is miscla
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from manifoldscope.attacks.ball import Norm, check_radius, distance, projected
 from manifoldscope.attacks.perturbation import Perturbation, Rows, State
 from manifoldscope.errors import AttackError
+from manifoldscope.seeds import derive
 from manifoldscope.tables import parameters_text
 from manifoldscope.vision.network import Network, as_logits, seeded
 
@@ -72,7 +76,7 @@ class External(Perturbation):
         assert self.module is not None  # by `prepared`
         first = rows.streams if isinstance(rows.streams, torch.Generator) else rows.streams[0]
         seed = int(torch.randint(2**62, (), generator=first))
-        with seeded(seed, self.name), torch.enable_grad():
+        with _globally_seeded(seed, self.name, rows.clean.device), torch.enable_grad():
             found = self.propose(self.module, rows.clean.clone(), rows.labels.clone())
         if not isinstance(found, Tensor) or found.shape != rows.clean.shape or not found.is_floating_point():
             gave = f"shape {tuple(found.shape)} and type {found.dtype}" if isinstance(found, Tensor) else type(found)
@@ -84,11 +88,30 @@ class External(Perturbation):
         return distance(clean, perturbed, self.norm) - self.epsilon
 
 
+@contextmanager
+def _globally_seeded(seed: int, name: str, device: torch.device) -> Iterator[None]:
+    """The global generators from which other libraries draw are seeded inside, and put back after."""
+    numpys, pythons = np.random.get_state(), random.getstate()
+    on_device = [device] if device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(on_device), seeded(seed, name):
+            if on_device:
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(derive(seed, name))
+            np.random.seed(derive(seed, name) % 2**32)
+            random.seed(derive(seed, name))
+            yield
+    finally:
+        np.random.set_state(numpys)
+        random.setstate(pythons)
+
+
 def external(propose: Proposal, *, norm: Norm, epsilon: float, name: str = "", restarts: int = 1) -> External:
     """The attack of another library, or a function of one's own, as an attack like any of ours.
 
     It only proposes: the engine brings what it returns into the ball and judges it. Random numbers that it draws from
-    torch's global generator come from the stream of the first image, so that they depend on the company of the others.
+    the global generators of torch, numpy and Python are seeded by the stream of the first image, so that they depend on
+    the company of the others.
 
     Args:
         propose: (module, images, labels) -> images. The module maps pixels in [0, 1] to logits; it is a copy.
