@@ -12,7 +12,7 @@ import time
 import torch
 
 from clock import classes, cloud, report
-from manifoldscope.geometry import Cloud, Spectrum, measure
+from manifoldscope.geometry import Cloud, Spectrum, effective_geometry, measure
 from manifoldscope.geometry import mean_field_geometry as mean_field
 from manifoldscope.geometry import spectra as batched
 
@@ -63,6 +63,16 @@ def capacity(n_classes: int, n_points: int, n_features: int, spread: int, n_dire
     def work(given: list[torch.Tensor]) -> float:
         found = mean_field(given, directions=n_directions)
         return float(1 / (1 / found.capacities[:n_compared]).mean())
+
+    report(lambda: [torch.from_numpy(each) for each in classes(n_classes, n_points, n_features, spread)], work)
+
+
+def effective(n_classes: int, n_points: int, n_features: int, spread: int, draws: int) -> None:
+    """Effective (GLUE) capacity, radius, dimension and alignments of all classes."""
+
+    def work(given: list[torch.Tensor]) -> list[float]:
+        found = effective_geometry(given, draws=draws)
+        return [found.capacity, found.missed]
 
     report(lambda: [torch.from_numpy(each) for each in classes(n_classes, n_points, n_features, spread)], work)
 

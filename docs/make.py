@@ -26,11 +26,14 @@ from manifoldscope.geometry import (
     Estimate,
     Spectrum,
     ball_capacity,
+    class_curve,
     displacement,
     effective_geometry,
     extrapolate,
     mean_field_geometry,
     measure,
+    nearest_centroid_disagreement,
+    self_duality,
     simulate_capacity,
     subsampled,
 )
@@ -115,6 +118,8 @@ def known_of(entry: Entry) -> list[Known]:
     """The populations on which a measure is drawn."""
     if entry.traits["reads"] == "spectrum":
         return _from_spectra(entry.name)
+    if entry.name == "rankme":  # no dimension of a curved manifold
+        return [replace(each, truth=None) for each in _from_spectra("effective_rank")]
     if entry.traits["reads"] == "cloud":
         return _curved()
     truths = JOINT_TRUTHS.get(entry.name, (None, None))
@@ -135,6 +140,7 @@ JOINT_TRUTHS = {
     "centroid_cosine": (1 / 7, 1 / 7),
     "effective_alignment": (1 / 7, 1 / 7),
     "within_between_ratio": (0.25, 1.0),
+    "nc2_equinorm": (0.0, 0.0),
 }
 """A sphere has the capacity of the ball that it bounds. Unrelated centroids of norm 1 lie sqrt(2) apart, have cosines
 of -1/7 from the mean of eight, and a variance of 1."""
@@ -144,6 +150,9 @@ BEHIND = (
     mean_field_geometry,
     effective_geometry,
     simulate_capacity,
+    class_curve,
+    self_duality,
+    nearest_centroid_disagreement,
     displacement,
     jacobian_norms,
     subsampled,

@@ -12,7 +12,16 @@ from manifoldscope.geometry.capacity import (
     mean_field_geometry,
     radius,
 )
+from manifoldscope.geometry.class_curve import ClassCurve, class_curve
 from manifoldscope.geometry.cloud import Cloud, Clouds
+from manifoldscope.geometry.collapse import (
+    nc1_variability,
+    nc2_equiangularity,
+    nc2_equinorm,
+    nc4_nearest_centroid,
+    nearest_centroid_disagreement,
+    self_duality,
+)
 from manifoldscope.geometry.correlation import FeatureCorrelation, feature_correlation
 from manifoldscope.geometry.dimension import (
     PowerLaw,
@@ -41,6 +50,7 @@ from manifoldscope.geometry.measures import INVARIANCES, MEASURES, Reads, measur
 from manifoldscope.geometry.moments import Covariance, Gram, Scaling
 from manifoldscope.geometry.neighbours import gride, gride_curve, local_pca, mle, two_nn
 from manifoldscope.geometry.nulls import JointNull, Null, gaussian_null, shuffled_labels
+from manifoldscope.geometry.rankme import rankme
 from manifoldscope.geometry.reliability import Reliability, reliability
 from manifoldscope.geometry.sampling import UNSTABLE, Curve, curve, equal_sizes, halves, measure_at, subsampled
 from manifoldscope.geometry.separability import SimulatedCapacity, simulate_capacity, simulated_capacity
@@ -58,6 +68,7 @@ __all__ = [
     "MEASURES",
     "NEAR_CEILING",
     "UNSTABLE",
+    "ClassCurve",
     "ClassManifold",
     "Cloud",
     "Clouds",
@@ -85,6 +96,7 @@ __all__ = [
     "capacity",
     "centroid_cosine",
     "centroid_distance",
+    "class_curve",
     "curve",
     "decay_exponent",
     "displacement",
@@ -110,13 +122,20 @@ __all__ = [
     "measure",
     "measure_at",
     "mle",
+    "nc1_variability",
+    "nc2_equiangularity",
+    "nc2_equinorm",
+    "nc4_nearest_centroid",
+    "nearest_centroid_disagreement",
     "nearest_classes",
     "participation_ratio",
     "participation_ratio_corrected",
     "pca_dimension",
     "power_law",
     "radius",
+    "rankme",
     "reliability",
+    "self_duality",
     "shuffled_labels",
     "simulate_capacity",
     "simulated_capacity",

@@ -136,7 +136,8 @@ def effective_rank(spectrum: Spectrum) -> Estimate:
 
     From 0 (a constant class), or 1 (one direction), to min(n_points - 1, n_features); r for r equal eigenvalues. The
     shares are those of the eigenvalues of the covariance, that is of squared singular values; some authors take the
-    singular values themselves, which gives a larger number. Few points bias it downwards, as the participation ratio,
+    singular values themselves, which gives a larger number. RankMe takes those of the points as they lie, without
+    centring: see `rankme`. Few points bias it downwards, as the participation ratio,
     which it is never below.
 
     Args:
@@ -240,6 +241,8 @@ def decay_exponent(
 ) -> Estimate:
     """How fast the eigenvalues fall with their rank: a in rank^-a, by least squares on logarithms.
 
+    This is alpha-ReQ's exponent (Agrawal et al. 2022) where the points are those of all classes together.
+
     The note gives the range of ranks and R^2, since a line can be drawn through any spectrum. A sample is not its
     population: 50 points of a Gaussian with 2,048 features and exponent 1 fit as 0.65 to 0.73, 300 points as 0.85, and
     exponent 2 fits as about 2.0 for both. With `law`, the note says what a sample of the same size of that exponent
@@ -255,7 +258,9 @@ def decay_exponent(
 
     References:
         Stringer, Pachitariu, Steinmetz, Carandini and Harris, "High-dimensional geometry of population responses in
-        visual cortex" (2019), which fits ranks 11 to 500 of cross-validated eigenvalues.
+        visual cortex" (2019), which fits ranks 11 to 500 of cross-validated eigenvalues; Agrawal, Mondal, Ghosh and
+        Richards, "alpha-ReQ: assessing representation quality in self-supervised learning by measuring eigenspectrum
+        decay" (2022).
 
     Example:
         >>> from manifoldscope.geometry.reference import power_law_variances

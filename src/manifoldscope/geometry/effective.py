@@ -21,11 +21,12 @@ from manifoldscope.geometry.nonnegative import nonnegative_least_squares
 from manifoldscope.geometry.spectrum import principal_coordinates
 from manifoldscope.seeds import generator
 
-_STEPS = 600
+_STEPS = 1000
 """Steps of the solver, at most."""
 
-_SOLVED = 1e-3
-"""A violation of the optimality conditions above which a problem is solved by itself."""
+_ENOUGH, _SOLVED = 1e-4, 1e-3
+"""Violations of the optimality conditions: of a solved problem; and above which a problem is solved by itself, if it is
+still open after those steps."""
 
 _ROUNDING = 1e-9
 """An anchor point nearer to its centre than this share of the extent of the data is the centre, up to rounding."""
@@ -86,7 +87,9 @@ def effective_geometry(
     terms of c are often negative; for uncorrelated manifolds it is the same.
 
     p has at most the d dimensions that all points span, so that the capacity is at least P / d: a value near it says
-    that random labels cannot be separated in them, and no more.
+    that random labels cannot be separated in them, and no more. There p is t itself, which many weighted sums of points
+    make up: then anchor points, and so radius, dimension, utility and alignments, depend on which of them the solver
+    finds.
 
     Points are seen from the mean of all. The cost is that of a quadratic program over all points of all classes for
     each draw; they share one matrix, of (number of points)^2 numbers.
@@ -120,7 +123,7 @@ def effective_geometry(
 
 def _seconds(n_points: int, n_classes: int, settings: Mapping[str, Any]) -> float:
     """What these measures take together: they are read off one computation."""
-    return float(5e-6 * (n_points * n_classes) ** 2 * settings.get("draws", 200) / 200)
+    return float(1e-6 * (n_points * n_classes) ** 2 * settings.get("draws", 200) / 200)
 
 
 @MEASURES.of_clouds("effective_capacity", invariant_to=INVARIANCES, seconds=_seconds)
@@ -353,20 +356,21 @@ def _drawn(points: Sequence[Tensor], draws: int, seed: int) -> _Drawn:
     directions = torch.randn(len(cloud), draws, dtype=torch.float64, generator=drawing).to(cloud)
     directions = directions[: coordinates.shape[1]]
     found, missed = nonnegative_least_squares(
-        coordinates[None], directions[None], signs=signs[None], steps=_STEPS, tolerance=_SOLVED
+        coordinates[None], directions[None], signs=signs[None], steps=_STEPS, enough=_ENOUGH, tolerance=_SOLVED
     )
     solved = found[0]
     projections = coordinates @ directions
     reached = coordinates @ (coordinates.T @ solved)
-    of_class = [torch.split(each, counts) for each in (coordinates, solved.abs(), solved * projections)]
+    shares = solved * (2 * projections - reached)  # y_i lambda_i s_i . t; their sum to second order in what is missed
+    of_class = [torch.split(each, counts) for each in (coordinates, solved.abs(), shares)]
     totals = torch.stack([weights.sum(0) for weights in of_class[1]], 1)  # (draws, n_classes)
     anchors = torch.stack([weights.T @ own for own, weights, _ in zip(*of_class, strict=True)], 1)
     return _Drawn(
         directions=directions.T,
         anchors=anchors * torch.where(totals > 0, 1 / totals, 0.0)[..., None],
         bears=totals > 0,
-        squares=(solved * (2 * projections - reached)).sum(0),  # to second order in what is missed
-        parts=torch.stack([share.sum(0) for share in of_class[2]]),  # y_i lambda_i s_i . t
+        squares=shares.sum(0),
+        parts=torch.stack([share.sum(0) for share in of_class[2]]),
         extent=extent,
         missed=float(missed.max()),
     )

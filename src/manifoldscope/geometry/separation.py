@@ -21,8 +21,11 @@ from manifoldscope.geometry.manifold import ClassManifold, Points
 from manifoldscope.geometry.measures import INVARIANCES, MEASURES
 from manifoldscope.geometry.moments import blocks, on_float64_device
 
-_SAME = 1e-12
+SAME = 1e-12
 """Lengths below this share of the extent of all points are the rounding of float64."""
+
+OPPOSITE = "two centroids are opposite from their mean, whatever they are"
+NO_DIRECTION = "a centroid is the mean of all centroids, and has no direction from it"
 
 _HEAVY = 1e3
 """Weight of the one equality among the equations of a margin: enough to find the points that bear it."""
@@ -83,11 +86,19 @@ class Centroids:
     def distances(self) -> Tensor:
         """(n_classes, n_classes) float64: Euclidean distances of the centroids; 0 where rounding is all there is."""
         found = torch.cdist(self.places, self.places, compute_mode="donot_use_mm_for_euclid_dist")
-        return torch.where(found > _SAME * self.extent, found, 0.0)
+        return torch.where(found > SAME * self.extent, found, 0.0)
 
     def from_mean(self) -> Tensor:
         """(n_classes, n_features): the centroids less their mean, in which each class counts once."""
         return self.places - self.places.mean(0)
+
+    def cosines(self) -> Tensor:
+        """(n_classes, n_classes): cosines between the centroids from their mean; NaN where one has no direction."""
+        from_mean = self.from_mean()
+        norms = from_mean.norm(dim=1)
+        norms = torch.where(norms > SAME * self.extent, norms, torch.nan)
+        directions = from_mean / norms[:, None]
+        return (directions @ directions.T).clamp(-1, 1)
 
 
 def nearest_classes(manifolds: Sequence[Points | ClassManifold] | Clouds) -> tuple[int, ...]:
@@ -104,7 +115,7 @@ def nearest_classes(manifolds: Sequence[Points | ClassManifold] | Clouds) -> tup
         (1, 0, 1)
     """
     clouds = manifolds if isinstance(manifolds, Clouds) else Clouds(manifolds)
-    _require_classes(clouds, "the nearest class")
+    require_classes(clouds, "the nearest class")
     return tuple(clouds.once(Centroids.of).distances().fill_diagonal_(torch.inf).argmin(1).tolist())
 
 
@@ -139,7 +150,7 @@ def centroid_distance(
         >>> joint.pairs[0, 1].value, joint.whole.value
         (5.0, 5.0)
     """
-    _require_classes(clouds, "centroid_distance")
+    require_classes(clouds, "centroid_distance")
     centroids = clouds.once(Centroids.of)
     squares = centroids.distances().square()
     if corrected:
@@ -167,7 +178,7 @@ def centroid_distance(
         )
         for i, j in combinations(range(len(clouds)), 2)
     }
-    return _joint(clouds, pairs, parameters, of_class=min)
+    return joint_of_pairs(clouds, pairs, parameters, of_class=min)
 
 
 @MEASURES.of_clouds("centroid_cosine", invariant_to=INVARIANCES)
@@ -199,14 +210,9 @@ def centroid_cosine(clouds: Clouds) -> JointEstimate:
         >>> round(joint.pairs[0, 2].value, 6), round(joint.whole.value, 6)
         (-0.5, 0.5)
     """
-    _require_classes(clouds, "centroid_cosine")
-    centroids = clouds.once(Centroids.of)
-    from_mean = centroids.from_mean()
-    norms = from_mean.norm(dim=1)
-    norms = torch.where(norms > _SAME * centroids.extent, norms, torch.nan)
-    directions = from_mean / norms[:, None]
-    cosines = (directions @ directions.T).clamp(-1, 1).cpu()
-    two = "two centroids are opposite from their mean, whatever they are" if len(clouds) == 2 else ""
+    require_classes(clouds, "centroid_cosine")
+    cosines = clouds.once(Centroids.of).cosines().cpu()
+    two = OPPOSITE if len(clouds) == 2 else ""
     pairs = {
         (i, j): estimate_of(
             clouds,
@@ -214,12 +220,11 @@ def centroid_cosine(clouds: Clouds) -> JointEstimate:
             j,
             value=float(cosines[i, j]),
             parameters={},
-            note=_why(cosines[i, j], nan="a centroid is the mean of all centroids, and has no direction from it")
-            or two,
+            note=_why(cosines[i, j], nan=NO_DIRECTION) or two,
         )
         for i, j in combinations(range(len(clouds)), 2)
     }
-    return _joint(clouds, pairs, {}, of_class=_mean_absolute, of_layer=_mean_absolute, note=two)
+    return joint_of_pairs(clouds, pairs, {}, of_class=_mean_absolute, of_layer=_mean_absolute, note=two)
 
 
 @MEASURES.of_clouds("linear_margin", invariant_to=("rotation", "shift", "order", "padding"))
@@ -255,7 +260,7 @@ def linear_margin(clouds: Clouds) -> JointEstimate:
         >>> round(joint.pairs[0, 1].value, 6)
         1.0
     """
-    _require_classes(clouds, "linear_margin")
+    require_classes(clouds, "linear_margin")
     points = clouds.points
     pairs = {}
     for i, j in combinations(range(len(clouds)), 2):
@@ -266,7 +271,7 @@ def linear_margin(clouds: Clouds) -> JointEstimate:
             zero="no plane separates the two classes",
         )
         pairs[i, j] = estimate_of(clouds, i, j, value=margin, parameters={}, note=note)
-    return _joint(clouds, pairs, {}, of_class=min, note="one class against one")
+    return joint_of_pairs(clouds, pairs, {}, of_class=min, note="one class against one")
 
 
 @MEASURES.of_clouds("within_between_ratio", invariant_to=INVARIANCES)
@@ -292,18 +297,18 @@ def within_between_ratio(clouds: Clouds, *, corrected: bool = False) -> JointEst
     References:
         Papyan, Han and Donoho, "Prevalence of neural collapse during the terminal phase of deep learning training"
         (2020): within relative to between, there as the trace of the within covariance times the pseudoinverse of the
-        between covariance.
+        between covariance, which is `nc1_variability`.
 
     Example:
         >>> joint = within_between_ratio(Clouds([torch.tensor([[-1.0], [1.0]]), torch.tensor([[3.0], [5.0]])]))
         >>> joint.whole.value  # 2 within, 8 between
         0.25
     """
-    _require_classes(clouds, "within_between_ratio")
+    require_classes(clouds, "within_between_ratio")
     centroids = clouds.once(Centroids.of)
     between = float(centroids.from_mean().square().sum()) / (len(clouds) - 1)
     note = ""
-    if between <= (_SAME * centroids.extent) ** 2:
+    if between <= (SAME * centroids.extent) ** 2:
         between, note = math.nan, "all classes have the same centroid, so there is no variance between them"
     elif corrected and (between := between - float(centroids.sampling.mean())) <= 0:
         between, note = math.nan, "the centroids differ no more than their sampling explains"
@@ -378,7 +383,8 @@ def _gap(direction: npt.NDArray[np.float64], first: npt.NDArray[np.float64], sec
 # -- estimates ---------------------------------------------------------------------------------------------------------
 
 
-def _require_classes(clouds: Clouds, what: str) -> None:
+def require_classes(clouds: Clouds, what: str) -> None:
+    """Raise GeometryError for a single class."""
     if len(clouds) < 2:
         raise GeometryError(
             f"{what} compares classes, and there is {len(clouds)}; give at least 2 classes of the layer"
@@ -398,7 +404,7 @@ def _why(value: Tensor | float, *, nan: str = "", zero: str = "") -> str:
     return nan if math.isnan(number) else zero if number == 0 else ""
 
 
-def _joint(
+def joint_of_pairs(
     clouds: Clouds,
     pairs: Mapping[tuple[int, int], Estimate],
     parameters: Mapping[str, Any],

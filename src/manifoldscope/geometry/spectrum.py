@@ -333,9 +333,10 @@ def principal_coordinates(points: Tensor, *, least: float = 0.0) -> Tensor:
         >>> principal_coordinates(torch.tensor([[0.0, -3.0], [1.0, 0.0]]).double()).abs().tolist()
         [[3.0, 0.0], [0.0, 1.0]]
     """
-    values, axes = torch.linalg.eigh(points @ points.T)
-    rounding = float(values[-1]) * len(points) * torch.finfo(torch.float64).eps
-    own = (axes * values.clamp(min=0).sqrt())[:, values > max(rounding, least)].flip(1)
+    narrow = points.shape[1] < points.shape[0]
+    values, axes = torch.linalg.eigh(points.T @ points if narrow else points @ points.T)
+    kept = values > max(float(values[-1]) * len(points) * torch.finfo(torch.float64).eps, least)
+    own = (points @ axes[:, kept] if narrow else axes[:, kept] * values[kept].sqrt()).flip(1)
     signed: Tensor = own * torch.where((own**3).sum(0) < 0, -1.0, 1.0)
     return signed
 
