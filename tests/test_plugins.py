@@ -174,7 +174,7 @@ def study_of(plugin, **changes):
         "measures": ["my_spread"],
         "attacks": [{"kind": "my_shift", "epsilons": [0, 0.1]}],
         "corruptions": [{"kind": "my_dust", "severities": [2]}],
-        "associations": {"bootstrap": 100, "permutations": 100},
+        "associations": {"permutations": 100},
     }
     return {**raw, **changes}
 

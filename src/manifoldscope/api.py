@@ -16,7 +16,8 @@ from typing import Any
 import polars as pl
 
 from manifoldscope.errors import StoreError, StudyError, unknown
-from manifoldscope.evidence import associate_frame, association_table
+from manifoldscope.evidence import associate_frame
+from manifoldscope.evidence.concluded import concluded
 from manifoldscope.plugins import load as load_plugins
 from manifoldscope.recordings import join_outcome
 from manifoldscope.recordings.outcomes import outcome_column
@@ -41,7 +42,7 @@ LONGEST_NAME = 100
 _X = "the measure"
 """What the measured values are called beside the columns of an outcome."""
 
-TABLES_VERSION = 7
+TABLES_VERSION = 8
 """Raise it when tables, associations or the report come to be made in another way from the same units."""
 
 
@@ -225,15 +226,8 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
         progress.say("writing tables, figures and the report")
     study = parse(tomllib.loads(text), run_plugins=False)
     tables = collect(store, done)
-    tables["associations"] = association_table(
-        tables["geometry"],
-        tables["robustness"],
-        tables["models"],
-        methods=tuple(study.associations.methods),
-        bootstrap=study.associations.bootstrap,
-        permutations=study.associations.permutations,
-        seed=study.seed,
-    )
+    asked = study.associations
+    tables |= concluded(tables, methods=asked.methods, permutations=asked.permutations, seed=study.seed)
     files = {f"tables/{name}.parquet": _parquet(table) for name, table in tables.items()}
     files |= render(
         study=study.model_dump(mode="json", exclude_none=True),

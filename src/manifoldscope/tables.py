@@ -55,8 +55,8 @@ class _Tables(Mapping[str, Schema]):
                         "it another name"
                     )
                 schemas[schema.name] = schema
-        associations: Schema = import_module("manifoldscope.evidence.association_table").ASSOCIATIONS
-        return {**schemas, associations.name: associations}
+        concluded: tuple[Schema, ...] = import_module("manifoldscope.evidence.concluded").TABLES
+        return {**schemas, **{schema.name: schema for schema in concluded}}
 
     def __getitem__(self, name: str) -> Schema:
         return self._known()[name]

@@ -17,13 +17,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from manifoldscope.errors import StudyError
-from manifoldscope.evidence import associate, associate_frame, association_table, holm, nearly_constant
-from manifoldscope.evidence.coefficient import coefficients, weighted_ranks
+from manifoldscope.evidence import associate, associate_frame, association_table, nearly_constant
 from manifoldscope.tables import TABLES, conform
 
 PLAIN = {0.0: -0.560, 0.0002: -0.610, 0.0005: -0.636, 0.002: -0.675, 0.005: -0.643}
 PARTIAL = {0.0002: -0.299, 0.0005: -0.363, 0.002: -0.469, 0.005: -0.455}
-NO_DRAWS = {"bootstrap": 0, "permutations": 0}
+NO_DRAWS = {"permutations": 0}
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +44,14 @@ def test_the_published_correlations(published: pl.DataFrame) -> None:
     assert strongest["low"] == pytest.approx(-0.77, abs=0.02)
     assert strongest["high"] == pytest.approx(-0.55, abs=0.02)
     assert strongest["p_value"] == pytest.approx(1 / 10_001)  # the smallest that ten thousand permutations can give
-    assert table.columns == ["epsilon", "method", "coefficient", "low", "high", "p_value", "n", "note"]
+    assert table.columns[:4] == ["epsilon", "x", "y", "method"]
+    assert table.columns[4:] == ["coefficient", "low", "high", "p_value", "p_adjusted", "n", "note"]
 
 
 def test_the_published_partial_correlations(published: pl.DataFrame) -> None:
     wide = published.pivot("epsilon", index=["class_index", "pca_dimension"], values="adversarial_accuracy_percent")
     for epsilon, expected in PARTIAL.items():
-        table = associate_frame(wide, "pca_dimension", str(epsilon), controls=["0.0"], bootstrap=0, permutations=0)
+        table = associate_frame(wide, "pca_dimension", str(epsilon), controls=["0.0"], permutations=0)
         assert table.filter(pl.col("method") == "partial")["coefficient"].round(3).to_list() == [expected]
     plain = associate(wide["pca_dimension"], wide["0.002"], **NO_DRAWS)
     assert plain.analytic_p_value == pytest.approx(1.29e-14, rel=0.005)
@@ -83,31 +83,12 @@ def test_a_partial_correlation_is_that_of_the_residuals(method: Any, n_controls:
     assert result.controls == tuple(controls)
 
 
-def test_weighted_ranks_are_the_ranks_of_the_repeated_values() -> None:
-    rng = np.random.default_rng(2)
-    row, weights = rng.integers(0, 5, 12).astype(float), rng.integers(0, 3, (6, 12)).astype(float)
-    for draw, ranks in zip(weights.astype(int), weighted_ranks(row, weights), strict=True):
-        assert np.repeat(ranks, draw).tolist() == stats.rankdata(np.repeat(row, draw)).tolist()
-
-
-@pytest.mark.parametrize("method", ["pearson", "spearman"])
-def test_weights_are_repetitions(method: Any) -> None:
-    x, y, z = related(15)
-    weights = np.random.default_rng(3).multinomial(15, np.full(15, 1 / 15), size=5)
-    weighted = coefficients(np.stack([x, y, z]), weights.astype(float), method)
-    for draw, coefficient in zip(weights, weighted, strict=True):
-        rx, ry, rz = (np.repeat(v, draw) for v in (x, y, z))
-        assert coefficient == pytest.approx(
-            associate(rx, ry, method=method, controls={"z": rz}, **NO_DRAWS).coefficient
-        )
-
-
 @given(seed=st.integers(0, 1000), scale=st.sampled_from([1e-9, -3.0, 1e9]), shift=st.floats(-1e3, 1e3))
 @settings(max_examples=20, deadline=None)
 def test_units_and_order_change_nothing_but_the_sign(seed: int, scale: float, shift: float) -> None:
     x, y, z = related(12, seed=seed)
-    before = associate(x, y, controls={"z": z}, bootstrap=0, permutations=200)
-    after = associate(x * scale + shift * abs(scale), y, controls={"z": -z}, bootstrap=0, permutations=200)
+    before = associate(x, y, controls={"z": z}, permutations=200)
+    after = associate(x * scale + shift * abs(scale), y, controls={"z": -z}, permutations=200)
     assert after.coefficient == pytest.approx(math.copysign(1, scale) * before.coefficient, abs=1e-9)
     assert after.p_value == before.p_value
     order = np.random.default_rng(seed).permutation(12)
@@ -122,7 +103,7 @@ def test_p_values_and_intervals_are_calibrated() -> None:
         rng = np.random.default_rng(seed)
         z = rng.standard_normal(20)
         x, y = z + rng.standard_normal(20), z + rng.standard_normal(20)
-        partial = associate(x, y, controls={"z": z}, bootstrap=500, permutations=500)
+        partial = associate(x, y, controls={"z": z}, permutations=500)
         rejected += partial.p_value <= 0.1
         covered += partial.low <= 0 <= partial.high
     assert 6 <= rejected <= 36  # 20 expected; three standard deviations are 13
@@ -132,14 +113,14 @@ def test_p_values_and_intervals_are_calibrated() -> None:
 def test_the_same_seed_gives_the_same_answer_and_another_another() -> None:
     x, y, _ = related(20)
     assert associate(x, y, seed=1) == associate(x, y, seed=1)
-    assert associate(x, y, seed=1).low != associate(x, y, seed=2).low
+    assert associate(x, y, seed=1).p_value != associate(x, y, seed=2).p_value
 
 
 @pytest.mark.parametrize("method", ["pearson", "spearman"])
 def test_a_perfect_association(method: Any) -> None:
     result = associate(np.arange(10), -3.0 * np.arange(10), method=method, permutations=999)
     assert (result.coefficient, result.low, result.high) == pytest.approx((-1, -1, -1))
-    assert result.p_value == pytest.approx(0.001)
+    assert result.p_value < 0.02
 
 
 @pytest.mark.parametrize(
@@ -154,17 +135,9 @@ def test_a_perfect_association(method: Any) -> None:
     ],
 )
 def test_where_there_is_no_coefficient_the_note_says_why(x: Any, y: Any, controls: Any, reason: str) -> None:
-    result = associate(x, y, controls=controls, bootstrap=50, permutations=50)
+    result = associate(x, y, controls=controls, permutations=50)
     assert all(math.isnan(v) for v in (result.coefficient, result.low, result.high, result.p_value))
     assert reason in result.note
-
-
-def test_draws_that_hold_a_constant_are_counted() -> None:
-    accuracy = np.zeros(10)
-    accuracy[3] = 1
-    result = associate(np.arange(10), accuracy, permutations=0)
-    assert "bootstrap draws held a constant" in result.note
-    assert math.isfinite(result.low)
 
 
 def test_impossible_requests_are_refused() -> None:
@@ -185,11 +158,6 @@ def test_impossible_requests_are_refused() -> None:
         associate_frame(frame, "depth", "depth")
     with pytest.raises(StudyError, match="no rows"):
         associate_frame(frame.clear().with_columns(word=pl.lit(1.0)), "depth", "word")
-
-
-def test_holm() -> None:
-    assert holm([0.01, math.nan, 0.02, 0.9]).tolist() == pytest.approx([0.03, math.nan, 0.04, 0.9], nan_ok=True)
-    assert holm([]).tolist() == []
 
 
 def tables(models: list[str], *, n_classes: int, strengths: list[float], measures: int = 1) -> dict[str, pl.DataFrame]:
@@ -215,7 +183,8 @@ def tables(models: list[str], *, n_classes: int, strengths: list[float], measure
                     robustness.append(
                         base
                         | {"strength": strength, "iterate": iterate, "class_index": label, "n_images": 50}
-                        | {"clean_accuracy": clean / 50, "robust_accuracy": robust / 50, "n_robust": robust}
+                        | {"clean_accuracy": clean / 50, "n_clean_correct": clean}
+                        | {"robust_accuracy": robust / 50, "n_robust": robust}
                     )
         geometry.append({"model": model, "layer": "penultimate", "class_index": -1, "measure": "m0", "value": 1e9})
         geometry.append({**geometry[-2], "attack": "pgd", "strength": 0.1, "value": 1e9})
@@ -227,14 +196,13 @@ def tables(models: list[str], *, n_classes: int, strengths: list[float], measure
 
 def test_the_table_within_a_network() -> None:
     given_tables = tables(["net0", "net1"], n_classes=12, strengths=[0.0, 0.1])
-    table = association_table(**given_tables, bootstrap=200, permutations=200)
+    table = association_table(**given_tables, permutations=200)
     assert table.columns == list(TABLES["associations"].columns)
     assert set(table["n"]) == {12}  # the whole layer and the attacked images are not classes
     assert table.filter(pl.col("strength") == 0)["method"].unique().sort().to_list() == ["pearson", "spearman"]
-    assert table.filter(pl.col("method") == "partial")["controls"].unique().to_list() == ["clean_accuracy"]
     family = table.filter((pl.col("model") == "net0") & (pl.col("method") == "pearson"))
-    assert len(family) == 4
-    assert family["p_adjusted"].to_list() == pytest.approx(holm(family["p_value"]).tolist())
+    assert set(family["outcome"]) == {"robust_accuracy", "log_odds"}
+    assert (family["p_adjusted"] >= family["p_value"]).all()
     geometry = given_tables["geometry"].filter((pl.col("class_index") >= 0) & pl.col("attack").is_null())
     last = given_tables["robustness"].filter((pl.col("strength") == 0.1) & (pl.col("iterate") == "last"))
     both = geometry.join(last, on=["model", "class_index"]).filter(pl.col("model") == "net1")
@@ -242,7 +210,8 @@ def test_the_table_within_a_network() -> None:
         by_predicate=(pl.col("model") == "net1")
         & (pl.col("strength") == 0.1)
         & (pl.col("iterate") == "last")
-        & (pl.col("method") == "pearson"),
+        & (pl.col("method") == "pearson")
+        & (pl.col("outcome") == "robust_accuracy"),
         named=True,
     )
     assert row["coefficient"] == pytest.approx(np.corrcoef(both["value"], both["robust_accuracy"])[0, 1])
@@ -250,20 +219,18 @@ def test_the_table_within_a_network() -> None:
 
 def test_across_networks_replicates_count_once_and_fewer_than_five_networks_give_no_row() -> None:
     networks = [f"net{i}" for i in range(5)]
-    many = association_table(
-        **tables([*networks, "net0-seed1"], n_classes=6, strengths=[0.1]), bootstrap=50, permutations=50
-    )
+    many = association_table(**tables([*networks, "net0-seed1"], n_classes=6, strengths=[0.1]), permutations=50)
     across = many.filter(pl.col("model") == "*")
     assert set(across["n"]) == {5}
     assert across.filter(pl.col("method") == "pearson")["coefficient"].max() < -0.9
-    few = association_table(**tables(networks[:4], n_classes=6, strengths=[0.1]), bootstrap=50, permutations=50)
+    few = association_table(**tables(networks[:4], n_classes=6, strengths=[0.1]), permutations=50)
     assert few.filter(pl.col("model") == "*").is_empty()
 
 
 def test_without_a_coefficient_the_row_holds_nulls() -> None:
-    table = association_table(**tables(["net0"], n_classes=3, strengths=[0.1]), bootstrap=50, permutations=50)
+    table = association_table(**tables(["net0"], n_classes=3, strengths=[0.1]), permutations=50)
     assert table["n"].unique().to_list() == [3]
-    assert table.select("coefficient", "low", "high", "p_value", "p_adjusted").null_count().row(0) == (6,) * 5
+    assert table.select("coefficient", "low", "high", "p_value", "p_adjusted").null_count().row(0) == (8,) * 5
 
 
 @pytest.mark.parametrize(
@@ -288,8 +255,8 @@ def test_no_coefficient_rests_on_one_or_two_classes() -> None:
     study = tables(["net0"], n_classes=10, strengths=[0.0, 0.1])
     value = pl.when(pl.col("class_index") < 8).then(7.0).otherwise("value")
     study["geometry"] = study["geometry"].with_columns(value=value)
-    table = association_table(**study, bootstrap=50, permutations=50)
-    assert set(table["method"]) == {"pearson", "spearman", "partial"}
+    table = association_table(**study, permutations=50)
+    assert set(table["method"]) == {"pearson", "spearman"}
     assert table.select("coefficient", "low", "high", "p_value", "p_adjusted").null_count().row(0) == (len(table),) * 5
     assert table["note"].unique().to_list() == [
         "measure is 7 for all but 2 of 10 pairs, on which alone a coefficient would rest"
@@ -298,28 +265,28 @@ def test_no_coefficient_rests_on_one_or_two_classes() -> None:
     study["geometry"] = study["geometry"].with_columns(
         value=varied + pl.col("class_index") * (pl.col("class_index") > 6)
     )
-    assert association_table(**study, bootstrap=50, permutations=50)["coefficient"].null_count() == 0
+    assert association_table(**study, permutations=50)["coefficient"].null_count() == 0
 
 
 def test_a_class_that_carries_a_coefficient_is_named_in_the_table() -> None:
     study = tables(["net0"], n_classes=12, strengths=[0.1])
     far = pl.when(pl.col("class_index") == 3).then(400.0).otherwise("value")
     study["geometry"] = study["geometry"].with_columns(value=far)
-    notes = association_table(**study, bootstrap=50, permutations=50).select("method", "note").unique()
+    notes = association_table(**study, permutations=50).select("method", "note").unique()
     by_method = {method: note for method, note in notes.rows() if note}
-    assert by_method["pearson"].startswith("one pair (measure 400, accuracy ")
+    assert by_method["pearson"].startswith("one pair (measure 400, outcome ")
     assert "of the variance of measure; without it the coefficient is" in by_method["pearson"]
     assert "spearman" not in by_method
-    plain = association_table(**tables(["net0"], n_classes=40, strengths=[0.1]), bootstrap=50, permutations=50)
+    plain = association_table(**tables(["net0"], n_classes=40, strengths=[0.1]), permutations=50)
     assert set(plain["note"]) == {""}
 
 
 def test_the_reason_for_no_coefficient_is_in_the_table() -> None:
-    table = association_table(**tables(["net0"], n_classes=3, strengths=[0.1]), bootstrap=50, permutations=50)
+    table = association_table(**tables(["net0"], n_classes=3, strengths=[0.1]), permutations=50)
     assert any(note.startswith("3 pairs are too few") for note in table["note"])
     constant = tables(["net0"], n_classes=6, strengths=[0.1])
     constant["geometry"] = constant["geometry"].with_columns(value=pl.lit(7.0))
-    table = association_table(**constant, methods=("pearson",), bootstrap=50, permutations=50)
+    table = association_table(**constant, methods=("pearson",), permutations=50)
     assert set(table["note"]) == {"measure is 7 for all 6 pairs, and nothing goes with a constant"}
 
 
@@ -327,7 +294,7 @@ def test_two_runs_of_one_attack_are_told_apart() -> None:
     one = tables(["net0"], n_classes=8, strengths=[0.1])
     again = one["robustness"].with_columns(parameters=pl.lit("steps=40"))
     both = one | {"robustness": pl.concat([one["robustness"], again])}
-    table = association_table(**both, methods=("pearson",), bootstrap=50, permutations=50)
+    table = association_table(**both, methods=("pearson",), permutations=50)
     assert table["attack"].unique().sort().to_list() == ["pgd (steps=10)", "pgd (steps=40)"]
     with pytest.raises(StudyError, match="pearson"):
         association_table(**one, methods=("kendall",))  # type: ignore[arg-type]  # wrong on purpose
@@ -336,8 +303,8 @@ def test_two_runs_of_one_attack_are_told_apart() -> None:
 def test_a_whole_study_is_associated_in_seconds() -> None:
     study = tables(["net0", "net1"], n_classes=100, strengths=[0.1, 0.2, 0.3, 0.4], measures=8)
     started = time.process_time()
-    assert len(association_table(**study)) == 2 * 4 * 2 * 8 * 3
-    assert time.process_time() - started < 10  # about 3 seconds of one core
+    assert len(association_table(**study)) == 2 * 4 * 2 * 8 * 2 * 2
+    assert time.process_time() - started < 20  # about 5 seconds of one core
 
 
 FORMS = {
@@ -358,9 +325,9 @@ FORMS = {
 @pytest.mark.parametrize("offset", [0, 2**53, 10**17, 2**63 - 200])
 def test_numbers_past_2_to_the_53_keep_what_tells_them_apart(form: str, offset: int) -> None:
     drawn = np.random.default_rng(0).integers(0, 99, (3, 40)).tolist()
-    expected = associate(*drawn[:2], controls={"z": drawn[2]}, bootstrap=200, permutations=200)
+    expected = associate(*drawn[:2], controls={"z": drawn[2]}, permutations=200)
     x, y, z = (FORMS[form]([offset + number for number in row]) for row in drawn)
-    found = associate(x, y, controls={"z": z}, bootstrap=200, permutations=200)
+    found = associate(x, y, controls={"z": z}, permutations=200)
     assert found.coefficient == pytest.approx(expected.coefficient, rel=1e-9)
     assert (found.p_value, found.note) == (expected.p_value, expected.note)
     constant = associate(FORMS[form]([offset + 7] * 9), list(range(9)), **NO_DRAWS)
@@ -402,9 +369,7 @@ def test_what_is_no_real_number_is_refused(x: Any, words: str) -> None:
 @pytest.mark.parametrize("factor", [1e-300, 1e-120, 1e120, 1e307])
 def test_units_do_not_matter(factor: float) -> None:
     x, y, z = related(30)
-    expected, found = (
-        associate(x * by, y, controls={"z": z * by}, bootstrap=100, permutations=99) for by in (1.0, factor)
-    )
+    expected, found = (associate(x * by, y, controls={"z": z * by}, permutations=99) for by in (1.0, factor))
     assert found.coefficient == pytest.approx(expected.coefficient, rel=1e-9)
     assert (found.low, found.p_value) == (pytest.approx(expected.low, rel=1e-6), expected.p_value)
 

@@ -43,7 +43,9 @@ def association(method: str, coefficient: float | None, p: float | None, **more:
     bounds = (None, None) if coefficient is None else (coefficient - 0.1, coefficient + 0.1)
     return {
         "model": "net", "layer": "deep", "measure": "pca_dimension", "parameters": "fraction=0.95", "attack": "pgd",
-        "strength": 0.1, "iterate": "last", "method": method, "controls": "", "coefficient": coefficient,
+        "strength": 0.1, "iterate": "last",
+        "outcome": "log_odds" if method == "two_draws" else "robust_accuracy", "method": method,
+        "controls": "margin" if method == "two_draws" else "", "coefficient": coefficient,
         "low": bounds[0], "high": bounds[1], "p_value": p, "p_adjusted": p, "n": N_CLASSES, **more,
     }  # fmt: skip
 
@@ -80,16 +82,41 @@ def test_every_fact_is_frozen() -> None:
 
 
 def test_a_pair_has_its_coefficients_their_uncertainty_and_its_setting() -> None:
-    rows = [association("pearson", -0.6, 0.001), association("partial", -0.2, 0.4)]
+    left = association("two_draws", -0.2, 0.4, control_reliability=0.8, vanishes_at=0.6)
+    rows = [association("pearson", -0.6, 0.001), left]
     fact = across_classes(study(*rows, association("pearson", 0.9, 0.001, strength=0.3)))
     assert fact is not None
     (pair,) = fact.pairs
     assert (pair.attack, pair.strength, pair.iterate, pair.n) == ("pgd", 0.1, "last", N_CLASSES)
     assert pair.plain == Coefficient(-0.6, -0.7, -0.5, 0.001, 0.001)
-    assert pair.partial is not None
-    assert (pair.plain.seen, pair.partial.seen, pair.partial.at_border) == (True, False, True)
-    assert (fact.fewest_images, fact.n_values, fact.n_of_sample, fact.attacked) == (40, N_CLASSES, 0, True)
+    (given,) = pair.given
+    assert (given.control, given.coefficient, given.gates) == ("margin", Coefficient.of(left), ())
+    assert (given.reliability, given.vanishes_at, pair.beyond) == (0.8, 0.6, "gone")
+    assert (fact.n_values, fact.n_of_sample, fact.attacked) == (N_CLASSES, 0, True)
     assert [row["coefficient"] for row in fact.rows] == [-0.2, -0.6]
+
+
+@pytest.mark.parametrize(
+    ("margin", "accuracy", "beyond"),
+    [
+        ((0.5, 0.01, ""), (0.4, 0.01, ""), "holds"),
+        ((0.5, 0.01, ""), (-0.4, 0.01, ""), "margin_only"),
+        ((0.5, 0.01, ""), (0.4, 0.2, ""), "margin_only"),
+        ((0.5, 0.01, ""), (0.4, 0.01, "unreliable_control"), "margin_only"),
+        ((0.5, 0.2, ""), (0.4, 0.01, ""), "gone"),
+        ((0.5, 0.01, "few_classes"), (0.4, 0.01, "few_classes"), "cannot_be_answered"),
+        ((None, None, "same_images"), (None, None, "same_images"), "cannot_be_answered"),
+        ((0.5, None, ""), (0.4, None, ""), None),
+    ],
+)
+def test_a_strong_claim_needs_both_controls_and_open_gates(margin: Any, accuracy: Any, beyond: str | None) -> None:
+    rows = [
+        association("two_draws", r, p, controls=control, gate=gate)
+        for control, (r, p, gate) in (("margin", margin), ("clean_accuracy", accuracy))
+    ]
+    fact = across_classes(study(association("pearson", 0.6, 0.001), *rows))
+    assert fact is not None
+    assert fact.pairs[0].beyond == beyond
 
 
 def test_a_coefficient_that_is_no_number_is_none() -> None:

@@ -24,7 +24,7 @@ def test_a_table_is_associated_or_refused(suffix: str, tmp_path: Path) -> None:
         path.write_bytes(content)
         try:
             frame = read_frame(path, numeric=["x", "y"])
-            sentence = "" if len(associate_frame(frame, "x", "y", by="group", bootstrap=9, permutations=9)) else "none"
+            sentence = "" if len(associate_frame(frame, "x", "y", by="group", permutations=9)) else "none"
         except ManifoldscopeError as error:
             sentence = str(error)
         assert "\n" not in sentence

@@ -79,7 +79,8 @@ def study_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) -> d
                     r = float(np.clip(-0.3 + 0.3 * random.normal(), -0.95, 0.95))
                     row = {
                         "model": model, "layer": layer, "measure": measure, "parameters": parameters,
-                        "attack": "pgd", "strength": strength, "iterate": "last", "n": n_classes,
+                        "attack": "pgd", "strength": strength, "iterate": "last", "outcome": "robust_accuracy",
+                        "n": n_classes,
                     }  # fmt: skip
                     interval = {
                         "coefficient": r,
@@ -93,7 +94,10 @@ def study_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) -> d
                     associations += [
                         {**row, "method": "pearson", "controls": "", **interval},
                         {**row, "method": "spearman", "controls": "", **interval},
-                        {**row, "method": "partial", "controls": "clean_accuracy", **interval},
+                        *(
+                            {**row, "outcome": "log_odds", "method": "two_draws", "controls": control, **interval}
+                            for control in ("margin", "clean_accuracy")
+                        ),
                     ]
         for strength in STRENGTHS:
             p = np.clip(_survival(model, strength) - 0.07 * effect * (model != "random"), 0.0, 1.0)
@@ -294,6 +298,35 @@ def other_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) -> d
                 }
             )  # fmt: skip
     return {"shifts": conform("shifts", shifted), "ood": conform("ood", detection)}
+
+
+def intervened_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) -> dict[str, pl.DataFrame]:
+    """Directions of one layer projected out and kept alone: leading ones matter more than random ones."""
+    random = numpy_generator(0, "intervened tables")
+    names = names or tuple(str(label) for label in range(n_classes))
+    rows = []
+    ways = [("leading", 0), *itertools.product(("random", "random_rescaled"), range(2))]
+    for model, of, keep, k in itertools.product(MODELS, ("class", "all"), ("without", "only"), (1, 5, 20)):
+        for (directions, number), (label, name) in itertools.product(ways, enumerate(names)):
+            lost = {"leading": 0.5, "random": 0.02, "random_rescaled": 0.2}[directions] * k / 20
+            lost = lost if keep == "without" else 0.5 - lost
+            clean, robust = (_survival(model, strength) * (1 - lost) for strength in (0.0, 0.1))
+            n_clean = random.binomial(N_IMAGES, clean)
+            n_robust = random.binomial(n_clean, robust / clean)
+            for iterate in ("last", "any"):
+                rows.append(
+                    {
+                        "model": model, "intervention": "penultimate", "layer": "penultimate", "of": of, "keep": keep,
+                        "n_directions": k, "directions": directions, "draw": number, "class_index": label,
+                        "class_name": name, "attack": "pgd", "parameters": "loss=ce steps=20 step_size=0.0125",
+                        "strength": 0.1, "iterate": iterate, "n_images": N_IMAGES, "n_clean_correct": n_clean,
+                        "n_robust": n_robust, "clean_accuracy": n_clean / N_IMAGES,
+                        "robust_accuracy": n_robust / N_IMAGES, "share_of_variance": lost, "scale": 1.0,
+                        "mean_squared_change": 1.0, "dimension": 12 + k if keep == "without" else k, "n_points": 80,
+                        "split": "test",
+                    }
+                )  # fmt: skip
+    return {"interventions": conform("interventions", rows)}
 
 
 def _moved(

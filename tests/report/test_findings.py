@@ -24,8 +24,9 @@ def row(method: str, coefficient: float | None, p: float | None, **more: Any) ->
         "attack": "pgd",
         "strength": 0.1,
         "iterate": "last",
+        "outcome": "log_odds" if method == "two_draws" else "robust_accuracy",
         "method": method,
-        "controls": "clean_accuracy" if method == "partial" else "",
+        "controls": "margin" if method == "two_draws" else "",
         "coefficient": coefficient,
         "low": low,
         "high": high,
@@ -76,9 +77,11 @@ def pair(
     model: str, layer: str, plain: tuple[Any, ...], partial: tuple[Any, ...] | None = None
 ) -> list[dict[str, Any]]:
     """The rows of a network and layer; each coefficient with its p-value, and its adjusted one where that differs."""
+    asked: list[tuple[str, str, tuple[Any, ...] | None]] = [("pearson", "", plain)]
+    asked += [("two_draws", control, partial) for control in ("margin", "clean_accuracy")]
     return [
-        row(method, found[0], found[1], p_adjusted=found[-1], model=model, layer=layer)
-        for method, found in (("pearson", plain), ("partial", partial))
+        row(method, found[0], found[1], p_adjusted=found[-1], model=model, layer=layer, controls=control)
+        for method, control, found in asked
         if found
     ]
 
@@ -90,31 +93,32 @@ def pair(
             (-0.6, SEEN),
             (-0.5, SEEN),
             "In net, classes with fewer dimensions are more robust (r = -0.60)",
-            "At equal clean accuracy the association holds.",
+            "equally hard when clean, the association holds, given their margins and given clean accuracy.",
         ),
         (
             (0.6, SEEN),
             (0.5, SEEN),
             "In net, classes with more dimensions are more robust (r = +0.60)",
-            "At equal clean accuracy the association holds.",
+            "equally hard when clean, the association holds, given their margins and given clean accuracy.",
         ),
         (
             (-0.6, SEEN),
             (-0.1, UNSEEN),
-            "In net, classes with fewer dimensions are more robust (r = -0.60); clean accuracy may be why",
-            "consistent with clean accuracy alone",
+            "In net, classes with fewer dimensions are more robust (r = -0.60); "
+            "how hard they are when clean may be why",
+            "consistent with clean difficulty alone",
         ),
         (
             (-0.6, SEEN),
             (0.5, SEEN),
             "In net, classes with fewer dimensions are more robust (r = -0.60)",
-            "At equal clean accuracy the association turns around.",
+            "the association turns round, given their margins and given clean accuracy.",
         ),
         (
             (-0.6, SEEN),
             None,
             "In net, classes with fewer dimensions are more robust (r = -0.60)",
-            "given clean accuracy no estimate.\n\nAt equal clean accuracy nothing could be estimated.",
+            "net, penultimate: r = -0.60 (-0.75 to -0.45), adjusted p = 0.001.",
         ),
         (
             (-0.4, 0.02, 0.2),
@@ -138,7 +142,7 @@ def pair(
             (-0.6, None),
             (-0.5, None),
             "In net, classes with fewer dimensions were more robust (r = -0.60); chance was not tested",
-            "net, penultimate: r = -0.60 (-0.75 to -0.45); given clean accuracy -0.50.",
+            "net, penultimate: r = -0.60 (-0.75 to -0.45); given the margin -0.50",
         ),
         (
             (None, None),
@@ -211,11 +215,14 @@ def test_more_pairs_than_can_be_read_are_given_as_a_range() -> None:
     assert "No correlation for net1 at flatten, as one of the two does not vary." in text
 
 
-def test_what_outlasts_clean_accuracy_is_said_for_each_pair_where_they_differ() -> None:
+def test_what_outlasts_clean_difficulty_is_said_for_each_pair_where_they_differ() -> None:
     rows = [*pair("a", "x", (-0.6, SEEN), (-0.5, SEEN)), *pair("b", "x", (-0.6, SEEN), (-0.1, UNSEEN))]
     finding = of_kind("association", study(*rows, models=("a", "b")))
     assert finding.title == "Classes with fewer dimensions are more robust in both networks"
-    assert "the association holds for a at x; the evidence is gone" in finding.text
+    assert (
+        "the association holds, given their margins and given clean accuracy, for a at x; the evidence is gone"
+        in finding.text
+    )
     assert any("not for there being 2 networks" in caveat for caveat in finding.caveats)
 
 
@@ -225,11 +232,9 @@ def test_another_measure_is_called_by_its_name() -> None:
 
 
 def test_uncertainty_is_quoted_and_doubts_follow_the_evidence() -> None:
-    clear = of_kind("association", study(row("pearson", -0.6, 0.001, p_adjusted=0.004), row("partial", -0.5, 0.01)))
-    assert (
-        "r = -0.60 (-0.75 to -0.45), adjusted p = 0.004; given clean accuracy -0.50 (-0.65 to -0.35), adj" in clear.text
-    )
-    assert any("from 50 images per class" in caveat for caveat in clear.caveats)
+    clear = of_kind("association", study(row("pearson", -0.6, 0.001, p_adjusted=0.004), row("two_draws", -0.5, 0.01)))
+    assert "r = -0.60 (-0.75 to -0.45), adjusted p = 0.004; given the margin -0.50 (-0.65 to -0.35), adj" in clear.text
+    assert any("this assumes" in caveat for caveat in clear.caveats)
     assert any("not a cause" in caveat for caveat in clear.caveats)
     assert not any("four times in five" in caveat for caveat in clear.caveats)
     assert not any("describe the sample" in caveat for caveat in clear.caveats)

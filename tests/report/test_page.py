@@ -96,7 +96,7 @@ def test_every_inline_figure_is_on_disk_as_svg_and_png_at_200_dpi(report: Path, 
         sorted(path.stem for path in (report.parent / "figures").glob(f"*.{kind}")) for kind in ("svg", "png")
     )
     assert svgs == pngs
-    assert len(svgs) == page.tags.count("svg") == page.tags.count("figure") == 16
+    assert len(svgs) == page.tags.count("svg") == page.tags.count("figure") == 17
     for path in (report.parent / "figures").glob("*.png"):
         data = path.read_bytes()
         place = data.index(b"pHYs") + 4
@@ -277,7 +277,7 @@ def test_falls_into_classes_that_are_not_studied_are_said_to_be_missing(tmp_path
 def test_one_missing_table_costs_only_its_own_figures(tmp_path: Path, left_out: str) -> None:
     tables = {name: table for name, table in small(study_tables(3)).items() if name != left_out}
     page = Page(written(tmp_path, **arguments(tables=tables, pictures=[])))
-    drawn = {"geometry": 1, "robustness": 2, "associations": 5, "models": 5}
+    drawn = {"geometry": 2, "robustness": 2, "associations": 6, "models": 6}
     assert page.tags.count("svg") == drawn[left_out]
 
 

@@ -24,6 +24,7 @@ EVERYTHING = tiny.raw(
         {"name": "swept", "kind": "pgd", "epsilons": [0.05, 0.1], "steps": 2, "iterate": "any", "sweep": "reuse"},
     ],
     minimal=[{"steps": 2}],
+    interventions=[{"directions": [2]}],
     **tiny.OTHERS,
 )
 AS_NEEDS = {"weaker", "rivals"}

@@ -203,7 +203,7 @@ CHANGES = {
     "Study.plugins": None,  # see the tests of plug-ins
     "Study.checks": {"checks": "full"},
     "Study.gradients": {"gradients": "own"},
-    "Study.associations": {"associations": {"bootstrap": 500}},
+    "Study.associations": {"associations": {"permutations": 500}},
     "DrawPlan.images_per_class": {"data.geometry": {"images_per_class": 11}},
     "DrawPlan.split": None,  # the digits have one part only
     "DataPlan.source": None,  # another dataset would need its files
@@ -246,11 +246,21 @@ CHANGES = {
     "MinimalPlan.largest": {"minimal": [{"largest": 0.3}]},
     "MinimalPlan.steps": {"minimal": [{"steps": 3}]},
     "MinimalPlan.tolerance": {"minimal": [{"tolerance": 0.1}]},
+    "Study.interventions": {"interventions": [{}]},
+    "InterventionPlan.name": None,  # see the test of interventions of other settings
+    "InterventionPlan.layer": {"interventions": [{"layer": "flatten"}]},
+    "InterventionPlan.of": {"interventions": [{"of": ["all"]}]},
+    "InterventionPlan.keep": {"interventions": [{"keep": ["only"]}]},
+    "InterventionPlan.directions": {"interventions": [{"directions": [3]}]},
+    "InterventionPlan.draws": {"interventions": [{"draws": 2}]},
+    "InterventionPlan.attack": {"interventions": [{"attack": "pgd"}]},
+    "InterventionPlan.strength": {"interventions": [{"strength": 0.1}]},
     "SamplingPlan.halvings": {"sampling.halvings": 2},
     "SamplingPlan.equal_sizes": None,  # see the test of classes of unequal sizes
     "SamplingPlan.null": {"sampling.null": 20},
     "SamplingPlan.curve": {"sampling.curve": 3},
     "SamplingPlan.reliability": {"sampling.reliability": 5},
+    "SamplingPlan.second_draw": {"sampling.second_draw": False},
     "SamplingPlan.extrapolate": {"sampling.extrapolate": 2},
     "ShiftPlan.name": {"shifts.0.name": "other"},
     "ShiftPlan.source": None,  # another dataset would need its files
@@ -265,7 +275,6 @@ CHANGES = {
     "OodPlan.classes": {"ood.0.classes": [0, 2]},
     "OodPlan.images_per_class": {"ood.0.images_per_class": 9},
     "AssociationPlan.methods": {"associations.methods": ["pearson"]},
-    "AssociationPlan.bootstrap": {"associations.bootstrap": 300},
     "AssociationPlan.permutations": {"associations.permutations": 300},
 }
 

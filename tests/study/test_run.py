@@ -57,8 +57,8 @@ def tables(store):
 def test_every_unit_is_computed_once(finished):
     store, outcome = finished
     # 3 draws; a network: train, inspect, 3 classes of geometry, 3 classes x 2 strengths of attack
-    assert len(outcome.units) == 3 + 2 * (1 + 1 + 3 + 6)
-    assert outcome.n_computed == 22
+    assert len(outcome.units) == 3 + 2 * (1 + 1 + 3 + 6 + 6 + 3)
+    assert outcome.n_computed == 40
     assert run_units(tiny.study(), store, progress=QUIET).n_computed == 0
 
 
@@ -125,10 +125,10 @@ def test_a_manifest_traces_a_number_to_its_settings(finished):
 @pytest.mark.parametrize(
     ("changes", "kinds"),
     [
-        ({"measures": ["pca_dimension"]}, {"geometry"}),
+        ({"measures": ["pca_dimension"]}, {"geometry", "draw_pair"}),
         ({"attacks": [{"kind": "pgd", "epsilons": [0, 0.1, 0.2], "steps": 3}]}, {"attack"}),
         ({"checks": "full"}, {"check"}),
-        ({"associations": {"bootstrap": 200, "permutations": 100}}, set()),
+        ({"associations": {"permutations": 100}}, set()),
         ({"name": "renamed", "question": "why?"}, set()),
     ],
 )
@@ -147,7 +147,7 @@ def test_one_more_class_or_more_images_to_measure_leave_the_other_attacks_alone(
     more = {**data, "geometry": {"images_per_class": 14}}
     models = tiny.raw()["models"][:1]  # untrained, so that no training images change
     outcome = run_units(tiny.study(data=more, models=models), store, progress=QUIET)
-    assert {unit.kind for unit in outcome.units if unit.key not in before} <= {"draw", "geometry"}
+    assert {unit.kind for unit in outcome.units if unit.key not in before} <= {"draw", "geometry", "margins", "draw_pair"}
 
 
 def test_renaming_a_network_computes_nothing_and_renames_the_rows(finished, tmp_path):
@@ -180,10 +180,10 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_tables(finished, tmp_path):
     store = Store(out)
     before = set(out.glob("units/*/[!.]*/manifest.json"))  # an unfinished attempt has a dot before its name
     assert before
-    assert len(before) < 25
+    assert len(before) < 43
     outcome = run_units(tiny.study(), store, progress=QUIET)
     assert outcome.failed == {}
-    assert outcome.n_computed == 25 - len(before)
+    assert outcome.n_computed == 43 - len(before)
     expected, found = tables(finished[0]), tables(store)
     for name, table in expected.items():
         assert found[name].equals(table), name

@@ -46,7 +46,7 @@ def raw(**changes: Any) -> dict[str, Any]:
         ],
         "measures": ["pca_dimension", "participation_ratio"],
         "attacks": [{"kind": "pgd", "epsilons": [0, 0.1], "steps": 3}],
-        "associations": {"bootstrap": 100, "permutations": 100},
+        "associations": {"permutations": 100},
     }
     return {**study, **changes}
 

@@ -16,7 +16,7 @@ from manifoldscope import stopping
 from manifoldscope.cli.printing import say
 from manifoldscope.errors import ManifoldscopeError
 
-COMMANDS = ("run", "status", "verify", "report", "new", "list", "measure", "associate", "doctor")
+COMMANDS = ("plan", "run", "status", "verify", "report", "new", "list", "measure", "associate", "doctor")
 """The files beside this one that hold a command, in the order in which help shows them."""
 
 TAKE_PLUGINS = {"status", "verify", "report", "list", "measure"}

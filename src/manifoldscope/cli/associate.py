@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from manifoldscope.cli.printing import print_table
 
@@ -10,22 +11,50 @@ from manifoldscope.cli.printing import print_table
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What follows the name of the command."""
     parser.add_argument("table", metavar="TABLE", help=".csv or .tsv (UTF-8, with a header), or .parquet")
-    parser.add_argument("--x", required=True, metavar="COLUMN")
-    parser.add_argument("--y", required=True, metavar="COLUMN")
-    parser.add_argument("--control", action="append", default=[], metavar="COLUMN", help="held fixed")
-    parser.add_argument("--by", metavar="COLUMN", help="one answer for each value of this column")
+    several: dict[str, Any] = {"action": "append", "metavar": "COLUMN"}
+    parser.add_argument("--x", required=True, help="may be given again: each x goes with each y", **several)
+    parser.add_argument("--y", required=True, help="may be given again; p is adjusted for all pairs", **several)
+    parser.add_argument("--control", default=[], help="held fixed; may be given again", **several)
+    parser.add_argument(
+        "--second-draw",
+        default=[],
+        help="the controls in the same order, measured on the images of y where --control is measured on those of x",
+        **several,
+    )
+    parser.add_argument(
+        "--by", metavar="COLUMN", help="one answer for each value of this column; of text, also over all of them"
+    )
+    parser.add_argument(
+        "--cells", metavar="COLUMN", help="in a long table: values of this column are outcomes that share their pairs"
+    )
+    parser.add_argument("--key", metavar="COLUMN", help="with --cells: what a pair is about, such as a class")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def execute(options: argparse.Namespace) -> int:
     """Print one table."""
-    from manifoldscope.evidence import associate_frame
+    from manifoldscope.errors import StudyError
+    from manifoldscope.evidence import associate_frame, in_cells
     from manifoldscope.frames import read_frame
 
-    frame = read_frame(options.table, numeric=[options.x, options.y, *options.control])
+    if (options.cells is None) != (options.key is None):
+        raise StudyError("--cells and --key go together: the outcomes of a long table, and what its pairs are about")
+    x, y, held = options.x, options.y, [*options.control, *options.second_draw]
+    frame = read_frame(options.table, numeric=[*x, *y, *held])
+    if options.cells is not None:
+        kept = [*x, *held, *([options.by] if options.by else [])]
+        frame, y = in_cells(frame, y, cells=options.cells, key=options.key, kept=kept)
+    pooled = options.by in frame.columns and not frame[options.by].dtype.is_numeric()
     found = associate_frame(
-        frame, options.x, options.y, controls=tuple(options.control), by=options.by, seed=options.seed
+        frame,
+        x,
+        y,
+        controls=tuple(options.control),
+        second_draw=tuple(options.second_draw),
+        by=options.by,
+        pooled=pooled,
+        seed=options.seed,
     )
     print_table(found, as_json=options.json)
     return 0

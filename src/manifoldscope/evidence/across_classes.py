@@ -14,6 +14,7 @@ from manifoldscope.evidence.attacks import attacks_in, of_attacks, preferred_ite
 from manifoldscope.evidence.measures import describes_sample, main_measure, of_classes, of_measure
 from manifoldscope.evidence.significance import Coefficient, finite
 from manifoldscope.evidence.strengths import telling_attack, telling_strengths
+from manifoldscope.evidence.two_draws import CONTROLS
 
 RELIABLE = 0.7
 """With a reliability across classes below this, an association is attenuated."""
@@ -46,17 +47,44 @@ class Reliability:
     high: float | None
 
 
+Beyond = Literal["holds", "margin_only", "gone", "cannot_be_answered"]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is left of an association where clean difficulty is held fixed by one control, measured on both draws.
+
+    Attributes:
+        control: "margin" or "clean_accuracy".
+        coefficient: of the measure and the log-odds of being robust among images that are correct when clean; None
+            where there is none.
+        gates: why clean difficulty cannot be held fixed with these data; empty where it can.
+        reliability: of the control, from one draw to the other.
+        vanishes_at: how reliable the control would have to be for the coefficient to vanish.
+    """
+
+    control: str
+    coefficient: Coefficient | None
+    gates: tuple[str, ...]
+    reliability: float | None
+    vanishes_at: float | None
+
+    @property
+    def seen(self) -> bool:
+        """Whether something is left, by a test that these data allow."""
+        return not self.gates and self.coefficient is not None and self.coefficient.seen
+
+
 @dataclass(frozen=True)
 class Pair:
-    """A network and a layer: the association across its classes, with and without clean accuracy held fixed.
+    """A network and a layer: the association across its classes, with and without clean difficulty held fixed.
 
     Attributes:
         attack, strength, iterate: under which the classes of the network differ most.
         method: "pearson" or "spearman".
         n: classes.
         plain: None where there is a `reason`.
-        partial: given clean accuracy; None where it was not asked for, or could not be estimated.
-        asked_partial: whether it was asked for.
+        given: what is left given the margin, the primary test, and given clean accuracy; empty where not asked for.
         note: what the association itself says of its classes, such as that one of them carries it.
     """
 
@@ -68,11 +96,31 @@ class Pair:
     method: str
     n: int
     plain: Coefficient | None
-    partial: Coefficient | None
-    asked_partial: bool
+    given: tuple[Given, ...]
     reason: NoCoefficient | None
     reliability: Reliability | None
     note: str
+
+    @property
+    def beyond(self) -> Beyond | None:
+        """Whether the association goes beyond clean difficulty; a strong claim needs both controls. None: not asked."""
+        by_control = {each.control: each for each in self.given}
+        margin, accuracy = (by_control.get(name) for name in ("margin", "clean_accuracy"))
+        if margin is None or (margin.coefficient is not None and margin.coefficient.p_value is None):
+            return None
+        if margin.gates or margin.coefficient is None:
+            return "cannot_be_answered"
+        if not margin.seen:
+            return "gone"
+        return "holds" if accuracy is not None and accuracy.seen and self._agree(margin, accuracy) else "margin_only"
+
+    def _agree(self, one: Given, other: Given) -> bool:
+        """Whether two coefficients have one sign."""
+        return (
+            one.coefficient is not None
+            and other.coefficient is not None
+            and (one.coefficient.value * other.coefficient.value > 0)
+        )
 
     @property
     def unreliable(self) -> bool:
@@ -91,7 +139,6 @@ class AcrossClasses:
         at_chance: networks that are left out, with their clean accuracy.
         pairs: those that are counted.
         n_values, n_of_sample: values that coefficients rest on, and how many of these describe the sample.
-        fewest_images: of the class of these networks that has the fewest; None where that is not known.
         rows: of the table `associations`.
     """
 
@@ -103,7 +150,6 @@ class AcrossClasses:
     pairs: tuple[Pair, ...]
     n_values: int
     n_of_sample: int
-    fewest_images: int | None
     rows: tuple[Row, ...]
 
     @property
@@ -122,7 +168,10 @@ def across_classes(tables: Mapping[str, pl.DataFrame]) -> AcrossClasses | None:
     Args:
         tables: by name, as in `manifoldscope.tables`, all of them.
     """
-    rows = tables["associations"].filter((pl.col("model") != "*") & (pl.col("strength") > 0))
+    # the plain association is that of robust accuracy; difficulty is held fixed for its log-odds
+    told = (pl.col("outcome") == "robust_accuracy") & (pl.col("method") != "two_draws")
+    told |= (pl.col("outcome") == "log_odds") & (pl.col("method") == "two_draws")
+    rows = tables["associations"].filter((pl.col("model") != "*") & (pl.col("strength") > 0) & told)
     named = with_attack_name(tables["robustness"]).with_columns(attack="attack_name").filter(pl.col("strength") > 0)
     attacks = attacks_in(named)
     if rows.is_empty() or (rows := of_attacks(rows, attacks)).is_empty():
@@ -143,7 +192,6 @@ def across_classes(tables: Mapping[str, pl.DataFrame]) -> AcrossClasses | None:
     values = of_measure(of_classes(tables["geometry"]), like)
     asked = [pair for pair in pairs if pair.plain]
     used = [values.filter((pl.col("model") == pair.model) & (pl.col("layer") == pair.layer)) for pair in asked]
-    images = accuracies.filter(pl.col("model").is_in([pair.model for pair in asked]))["n_images"].drop_nulls()
     kept = {(pair.model, pair.layer) for pair in pairs}
     return AcrossClasses(
         **like,
@@ -153,7 +201,6 @@ def across_classes(tables: Mapping[str, pl.DataFrame]) -> AcrossClasses | None:
         pairs=tuple(pairs),
         n_values=sum(map(len, used)),
         n_of_sample=sum(len(each.filter(describes_sample())) for each in used),
-        fewest_images=min(images.to_list(), default=None),
         rows=tuple(row for row in chosen.to_dicts() if (row["model"], row["layer"]) in kept),
     )
 
@@ -185,11 +232,25 @@ def _pair(rows: Sequence[Row], tables: Mapping[str, pl.DataFrame], accuracies: p
         method=row["method"],
         n=row["n"],
         plain=plain,
-        partial=Coefficient.of(by_method.get("partial")),
-        asked_partial="partial" in by_method,
+        given=tuple(
+            _given(each)
+            for control in CONTROLS
+            for each in rows
+            if each["method"] == "two_draws" and each["controls"] == control
+        ),
         reason=_why_none(row, tables["geometry"], accuracies) if plain is None else None,
         reliability=_reliability(row, tables["reliability"]),
         note=row["note"] or "",
+    )
+
+
+def _given(row: Row) -> Given:
+    return Given(
+        control=row["controls"],
+        coefficient=Coefficient.of(row),
+        gates=tuple((row["gate"] or "").split()),
+        reliability=finite(row["control_reliability"]),
+        vanishes_at=finite(row["vanishes_at"]),
     )
 
 

@@ -171,6 +171,7 @@ def _tests(associations: pl.DataFrame, attack: str, strength: float) -> dict[str
         & (pl.col("attack") == attack)
         & (pl.col("strength") == strength)
         & (pl.col("method") == "spearman")
+        & (pl.col("outcome") == "robust_accuracy")
         & (pl.col("n") >= FEWEST_NETWORKS)
     )
     found = {}

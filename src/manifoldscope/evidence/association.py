@@ -1,23 +1,26 @@
 """Association: is one number per class (or per network) related to another, how surely, and given what.
 
-The coefficient is a correlation, or a partial correlation given controls. Its interval is a bootstrap over pairs, its
-p-value a permutation test. Nothing is assumed of the distributions, beyond the pairs being exchangeable.
+The coefficient is a correlation, or a partial correlation given controls. Its interval is a jackknife over pairs (of
+ranks: Fisher's z), its p-value a studentised permutation test.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+from scipy import special, stats
 
 from manifoldscope.errors import StudyError, unknown
-from manifoldscope.evidence.coefficient import Method, coefficients, standardised
+from manifoldscope.evidence.interval import jackknife_interval, spearman_interval
 from manifoldscope.evidence.numbers import FloatArray, Numbers, as_numbers
-from manifoldscope.evidence.resampling import bootstrap_interval, permutation_p
+from manifoldscope.evidence.permutation import Block, joint_test
+
+Method = Literal["pearson", "spearman"]
 
 _LEVERAGE, _TIMES_THE_MEAN, _MOST = 0.25, 8, 0.9
 """A pair has leverage if at least this share of the sum of squares of x or y about its mean goes with it, and so many
@@ -37,7 +40,7 @@ class Association:
     Attributes:
         method: "pearson", or "spearman" (of ranks).
         coefficient: in [-1, 1]; NaN only together with a note that gives the reason.
-        low, high: bootstrap interval of the coefficient.
+        low, high: interval of the coefficient.
         p_value: two-sided permutation p-value of no association, at least 1 / (permutations + 1).
         n: number of pairs used.
         controls: names of the variables held fixed.
@@ -95,7 +98,7 @@ def associate(
     *,
     method: Method = "pearson",
     controls: Mapping[str, npt.ArrayLike] | None = None,
-    bootstrap: int = 2000,
+    second_draw: Mapping[str, npt.ArrayLike] | None = None,
     permutations: int = 10_000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -104,34 +107,34 @@ def associate(
     """The correlation of x and y, given the controls, with its interval and p-value.
 
     *Controls.* x and y are each regressed on the controls and an intercept; the coefficient is the correlation of what
-    is left. For "spearman" everything is ranked first.
+    is left. For "spearman" everything is ranked first. Noise in a control leaves part of the confounding in place:
+    where the controls were measured twice, once on the images of x and once on those of y, give the first as `controls`
+    and the second as `second_draw`, and each instruments the other (see `two_draw_test`).
 
-    *Interval.* Pairs are drawn with replacement (ranks are taken anew in every draw), and quantiles of the resulting
-    coefficients are read with the bias and acceleration corrections of Efron (1987, "BCa"), because a correlation's
-    distribution leans towards 0 and the plain percentile interval does not follow it. Where the corrections do not
-    exist (every draw on one side, as at |r| = 1) it is the percentile interval. Draws in which a variable is constant
-    are left out and counted; where they are more than half, there is no interval.
+    *Interval.* Pearson's: a jackknife over pairs of Fisher's z, with Student's t. Spearman's: Fisher's z with the
+    standard error of Bonett and Wright (2000).
 
-    *p-value.* Two-sided, (b + 1) / (B + 1), where b of B permutations give at least this |coefficient|. With controls
-    the residuals of y are permuted (Freedman and Lane 1983).
+    *p-value.* Two-sided, (b + 1) / (B + 1), where b of B permutations of x give at least this studentised statistic,
+    after the controls were taken out anew (see `permutation.studentised`).
 
     *Leverage.* If one pair carries at least a quarter of the sum of squares of x or y about its mean (and eight times
     the mean share), and Pearson's coefficient moves by 0.1 without it, the note says so, with that coefficient; so it
     does for one in fifteen sets of 32 independent Gaussian pairs.
 
-    Two calls with the same seed and the same n share their draws, so an added row of a table changes no other row.
+    Two calls with the same seed and the same n share their permutations, so an added row of a table changes no other.
 
     Args:
         x, y: (n,) real numbers, paired; pairs with NaN or infinity, null or masked are left out and counted in the
             note. Whole and decimal numbers may be of any size.
         controls: name and (n,) numbers of each variable to hold fixed.
-        bootstrap, permutations: how many draws; 0 for no interval, or no p-value.
+        second_draw: the same names, measured on the draw of y.
+        permutations: how many; 0 for no p-value.
         confidence: of the interval, in (0, 1).
         names: what notes call x and y.
 
     Raises:
-        StudyError: vectors of different lengths, or of anything but real numbers; an unknown method, or impossible
-            numbers of draws.
+        StudyError: vectors of different lengths, or of anything but real numbers; an unknown method, or an impossible
+            number of permutations; a second draw of other controls.
 
     Example:
         >>> result = associate([1, 2, 3, 4, 5, 6], [2, 1, 4, 3, 6, 5], permutations=999)
@@ -140,20 +143,26 @@ def associate(
     """
     if method not in ("pearson", "spearman"):
         raise StudyError(unknown("method", str(method), ("pearson", "spearman")))
-    if bootstrap < 0 or permutations < 0 or not 0 < confidence < 1:
+    if permutations < 0 or not 0 < confidence < 1:
         raise StudyError(
-            f"bootstrap = {bootstrap}, permutations = {permutations}, confidence = {confidence}; expected two whole "
-            "numbers from 0 and a share between 0 and 1"
+            f"permutations = {permutations}, confidence = {confidence}; expected a whole number from 0 and a share "
+            "between 0 and 1"
         )
     held = tuple(controls or {})
-    values, origins, note = _complete(x, y, controls or {})
-    n = values.shape[1]
+    if second_draw and set(second_draw) != set(held):
+        raise StudyError(
+            f"the controls are {', '.join(held) or 'none'}, and those of the second draw {', '.join(second_draw)}; "
+            "expected the same, measured twice"
+        )
+    again = [(second_draw or {})[name] for name in held] if second_draw else []
+    values, origins, note = _complete(x, y, controls or {}, again)
+    n, d = values.shape[1], len(held)
 
     def without(reason: str) -> Association:
         text = "; ".join(filter(None, [note, reason]))
         return Association(method, math.nan, math.nan, math.nan, math.nan, n, held, text, confidence)
 
-    needed = 4 + len(held)
+    needed = 4 + d
     if n < needed:
         return without(f"{n} pairs are too few; an association{' given controls' * bool(held)} needs {needed}")
     for name, row, origin in zip(names, values, origins, strict=False):
@@ -161,24 +170,28 @@ def associate(
             return without(f"{name} is {row[0] + origin:.4g} for all {n} pairs, and nothing goes with a constant")
     shown = values[:2] + np.array(origins[:2])[:, None]
     values = _in_range(values)
-    whole = np.ones((1, n))
-    coefficient = float(coefficients(values, whole, method)[0])
+    if method == "spearman":
+        values = stats.rankdata(values, axis=1)
+    block = Block.of(values[:1], values[1:2], values[2 : 2 + d], values[2 + d :] if again else None)
+    coefficient = float(block.coefficients[0, 0])
     if math.isnan(coefficient):
         return without(f"{' and '.join(held)} leave nothing of {names[0]} or of {names[1]} to explain")
-    if method == "pearson" and (lever := _leverage(values, shown, coefficient, names)):
+    if method == "pearson" and (lever := leverage(block, shown, names)):
         note = "; ".join(filter(None, [note, lever]))
-    low, high, skipped = bootstrap_interval(values, method, coefficient, bootstrap, confidence, seed)
-    if skipped:
-        note = "; ".join(filter(None, [note, skipped]))
-    p_value = permutation_p(values, method, coefficient, permutations, seed) if permutations else math.nan
+    if method == "pearson":
+        low, high = (float(limit[0, 0]) for limit in jackknife_interval(block, confidence))
+    else:
+        low, high = spearman_interval(coefficient, n, d, confidence)
+    p_value = float(joint_test([block], permutations, seed).p_values[0][0, 0]) if permutations else math.nan
     return Association(method, coefficient, low, high, p_value, n, held, note, confidence)
 
 
 def _complete(
-    x: npt.ArrayLike, y: npt.ArrayLike, controls: Mapping[str, npt.ArrayLike]
+    x: npt.ArrayLike, y: npt.ArrayLike, controls: Mapping[str, npt.ArrayLike], again: Sequence[npt.ArrayLike]
 ) -> tuple[FloatArray, list[float], str]:
     """(2 + k, n) numbers without gaps, what was subtracted from each row, and what was left out."""
     vectors = {"x": x, "y": y, **{f"control {name!r}": control for name, control in controls.items()}}
+    vectors |= {f"control {name!r} of the second draw": row for name, row in zip(controls, again, strict=False)}
     rows: dict[str, Numbers] = {name: as_numbers(vector, name) for name, vector in vectors.items()}
     length = len(rows["x"].values)
     for name, row in rows.items():
@@ -201,18 +214,23 @@ def _in_range(values: FloatArray) -> FloatArray:
     return scaled
 
 
-def _leverage(values: FloatArray, shown: FloatArray, coefficient: float, names: tuple[str, str]) -> str:
-    """What must be said of a single pair that the coefficient rests on."""
-    n = values.shape[1]
+def leverage(block: Block, shown: FloatArray, names: tuple[str, str], *, cell: tuple[int, int] = (0, 0)) -> str:
+    """What must be said of a single pair that a coefficient rests on: see `associate`.
+
+    Args:
+        shown: (2, K) x and y of the cell, as they were given.
+        names: what they are called.
+        cell: which x and which y of the block.
+    """
+    coefficient = float(block.coefficients[cell])
     said = {}
-    for name, row in zip(names, standardised(values[:2]), strict=True):
+    for name, row in zip(names, (block.x[cell[0]], block.y[cell[1]]), strict=True):
         pair = int(np.abs(row).argmax())
-        share = row[pair] ** 2 / (n - 1)  # of the sum of squares that goes with the pair
-        if share < max(_LEVERAGE, min(_TIMES_THE_MEAN / n, _MOST)):
+        share = row[pair] ** 2  # of the sum of squares that goes with the pair
+        share *= block.n / (block.n - 1)
+        if share < max(_LEVERAGE, min(_TIMES_THE_MEAN / block.n, _MOST)):
             continue
-        weights = np.ones((1, n))
-        weights[0, pair] = 0
-        without = float(coefficients(values, weights, "pearson")[0])
+        without = float(block.left_out[pair][cell])
         if abs(without - coefficient) < _MOVES:
             continue
         rest = "there is no coefficient" if math.isnan(without) else f"the coefficient is {without:.3g}"

@@ -1,27 +1,44 @@
-"""Associations in tables: every measure against every accuracy of a study, and two columns of anyone's table."""
+"""The table of associations: every measure of a study against every outcome.
+
+Every row is a cell: a network, a layer, a measure, an attack at a strength, an iterate, an outcome, and what is held
+fixed. Cells are dependent, and so their classes are permuted together.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
+from scipy import stats
 
 from manifoldscope.errors import StudyError, unknown
-from manifoldscope.evidence.adjustment import holm
-from manifoldscope.evidence.association import Association, associate, nearly_constant
-from manifoldscope.evidence.attacks import with_attack_name
-from manifoldscope.evidence.coefficient import Method
-from manifoldscope.evidence.measures import of_classes
-from manifoldscope.evidence.numbers import FloatArray, as_numbers
-from manifoldscope.evidence.replicates import replicates
+from manifoldscope.evidence.association import leverage, nearly_constant
+from manifoldscope.evidence.grid import Grid, alike, grid_across_networks, grids_of_networks
+from manifoldscope.evidence.interval import jackknife_interval, spearman_interval
+from manifoldscope.evidence.numbers import FloatArray
+from manifoldscope.evidence.permutation import Block, joint_test
+from manifoldscope.evidence.significance import SIGNIFICANT
+from manifoldscope.evidence.two_draws import (
+    CONTROLS,
+    Control,
+    Difficulty,
+    Gate,
+    agreement,
+    difficulty_of,
+    gates_of,
+    normal_scores,
+    vanishes_at,
+)
 from manifoldscope.tables import INTEGER, REAL, TEXT, Schema, conform
 
 ASSOCIATIONS = Schema(
     name="associations",
-    row="an association between a measure and robust accuracy across classes (model '*': across networks)",
+    row="an association between a measure and an outcome of robustness across classes (model '*': across networks)",
     columns={
         "model": TEXT,
         "layer": TEXT,
@@ -30,6 +47,7 @@ ASSOCIATIONS = Schema(
         "attack": TEXT,
         "strength": REAL,
         "iterate": TEXT,
+        "outcome": TEXT,
         "method": TEXT,
         "controls": TEXT,
         "coefficient": REAL,
@@ -38,17 +56,63 @@ ASSOCIATIONS = Schema(
         "p_value": REAL,
         "p_adjusted": REAL,
         "n": INTEGER,
+        "n_left_out": INTEGER,
+        "most_influential": TEXT,
+        "coefficient_without": REAL,
+        "control_reliability": REAL,
+        "vanishes_at": REAL,
+        "gate": TEXT,
         "note": TEXT,
     },
-    identity=("model", "layer", "measure", "parameters", "attack", "strength", "iterate", "method", "controls"),
+    identity=(
+        "model",
+        "layer",
+        "measure",
+        "parameters",
+        "attack",
+        "strength",
+        "iterate",
+        "outcome",
+        "method",
+        "controls",
+    ),
 )
 
+SPECIFICATIONS = Schema(
+    name="specifications",
+    row="all cells of a network with one method and one control: their median, beside what no association would give",
+    columns={
+        "model": TEXT,
+        "method": TEXT,
+        "controls": TEXT,
+        "n_cells": INTEGER,
+        "median": REAL,
+        "p_median": REAL,
+        "n_negative": INTEGER,
+        "n_seen": INTEGER,
+        "gate": TEXT,
+    },
+    identity=("model", "method", "controls"),
+)
 
 FEWEST_NETWORKS = 5
 """With fewer networks than this there is no association across networks, only a comparison."""
 
-_ANSWER = ("method", "coefficient", "low", "high", "p_value", "n", "note")
-"""Columns of `associate_frame`."""
+FEWEST_PAIRS = 4
+"""With fewer classes or networks than this, and one more for each control, there is no coefficient."""
+
+Asked = Literal["pearson", "spearman", "two_draws"]
+Outcome = Literal["robust_accuracy", "log_odds", "minimal_epsilon"]
+
+ASKED: tuple[Asked, ...] = ("pearson", "spearman", "two_draws")
+
+
+@dataclass(frozen=True, eq=False)
+class Associated:
+    """Two tables: a row for each cell, and what the cells of each family say together."""
+
+    associations: pl.DataFrame
+    specifications: pl.DataFrame
 
 
 def association_table(
@@ -56,26 +120,13 @@ def association_table(
     robustness: pl.DataFrame,
     models: pl.DataFrame,
     *,
-    methods: Sequence[Literal["pearson", "spearman", "partial"]] = ("pearson", "spearman", "partial"),
-    bootstrap: int = 2000,
+    margins: pl.DataFrame | None = None,
+    outcomes: pl.DataFrame | None = None,
+    methods: Sequence[Asked] = ASKED,
     permutations: int = 10_000,
     seed: int = 0,
 ) -> pl.DataFrame:
-    """Every measure against every accuracy: the table "associations".
-
-    Within a network the pairs are its classes. Rows of the network "*" compare networks: the mean of the measure over
-    classes against the mean accuracy, where at least five networks have both; the replicates of one network (named by
-    "replicate_of" in `models.provenance`) are averaged first and count as one. "partial" is Pearson's given the clean
-    accuracy; it has no row where accuracy is the clean accuracy. Measures of a whole layer, and of attacked images,
-    are not used. A row without a coefficient has nulls, and the reason in `note`: too few classes, a constant, or a
-    measure that is constant but for one or two classes (`nearly_constant`). Where one class carries a coefficient, the
-    note says so.
-
-    `p_adjusted` is Holm's over one family: all rows of one method within one network (all layers, measures, attacks,
-    strengths and iterates), and within "*" likewise. `attack` names an attack as `with_attack_name` does.
-
-    Raises:
-        StudyError: an unknown method.
+    """The table "associations" alone: see `associate_study`.
 
     Example:
         >>> from manifoldscope.tables import conform
@@ -83,154 +134,247 @@ def association_table(
         >>> len(association_table(**empty))
         0
     """
-    for method in methods:
-        if method not in ("pearson", "spearman", "partial"):
-            raise StudyError(unknown("method", method, ("pearson", "spearman", "partial")))
-    classes = _paired(geometry, robustness)
-    rows: list[dict[str, Any]] = []
-    key = ["model", "layer", "measure", "parameters", "attack", "strength", "iterate"]
-    for frame in (classes, _network_means(classes, models)):
-        for identity, group in frame.group_by(key, maintain_order=True):
-            if identity[0] == "*" and len(group) < FEWEST_NETWORKS:
-                continue
-            x, y, clean = (group[column].to_numpy() for column in ("value", "robust_accuracy", "clean_accuracy"))
-            for method in methods:
-                controls = {"clean_accuracy": clean} if method == "partial" else {}
-                if controls and np.array_equal(y, clean):
-                    continue
-                of: Method = "spearman" if method == "spearman" else "pearson"
-                if few := nearly_constant(paired := x[np.isfinite(x) & np.isfinite(y)]):
-                    result = _resting_on_few(few, paired, of, tuple(controls))
-                else:
-                    result = associate(
-                        x,
-                        y,
-                        method=of,
-                        controls=controls,
-                        bootstrap=bootstrap,
-                        permutations=permutations,
-                        seed=seed,
-                        names=("measure", "accuracy"),
-                    )
-                rows.append(
-                    dict(zip(key, identity, strict=True))
-                    | {"method": method, "controls": " ".join(result.controls), "n": result.n, "note": result.note}
-                    | {name: _or_null(getattr(result, name)) for name in ("coefficient", "low", "high", "p_value")}
-                )
-    for model, method in {(row["model"], row["method"]) for row in rows}:
-        family = [row for row in rows if (row["model"], row["method"]) == (model, method)]
-        known = [math.nan if row["p_value"] is None else row["p_value"] for row in family]
-        for row, adjusted in zip(family, holm(known), strict=True):
-            row["p_adjusted"] = _or_null(float(adjusted))
-    return conform(ASSOCIATIONS, rows)
+    return associate_study(
+        geometry,
+        robustness,
+        models,
+        margins=margins,
+        outcomes=outcomes,
+        methods=methods,
+        permutations=permutations,
+        seed=seed,
+    ).associations
 
 
-def associate_frame(
-    frame: pl.DataFrame,
-    x: str,
-    y: str,
+def associate_study(
+    geometry: pl.DataFrame,
+    robustness: pl.DataFrame,
+    models: pl.DataFrame,
     *,
-    controls: Sequence[str] = (),
-    by: str | None = None,
-    bootstrap: int = 2000,
+    margins: pl.DataFrame | None = None,
+    outcomes: pl.DataFrame | None = None,
+    methods: Sequence[Asked] = ASKED,
     permutations: int = 10_000,
-    confidence: float = 0.95,
     seed: int = 0,
-) -> pl.DataFrame:
-    """Pearson, Spearman and, given controls, partial correlation of two columns of anyone's table.
+) -> Associated:
+    """Every measure against every outcome: the tables "associations" and "specifications".
+
+    *Cells.* Within a network the pairs are its classes. Outcomes are robust accuracy, its log-odds among the images
+    that are correct when clean, and where a minimal perturbation was sought, its median over images. "pearson" and
+    "spearman" hold nothing fixed; "two_draws" is the primary test (see `two_draws`): it holds difficulty fixed, once by
+    the margin and once by clean accuracy, and has no row where the outcome is the clean accuracy. Rows of the network
+    "*" compare networks: the mean of the measure over classes against the mean outcome, where at least five networks
+    have both; replicates of one network (named by "replicate_of" in `models.provenance`) are averaged first and count
+    as one. Measures of a whole layer, and of attacked images, are not used.
+
+    *Many cells.* `p_adjusted` compares each cell with the largest statistic of its family under joint permutations of
+    the classes: all rows of one network with one method and one control.
+
+    *What is said besides.* `gate` names why clean difficulty cannot be held fixed with these data; `vanishes_at` how
+    reliable the control would have to be for the partial correlation to vanish; `most_influential` the class (or
+    network) without which the coefficient differs most. A row without a coefficient has nulls, and the reason in
+    `note`.
 
     Args:
-        frame: one row a pair.
-        x, y, controls: names of columns of numbers; null is a missing pair.
-        by: name of a column; there is one association for each of its values, in order.
-        bootstrap, permutations, confidence, seed: see `associate`.
-
-    Returns:
-        Columns `by` (where given), method, coefficient, low, high, p_value, n, note.
+        margins: the table; without it, or where both draws are the same images, there is no row of "two_draws".
+        outcomes: the table, for minimal perturbations.
 
     Raises:
-        StudyError: a column that is not there, is named twice, or does not hold numbers; or a table without rows.
-
-    Example:
-        >>> frame = pl.DataFrame({"size": [1, 2, 3, 4, 5], "speed": [9, 7, 8, 5, 4]})
-        >>> associate_frame(frame, "size", "speed")["coefficient"].round(3).to_list()
-        [-0.915, -0.9]
+        StudyError: an unknown method.
     """
-    numeric = [x, y, *controls]
-    for name in [*numeric, *([by] if by is not None else [])]:
-        if name not in frame.columns:
-            raise StudyError(unknown("column", name, frame.columns))
-        if numeric.count(name) > 1:
-            raise StudyError(f"column {name!r} is named twice among x, y and the controls; give each its own column")
-    if by in _ANSWER:
-        raise StudyError(f"column {by!r} is also one of the answer; give it another name")
-    if by is not None and (frame[by].dtype.is_nested() or frame[by].dtype == pl.Object):
-        raise StudyError(f"column {by!r} holds {frame[by].dtype}; expected numbers or text to group by")
-    for name in numeric:
-        as_numbers(frame[name], f"column {name!r}")
-    if frame.is_empty():
-        raise StudyError("the table has no rows; expected one row a pair")
-    groups: list[tuple[Any, pl.DataFrame]] = [(None, frame)]
-    if by is not None:
-        groups = [(value, group) for (value,), group in frame.sort(by).group_by(by, maintain_order=True)]
-    rows = []
-    for value, group in groups:
-        columns = {name: group[name] for name in numeric}
-        held = {name: columns[name] for name in controls}
-        asked: list[tuple[str, Method, dict[str, pl.Series]]] = [
-            ("pearson", "pearson", {}),
-            ("spearman", "spearman", {}),
+    for method in methods:
+        if method not in ASKED:
+            raise StudyError(unknown("method", method, ASKED))
+    found = [
+        *(
+            family
+            for model, grid in grids_of_networks(geometry, robustness, outcomes)
+            for family in _families(grid, model, difficulty_of(margins, model, grid.classes), methods)
+        ),
+        *(
+            family
+            for grid in [grid_across_networks(geometry, robustness, outcomes, models)]
+            if grid is not None and len(grid.classes) >= FEWEST_NETWORKS
+            for family in _families(grid, "*", None, [method for method in methods if method != "two_draws"])
+        ),
+    ]
+    parts = [family.tested(permutations, seed) for family in found]
+    rows = [row for part, _ in parts for row in part if row["model"] != "*" or row["n"] >= FEWEST_NETWORKS]
+    curves = [curve for _, curve in parts if curve is not None]
+    return Associated(conform(ASSOCIATIONS, rows), conform(SPECIFICATIONS, curves))
+
+
+Draws = tuple[Difficulty | None, Difficulty | None]
+Places = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """Some measures and outcomes that have the same classes.
+
+    Attributes:
+        rows, columns: which measures and outcomes of the grid.
+        have: (K,) which classes.
+        said: of every cell.
+        reliability: of the control; NaN without one.
+        vanishes: (n_x, n_y) see `vanishes_at`.
+    """
+
+    block: Block
+    rows: Places
+    columns: Places
+    have: npt.NDArray[np.bool_]
+    gates: tuple[Gate, ...] = ()
+    reliability: float = math.nan
+    vanishes: FloatArray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Family:
+    """All cells of one network with one method and one control, which are tested together."""
+
+    grid: Grid
+    model: str
+    method: Asked
+    control: Control | None
+    draws: Draws | None
+
+    def tested(self, permutations: int, seed: int) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+        """Its rows, and what its specification curve says; None where there is no coefficient."""
+        grid, ranked = self.grid, self.method == "spearman"
+        fixed = {"model": self.model, "method": self.method, "controls": self.control or ""}
+        found: dict[tuple[int, int], dict[str, Any]] = {}
+        blocks: list[_Cells] = []
+        for rows, columns, have, gate in self._patterns():
+            notes = {row: _why_none(grid.x[row, have], self.control) for row in rows}
+            for at in ((row, column) for row in rows for column in columns):
+                found[at] = {"n": int(have.sum()), "n_left_out": int((~have).sum()), "note": notes[at[0]]}
+                found[at]["gate"] = gate or ""
+            usable = tuple(row for row in rows if not notes[row])
+            if usable and gate is None:
+                blocks.append(_cells(grid, usable, columns, have, self.control, self.draws, ranked=ranked))
+        tested = joint_test([each.block for each in blocks], permutations, seed) if blocks and permutations else None
+        for place, cells in enumerate(blocks):
+            p = (tested.p_values[place], tested.p_adjusted[place]) if tested else None
+            for at, said in _said(grid, cells, p, ranked=ranked):
+                found[at] |= said
+        whole = [
+            {**fixed, **grid.measures[row], **grid.outcomes[column], **cell}
+            for (row, column), cell in sorted(found.items())
         ]
-        if controls:
-            asked.append(("partial", "pearson", held))
-        for name, method, given in asked:
-            result = associate(
-                columns[x],
-                columns[y],
-                method=method,
-                controls=given,
-                bootstrap=bootstrap,
-                permutations=permutations,
-                confidence=confidence,
-                seed=seed,
-            )
-            rows.append(
-                ({} if by is None else {by: value})
-                | {"method": name, "coefficient": result.coefficient, "low": result.low, "high": result.high}
-                | {"p_value": result.p_value, "n": result.n, "note": result.note}
-            )
-    return pl.DataFrame(rows, schema_overrides={} if by is None else {by: frame[by].dtype})
+        known = [row for row in whole if row.get("coefficient") is not None]
+        if not known or tested is None:
+            return whole, None
+        curve = {
+            "n_cells": len(known),
+            "median": tested.median,
+            "p_median": tested.p_median,
+            "n_negative": sum(row["coefficient"] < 0 for row in known),
+            "n_seen": sum((row["p_adjusted"] or 1.0) < SIGNIFICANT for row in known),
+            "gate": next((row["gate"] for row in known if row["gate"]), ""),
+        }
+        return whole, {**fixed, **curve}
+
+    def _patterns(self) -> Iterator[tuple[Places, Places, npt.NDArray[np.bool_], Gate | None]]:
+        """Measures and outcomes that have the same classes, which classes, and why none can be tested."""
+        counted = np.ones(len(self.grid.classes), dtype=bool)
+        gate: Gate | None = None
+        if self.draws is not None:
+            first, second = self.draws
+            if first is None or second is None:
+                gate = "same_images"
+            else:
+                counted = np.isfinite(first.margin) & np.isfinite(second.margin) & (second.n_correct > 0)
+        every = range(len(self.grid.outcomes))
+        columns = [column for column in every if self.control is None or not self.grid.is_clean[column]]
+        for rows, have_x in alike(self.grid.x, range(len(self.grid.x))):
+            for some, have_y in alike(self.grid.y, columns):
+                yield rows, some, counted & have_x & have_y, gate
 
 
-def _paired(geometry: pl.DataFrame, robustness: pl.DataFrame) -> pl.DataFrame:
-    """Each measure of each class beside each accuracy of the class; several runs of one attack told apart."""
-    measured = of_classes(geometry).select("model", "layer", "measure", "parameters", "class_index", "value")
-    robust = with_attack_name(robustness).select(
-        "model", "strength", "iterate", "class_index", "robust_accuracy", "clean_accuracy", attack="attack_name"
-    )
-    return measured.join(robust, on=["model", "class_index"]).sort(
-        "model", "layer", "measure", "parameters", "attack", "strength", "iterate", "class_index"
-    )
+def _families(grid: Grid, model: str, draws: Draws | None, methods: Sequence[Asked]) -> Iterator[_Family]:
+    for method in methods:
+        if method != "two_draws":
+            yield _Family(grid, model, method, None, None)
+        elif draws is not None:
+            for control in CONTROLS:
+                yield _Family(grid, model, method, control, draws)
 
 
-def _network_means(paired: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
-    """One row per network in place of its classes, under the model "*"; replicates averaged."""
-    keys = ["layer", "measure", "parameters", "attack", "strength", "iterate"]
-    numbers = ["value", "robust_accuracy", "clean_accuracy"]
-    finite = paired.filter(pl.all_horizontal(pl.col(name).is_finite() for name in numbers))
-    names = replicates(models)
-    each = finite.group_by(["model", *keys], maintain_order=True).agg(pl.col(numbers).mean())
-    counted = each.with_columns(network=pl.col("model").replace(names))
-    means = counted.group_by(["network", *keys], maintain_order=True).agg(pl.col(numbers).mean())
-    return means.with_columns(model=pl.lit("*")).sort(*keys, "network")
+def _why_none(values: FloatArray, control: Control | None) -> str:
+    """Why a measure of these classes has no coefficient; empty where it may have one."""
+    n, needed = len(values), FEWEST_PAIRS + (0 if control is None else 3)
+    if n < needed:
+        return f"{n} pairs are too few; an association{' given controls' * bool(control)} needs {needed}"
+    if values.min() == values.max():
+        return f"measure is {values[0]:.4g} for all {n} pairs, and nothing goes with a constant"
+    if few := nearly_constant(values):
+        shared = float(np.median(values))
+        return f"measure is {shared:.4g} for all but {few} of {n} pairs, on which alone a coefficient would rest"
+    return ""
 
 
-def _resting_on_few(few: int, values: FloatArray, method: Method, controls: tuple[str, ...]) -> Association:
-    """No coefficient: the values are the same but for a few, one or two."""
-    n, shared = len(values), np.median(values)
-    note = f"measure is {shared:.4g} for all but {few} of {n} pairs, on which alone a coefficient would rest"
-    return Association(method, math.nan, math.nan, math.nan, math.nan, n, controls, note)
+def _cells(
+    grid: Grid,
+    rows: Places,
+    columns: Places,
+    have: npt.NDArray[np.bool_],
+    control: Control | None,
+    draws: Draws | None,
+    *,
+    ranked: bool,
+) -> _Cells:
+    x, y, where = grid.x[list(rows)][:, have], grid.y[list(columns)][:, have], np.flatnonzero(have)
+    if control is None or draws is None or draws[0] is None or draws[1] is None:
+        if ranked:
+            x, y = (stats.rankdata(values, axis=1) for values in (x, y))
+        return _Cells(Block.of(x, y, classes=where), rows, columns, have)
+    a, c = (draw.subset(have) for draw in draws if draw is not None)
+    scores, own, other = normal_scores(x), a.of(control), c.of(control)
+    reliability = agreement(own, other)
+    vanishes = np.array([[vanishes_at(one, outcome, own, other) for outcome in y] for one in scores])
+    block = Block.of(scores, y, a.controls(control), c.controls(control), where)
+    return _Cells(block, rows, columns, have, gates_of(a, c, reliability), reliability, vanishes)
+
+
+def _said(
+    grid: Grid, cells: _Cells, p: tuple[FloatArray, FloatArray] | None, *, ranked: bool
+) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
+    """What is said of each cell."""
+    block, names = cells.block, [name for name, there in zip(grid.names, cells.have, strict=True) if there]
+    low, high = jackknife_interval(block)
+    for i, row in enumerate(cells.rows):
+        for j, column in enumerate(cells.columns):
+            r = float(block.coefficients[i, j])
+            said: dict[str, Any] = {"gate": " ".join(cells.gates)}
+            if math.isnan(r):
+                constant = np.ptp(grid.y[column, cells.have]) == 0
+                reason = "every outcome is the same" if constant else "the control leaves nothing of one of the two"
+                yield (row, column), {**said, "note": reason}
+                continue
+            limits = spearman_interval(r, block.n) if ranked else (low[i, j], high[i, j])
+            left = block.left_out[:, i, j]
+            most = int(np.where(np.isfinite(left), np.abs(left - r), -1.0).argmax())
+            said |= {
+                "coefficient": r,
+                "low": _or_null(limits[0]),
+                "high": _or_null(limits[1]),
+                "p_value": _or_null(p[0][i, j]) if p else None,
+                "p_adjusted": _or_null(p[1][i, j]) if p else None,
+                "most_influential": names[most],
+                "coefficient_without": _or_null(left[most]),
+                "control_reliability": _or_null(cells.reliability),
+                "vanishes_at": None if cells.vanishes is None else _or_null(cells.vanishes[i, j]),
+                "note": "" if ranked or cells.vanishes is not None else _note(grid, cells, i, j),
+            }
+            yield (row, column), said
+
+
+def _note(grid: Grid, cells: _Cells, i: int, j: int) -> str:
+    """That one class carries a plain coefficient."""
+    shown = np.stack([grid.x[cells.rows[i], cells.have], grid.y[cells.columns[j], cells.have]])
+    return leverage(cells.block, shown, ("measure", "outcome"), cell=(i, j))
 
 
 def _or_null(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    return None if math.isnan(value) else float(value)

@@ -60,15 +60,30 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def smallest_detectable(n: int, *, power: float = 0.8, level: float = SIGNIFICANT) -> float:
+def level_of_cell(level: float, n_cells: int) -> float:
+    """The level of each of so many independent tests, so that any of them rejects with this level (Sidak 1967).
+
+    Example:
+        >>> level_of_cell(0.05, 1), round(level_of_cell(0.05, 60), 5)
+        (0.05, 0.00085)
+    """
+    return level if n_cells == 1 else -math.expm1(math.log1p(-level) / n_cells)
+
+
+def smallest_detectable(n: int, *, power: float = 0.8, level: float = SIGNIFICANT, n_cells: int = 1) -> float:
     """The smallest |r| that a two-sided test over n pairs finds with this power, by Fisher's z; 1 below 4 pairs.
 
-    Fisher (1921): atanh(r) of Gaussian pairs has a standard error of about 1 / sqrt(n - 3).
+    Fisher (1921): atanh(r) of Gaussian pairs has a standard error of about 1 / sqrt(n - 3). Where p is adjusted for
+    `n_cells` tests this is an upper bound: it takes them as independent, and the maximum statistic of cells that are
+    not asks for less.
 
     Example:
         >>> round(smallest_detectable(10), 2), round(smallest_detectable(100), 2)
         (0.79, 0.28)
+        >>> round(smallest_detectable(100, n_cells=60), 2)
+        0.4
     """
     if n < 4:
         return 1.0
+    level = level_of_cell(level, n_cells)
     return math.tanh(float(special.ndtri(1 - level / 2) + special.ndtri(power)) / math.sqrt(n - 3))

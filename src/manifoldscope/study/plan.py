@@ -195,6 +195,11 @@ class SamplingPlan(Section):
     reliability: int = setting(
         0, "random halves, for whether two samples agree on the classes; 0: none", keyed=True, ge=0, le=100_000
     )
+    second_draw: bool = setting(
+        True,
+        "measure as many images of the attacked draw too, for how reliable a measure is from one draw to another",
+        keyed=True,
+    )
     extrapolate: float = setting(
         0.0,
         f"to how many times the number of points measures of one class are carried on, at most {FARTHEST}; 0: none",
@@ -214,11 +219,15 @@ class SamplingPlan(Section):
 class AssociationPlan(Section):
     """How measures and accuracies are related across classes, and across networks where there are enough."""
 
-    methods: list[Literal["pearson", "spearman", "partial"]] = setting(
-        ["pearson", "spearman", "partial"], "partial holds clean accuracy fixed", keyed=False, min_length=1
+    methods: list[Literal["pearson", "spearman", "two_draws"]] = setting(
+        ["pearson", "spearman", "two_draws"],
+        "two_draws holds fixed how hard the classes are when clean, measured on both draws of images",
+        keyed=False,
+        min_length=1,
     )
-    bootstrap: int = setting(2000, "resamples of the classes for an interval", keyed=False, ge=100, le=1_000_000)
-    permutations: int = setting(10000, "permutations for a p-value", keyed=False, ge=100, le=1_000_000)
+    permutations: int = setting(
+        10000, "permutations of the classes, joint over all cells", keyed=False, ge=100, le=1_000_000
+    )
 
 
 class Study(Section):

@@ -15,6 +15,7 @@ from conftest import (
     correlation,
     drawn,
     example,
+    intervened_tables,
     n_titles,
     other_tables,
     sampled_tables,
@@ -33,7 +34,7 @@ OF_PICTURES = ["examples", "spectra", "correlations"]
 
 def everything(n_classes: int = 4) -> dict[str, pl.DataFrame]:
     names = tuple(f"class number {label}" for label in range(n_classes))
-    return sampled_tables(n_classes, names) | other_tables(n_classes, names)
+    return sampled_tables(n_classes, names) | other_tables(n_classes, names) | intervened_tables(n_classes, names)
 
 
 @pytest.fixture(scope="module")

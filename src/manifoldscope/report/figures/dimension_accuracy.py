@@ -295,6 +295,7 @@ def association(associations: pl.DataFrame, point: dict[str, Any]) -> dict[str, 
         pl.col("attack") == point["attack_name"],
         (pl.col("strength") - point["strength"]).abs() < 1e-9,
         pl.col("controls").fill_null("") == "",
+        pl.col("outcome") == "robust_accuracy",
     ).to_dicts()
     preference = ("pearson", "spearman")
     rows.sort(key=lambda row: (preference.index(row["method"]) if row["method"] in preference else 9, row["method"]))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from manifoldscope.evidence.across_classes import AcrossClasses, NoCoefficient, Pair, across_classes
+from manifoldscope.evidence.across_classes import AcrossClasses, Given, NoCoefficient, Pair, across_classes
 from manifoldscope.evidence.significance import Coefficient
+from manifoldscope.evidence.two_draws import FEWEST_CLASSES, FEWEST_IMAGES, LEAST_RELIABILITY
 from manifoldscope.report.findings.association_caveats import caveats
 from manifoldscope.report.findings.finding import FINDINGS, Finding, Tables
 from manifoldscope.report.findings.phrases import (
@@ -54,9 +55,12 @@ def headline(asked: Asked, words: MeasureWords, against: str) -> str:
     seen = [(pair, r) for pair, r in tested if r.seen]
     if seen:
         title = _where_more(seen, tested, words, "are")
-        given = [pair.partial for pair, _ in seen if pair.partial and pair.partial.p_value is not None]
-        explained = given and not any(partial.seen for partial in given)
-        return f"{title}; clean accuracy may be why" if explained else title
+        beyond = {pair.beyond for pair, _ in seen} - {None}
+        if beyond == {"gone"}:
+            return f"{title}; how hard they are when clean may be why"
+        if beyond == {"cannot_be_answered"}:
+            return f"{title}; whether beyond how hard they are when clean cannot be answered"
+        return title
     hints = [r for _, r in tested if r.hinted]
     if not hints:
         many = _counted(tested) if len(tested) > 1 else tested[0][0].model
@@ -105,14 +109,14 @@ def at(pair: Pair) -> str:
 
 
 def _paragraphs(fact: AcrossClasses) -> list[str]:
-    """The setting, one clause per pair (or the range of many), and what is left at equal clean accuracy."""
+    """The setting, one clause per pair (or the range of many), and what is left at equal clean difficulty."""
     if not fact.pairs:
         return []
     if len(fact.pairs) <= MOST_SPELLED_OUT:
         clauses = [_clause(pair) for pair in fact.pairs]
     else:
         clauses = [*_range(fact.asked), *_reasons(fact.pairs)]
-    return [_opening(fact), *clauses, _at_equal_clean_accuracy(fact.asked)]
+    return [_opening(fact), *clauses, _at_equal_difficulty(fact.asked)]
 
 
 def _opening(fact: AcrossClasses) -> str:
@@ -153,13 +157,18 @@ def _clause(pair: Pair) -> str:
     where = f"{pair.model}, {pair.layer}"
     if pair.plain is None:
         return f"{where}: no correlation, as {_because(pair.reason)}."
-    given = "given clean accuracy no estimate"
-    if pair.partial is not None:
-        given = f"given clean accuracy {pair.partial.value:+.2f}"
-        if pair.plain.seen or pair.partial.seen:
-            given += f" ({interval(pair.partial.low, pair.partial.high)}){p_value(pair.partial)}"
     r = pair.plain
-    return f"{where}: r = {r.value:+.2f} ({interval(r.low, r.high)}){p_value(r)}; {given}."
+    given = [_given(each, whole=r.seen or each.seen) for each in pair.given if each.coefficient is not None]
+    return f"{'; '.join([f'{where}: r = {r.value:+.2f} ({interval(r.low, r.high)}){p_value(r)}', *given])}."
+
+
+def _given(given: Given, *, whole: bool) -> str:
+    """`given the margin -0.31 (...), p = 0.01`; not all of it where nothing is seen."""
+    assert given.coefficient is not None
+    text = f"given {CONTROLS[given.control]} {given.coefficient.value:+.2f}"
+    if whole:
+        text += f" ({interval(given.coefficient.low, given.coefficient.high)}){p_value(given.coefficient)}"
+    return text
 
 
 def _because(why: NoCoefficient | None) -> str:
@@ -182,9 +191,11 @@ def _range(asked: Asked) -> list[str]:
         return []
     r = sorted(r.value for _, r in asked)
     text = f"Over {_counted(asked)} r goes from {r[0]:+.2f} to {r[-1]:+.2f} and is below 0 in {sum(x < 0 for x in r)}"
-    given = [pair.partial.value for pair, _ in asked if pair.partial]
-    if given:
-        text += f"; given clean accuracy from {min(given):+.2f} to {max(given):+.2f}"
+    for control, name in CONTROLS.items():
+        every_given = [each for pair, _ in asked for each in pair.given if each.control == control]
+        given = [each.coefficient.value for each in every_given if each.coefficient is not None]
+        if given:
+            text += f"; given {name} from {min(given):+.2f} to {max(given):+.2f}"
     by_size = sorted(asked, key=lambda one: -abs(one[1].value))
     seen = [pair for pair, r in by_size if r.seen]
     if not seen:
@@ -203,26 +214,57 @@ def _reasons(pairs: Sequence[Pair]) -> list[str]:
     return [f"No correlation for {some(names)}, as {reason}." for reason, names in by_reason.items()]
 
 
-def _at_equal_clean_accuracy(asked: Asked) -> str:
-    """What is left of each association among classes of equal clean accuracy."""
+def _at_equal_difficulty(asked: Asked) -> str:
+    """What is left of each association among classes that are equally hard when clean."""
     by_phrase: dict[str, list[str]] = {}
     for pair, r in asked:
-        if r.p_value is not None:
-            by_phrase.setdefault(_outlasts(r, pair.partial), []).append(at(pair))
+        if r.p_value is not None and pair.beyond is not None:
+            by_phrase.setdefault(_left(pair, r), []).append(at(pair))
     if not by_phrase:
         return ""
+    opening = "Among classes that are equally hard when clean"
     if len(by_phrase) == 1:
-        return f"At equal clean accuracy {next(iter(by_phrase))}."
-    return f"At equal clean accuracy {'; '.join(f'{phrase} for {some(names)}' for phrase, names in by_phrase.items())}."
+        return f"{opening}, {next(iter(by_phrase))}."
+    return f"{opening}: {'; '.join(f'{phrase}, for {some(names)}' for phrase, names in by_phrase.items())}."
 
 
-def _outlasts(plain: Coefficient, partial: Coefficient | None) -> str:
-    if partial is None:
-        return "nothing could be estimated"
-    if plain.seen and partial.seen:
-        return "the association holds" if partial.value * plain.value > 0 else "the association turns around"
-    if plain.seen:
-        return "the evidence is gone (it is consistent with clean accuracy alone)"
-    if partial.seen:
+def _left(pair: Pair, plain: Coefficient) -> str:
+    margin = next(each for each in pair.given if each.control == "margin")
+    if pair.beyond == "cannot_be_answered":
+        return (
+            f"nothing can be said with these data: {listed([GATES[gate] for gate in margin.gates])}{_vanishes(margin)}"
+        )
+    if pair.beyond == "gone":
+        if plain.seen:
+            return "the evidence is gone (it is consistent with clean difficulty alone)"
+        return "there is no evidence either"
+    assert margin.coefficient is not None
+    if not plain.seen:
         return "an association appears (to be repeated before it is believed)"
-    return "there is no evidence either"
+    turns = margin.coefficient.value * plain.value < 0
+    what = "the association turns round" if turns else "the association holds"
+    if pair.beyond == "margin_only":
+        return f"{what} given their margins but is not shown given clean accuracy: no strong claim"
+    return f"{what}, given their margins and given clean accuracy"
+
+
+def _vanishes(given: Given) -> str:
+    """How reliable a control would have to be."""
+    at_reliability = given.vanishes_at
+    if at_reliability is None:
+        return ""
+    if at_reliability <= 0 or at_reliability > 1:
+        return "; at face value no control by the margin would explain it"
+    return f"; a margin of reliability {at_reliability:.2f} would explain all of it"
+
+
+CONTROLS = {"margin": "the margin", "clean_accuracy": "clean accuracy"}
+"""How controls are named."""
+
+GATES = {
+    "few_classes": f"fewer than {FEWEST_CLASSES} classes",
+    "few_images": f"fewer than {FEWEST_IMAGES} images of a class on a draw",
+    "unreliable_control": f"margins whose reliability between the draws is below {LEAST_RELIABILITY:g}",
+    "same_images": "geometry and attacks share their images",
+}
+"""Why clean difficulty cannot be held fixed."""

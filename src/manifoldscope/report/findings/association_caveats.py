@@ -30,7 +30,7 @@ def caveats(fact: AcrossClasses) -> tuple[str, ...]:
         _of_sample(fact),
         _attenuated(pairs, MeasureWords(fact.measure).name),
         _noted(pairs),
-        _clean_accuracy(fact, pairs),
+        _difficulty(pairs),
         _networks(fact),
         ""
         if fact.attacked
@@ -100,12 +100,13 @@ def _noted(pairs: Sequence[Pair]) -> str:
     return f"{'; '.join(notes[:MOST_SPELLED_OUT])}{more}."
 
 
-def _clean_accuracy(fact: AcrossClasses, pairs: Sequence[Pair]) -> str:
-    if fact.fewest_images is None or not any(pair.asked_partial for pair in pairs):
+def _difficulty(pairs: Sequence[Pair]) -> str:
+    """What holding difficulty fixed assumes."""
+    if not any(pair.beyond in ("holds", "margin_only", "gone") for pair in pairs):
         return ""
     return (
-        f"Clean accuracy is itself estimated from {fact.fewest_images} images per class, so controlling for it "
-        "corrects only in part."
+        "How hard a class is when clean is held fixed by its margins on two draws of images (mean, square of the mean, "
+        "spread): this assumes that they are all that makes classes differ in difficulty."
     )
 
 

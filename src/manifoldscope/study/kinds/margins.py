@@ -1,0 +1,140 @@
+"""How hard a class is when clean: the logits' margin of each of its images, on one draw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, cast
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from manifoldscope.study.context import Context, Tick
+from manifoldscope.study.cost import SECONDS_OF_A_UNIT, Costs, Need
+from manifoldscope.study.draws import Role
+from manifoldscope.study.measuring import named
+from manifoldscope.study.planning import PlannedNetwork, Planning
+from manifoldscope.study.refs import ClassRef, NetworkRef, unkeyed
+from manifoldscope.study.store import Store
+from manifoldscope.study.unit import Payload, Unit, kind
+from manifoldscope.tables import INTEGER, REAL, TEXT, Schema
+from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.network import Network, logits, predicted
+
+MARGINS = Schema(
+    name="margins",
+    row="a class on one draw of clean images: how many are correct, and their margins",
+    columns={
+        "model": TEXT,
+        "draw": TEXT,
+        "class_index": INTEGER,
+        "class_name": TEXT,
+        "n_images": INTEGER,
+        "n_correct": INTEGER,
+        "margin": REAL,
+        "margin_sd": REAL,
+    },
+    identity=("model", "draw", "class_index"),
+)
+
+
+@kind("margins", place=20)
+@dataclass(frozen=True, kw_only=True)
+class Margins(Unit):
+    """One network and one class, on the images of one draw: the classes of a draw are shown together.
+
+    Attributes:
+        role: for what the images were drawn. Where a study measures and attacks the same images there is one draw.
+        n_together: how many images are shown together at most.
+    """
+
+    version = 1
+    files = ("margins.parquet",)
+    tables = (MARGINS,)
+
+    network: NetworkRef
+    images: ClassRef
+    batch_size: int
+    role: str = unkeyed()
+    n_together: int = unkeyed()
+
+    @classmethod
+    def of_network(cls, planning: Planning, network: PlannedNetwork) -> Iterator[Self]:
+        """For both draws, where a study has geometry and attacks."""
+        study = planning.study
+        if "associations" not in study.asked_tables:
+            return
+        draws: tuple[Role, ...] = ("robustness",) if study.data.same_images else ("robustness", "geometry")
+        for draw in draws:
+            for images in planning.classes(draw):
+                yield cls(
+                    network=network.ref,
+                    images=images,
+                    batch_size=study.batch_size,
+                    role=draw,
+                    n_together=len(planning.draws[draw].images),
+                )
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return (f"class {self.images.name}", self.role)
+
+    @property
+    def together(self) -> tuple[Any, ...]:
+        return (self.kind, self.network.name, self.role)
+
+    def compute(self, context: Context, tick: Tick) -> Payload:
+        return self.compute_together([self], context, tick)[0]
+
+    @classmethod
+    def compute_together(cls, units: Sequence[Self], context: Context, tick: Tick) -> list[Payload]:
+        """The margin of every image."""
+        first = units[0]
+        drawn = context.draws[cast("Role", first.role)].images
+        network = context.network(first.network.name)
+        chosen = torch.cat([(drawn.labels == unit.images.index).nonzero().flatten() for unit in units])
+        images = drawn.subset(chosen)
+        table = pl.DataFrame(
+            {"image": list(images.names), **margins_of(network, images, context.at_once(network, images))}
+        )
+        return [Payload(tables={"margins": table.filter(pl.col("label") == unit.images.index)}) for unit in units]
+
+    def need(self, costs: Costs) -> Need:
+        return costs.passing(self.n_together)
+
+    def seconds(self, costs: Costs, at_once: int) -> float:
+        return SECONDS_OF_A_UNIT + costs.forward_seconds(self.images.n_images, at_once)
+
+    @classmethod
+    def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, list[pl.DataFrame]]:
+        """A row per class; an image for which the network gave no number has no margin."""
+        return {
+            "margins": [
+                named(
+                    store.table(unit, "margins").select(
+                        n_images=pl.len().cast(pl.Int64),
+                        n_correct=(pl.col("prediction") == pl.col("label")).sum().cast(pl.Int64),
+                        margin=pl.col("margin").drop_nans().mean(),
+                        margin_sd=pl.col("margin").drop_nans().std(),
+                    ),
+                    model=unit.network.name,
+                    draw=unit.role,
+                    class_index=unit.images.index,
+                    class_name=unit.images.name,
+                )
+                for unit in units
+            ]
+        }
+
+
+def margins_of(network: Network, images: ImageSet, batch_size: int) -> dict[str, list[Any]]:
+    """The label of each image, its prediction (-1: none), and its margin: the logit of the label minus the largest
+    other; NaN where the network gave NaN, or infinity."""
+    found = logits(network, images, batch_size=batch_size).double()
+    labels = images.labels[:, None]
+    own = found.gather(1, labels).squeeze(1)
+    others: Tensor = found.scatter(1, labels, -torch.inf).amax(1)
+    margin = own - others
+    margin = torch.where(torch.isfinite(margin), margin, torch.nan)
+    return {"label": images.labels.tolist(), "prediction": predicted(found).tolist(), "margin": margin.tolist()}

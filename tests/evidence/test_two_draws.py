@@ -1,0 +1,222 @@
+"""The primary test: by an implementation of its own, its level, its gates, and its rows in a study's table."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from manifoldscope.errors import StudyError
+from manifoldscope.evidence import Difficulty, association_table, two_draw_test
+from manifoldscope.evidence.interval import jackknife_interval, spearman_interval
+from manifoldscope.evidence.permutation import Block, joint_test, orders_of
+from manifoldscope.evidence.two_draws import log_odds, normal_scores, vanishes_at
+from manifoldscope.tables import conform
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from simulated import World
+
+WORLD = World(n_classes=40, n_images=50, rho=0.6)
+
+
+def reference(measure: Any, n_robust: Any, a: Difficulty, c: Difficulty, draws: int, seed: int) -> tuple[float, float]:
+    """r and p, written out class by class as the test is described."""
+
+    def controls(one: Difficulty) -> Any:
+        m = (one.margin - one.margin.mean()) / one.margin.std(ddof=1)
+        f = np.column_stack([m, m**2, np.log(one.margin_sd)])
+        return f - f.mean(0)
+
+    f_a, f_c = controls(a), controls(c)
+    g = stats.norm.ppf((stats.rankdata(measure) - 0.5) / len(measure))
+    s = np.log((n_robust + 0.5) / (c.n_correct - n_robust + 0.5))
+    g, s = g - g.mean(), s - s.mean()
+    r_s = s - f_c @ np.linalg.solve(f_a.T @ f_c, f_a.T @ s)
+
+    def left(g: Any) -> Any:
+        return g - f_a @ np.linalg.solve(f_c.T @ f_a, f_c.T @ g)
+
+    def statistic(r_g: Any) -> float:
+        return float(abs((r_g * r_s).sum()) / np.sqrt(((r_g * r_s) ** 2).sum()))
+
+    observed = statistic(left(g))
+    as_large = 0
+    for orders in orders_of(len(g), draws, seed, len(g)):
+        as_large += sum(statistic(left(g[order])) >= observed - 1e-12 for order in orders)
+    return float(np.corrcoef(left(g), r_s)[0, 1]), (as_large + 1) / (draws + 1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_is_what_it_is_described_as(seed: int) -> None:
+    world = WORLD.draw(np.random.default_rng(seed))
+    found = two_draw_test(world.measure, world.n_robust, world.first, world.second, permutations=300, seed=seed)
+    r, p = reference(world.measure, world.n_robust, world.first, world.second, 300, seed)
+    assert found.coefficient == pytest.approx(r)
+    assert found.p_value == pytest.approx(p)
+    assert found.low < found.coefficient < found.high
+    assert found.answers
+    raw = np.corrcoef(normal_scores(world.measure), log_odds(world.n_robust, world.second.n_correct))[0, 1]
+    assert found.raw == pytest.approx(raw)
+
+
+@pytest.mark.parametrize("control", ["margin", "clean_accuracy"])
+def test_it_holds_its_level_where_geometry_only_follows_difficulty(control: Any) -> None:
+    """A short look; benchmarks/evidence.py takes ten thousand."""
+    rng, null = np.random.default_rng(0), World(n_classes=40, n_images=100)
+    rejected = raw = 0
+    for seed in range(300):
+        world = null.draw(rng)
+        draws = (world.first, world.second)
+        rejected += (
+            two_draw_test(world.measure, world.n_robust, *draws, control=control, permutations=99, seed=seed).p_value
+            <= 0.05
+        )
+        block = Block.of(normal_scores(world.measure)[None], log_odds(world.n_robust, world.second.n_correct)[None])
+        raw += joint_test([block], 99, seed).p_values[0][0, 0] <= 0.05
+    assert rejected <= 28  # 15 expected; three and a half standard deviations are 13
+    assert raw > 200
+
+
+def test_with_the_draws_swapped_it_does_not() -> None:
+    """Where geometry carries the error of its draw's margin, that draw must not instrument itself."""
+    rng, null = np.random.default_rng(1), World(n_classes=100, shared_error=1.0)
+    right = swapped = 0
+    for seed in range(150):
+        world = null.draw(rng)
+        for first, second in ((world.first, world.second), (world.second, world.first)):
+            known = world.second.n_correct > 0
+            x, y = normal_scores(world.measure[known]), log_odds(world.n_robust, world.second.n_correct)[known]
+            block = Block.of(x[None], y[None], first.controls("margin"), second.controls("margin"))
+            rejects = joint_test([block], 99, seed).p_values[0][0, 0] <= 0.05
+            right += rejects and first is world.first
+            swapped += rejects and first is world.second
+    assert right <= 17
+    assert swapped >= 27
+
+
+def test_gates_say_why_difficulty_cannot_be_held_fixed() -> None:
+    rng = np.random.default_rng(2)
+
+    def gates(world: World, **change: Any) -> tuple[str, ...]:
+        one = world.draw(rng)
+        return two_draw_test(one.measure, one.n_robust, one.first, one.second, permutations=9, **change).gates
+
+    assert gates(World(n_classes=40)) == ()
+    assert gates(World(n_classes=10)) == ("few_classes",)
+    assert "few_images" in gates(World(n_images=19))
+    one = World(n_classes=40).draw(rng)
+    other = World(n_classes=40).draw(rng)
+    assert two_draw_test(one.measure, one.n_robust, other.first, one.second, permutations=9).gates == (
+        "unreliable_control",
+    )
+
+
+def test_classes_without_a_correct_image_are_left_out_and_counted() -> None:
+    one = World(n_classes=30).draw(np.random.default_rng(3))
+    second = Difficulty(
+        one.second.n_images, one.second.n_correct * (np.arange(30) != 4), one.second.margin, one.second.margin_sd
+    )
+    measure = np.where(np.arange(30) == 7, np.nan, one.measure)
+    found = two_draw_test(measure, one.n_robust * (np.arange(30) != 4), one.first, second, permutations=9)
+    assert (found.n, found.n_left_out) == (28, 2)
+    with pytest.raises(StudyError, match="classes have a number for everything"):
+        two_draw_test(np.full(30, np.nan), one.n_robust, one.first, second)
+    with pytest.raises(StudyError, match="expected one"):
+        two_draw_test(one.measure[:9], one.n_robust, one.first, second)
+
+
+def test_the_reliability_at_which_the_partial_correlation_vanishes() -> None:
+    rng = np.random.default_rng(4)
+    z, e = rng.standard_normal((2, 20_000))
+    a, c = (z + rng.standard_normal(20_000) for _ in range(2))  # a control of reliability 0.5
+    x, y = z + 0.5 * e, z - rng.standard_normal(20_000)
+    assert vanishes_at(x, y, a, c) == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_the_largest_statistic_adjusts_for_all_cells(missing: bool) -> None:
+    rng = np.random.default_rng(5)
+    x, y = rng.standard_normal((3, 20)), rng.standard_normal((4, 20))
+    blocks = [Block.of(x, y)]
+    if missing:
+        have = np.arange(19)
+        blocks = [Block.of(x[:2], y), Block.of(x[2:, :19], y[:, :19], classes=have)]
+    found = joint_test(blocks, 400, 0)
+    largest = np.concatenate([p.ravel() for p in found.p_adjusted])
+    alone = np.concatenate([p.ravel() for p in found.p_values])
+    assert (largest >= alone).all()
+    assert largest.min() > alone.min()
+    again = joint_test([Block.of(x[:1], y[:1])], 400, 0).p_values[0][0, 0]
+    assert again == found.p_values[0][0, 0]  # a cell more changes no other
+
+
+def test_jackknife_and_rank_intervals_hold_the_truth() -> None:
+    rng, rho, covered = np.random.default_rng(6), 0.5, np.zeros(2)
+    for _ in range(400):
+        x = rng.standard_normal(30)
+        y = rho * x + np.sqrt(1 - rho**2) * rng.standard_normal(30)
+        low, high = jackknife_interval(Block.of(x[None], y[None]))
+        covered[0] += low[0, 0] <= rho <= high[0, 0]
+        below, above = spearman_interval(float(stats.spearmanr(x, y).statistic), 30)
+        covered[1] += below <= 6 / np.pi * np.arcsin(rho / 2) <= above
+    assert (covered >= 367).all()  # 380 expected, less three standard deviations
+    assert (covered <= 393).all()
+
+
+def study(world: World, seed: int) -> dict[str, pl.DataFrame]:
+    """The tables of a simulated study."""
+    one = world.draw(np.random.default_rng(seed))
+    classes = range(world.n_classes)
+    told: list[dict[str, Any]] = [{"model": "net", "class_index": k, "class_name": f"class {k}"} for k in classes]
+    draws = {"geometry": one.first, "robustness": one.second}
+    tables = {
+        "geometry": [
+            row | {"layer": "penultimate", "measure": "m", "value": one.measure[k]} for k, row in enumerate(told)
+        ],
+        "robustness": [
+            row
+            | {"attack": "pgd", "strength": strength, "iterate": "any", "n_images": world.n_images}
+            | {"n_clean_correct": int(one.second.n_correct[k]), "clean_accuracy": one.second.n_correct[k] / 50}
+            | {"n_robust": int(robust[k]), "robust_accuracy": robust[k] / world.n_images}
+            for k, row in enumerate(told)
+            for strength, robust in ((0.0, one.second.n_correct), (0.1, one.n_robust))
+        ],
+        "margins": [
+            row
+            | {"draw": draw, "n_images": world.n_images, "n_correct": int(found.n_correct[k])}
+            | {"margin": found.margin[k], "margin_sd": found.margin_sd[k]}
+            for k, row in enumerate(told)
+            for draw, found in draws.items()
+        ],
+        "models": [{"model": "net", "provenance": "{}"}],
+    }
+    return {name: conform(name, rows) for name, rows in tables.items()}
+
+
+def test_a_table_has_the_test_with_each_control() -> None:
+    tables = study(WORLD, 0)
+    one = WORLD.draw(np.random.default_rng(0))
+    found = association_table(**tables, permutations=200).filter(pl.col("method") == "two_draws")
+    assert set(found["controls"]) == {"margin", "clean_accuracy"}
+    assert set(found["strength"]) == {0.1}  # what is clean accuracy itself is not asked
+    row = found.row(by_predicate=(pl.col("controls") == "margin") & (pl.col("outcome") == "log_odds"), named=True)
+    expected = two_draw_test(one.measure, one.n_robust, one.first, one.second, permutations=200)
+    for name in ("coefficient", "low", "high", "p_value"):
+        assert row[name] == pytest.approx(getattr(expected, name))
+    assert row["control_reliability"] == pytest.approx(expected.reliability)
+    assert (row["gate"], row["n"], row["most_influential"][:5]) == ("", 40, "class")
+
+
+def test_the_same_images_cannot_hold_difficulty_fixed() -> None:
+    tables = study(WORLD, 0)
+    tables["margins"] = tables["margins"].filter(pl.col("draw") == "robustness")
+    found = association_table(**tables, permutations=100).filter(pl.col("method") == "two_draws")
+    assert found["gate"].unique().to_list() == ["same_images"]
+    assert found["coefficient"].null_count() == len(found) > 0
+    few = association_table(**study(World(n_classes=10), 0), permutations=100)
+    assert all("few_classes" in gate for gate in few.filter(pl.col("method") == "two_draws")["gate"])
