@@ -14,6 +14,7 @@ from manifoldscope.vision.images import Draw, ImageSet, batches, choose_classes,
 from manifoldscope.vision.jacobian import JacobianNorms, jacobian_norm, jacobian_norms
 from manifoldscope.vision.layers import PENULTIMATE, POOLS, Layer
 from manifoldscope.vision.network import Network, Preprocessing, as_network, logits, seeded, undisturbed
+from manifoldscope.vision.projection import with_projection
 from manifoldscope.vision.raw import RawImages
 from manifoldscope.vision.small import SMALL, build
 from manifoldscope.vision.sources import SOURCES
@@ -53,4 +54,5 @@ __all__ = [
     "n_features",
     "seeded",
     "undisturbed",
+    "with_projection",
 ]
