@@ -21,12 +21,14 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: one process per core, one thread each
 
 import numpy as np
+from scipy import special
 
 from manifoldscope.evidence.interval import disattenuated, jackknife_interval, spearman_interval
 from manifoldscope.evidence.permutation import Block, joint_test
 from manifoldscope.evidence.power import power as planned
 from manifoldscope.evidence.prediction import gain_test
 from manifoldscope.evidence.two_draws import Control, log_odds, normal_scores
+from manifoldscope.evidence.within_between import mean_z
 from simulated import Simulated, World
 
 PERMUTATIONS = 199
@@ -122,6 +124,34 @@ class Dependent:
 
 
 @dataclass(frozen=True)
+class Networks:
+    """Networks whose classes share what makes them differ, without an association within any: "for these networks".
+
+    Attributes:
+        joint: test by joint permutations of the classes, and not by Student's t over networks.
+    """
+
+    n_networks: int
+    joint: bool = True
+    n_classes: int = 20
+
+    def __call__(self, seed: int, n: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        found = 0
+        for k in range(n):
+            shared = rng.normal(size=(2, self.n_classes))
+            own = rng.normal(size=(self.n_networks, 2, self.n_classes))
+            blocks = [Block.of(x[None], y[None]) for x, y in shared + own]
+            if self.joint:
+                found += mean_z(blocks, permutations=PERMUTATIONS, seed=seed + k).p_value[0, 0] <= 0.05
+                continue
+            z = np.array([np.arctanh(block.coefficients[0, 0]) for block in blocks])
+            t = abs(z.mean()) / (z.std(ddof=1) / np.sqrt(self.n_networks))
+            found += t > special.stdtrit(self.n_networks - 1, 0.975)
+        return np.array([found / n])
+
+
+@dataclass(frozen=True)
 class Covers:
     """How often intervals of a correlation of 0.5 hold it: Pearson's, Spearman's, and Pearson's without noise."""
 
@@ -209,6 +239,12 @@ def cells(quick: bool) -> Iterator[Cell]:
         yield of("prediction", f"difficulty of one draw alone, {k} classes", alone, (0.06, 0.5), 2_000)
     strong = Adds(World(n_classes=100, n_images=200, rho=0.5))
     yield of("prediction", "rho = 0.5, 100 classes, 200 images", strong, (0.8, 1.0), 2_000)
+    for n in (4, 10, 30):
+        joint = "networks: joint permutation"
+        yield of(joint, f"{n} networks, 20 classes", Networks(n), (0.04, 0.065), 5_000)
+        yield of(
+            "networks: t-test over them", f"{n} networks, 20 classes", Networks(n, joint=False), (0.09, 0.6), 2_000
+        )
     for k in (10, 20, 40, 100):
         yield of("coverage: Pearson, Spearman, without noise", f"{k} pairs", Covers(k), (0.93, 0.975), 5_000)
 

@@ -62,7 +62,7 @@ def study(*associations: dict[str, Any], models: tuple[str, ...] = ("net",), **t
         "checks": [{"model": "net", "check": "epsilon 0", "passed": True}],
         "skipped_images": [],
     } | tables
-    return {name: conform(name, value) for name, value in rows.items()}
+    return {name: conform(name, rows.get(name, [])) for name in {*rows, "specifications"}}
 
 
 def of_kind(kind: str, tables: dict[str, pl.DataFrame]) -> Finding:

@@ -147,7 +147,12 @@ def test_one_more_class_or_more_images_to_measure_leave_the_other_attacks_alone(
     more = {**data, "geometry": {"images_per_class": 14}}
     models = tiny.raw()["models"][:1]  # untrained, so that no training images change
     outcome = run_units(tiny.study(data=more, models=models), store, progress=QUIET)
-    assert {unit.kind for unit in outcome.units if unit.key not in before} <= {"draw", "geometry", "margins", "draw_pair"}
+    assert {unit.kind for unit in outcome.units if unit.key not in before} <= {
+        "draw",
+        "geometry",
+        "margins",
+        "draw_pair",
+    }
 
 
 def test_renaming_a_network_computes_nothing_and_renames_the_rows(finished, tmp_path):

@@ -138,6 +138,7 @@ class AcrossClasses:
         attacked: whether any of them searches for adversarial examples: noise and corruptions do not.
         at_chance: networks that are left out, with their clean accuracy.
         pairs: those that are counted.
+        n_cells: over how many cells p is adjusted in the network that has most; 1 where that is not known.
         n_values, n_of_sample: values that coefficients rest on, and how many of these describe the sample.
         rows: of the table `associations`.
     """
@@ -148,6 +149,7 @@ class AcrossClasses:
     attacked: bool
     at_chance: Mapping[str, float]
     pairs: tuple[Pair, ...]
+    n_cells: int
     n_values: int
     n_of_sample: int
     rows: tuple[Row, ...]
@@ -199,10 +201,16 @@ def across_classes(tables: Mapping[str, pl.DataFrame]) -> AcrossClasses | None:
         attacked=bool(attacks),
         at_chance=excluded,
         pairs=tuple(pairs),
+        n_cells=_n_cells(tables, [pair.model for pair in asked]),
         n_values=sum(map(len, used)),
         n_of_sample=sum(len(each.filter(describes_sample())) for each in used),
         rows=tuple(row for row in chosen.to_dicts() if (row["model"], row["layer"]) in kept),
     )
+
+
+def _n_cells(tables: Mapping[str, pl.DataFrame], models: Sequence[str]) -> int:
+    told = tables["specifications"].filter(pl.col("model").is_in(list(models)) & (pl.col("method") == "pearson"))
+    return max(told["n_cells"].to_list(), default=1)
 
 
 def _telling(rows: pl.DataFrame, accuracies: pl.DataFrame) -> pl.DataFrame:

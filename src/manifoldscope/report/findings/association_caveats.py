@@ -45,8 +45,18 @@ def _power(fact: AcrossClasses) -> str:
     if fewest >= FEW_CLASSES and all(r.seen for _, r in fact.asked):
         return ""
     return (
-        f"{found_four_times_in_five(fewest, 'classes', smallest_detectable(fewest))}; a weaker association can be "
+        f"{found_four_times_in_five(fewest, 'classes', smallest_detectable(fewest))}"
+        f"{_for_many_cells(fact, fewest)}; a weaker association can be "
         "neither seen nor excluded."
+    )
+
+
+def _for_many_cells(fact: AcrossClasses, fewest: int) -> str:
+    """How much larger it has to be, where p is adjusted for many cells."""
+    if fact.n_cells < 2:
+        return ""
+    return (
+        f" (up to {smallest_detectable(fewest, n_cells=fact.n_cells):.2f}, as p is adjusted over {fact.n_cells} cells)"
     )
 
 
