@@ -212,6 +212,23 @@ def test_a_table_has_the_test_with_each_control() -> None:
     assert (row["gate"], row["n"], row["most_influential"][:5]) == ("", 40, "class")
 
 
+def test_a_coefficient_without_the_noise_of_both() -> None:
+    tables = study(WORLD, 0)
+    value = tables["geometry"]["value"].to_numpy()
+    rng = np.random.default_rng(1)
+    pairs = tables["geometry"].select("model", "layer", "class_index", "measure", "parameters")
+    pairs = pairs.with_columns(geometry=pl.Series(value), robustness=pl.Series(value + rng.standard_normal(40)))
+    found = association_table(**tables, draw_pairs=conform("draw_pairs", pairs), permutations=100)
+    row = found.filter((pl.col("method") == "pearson") & (pl.col("strength") == 0.1)).row(0, named=True)
+    assert row["outcome"] == "log_odds"
+    assert row["measure_reliability"] == pytest.approx(np.corrcoef(pairs["geometry"], pairs["robustness"])[0, 1])
+    root = np.sqrt(row["measure_reliability"] * row["outcome_reliability"])
+    for name, without in (("coefficient", "disattenuated"), ("low", "disattenuated_low")):
+        assert row[without] == pytest.approx(max(-1, min(1, row[name] / root)))
+    unknown = association_table(**tables, permutations=100)
+    assert unknown["disattenuated"].null_count() == len(unknown)
+
+
 def test_the_same_images_cannot_hold_difficulty_fixed() -> None:
     tables = study(WORLD, 0)
     tables["margins"] = tables["margins"].filter(pl.col("draw") == "robustness")

@@ -7,7 +7,7 @@ fixed. Cells are dependent, and so their classes are permuted together.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,10 +18,11 @@ from scipy import stats
 
 from manifoldscope.errors import StudyError, unknown
 from manifoldscope.evidence.association import leverage, nearly_constant
-from manifoldscope.evidence.grid import Grid, alike, grid_across_networks, grids_of_networks
-from manifoldscope.evidence.interval import jackknife_interval, spearman_interval
+from manifoldscope.evidence.grid import MEASURE, Grid, alike, grid_across_networks, grids_of_networks
+from manifoldscope.evidence.interval import disattenuated, jackknife_interval, spearman_interval
 from manifoldscope.evidence.numbers import FloatArray
 from manifoldscope.evidence.permutation import Block, joint_test
+from manifoldscope.evidence.reliability import measure_reliabilities, outcome_reliability
 from manifoldscope.evidence.significance import SIGNIFICANT
 from manifoldscope.evidence.two_draws import (
     CONTROLS,
@@ -57,6 +58,11 @@ ASSOCIATIONS = Schema(
         "p_adjusted": REAL,
         "n": INTEGER,
         "n_left_out": INTEGER,
+        "measure_reliability": REAL,
+        "outcome_reliability": REAL,
+        "disattenuated": REAL,
+        "disattenuated_low": REAL,
+        "disattenuated_high": REAL,
         "most_influential": TEXT,
         "coefficient_without": REAL,
         "control_reliability": REAL,
@@ -116,17 +122,9 @@ class Associated:
 
 
 def association_table(
-    geometry: pl.DataFrame,
-    robustness: pl.DataFrame,
-    models: pl.DataFrame,
-    *,
-    margins: pl.DataFrame | None = None,
-    outcomes: pl.DataFrame | None = None,
-    methods: Sequence[Asked] = ASKED,
-    permutations: int = 10_000,
-    seed: int = 0,
+    geometry: pl.DataFrame, robustness: pl.DataFrame, models: pl.DataFrame, **settings: Any
 ) -> pl.DataFrame:
-    """The table "associations" alone: see `associate_study`.
+    """The table "associations" alone: see `associate_study`, whose settings it takes.
 
     Example:
         >>> from manifoldscope.tables import conform
@@ -134,16 +132,7 @@ def association_table(
         >>> len(association_table(**empty))
         0
     """
-    return associate_study(
-        geometry,
-        robustness,
-        models,
-        margins=margins,
-        outcomes=outcomes,
-        methods=methods,
-        permutations=permutations,
-        seed=seed,
-    ).associations
+    return associate_study(geometry, robustness, models, **settings).associations
 
 
 def associate_study(
@@ -153,6 +142,7 @@ def associate_study(
     *,
     margins: pl.DataFrame | None = None,
     outcomes: pl.DataFrame | None = None,
+    draw_pairs: pl.DataFrame | None = None,
     methods: Sequence[Asked] = ASKED,
     permutations: int = 10_000,
     seed: int = 0,
@@ -170,7 +160,9 @@ def associate_study(
     *Many cells.* `p_adjusted` compares each cell with the largest statistic of its family under joint permutations of
     the classes: all rows of one network with one method and one control.
 
-    *What is said besides.* `gate` names why clean difficulty cannot be held fixed with these data; `vanishes_at` how
+    *What is said besides.* `disattenuated`, with its limits, is Pearson's coefficient without the noise of the
+    measure (its correlation between the draws) and of the outcome (binomial), where both reliabilities are known and at
+    least .2. `gate` names why clean difficulty cannot be held fixed with these data; `vanishes_at` how
     reliable the control would have to be for the partial correlation to vanish; `most_influential` the class (or
     network) without which the coefficient differs most. A row without a coefficient has nulls, and the reason in
     `note`.
@@ -178,6 +170,7 @@ def associate_study(
     Args:
         margins: the table; without it, or where both draws are the same images, there is no row of "two_draws".
         outcomes: the table, for minimal perturbations.
+        draw_pairs: the table, for how reliable measures are.
 
     Raises:
         StudyError: an unknown method.
@@ -189,13 +182,19 @@ def associate_study(
         *(
             family
             for model, grid in grids_of_networks(geometry, robustness, outcomes)
-            for family in _families(grid, model, difficulty_of(margins, model, grid.classes), methods)
+            for family in _families(
+                grid,
+                model,
+                difficulty_of(margins, model, grid.classes),
+                methods,
+                measure_reliabilities(draw_pairs, model),
+            )
         ),
         *(
             family
             for grid in [grid_across_networks(geometry, robustness, outcomes, models)]
             if grid is not None and len(grid.classes) >= FEWEST_NETWORKS
-            for family in _families(grid, "*", None, [method for method in methods if method != "two_draws"])
+            for family in _families(grid, "*", None, [method for method in methods if method != "two_draws"], {})
         ),
     ]
     parts = [family.tested(permutations, seed) for family in found]
@@ -238,6 +237,7 @@ class _Family:
     method: Asked
     control: Control | None
     draws: Draws | None
+    reliabilities: Mapping[tuple[Any, ...], float]
 
     def tested(self, permutations: int, seed: int) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
         """Its rows, and what its specification curve says; None where there is no coefficient."""
@@ -258,6 +258,8 @@ class _Family:
             p = (tested.p_values[place], tested.p_adjusted[place]) if tested else None
             for at, said in _said(grid, cells, p, ranked=ranked):
                 found[at] |= said
+                if self.method == "pearson" and said.get("coefficient") is not None:
+                    found[at] |= self._without_noise(at, cells.have, said)
         whole = [
             {**fixed, **grid.measures[row], **grid.outcomes[column], **cell}
             for (row, column), cell in sorted(found.items())
@@ -274,6 +276,24 @@ class _Family:
             "gate": next((row["gate"] for row in known if row["gate"]), ""),
         }
         return whole, {**fixed, **curve}
+
+    def _without_noise(
+        self, at: tuple[int, int], have: npt.NDArray[np.bool_], said: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The reliabilities of both, and the coefficient without the noise of the two."""
+        key = tuple(self.grid.measures[at[0]][name] for name in MEASURE)
+        of_x = self.reliabilities.get(key, math.nan)
+        of_y = outcome_reliability(self.grid.y[at[1], have], self.grid.noise[at[1], have])
+        limits = (said["low"], said["high"])
+        found = None
+        if None not in limits:
+            found = disattenuated(said["coefficient"], *limits, of_x, of_y)
+        columns = ("disattenuated", "disattenuated_low", "disattenuated_high")
+        return {
+            "measure_reliability": _or_null(of_x),
+            "outcome_reliability": _or_null(of_y),
+            **dict(zip(columns, found or (None, None, None), strict=True)),
+        }
 
     def _patterns(self) -> Iterator[tuple[Places, Places, npt.NDArray[np.bool_], Gate | None]]:
         """Measures and outcomes that have the same classes, which classes, and why none can be tested."""
@@ -292,13 +312,19 @@ class _Family:
                 yield rows, some, counted & have_x & have_y, gate
 
 
-def _families(grid: Grid, model: str, draws: Draws | None, methods: Sequence[Asked]) -> Iterator[_Family]:
+def _families(
+    grid: Grid,
+    model: str,
+    draws: Draws | None,
+    methods: Sequence[Asked],
+    reliabilities: Mapping[tuple[Any, ...], float],
+) -> Iterator[_Family]:
     for method in methods:
         if method != "two_draws":
-            yield _Family(grid, model, method, None, None)
+            yield _Family(grid, model, method, None, None, reliabilities)
         elif draws is not None:
             for control in CONTROLS:
-                yield _Family(grid, model, method, control, draws)
+                yield _Family(grid, model, method, control, draws, reliabilities)
 
 
 def _why_none(values: FloatArray, control: Control | None) -> str:

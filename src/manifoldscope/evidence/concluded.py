@@ -25,7 +25,8 @@ def concluded(
     geometry, robustness, models = (tables[name] for name in ("geometry", "robustness", "models"))
     more: dict[str, Any] = {name: tables[name] for name in ("margins", "outcomes")}
     more |= {"permutations": permutations, "seed": seed}
-    found = associate_study(geometry, robustness, models, methods=methods, **more)
+    pairs = tables["draw_pairs"]
+    found = associate_study(geometry, robustness, models, draw_pairs=pairs, methods=methods, **more)
     return {
         ASSOCIATIONS.name: found.associations,
         SPECIFICATIONS.name: found.specifications,

@@ -24,15 +24,20 @@ ATTACK = ("attack", "strength", "iterate")
 
 
 def outcomes_of_classes(robustness: pl.DataFrame, outcomes: pl.DataFrame | None) -> pl.DataFrame:
-    """A row per network, attack, strength, iterate, class and outcome: `y`, and the counts behind it."""
+    """A row per network, attack, strength, iterate, class and outcome: `y`, and its sampling variance."""
     named = with_attack_name(robustness).with_columns(attack="attack_name")
     keys = ("model", *ATTACK, "class_index")
     robust, asked = (pl.col(name).cast(pl.Float64) for name in ("n_robust", "n_clean_correct"))
     odds = ((robust + 0.5) / (asked - robust + 0.5)).log()
+    share, n_images = pl.col("robust_accuracy"), pl.col("n_images").cast(pl.Float64)
+    binomial = share * (1 - share) / (n_images - 1)
+    of_odds = 1 / (robust + 0.5) + 1 / (asked - robust + 0.5)
     parts = [
-        named.select(*keys, y="robust_accuracy", clean="clean_accuracy", outcome=pl.lit("robust_accuracy")),
+        named.select(
+            *keys, y="robust_accuracy", clean="clean_accuracy", noise=binomial, outcome=pl.lit("robust_accuracy")
+        ),
         named.filter((pl.col("strength") > 0) & (asked > 0) & asked.is_not_null()).select(
-            *keys, y=odds, clean="clean_accuracy", outcome=pl.lit("log_odds")
+            *keys, y=odds, clean="clean_accuracy", noise=of_odds, outcome=pl.lit("log_odds")
         ),
     ]
     if outcomes is not None and not outcomes["minimal_epsilon"].is_null().all():
@@ -47,10 +52,11 @@ def outcomes_of_classes(robustness: pl.DataFrame, outcomes: pl.DataFrame | None)
                 strength=pl.lit(None, pl.Float64),
                 iterate=pl.lit(None, pl.String),
                 clean=pl.lit(None, pl.Float64),
+                noise=pl.lit(None, pl.Float64),
                 outcome=pl.lit("minimal_epsilon"),
             )
         )
-        parts.append(medians.select(*keys, "y", "clean", "outcome"))
+        parts.append(medians.select(*keys, "y", "clean", "noise", "outcome"))
     return pl.concat(parts, how="vertical_relaxed")
 
 
@@ -78,6 +84,7 @@ def network_means(
         .with_columns(network=pl.col("model").replace(names))
         .group_by("network", *keys, maintain_order=True)
         .agg(pl.col("y", "clean").mean())
+        .with_columns(noise=pl.lit(None, pl.Float64))
     )
     return means, accuracies
 
@@ -91,6 +98,7 @@ class Grid:
 
     Attributes:
         measures, outcomes: what tells each row of `x` (n_x, K) and of `y` (n_y, K) from the others.
+        noise: (n_y, K) sampling variance of the outcomes; NaN where that is not known.
         is_clean: (n_y,) the outcome is the clean accuracy itself.
         names: of the classes; `classes` their keys.
     """
@@ -99,6 +107,7 @@ class Grid:
     outcomes: Told
     x: FloatArray
     y: FloatArray
+    noise: FloatArray
     is_clean: npt.NDArray[np.bool_]
     classes: tuple[Any, ...]
     names: tuple[str, ...]
@@ -131,8 +140,9 @@ class Grid:
         ordered = found.sort(*ATTACK, "outcome", nulls_last=True)
         outcomes, y = matrix(ordered, (*ATTACK, "outcome"), "y")
         _, clean = matrix(ordered, (*ATTACK, "outcome"), "clean")
+        _, noise = matrix(ordered, (*ATTACK, "outcome"), "noise")
         same = np.array([np.array_equal(a, b, equal_nan=True) for a, b in zip(y, clean, strict=True)], dtype=bool)
-        return cls(measures, outcomes, x, y, same, tuple(place), tuple(str(each) for each in both["_name"]))
+        return cls(measures, outcomes, x, y, noise, same, tuple(place), tuple(str(each) for each in both["_name"]))
 
 
 def grids_of_networks(
