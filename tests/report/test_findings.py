@@ -226,6 +226,22 @@ def test_what_outlasts_clean_difficulty_is_said_for_each_pair_where_they_differ(
     assert any("not for there being 2 networks" in caveat for caveat in finding.caveats)
 
 
+def test_where_difficulty_cannot_be_held_fixed_it_is_said_and_no_number_given() -> None:
+    def gated(model: str, gate: str, vanishes_at: float) -> list[dict[str, Any]]:
+        plain, *given = pair(model, "x", (-0.6, SEEN), (-0.5, SEEN))
+        return [plain, *(each | {"gate": gate, "vanishes_at": vanishes_at} for each in given)]
+
+    one = of_kind("association", study(*gated("a", "few_classes few_images", 0.4), models=("a",)))
+    assert one.title.endswith("; whether beyond how hard they are when clean cannot be answered")
+    assert "(fewer than 20 classes and fewer than 20 images of a class on a draw)" in one.text
+    assert "if the margin had a reliability of 0.40 (a at x) or less" in one.text
+    assert "given" not in one.text.split("Among")[0].replace("explain", "")
+    rows = [*gated("a", "same_images", 1.4), *pair("b", "x", (-0.6, SEEN), (-0.5, SEEN))]
+    two = of_kind("association", study(*rows, models=("a", "b")))
+    assert "no reliability of the margin would explain r of a at x" in two.text
+    assert "the association holds, given their margins and given clean accuracy, for b at x" in two.text
+
+
 def test_another_measure_is_called_by_its_name() -> None:
     finding = of_kind("association", study(row("pearson", -0.6, 0.001, measure="participation_ratio", parameters="")))
     assert finding.title == "In net, classes with a lower participation ratio are more robust (r = -0.60)"

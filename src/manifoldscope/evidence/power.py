@@ -228,11 +228,12 @@ def power(
 
 
 def _power(r: float, freedom: int, level: float) -> float:
-    """Of a two-sided test of a correlation: Fisher's z, of variance 1 / freedom, against the critical Student's t."""
+    """Of a two-sided test of a correlation: Fisher's z, of variance 1 / freedom, as a shift of Student's t; at least
+    the level."""
     if freedom < 1:
-        return 0.0
+        return level
     z, critical = math.atanh(r) * math.sqrt(freedom), float(special.stdtrit(freedom + 1, 1 - level / 2))
-    return float(special.ndtr(z - critical) + special.ndtr(-z - critical))
+    return float(special.stdtr(freedom + 1, z - critical) + special.stdtr(freedom + 1, -z - critical))
 
 
 def _fewest(enough: Callable[[int], bool]) -> int | None:

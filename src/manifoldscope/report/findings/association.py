@@ -158,7 +158,11 @@ def _clause(pair: Pair) -> str:
     if pair.plain is None:
         return f"{where}: no correlation, as {_because(pair.reason)}."
     r = pair.plain
-    given = [_given(each, whole=r.seen or each.seen) for each in pair.given if each.coefficient is not None]
+    given = [
+        _given(each, whole=r.seen or each.seen)
+        for each in pair.given
+        if each.coefficient is not None and not each.gates
+    ]
     return f"{'; '.join([f'{where}: r = {r.value:+.2f} ({interval(r.low, r.high)}){p_value(r)}', *given])}."
 
 
@@ -193,7 +197,7 @@ def _range(asked: Asked) -> list[str]:
     text = f"Over {_counted(asked)} r goes from {r[0]:+.2f} to {r[-1]:+.2f} and is below 0 in {sum(x < 0 for x in r)}"
     for control, name in CONTROLS.items():
         every_given = [each for pair, _ in asked for each in pair.given if each.control == control]
-        given = [each.coefficient.value for each in every_given if each.coefficient is not None]
+        given = [each.coefficient.value for each in every_given if each.coefficient is not None and not each.gates]
         if given:
             text += f"; given {name} from {min(given):+.2f} to {max(given):+.2f}"
     by_size = sorted(asked, key=lambda one: -abs(one[1].value))
@@ -217,23 +221,39 @@ def _reasons(pairs: Sequence[Pair]) -> list[str]:
 def _at_equal_difficulty(asked: Asked) -> str:
     """What is left of each association among classes that are equally hard when clean."""
     by_phrase: dict[str, list[str]] = {}
+    gated: list[tuple[Pair, Given]] = []
     for pair, r in asked:
-        if r.p_value is not None and pair.beyond is not None:
+        if pair.beyond == "cannot_be_answered":
+            gated.append((pair, pair.given[0]))
+        elif r.p_value is not None and pair.beyond is not None:
             by_phrase.setdefault(_left(pair, r), []).append(at(pair))
-    if not by_phrase:
-        return ""
+    said = [_gated(gated)] if gated else []
     opening = "Among classes that are equally hard when clean"
-    if len(by_phrase) == 1:
-        return f"{opening}, {next(iter(by_phrase))}."
-    return f"{opening}: {'; '.join(f'{phrase}, for {some(names)}' for phrase, names in by_phrase.items())}."
+    if len(by_phrase) == 1 and not gated:
+        said.append(f"{opening}, {next(iter(by_phrase))}.")
+    elif by_phrase:
+        said.append(f"{opening}: {'; '.join(f'{phrase}, for {some(names)}' for phrase, names in by_phrase.items())}.")
+    return "\n\n".join(said)
+
+
+def _gated(found: Sequence[tuple[Pair, Given]]) -> str:
+    """Why clean difficulty cannot be held fixed, and what a control would have to be like."""
+    gates = dict.fromkeys(gate for _, given in found for gate in given.gates)
+    why = listed([GATES[gate] for gate in gates]) or "there is no coefficient"
+    text = f"How hard classes are when clean cannot be held fixed with these data ({why})"
+    known = [(at(pair), given.vanishes_at) for pair, given in found if given.vanishes_at is not None]
+    able = [f"{value:.2f} ({name})" for name, value in known if 0 < value <= 1]
+    unable = [name for name, value in known if not 0 < value <= 1]
+    if able:
+        shown = [*able[:MOST_SPELLED_OUT], *([f"{len(able) - MOST_SPELLED_OUT} more"] * (len(able) > MOST_SPELLED_OUT))]
+        text += f"; at face value it would explain all of r if the margin had a reliability of {listed(shown)} or less"
+    if unable:
+        text += f"; at face value no reliability of the margin would explain r of {some(unable)}"
+    return f"{text}."
 
 
 def _left(pair: Pair, plain: Coefficient) -> str:
     margin = next(each for each in pair.given if each.control == "margin")
-    if pair.beyond == "cannot_be_answered":
-        return (
-            f"nothing can be said with these data: {listed([GATES[gate] for gate in margin.gates])}{_vanishes(margin)}"
-        )
     if pair.beyond == "gone":
         if plain.seen:
             return "the evidence is gone (it is consistent with clean difficulty alone)"
@@ -246,16 +266,6 @@ def _left(pair: Pair, plain: Coefficient) -> str:
     if pair.beyond == "margin_only":
         return f"{what} given their margins but is not shown given clean accuracy: no strong claim"
     return f"{what}, given their margins and given clean accuracy"
-
-
-def _vanishes(given: Given) -> str:
-    """How reliable a control would have to be."""
-    at_reliability = given.vanishes_at
-    if at_reliability is None:
-        return ""
-    if at_reliability <= 0 or at_reliability > 1:
-        return "; at face value no control by the margin would explain it"
-    return f"; a margin of reliability {at_reliability:.2f} would explain all of it"
 
 
 CONTROLS = {"margin": "the margin", "clean_accuracy": "clean accuracy"}

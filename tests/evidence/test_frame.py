@@ -1,0 +1,117 @@
+"""Anyone's table: published correlations by family and pooled, cells of a long table, controls on two draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from manifoldscope.cli import main
+from manifoldscope.errors import StudyError
+from manifoldscope.evidence import associate_frame, in_cells, two_draw_test
+from manifoldscope.evidence.two_draws import Difficulty
+
+OUTCOME = "accuracy_linear_probe_ood"
+FAMILIES = ("ResNet18", "VGG19", "MobileNet", "EfficientNetB0", "DenseNet121")
+REFERENCE = {
+    "dimension": (0.9000, 0.7937, 0.9402, 0.6838, 0.9540, 0.9405, 0.9047),
+    "utility": (0.8748, 0.7137, 0.9337, 0.5874, 0.9352, 0.9263, 0.8790),
+    "capacity": (-0.7119, -0.0588, -0.4594, -0.0672, -0.7425, -0.7403, -0.5648),
+    "participation_ratio": (0.7731, 0.2414, 0.9063, 0.0220, 0.8878, 0.8748, 0.7671),
+    "nc1": (0.4125, -0.5033, -0.3262, 0.2854, -0.2690, -0.1125, -0.0398),
+    "radius": (-0.9319, -0.6673, -0.8310, -0.3827, -0.7348, -0.8152, -0.7882),
+}
+"""Of each family, pooled, and with the means of the families removed."""
+
+
+@pytest.fixture(scope="module")
+def published(shared_data: Path) -> pl.DataFrame:
+    table = pl.read_csv(shared_data / "ood-geometry" / "networks.csv")
+    xs = [f"{name}_id" for name in REFERENCE]
+    return associate_frame(table, xs, OUTCOME, by="family", pooled=True, permutations=200).filter(
+        pl.col("method") == "pearson"
+    )
+
+
+def test_the_reference_correlations_by_family_and_pooled(published: pl.DataFrame) -> None:
+    for name, expected in REFERENCE.items():
+        rows = published.filter(pl.col("x") == f"{name}_id")
+        by_family = dict(rows.filter(pl.col("over") == "group").select("family", "coefficient").iter_rows())
+        over = dict(rows.filter(pl.col("over") != "group").select("over", "coefficient").iter_rows())
+        found = [*(by_family[family] for family in FAMILIES), over["pooled"], over["within"]]
+        assert np.round(found, 4) == pytest.approx(expected, abs=1e-4), name
+
+
+def test_what_holds_pooled_and_vanishes_within_a_family_is_named(published: pl.DataFrame) -> None:
+    notes = dict(published.filter(pl.col("over") == "pooled").select("x", "note").iter_rows())
+    assert "vanishes within EfficientNetB0 (-0.07), VGG19 (-0.06)" in notes["capacity_id"]
+    assert notes["participation_ratio_id"].endswith("vanishes within EfficientNetB0 (+0.02)")
+    assert "vanishes" not in notes["dimension_id"]
+
+
+def test_many_columns_are_one_family_of_cells(published: pl.DataFrame) -> None:
+    assert (published["p_adjusted"] >= published["p_value"]).all()
+    assert published.filter(pl.col("p_adjusted") > pl.col("p_value")).height > 0
+
+
+def test_the_cells_of_a_long_table_share_their_pairs(shared_data: Path) -> None:
+    table = pl.read_csv(shared_data / "thesis" / "resnet50_100_classes.csv")
+    wide, outcomes = in_cells(
+        table, ["adversarial_accuracy_percent"], cells="epsilon", key="class_index", kept=["pca_dimension"]
+    )
+    assert (wide.height, len(outcomes)) == (100, 5)
+    found = associate_frame(wide, "pca_dimension", outcomes, permutations=200).filter(pl.col("method") == "pearson")
+    assert found["coefficient"].round(3).to_list() == [-0.560, -0.610, -0.636, -0.675, -0.643]
+    with pytest.raises(StudyError, match="two rows of one"):
+        in_cells(
+            pl.concat([table, table]), ["adversarial_accuracy_percent"], cells="epsilon", key="class_index", kept=[]
+        )
+    with pytest.raises(StudyError, match="several values"):
+        in_cells(
+            table.with_columns(pca_dimension=pl.int_range(pl.len())),
+            ["adversarial_accuracy_percent"],
+            cells="epsilon",
+            key="class_index",
+            kept=["pca_dimension"],
+        )
+
+
+def test_controls_on_two_draws_are_the_instrumented_test() -> None:
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal(40)
+    first, second = (
+        Difficulty(np.full(40, 50.0), np.full(40, 45.0), z + 0.3 * rng.standard_normal(40), np.exp(w))
+        for w in 0.2 * rng.standard_normal((2, 40)) + 0.3 * rng.standard_normal(40)
+    )
+    robust = rng.binomial(45, 0.5, size=40)
+    measure = z + rng.standard_normal(40)
+    expected = two_draw_test(measure, robust, first, second, permutations=200)
+    from manifoldscope.evidence.two_draws import log_odds, normal_scores
+
+    columns: dict[str, Any] = {"g": normal_scores(measure), "s": log_odds(robust, 45)}
+    for draw, found in (("a", first), ("c", second)):
+        columns |= {f"{name}_{draw}": row for name, row in zip("mql", found.controls("margin"), strict=True)}
+    answer = associate_frame(
+        pl.DataFrame(columns),
+        "g",
+        "s",
+        controls=["m_a", "q_a", "l_a"],
+        second_draw=["m_c", "q_c", "l_c"],
+        permutations=200,
+    )
+    row = answer.row(by_predicate=pl.col("method") == "two_draws", named=True)
+    assert (row["coefficient"], row["p_value"]) == pytest.approx((expected.coefficient, expected.p_value))
+    with pytest.raises(StudyError, match="each control twice"):
+        associate_frame(pl.DataFrame(columns), "g", "s", controls=["m_a", "q_a"], second_draw=["m_c"])
+
+
+def test_the_command_says_what_goes_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "table.csv"
+    pl.DataFrame({"x": range(8), "y": [1, 2, 3, 5, 4, 7, 6, 8], "of": list("aabbaabb")}).write_csv(file)
+    assert main(["associate", str(file), "--x", "x", "--y", "y", "--by", "of"]) == 0
+    assert "pooled" in capsys.readouterr().out
+    assert main(["associate", str(file), "--x", "x", "--y", "y", "--cells", "of"]) == 2
+    assert "--cells and --key go together" in capsys.readouterr().err
