@@ -101,6 +101,18 @@ def test_displaced_are_the_images_that_were_attacked(tables, context, study):
     assert (found["attack"][0], found["strength"][0], found["n_points"][0]) == ("pgd", 0.1, int(correct.sum()))
 
 
+def test_the_classes_of_attacked_images_have_measures_of_neural_collapse(tables):
+    rows = tables["geometry"].filter(pl.col("measure").str.starts_with("nc") & (pl.col("attack") == "pgd"))
+    assert set(rows["measure"]) == {
+        "nc1_variability",
+        "nc2_equinorm",
+        "nc2_equiangularity",
+        "nc4_nearest_centroid",
+    }
+    assert set(rows["class_index"]) <= {-1, 1, 4, 7}
+    assert rows.filter(pl.col("class_index") == -1)["value"].is_finite().all()
+
+
 def test_shares_of_a_displacement_add_up_beside_their_baselines(tables):
     shares = tables["geometry"].filter(pl.col("measure").str.contains("^displacement_(own|toward|outside)"))
     assert shares.height

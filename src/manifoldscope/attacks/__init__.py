@@ -9,6 +9,8 @@ from manifoldscope.attacks.fab import FABT
 from manifoldscope.attacks.fgsm import FGSM
 from manifoldscope.attacks.fmn import FMN
 from manifoldscope.attacks.geometric import Rotation, Translation
+from manifoldscope.attacks.great import great_score
+from manifoldscope.attacks.lipschitz import LipschitzEstimates, lipschitz_estimates
 from manifoldscope.attacks.minimal import minimal_perturbation, robustness_curve
 from manifoldscope.attacks.noise import UniformNoise
 from manifoldscope.attacks.ood import ood_detection
@@ -32,6 +34,7 @@ __all__ = [
     "PGD",
     "AutoAttack",
     "Corruption",
+    "LipschitzEstimates",
     "Outcomes",
     "Perturbation",
     "Rotation",
@@ -45,6 +48,8 @@ __all__ = [
     "accuracy_by_class",
     "evaluate",
     "external",
+    "great_score",
+    "lipschitz_estimates",
     "load_saved_images",
     "make",
     "minimal_perturbation",

@@ -47,7 +47,8 @@ class Score:
 
     Attributes:
         predictors: "difficulty": the log-odds of being correct when clean; "margin": its mean, the square of it and the
-            logarithm of its standard deviation; "measure": of geometry; "margin_and_measure": all four.
+            logarithm of its standard deviation; "measure": of geometry, or the attack-free predictor;
+            "margin_and_measure": all four.
         r: correlation of the predictions with what was left out; NaN where either does not vary.
         error: mean squared error over that of the mean of the others; below 1 is better than nothing.
     """
@@ -59,15 +60,17 @@ class Score:
 
 @dataclass(frozen=True)
 class ClassesPredicted:
-    """Each class of a network predicted from its others, with one measure at one layer.
+    """Each class of a network predicted from its others, with one measure at one layer, or one attack-free predictor.
 
     Attributes:
+        layer, measure: of an attack-free predictor no layer (""), and its name.
         attack, strength: under which the classes differ most; what is predicted is the log-odds of being robust.
         n: classes.
         scores: of the four sets of predictors.
         gain: by which share the measure lowers the squared error of predictions, once difficulty is taken out of the
             measure and of the log-odds; negative where it predicts worse than nothing.
-        p_value: of the gain; `p_adjusted` among all measures and layers of the network.
+        p_value: of the gain; `p_adjusted` among all measures and layers of the network, or all its attack-free
+            predictors.
         gates: why difficulty cannot be taken out with these data; empty where it can.
     """
 
@@ -119,10 +122,17 @@ class NetworkPredicted:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What predicts which classes are robust; networks at chance level are left out."""
+    """What predicts which classes are robust; networks at chance level are left out.
+
+    Attributes:
+        classes, networks: by measures of geometry.
+        attack_free: the same classes by estimates from gradients (table `attack_free`), which geometry must compare
+            with; empty where the study asked for none.
+    """
 
     classes: tuple[ClassesPredicted, ...]
     networks: tuple[NetworkPredicted, ...]
+    attack_free: tuple[ClassesPredicted, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -153,11 +163,16 @@ def prediction(tables: Mapping[str, pl.DataFrame], *, permutations: int = 499, s
     the classes of what is left of the measure, takes the controls out anew, and compares the gain over its
     standard error (`gain_test`). Where both draws are the same images this is least squares, and a gate says so.
 
+    *Attack-free predictors.* Estimates from gradients on the images whose geometry is measured stand beside the
+    measures, over the same classes and by the same test, with p adjusted among themselves: they change no p of a
+    measure, unless a class has no finite value.
+
     *One network left out.* Measures, difficulty and log-odds are centred and scaled within each network, and the
     classes of a network are predicted from those of the others; there is no p-value.
 
     Args:
-        tables: by name, as in `manifoldscope.tables`: geometry, robustness, margins and models.
+        tables: by name, as in `manifoldscope.tables`: geometry, robustness, margins and models; and attack_free, where
+            it is there.
         permutations: of the classes.
     """
     left_out = at_chance(tables["models"])
@@ -165,14 +180,20 @@ def prediction(tables: Mapping[str, pl.DataFrame], *, permutations: int = 499, s
     attacked = telling_classes(tables["robustness"]).filter(
         pl.col("n_clean_correct") > 0, pl.col("n_robust").is_not_null(), ~pl.col("model").is_in(list(left_out))
     )
+    attack_free = _attack_free(tables.get("attack_free"))
     studied = []
     for (model,), rows in attacked.group_by("model", maintain_order=True):
-        found = _Studied.of(str(model), measured.filter(pl.col("model") == model), rows, tables["margins"])
+        mine, others = (each.filter(pl.col("model") == model) for each in (measured, attack_free))
+        found = _Studied.of(str(model), mine, others, rows, tables["margins"])
         if found is not None:
             studied.append(found)
-    classes = [each for one in studied for each in _classes(one, permutations, seed)]
-    names = replicates(tables["models"])
-    return Prediction(tuple(classes), tuple(_networks(studied, names))) if classes else None
+    if not studied:
+        return None
+    classes, beside = (
+        tuple(each for one in studied for each in _classes(one, which, permutations, seed))
+        for which in ("measures", "attack_free")
+    )
+    return Prediction(classes, tuple(_networks(studied, replicates(tables["models"]))), beside)
 
 
 def left_out_predictions(predictors: FloatArray, y: FloatArray) -> FloatArray:

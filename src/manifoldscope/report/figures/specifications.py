@@ -34,6 +34,9 @@ SECTION = Section(
 MOST_SINGLE = 150
 """Of more specifications neighbours are pooled into this many groups."""
 
+MOST_COARSE = 60
+"""Groups of the raster below them."""
+
 MOST_VALUES = 10
 """Values of one choice that have a row each; of more, the last row holds the others."""
 
@@ -70,13 +73,15 @@ def specifications(contents: Contents) -> Iterator[Figure]:
         return
     drawn = {model: curves for model, curves in fact.curves.items() if any(each.median for each in curves)}
     names = in_order(list(drawn), contents.models)
+    left_out = f" Of {len(names)} networks the first {MOST_MODELS} are drawn." if len(names) > MOST_MODELS else ""
+    if fact.at_chance:
+        left_out += f" Not drawn, as their clean accuracy is at chance level: {words.listing(list(fact.at_chance))}."
     for place, model in enumerate(names[:MOST_MODELS]):
         curves = drawn[model]
-        left_out = f" Of {len(names)} networks the first {MOST_MODELS} are drawn." if len(names) > MOST_MODELS else ""
         yield Figure(
             name=words.slug("specifications", model),
             title=f"Every specification of the association in {model}",
-            caption=f"{_caption(model, curves)}{'' if place else _READING}{left_out}",
+            caption=f"{_caption(model, curves)}{'' if place else _READING + left_out}",
             chart=specification_chart(curves, _values(curves, contents), look_of(model, contents.models)),
             table=cells_of(curves),
             more=place > 0,
@@ -100,9 +105,11 @@ def _caption(model: str, curves: Sequence[Curve]) -> str:
         ". The dashed line is the median, and its p is from permutations of the classes that are joint over all "
         "specifications. Below: a tick where a specification has that choice"
     )
-    text += ", as high as the share of the group that has it." if pooled else "."
+    text += f", of many as high as the share of each of {MOST_COARSE} groups that has it." if pooled else "."
     if alike := _alike(curves):
         text += f" The same in all: {words.listing(alike)}."
+    if any(cell.specification.attack[1] == 0 for each in curves for cell in each.cells):
+        text += " At strength 0 the outcome is the clean accuracy."
     if gates := dict.fromkeys(gate for each in curves for gate in each.gates):
         text += (
             " Grey or empty: clean difficulty cannot be held fixed with these data "
@@ -116,7 +123,7 @@ _READING = (
     "clean can make all of the median; given the margin, it can still hold what margins do not tell of that, and given "
     "clean accuracy what accuracies do not. How many coefficients have one sign says nothing without the median and "
     "its p: specifications share classes and images, and go up and down together. Measures that point opposite ways "
-    "cancel in the median. At strength 0 the outcome is the clean accuracy."
+    "cancel in the median."
 )
 
 
@@ -197,7 +204,7 @@ def specification_chart(curves: Sequence[Curve], values: Values, look: Mapping[s
     labels = [plain(label, 40) for _, _, label in rows]
     depth = _ROW * (len(rows) + 0.5 * max(0, len(values) - 1))
     height = _CURVE + (_GAP + depth if rows else 0)
-    left = max(0.75, 0.2 + 0.064 * max(map(len, labels), default=0))
+    left = max(0.75, 0.2 + 0.058 * max(map(len, labels), default=0))
     chart = Chart(columns=len(curves), width=2.9, height=height, left=left, top=0.42, bottom=0.72, across=0.3)
     for place, (curve, axes) in enumerate(zip(curves, chart.panels[0], strict=True)):
         box = axes.get_position()
@@ -227,7 +234,7 @@ def specification_chart(curves: Sequence[Curve], values: Values, look: Mapping[s
     filled: dict[str, Any] = {"color": ink, "marker": "o", "markersize": 4, "linewidth": 0}
     keys: list[Any] = [
         *([Line2D([], [], markeredgewidth=0, label="adjusted p below 0.05", **filled)] if single else []),
-        *([Line2D([], [], markerfacecolor="white", label="not", **filled)] if single else []),
+        *([Line2D([], [], markerfacecolor="white", label="0.05 or above", **filled)] if single else []),
         *([Patch(facecolor=ink, alpha=0.25, linewidth=0, label="95% intervals")] if pooled else []),
         Line2D([], [], color=INK, linewidth=1, linestyle=(0, (4, 2)), label="median"),
     ]
@@ -246,9 +253,9 @@ def _told(curve: Curve) -> str:
     return f"median {words.coefficient(median.value)}, p = {median.p_value:.2g}; {below}"
 
 
-def _groups(n: int) -> list[slice]:
+def _groups(n: int, most: int) -> list[slice]:
     """Neighbours that are drawn as one: each by itself where there are few."""
-    edges = np.linspace(0, n, min(n, MOST_SINGLE) + 1).round().astype(int)
+    edges = np.linspace(0, n, (most if n > MOST_SINGLE else n) + 1).round().astype(int)
     return [slice(start, end) for start, end in pairwise(edges)]
 
 
@@ -266,7 +273,9 @@ def _curve(chart: Chart, axes: Axes, curve: Curve, colour: str) -> None:
     x = np.arange(1.0, n + 1)
     axes.axhline(0, color=FAINT, linewidth=0.8)
     if n > MOST_SINGLE:
-        x, r, low, high = (np.array([_mean(each[group]) for group in _groups(n)]) for each in (x, r, low, high))
+        x, r, low, high = (
+            np.array([_mean(each[group]) for group in _groups(n, MOST_SINGLE)]) for each in (x, r, low, high)
+        )
         axes.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
         axes.plot(x, r, color=colour, linewidth=1.8, zorder=3)
     else:
@@ -318,7 +327,7 @@ def _raster(
     labels: Sequence[str],
     colour: str,
 ) -> None:
-    n, groups = len(cells), _groups(len(cells))
+    n, groups = len(cells), _groups(len(cells), MOST_COARSE)
     heights, place, before = [], 0.0, rows[0][0]
     for choice, _, _ in rows:
         place += 0.5 if choice != before else 0.0
@@ -328,6 +337,7 @@ def _raster(
     for height, (choice, those, _) in zip(heights, rows, strict=True):
         has = np.array([getattr(cell.specification, choice) in those for cell in cells], dtype=np.float64)
         share = np.array([_mean(has[group]) for group in groups])
+        share /= share.max() or 1.0
         there = share > 0
         foot = np.full(int(there.sum()), height + 0.4)
         _upright(axes, middle[there], foot, foot - 0.8 * share[there], color=colour, linewidth=_tick(n))
@@ -343,7 +353,7 @@ def _raster(
 
 def _tick(n: int) -> float:
     """The width of a tick in points: of many, they fill the panel."""
-    return min(2.2, 0.75 * 2.9 * 72 / min(n, MOST_SINGLE))
+    return min(2.2, 0.75 * 2.9 * 72 / (n if n <= MOST_SINGLE else MOST_COARSE))
 
 
 def _upright(axes: Axes, x: Reals, low: Reals, high: Reals, **look: Any) -> None:

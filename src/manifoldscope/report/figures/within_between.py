@@ -179,6 +179,8 @@ def _panel(
         look = _look(row["network"], networks, models)
         axes.scatter(row["value"], row["robust_accuracy"], s=110, edgecolor="white", linewidth=1.2, zorder=5, **look)
     name_points(chart, axes, mx, my, means["network"].to_list())
+    for text in axes.texts:
+        text.set(zorder=6, bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.8})
     return means
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from manifoldscope.evidence.specification import CHOICES, Curve, specification_curves
 from manifoldscope.report.findings.association import CONTROLS, GATES
 from manifoldscope.report.findings.finding import FINDINGS, Finding, Tables
-from manifoldscope.report.findings.phrases import MOST_SPELLED_OUT, capital, listed, not_counted, p_value, plural, some
+from manifoldscope.report.findings.phrases import MOST_SPELLED_OUT, listed, not_counted, p_value, plural, some
 
 _PLURALS = {
     "measure": "measures",
@@ -69,15 +69,15 @@ def _title(curves: Curves) -> str:
         ((model, every),) = curves.items()
         answering = [each for each in every if each.answers]
         first, *others = answering
-        text = f"Over {_n(first)} specifications in {model} {_where(first)}the median r is {_median(first)}"
+        text = f"Over {len(first.cells)} specifications in {model} {_where(first)}the median r is {_median(first)}"
         return "; ".join([text, *(f"{_given(each.control)} it is {_median(each)}" for each in others)])
     parts: list[str] = []
     for control in _REMOVES:
         answering = [each for each in _of(curves, control) if each.answers]
         if answering:
             seen = sum(each.seen for each in answering)
-            who = f"{len(answering)} networks" if not parts or len(answering) < len(curves) else f"{len(answering)}"
-            parts.append(f"{_where(answering[0])}{_extent(answering)} (p < 0.05 in {seen} of {who})")
+            who = f"in {seen} of {len(answering)}" if parts else f"p < 0.05 in {seen} of {len(answering)} networks"
+            parts.append(f"{_where(answering[0])}{_extent(answering)} ({who})")
     return f"Over all specifications, the median r is {'; '.join(parts)}"
 
 
@@ -97,10 +97,6 @@ def _median(curve: Curve) -> str:
     return f"{curve.median.value:+.2f} ({tested})"
 
 
-def _n(curve: Curve) -> str:
-    return str(len(curve.cells))
-
-
 def _paragraphs(curves: Curves) -> list[str]:
     """One for each network; of many, those of the lowest and the highest median."""
     if len(curves) <= MOST_SPELLED_OUT:
@@ -112,17 +108,22 @@ def _paragraphs(curves: Curves) -> list[str]:
 
 
 def _paragraph(model: str, every: Sequence[Curve]) -> str:
-    clauses = [f"{_where(each)}{_clause(each)}" for each in every if each.answers]
+    first, *others = (each for each in every if each.answers)
+    clauses = [f"{_where(first)}over {plural(len(first.cells), 'specification')} ({_among(first)}) the median r is"]
+    clauses[0] += f" {_beside_signs(first)}"
+    clauses += [f"{_given(each.control)}, over {len(each.cells)}, {_beside_signs(each)}" for each in others]
     return f"{model}: {'; '.join(clauses)}."
 
 
-def _clause(curve: Curve) -> str:
+def _beside_signs(curve: Curve) -> str:
+    """The median with its p, and only beside them how many are below 0."""
+    return f"{_median(curve)}, with {curve.n_negative} below 0"
+
+
+def _among(curve: Curve) -> str:
+    """`2 measures and 3 layers`: what is chosen."""
     chosen = {choice: len(curve.values(choice)) for choice in CHOICES}
-    among = listed([f"{n} {_PLURALS[choice]}" for choice, n in chosen.items() if n > 1])
-    return (
-        f"over {plural(len(curve.cells), 'specification')} ({among}) the median r is {_median(curve)}, with "
-        f"{curve.n_negative} below 0"
-    )
+    return listed([f"{n} {_PLURALS[choice]}" for choice, n in chosen.items() if n > 1])
 
 
 def _gated(curves: Curves) -> str:
@@ -130,12 +131,15 @@ def _gated(curves: Curves) -> str:
     gated = [each for every in curves.values() for each in every if each.gates]
     if not gated:
         return ""
-    reasons: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    models: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for each in gated:
-        reasons.setdefault((each.control, each.gates), []).append(each.model)
+        models.setdefault((each.control, each.gates), []).append(each.model)
+    controls: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    for (control, gates), which in models.items():
+        controls.setdefault((gates, tuple(which)), []).append(CONTROLS[control])
     sentences = []
-    for (control, gates), models in reasons.items():
-        who = "" if len(models) == len(curves) else f" of {some(models)}"
+    for (gates, those), names in controls.items():
+        who = "" if len(those) == len(curves) else f" of {some(those)}"
         why = listed([GATES[gate] for gate in gates])
-        sentences.append(f"{capital(_given(control))}, nothing can be said{who}: {why}.")
+        sentences.append(f"Given {' or '.join(names)}, nothing can be said{who}: {why}.")
     return " ".join(sentences)

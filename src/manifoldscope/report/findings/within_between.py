@@ -46,7 +46,7 @@ def _title(fact: NetworksByClasses, words: MeasureWords) -> str:
         if all(each.within.p_value is None for each in fact.layers):
             return f"Within these {n} networks, mean r of {words.name} and robust accuracy is {_range(fact.layers)}"
         return f"Within these {n} networks, no evidence that {words.name} goes with robust accuracy across classes"
-    parts = []
+    parts: list[str] = []
     for side, mine in (
         ("fewer", [each for each in seen if each.within.value < 0]),
         ("more", [each for each in seen if each.within.value >= 0]),

@@ -1,18 +1,19 @@
-"""Measure where attacked images move in each layer."""
+"""Measure where attacked images move in each layer, and how far their classes have collapsed there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import polars as pl
 import torch
 
 from manifoldscope.attacks.evaluation import evaluate
+from manifoldscope.geometry import ClassManifold
 from manifoldscope.geometry.displacement import displacement_estimates
 from manifoldscope.geometry.separation import nearest_classes
-from manifoldscope.recordings.rows import Row, estimate_row
+from manifoldscope.recordings.rows import Row, estimate_row, joint_rows
 from manifoldscope.seeds import derive, generator
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import POINTS, Costs, Need, reading_seconds
@@ -22,7 +23,11 @@ from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import AttackRef, ClassRef, NetworkRef
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Gradients, Payload, Unit, kind
+from manifoldscope.tables import WHOLE
 from manifoldscope.vision.images import ImageSet
+
+COLLAPSE = ("nc1_variability", "nc2_equinorm", "nc2_equiangularity", "nc4_nearest_centroid")
+"""Measures of neural collapse, of attacked images; at strength 0 of the same images when clean."""
 
 DIRECTIONS = 1000
 """How many directions of a layer's covariance stand beside displacements, for each class."""
@@ -39,7 +44,7 @@ class Displacement(Unit):
         copy: whose gradients are taken (the study's `gradients`).
     """
 
-    version = 8
+    version = 9
     files = ("geometry.parquet",)
 
     network: NetworkRef
@@ -95,6 +100,7 @@ class Displacement(Unit):
         nearest = {layer: nearest_classes(own[layer]) for layer in layers}
         together = {layer: torch.cat([manifold.points for manifold in own[layer]]) for layer in layers}
         rows: list[Row] = []
+        moved_to: dict[str, list[tuple[int, ClassManifold]]] = {layer: [] for layer in layers}
         for place, label in enumerate(each.index for each in self.images):
             tick(place / n)
             images = context.images("robustness", label)
@@ -127,7 +133,25 @@ class Displacement(Unit):
                 )
                 where = {"layer": layer, "pool": clean.pool, "place": place}
                 rows += [{**where, **estimate_row(name, estimate)} for name, estimate in found.items()]
+                kept = replace(adversarial, points=adversarial.points[attacked])
+                moved_to[layer] += [(place, kept)] if kept.n_points >= 2 else []
+        for classes in moved_to.values():
+            rows += self._collapse(classes)
         return Payload(tables={"geometry": frame(rows, "geometry", "place")})
+
+    def _collapse(self, classes: Sequence[tuple[int, ClassManifold]]) -> list[Row]:
+        """Neural collapse of the attacked images of one layer, class by class and of the whole."""
+        if len(classes) < 2:
+            return []
+        places = {at: place for at, (place, _) in enumerate(classes)}
+        wanted: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in COLLAPSE]
+        first = classes[0][1]
+        found = joint_rows([manifold for _, manifold in classes], wanted, halvings=0, seed=self.seed)
+        return [
+            {"layer": first.layer, "pool": first.pool, **row, "place": places.get(row["place"], WHOLE)}
+            for row in found
+            if row["other_place"] is None
+        ]
 
     @property
     def gradients(self) -> Gradients:
