@@ -17,6 +17,7 @@ from manifoldscope.files import read_bytes
 from manifoldscope.geometry.measures import MEASURES
 from manifoldscope.registry import Entry, describe
 from manifoldscope.study.challenges import AttackPlan, strength_setting
+from manifoldscope.study.model_table import expanded
 from manifoldscope.study.plan import Study, study_model
 from manifoldscope.training.objectives import OBJECTIVES
 from manifoldscope.vision.datasets import source_schema
@@ -82,6 +83,7 @@ def parse(raw: Mapping[str, Any], *, run_plugins: bool = True) -> Study:
     for old, new in RENAMED.items():
         if old in raw:
             raise StudyError(f"{old}: there is no setting {old!r} any more; write {new}")
+    raw = {**raw, "models": expanded(raw["models"])} if "models" in raw else raw
     try:
         return study_model().model_validate(raw)
     except ValidationError as error:
