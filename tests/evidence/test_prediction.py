@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
+import polars as pl
 import pytest
 
 from manifoldscope.evidence import prediction
@@ -10,6 +13,7 @@ from manifoldscope.evidence.permutation import Block
 from manifoldscope.evidence.prediction import gain_test, left_out_predictions
 from manifoldscope.evidence.two_draws import log_odds, normal_scores
 from manifoldscope.report.findings import diagnose
+from manifoldscope.tables import conform
 from simulated import World
 from tests.evidence.simulated_tables import simulated_tables, without
 
@@ -73,6 +77,55 @@ def test_a_measure_that_says_more_than_difficulty_is_told_from_one_that_says_not
         assert network.score("margin_and_measure").error < 1
 
 
+def with_attack_free(tables):
+    """Beside the rest: an estimate that follows robustness closely, one that says nothing, and the first once more."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for row in tables["robustness"].iter_rows(named=True):
+        told = {name: row[name] for name in ("model", "class_index", "class_name")}
+        values = {
+            "first_order_distance": rng.normal(),
+            "local_lipschitz_distance": row["robust_accuracy"] + 0.01 * rng.normal(),
+        }
+        for estimate in ("linf", "other"):
+            for name, value in values.items():
+                parameters = "norm=linf" + (f" radius={estimate}" if name.startswith("local") else "")
+                rows.append(told | {"estimate": estimate, "predictor": name, "parameters": parameters, "value": value})
+    return tables | {"attack_free": conform("attack_free", rows)}
+
+
+def test_attack_free_predictors_stand_beside_the_measures_and_change_nothing_of_them() -> None:
+    tables = simulated_tables(STRONG, models=("a", "b", "c"))
+    plain, fact = prediction(tables), prediction(with_attack_free(tables))
+    assert plain is not None
+    assert fact is not None
+    assert (fact.classes, fact.networks, plain.attack_free) == (plain.classes, plain.networks, ())
+    assert [(each.model, each.layer, each.measure, each.parameters) for each in fact.attack_free] == [
+        (model, "", *names)
+        for model in "abc"
+        for names in (
+            ("first_order_distance", "norm=linf"),  # once, though two estimates share it
+            ("local_lipschitz_distance", "norm=linf radius=linf"),
+            ("local_lipschitz_distance", "norm=linf radius=other"),
+        )
+    ]
+    for each in fact.attack_free:
+        assert each.adds == (each.measure == "local_lipschitz_distance")
+        assert (each.score("measure").r > 0.8) == each.adds
+
+
+def test_a_class_without_a_finite_estimate_is_left_out_of_all_and_an_estimate_that_lacks_many_is_left_out() -> None:
+    tables = with_attack_free(simulated_tables(STRONG))
+    first = pl.col("predictor") == "first_order_distance"
+    for n_lost, n, n_predictors in ((2, 58, 3), (20, 60, 2)):
+        lost = first & (pl.col("class_index") < n_lost)
+        value = pl.when(lost).then(pl.lit(np.inf)).otherwise("value")
+        fact = prediction(tables | {"attack_free": tables["attack_free"].with_columns(value=value)})
+        assert fact is not None
+        assert {each.n for each in (*fact.classes, *fact.attack_free)} == {n}
+        assert len(fact.attack_free) == n_predictors
+
+
 def test_what_cannot_be_asked_is_not_answered() -> None:
     tables = simulated_tables(World(n_classes=30))
     assert prediction(without(tables, "margins")) is None
@@ -99,3 +152,20 @@ def test_the_finding_says_whether_geometry_adds_anything(world: World, same_imag
     assert title in found.title
     assert "each predicted from the others: r = " in found.text
     assert found.numbers[0]["model"] == "net"
+    assert "Without geometry" not in found.text
+
+
+def test_the_finding_names_attack_free_predictors() -> None:
+    tables = with_attack_free(simulated_tables(STRONG))
+    tables["attack_free"] = tables["attack_free"].filter(estimate="linf")
+    (found,) = [each for each in diagnose(tables) if each.kind == "prediction"]
+    text = (
+        r"Without geometry, r = [+-]0\.\d\d by the first-order distance and \+0\.\d\d by the local Lipschitz distance; "
+        r"beyond difficulty the local Lipschitz distance lowers the squared error by \d+\.\d% \(adjusted p = 0\.002\)\."
+    )
+    assert re.search(text, found.text), found.text
+    assert [row["measure"] for row in found.numbers] == [
+        "pca_dimension",
+        "first_order_distance",
+        "local_lipschitz_distance",
+    ]

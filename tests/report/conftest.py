@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from manifoldscope.evidence.within_between import within_between_table
 from manifoldscope.pictures import Picture
 from manifoldscope.report import Chart, Figure, draw, render
 from manifoldscope.seeds import numpy_generator
@@ -373,6 +374,21 @@ def _curves(where: dict[str, str], names: tuple[str, ...], random: np.random.Gen
         for label, name, limit in zip([*range(len(names)), WHOLE], [*names, ""], limits, strict=True)
         for size in sizes[: 4 if label % 2 == 0 else 3]
     ]  # fmt: skip
+
+
+def concluded_tables(tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """The medians of these associations, as if they had been tested, and networks by classes."""
+    known = tables["associations"].filter(pl.col("coefficient").is_finite())
+    medians = known.group_by("model", "method", "controls", maintain_order=True).agg(
+        pl.len().alias("n_cells"),
+        pl.col("coefficient").median().alias("median"),
+        pl.lit(0.2).alias("p_median"),
+        (pl.col("coefficient") < 0).sum().alias("n_negative"),
+        pl.lit(0).alias("n_seen"),
+        pl.lit("").alias("gate"),
+    )
+    apart = within_between_table(tables["geometry"], tables["robustness"], tables["models"], permutations=19)
+    return {"specifications": conform("specifications", medians), "within_between": apart}
 
 
 def study_pictures(n_classes: int = 10, names: tuple[str, ...] | None = None) -> list[Picture]:

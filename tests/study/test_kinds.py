@@ -25,6 +25,7 @@ EVERYTHING = tiny.raw(
     ],
     minimal=[{"steps": 2}],
     interventions=[{"directions": [2]}],
+    attack_free=[{"radius": 0.1, "samples": 2}],
     **tiny.OTHERS,
 )
 AS_NEEDS = {"weaker", "rivals"}

@@ -246,6 +246,11 @@ CHANGES = {
     "MinimalPlan.largest": {"minimal": [{"largest": 0.3}]},
     "MinimalPlan.steps": {"minimal": [{"steps": 3}]},
     "MinimalPlan.tolerance": {"minimal": [{"tolerance": 0.1}]},
+    "Study.attack_free": {"attack_free": [{"radius": 0.1}]},
+    "AttackFreePlan.name": None,  # see the test of attack-free predictors of other settings
+    "AttackFreePlan.norm": {"attack_free": [{"radius": 0.1, "norm": "l2"}]},
+    "AttackFreePlan.radius": {"attack_free": [{"radius": 0.2}]},
+    "AttackFreePlan.samples": {"attack_free": [{"radius": 0.1, "samples": 8}]},
     "Study.interventions": {"interventions": [{}]},
     "InterventionPlan.name": None,  # see the test of interventions of other settings
     "InterventionPlan.layer": {"interventions": [{"layer": "flatten"}]},

@@ -87,7 +87,8 @@ def lipschitz_estimates(
         network: found again as it was.
         images: labelled images.
         norm: of the perturbation, "linf" or "l2".
-        radius: of the ball, above 0, in pixel units; no local Lipschitz distance exceeds it.
+        radius: of the ball, above 0, in pixel units; no local Lipschitz distance exceeds it, so differences between
+            images that reach it are lost.
         samples: random points around each image, a gradient each; 0 for the image alone.
         seed: of the points, a stream for each image by its name; the first points are the same for more of them.
         batch_size: images at a time, or fewer where memory allows no more; changes the answer by rounding only.

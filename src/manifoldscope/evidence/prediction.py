@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from manifoldscope.evidence.at_chance import at_chance
@@ -189,11 +190,11 @@ def prediction(tables: Mapping[str, pl.DataFrame], *, permutations: int = 499, s
             studied.append(found)
     if not studied:
         return None
-    classes, beside = (
-        tuple(each for one in studied for each in _classes(one, which, permutations, seed))
-        for which in ("measures", "attack_free")
+    return Prediction(
+        classes=tuple(each for one in studied for each in _classes(one, one.measures, permutations, seed)),
+        networks=tuple(_networks(studied, replicates(tables["models"]))),
+        attack_free=tuple(each for one in studied for each in _classes(one, one.attack_free, permutations, seed)),
     )
-    return Prediction(classes, tuple(_networks(studied, replicates(tables["models"]))), beside)
 
 
 def left_out_predictions(predictors: FloatArray, y: FloatArray) -> FloatArray:
@@ -253,28 +254,63 @@ def _gains(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     return total / max(float(nothing @ nothing), np.finfo(np.float64).tiny), total / scale
 
 
+def _attack_free(table: pl.DataFrame | None) -> pl.DataFrame:
+    """The table `attack_free` in the columns of `geometry`, each predictor of a class once; empty where it is missing.
+
+    Estimates of other radii may share a predictor that does not depend on the radius.
+    """
+    columns = ("model", "layer", "measure", "parameters", "class_index", "value")
+    if table is None:
+        return pl.DataFrame(schema=dict.fromkeys(columns, pl.String()))
+    return (
+        table.filter(pl.col("value").is_finite())
+        .select(*columns[:1], pl.lit("").alias("layer"), pl.col("predictor").alias("measure"), *columns[3:])
+        .unique(columns[:-1], keep="first", maintain_order=True)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """n variables of K classes.
+
+    Attributes:
+        told: layer, measure and parameters of each.
+        x: (n, K) as normal scores.
+    """
+
+    told: tuple[tuple[str, str, str], ...]
+    x: FloatArray
+
+
 @dataclass(frozen=True, eq=False)
 class _Studied:
     """What is known of the classes of one network.
 
     Attributes:
-        told: layer, measure and parameters of each row of x.
-        x: (n, K) measures as normal scores; y: (K,) log-odds of being robust.
+        measures, attack_free: of geometry, and the attack-free predictors.
+        y: (K,) log-odds of being robust.
         first, second: difficulty on the images that are measured and attacked; the same where there is one draw.
     """
 
     model: str
     attack: str
     strength: float
-    told: tuple[tuple[str, str, str], ...]
-    x: FloatArray
+    measures: _Rows
+    attack_free: _Rows
     y: FloatArray
     first: Difficulty
     second: Difficulty
     gates: tuple[Gate, ...]
 
     @classmethod
-    def of(cls, model: str, measured: pl.DataFrame, attacked: pl.DataFrame, margins: pl.DataFrame) -> _Studied | None:
+    def of(
+        cls,
+        model: str,
+        measured: pl.DataFrame,
+        attack_free: pl.DataFrame,
+        attacked: pl.DataFrame,
+        margins: pl.DataFrame,
+    ) -> _Studied | None:
         """None where there are fewer than 20 classes, no margins, or no measure."""
         attacked = attacked.sort("class_index")
         draws = difficulty_of(margins, model, attacked["class_index"].to_list())
@@ -285,22 +321,13 @@ class _Studied:
         known &= np.isfinite(first.margin_sd) & np.isfinite(second.margin_sd)
         if not known.any():
             return None
-        place = {label: at for at, label in enumerate(attacked["class_index"])}
-        told: list[tuple[str, str, str]] = []
-        rows: list[FloatArray] = []
-        for key, group in measured.group_by("layer", "measure", "parameters", maintain_order=True):
-            values = np.full(len(place), np.nan)
-            group = group.filter(pl.col("class_index").is_in(list(place)))
-            values[[place[label] for label in group["class_index"]]] = group["value"].to_numpy()
-            if np.isfinite(values[known]).mean() >= 1 - LARGEST_GAP:
-                told.append((str(key[0]), str(key[1]), str(key[2] or "")))
-                rows.append(values)
-        if not rows:
+        given = [_known_values(rows, attacked["class_index"].to_list(), known) for rows in (measured, attack_free)]
+        for values in given:
+            known &= np.isfinite(np.stack(list(values.values()))).all(axis=0) if values else True
+        if known.sum() < FEWEST_CLASSES:
             return None
-        x: FloatArray = np.stack(rows)
-        known &= np.isfinite(x).all(axis=0)
-        varies = np.ptp(x[:, known], axis=1) > 0 if known.any() else np.zeros(len(x), dtype=bool)
-        if known.sum() < FEWEST_CLASSES or not varies.any():
+        measures, beside = (_varying(values, known) for values in given)
+        if not measures.told:
             return None
         robust, asked = (attacked[name].cast(pl.Float64).to_numpy()[known] for name in ("n_robust", "n_clean_correct"))
         a, c = first.subset(known), second.subset(known)
@@ -309,17 +336,17 @@ class _Studied:
             model,
             str(attacked["attack"][0]),
             float(attacked["strength"][0]),
-            tuple(each for each, kept in zip(told, varies, strict=True) if kept),
-            normal_scores(x[varies][:, known]),
+            measures,
+            beside,
             log_odds(robust, asked),
             a,
             c,
             gates if draws[0] is not None else (*gates, "same_images"),
         )
 
-    def predictors(self, row: int) -> dict[Predictors, FloatArray]:
-        """(p, K) each set, with one measure; all but the measure are of the images that are measured."""
-        margin, measure = self.first.controls("margin"), self.x[row : row + 1]
+    def predictors(self, measure: FloatArray) -> dict[Predictors, FloatArray]:
+        """(p, K) each set, with one measure (K,); difficulty and margins are of the images that are measured."""
+        margin, measure = self.first.controls("margin"), measure[None]
         return {
             "difficulty": self.first.of("clean_accuracy")[None],
             "margin": margin,
@@ -328,15 +355,39 @@ class _Studied:
         }
 
 
-def _classes(studied: _Studied, permutations: int, seed: int) -> Iterator[ClassesPredicted]:
+def _known_values(
+    table: pl.DataFrame, classes: Sequence[int], known: npt.NDArray[np.bool_]
+) -> dict[tuple[str, str, str], FloatArray]:
+    """(K,) values by layer, measure and parameters, of those that lack few of the known classes; NaN where they do."""
+    place = {label: at for at, label in enumerate(classes)}
+    found: dict[tuple[str, str, str], FloatArray] = {}
+    for key, group in table.group_by("layer", "measure", "parameters", maintain_order=True):
+        values = np.full(len(place), np.nan)
+        group = group.filter(pl.col("class_index").is_in(list(place)))
+        values[[place[label] for label in group["class_index"]]] = group["value"].to_numpy()
+        if np.isfinite(values[known]).mean() >= 1 - LARGEST_GAP:
+            found[str(key[0]), str(key[1]), str(key[2] or "")] = values
+    return found
+
+
+def _varying(values: Mapping[tuple[str, str, str], FloatArray], known: npt.NDArray[np.bool_]) -> _Rows:
+    """Those that are not the same for all known classes."""
+    kept = {told: each[known] for told, each in values.items() if np.ptp(each[known]) > 0}
+    x = normal_scores(np.stack(list(kept.values()))) if kept else np.zeros((0, int(known.sum())))
+    return _Rows(tuple(kept), x)
+
+
+def _classes(studied: _Studied, rows: _Rows, permutations: int, seed: int) -> Iterator[ClassesPredicted]:
     """Each class predicted from the others, measure by measure."""
+    if not rows.told:
+        return
     own, other = (draw.controls("margin") for draw in (studied.first, studied.second))
-    gained = gain_test(Block.of(studied.x, studied.y[None], own, other), permutations, seed)
+    gained = gain_test(Block.of(rows.x, studied.y[None], own, other), permutations, seed)
     nothing = float(np.sum((left_out_predictions(np.zeros((0, len(studied.y))), studied.y) - studied.y) ** 2))
-    for row, (layer, measure, parameters) in enumerate(studied.told):
+    for row, (layer, measure, parameters) in enumerate(rows.told):
         scores = [
             _score(name, left_out_predictions(values, studied.y), studied.y, nothing)
-            for name, values in studied.predictors(row).items()
+            for name, values in studied.predictors(rows.x[row]).items()
         ]
         yield ClassesPredicted(
             studied.model,
@@ -356,9 +407,9 @@ def _classes(studied: _Studied, permutations: int, seed: int) -> Iterator[Classe
 
 def _networks(studied: Sequence[_Studied], names: Mapping[str, str]) -> Iterator[NetworkPredicted]:
     """Each network predicted from the others, for every measure that at least three networks have."""
-    for told in dict.fromkeys(told for each in studied for told in each.told):
-        having = [each for each in studied if told in each.told]
-        have = [(names.get(each.model, each.model), each, each.told.index(told)) for each in having]
+    for told in dict.fromkeys(told for each in studied for told in each.measures.told):
+        having = [(each, each.measures) for each in studied if told in each.measures.told]
+        have = [(names.get(each.model, each.model), each, rows.x[rows.told.index(told)]) for each, rows in having]
         networks = list(dict.fromkeys(name for name, _, _ in have))
         if len(networks) < FEWEST_NETWORKS:
             continue
@@ -368,7 +419,7 @@ def _networks(studied: Sequence[_Studied], names: Mapping[str, str]) -> Iterator
             scores = []
             for name in inside[0][1].predictors(inside[0][2]):
                 own, given = (
-                    np.concatenate([_z(each.predictors(row)[name]) for _, each, row in some], axis=1)
+                    np.concatenate([_z(each.predictors(x)[name]) for _, each, x in some], axis=1)
                     for some in (inside, outside)
                 )
                 slopes = np.linalg.pinv(given.T) @ others

@@ -12,6 +12,7 @@ import pytest
 from conftest import (
     arguments,
     chart_of,
+    concluded_tables,
     correlation,
     drawn,
     example,
@@ -34,7 +35,8 @@ OF_PICTURES = ["examples", "spectra", "correlations"]
 
 def everything(n_classes: int = 4) -> dict[str, pl.DataFrame]:
     names = tuple(f"class number {label}" for label in range(n_classes))
-    return sampled_tables(n_classes, names) | other_tables(n_classes, names) | intervened_tables(n_classes, names)
+    tables = sampled_tables(n_classes, names) | other_tables(n_classes, names) | intervened_tables(n_classes, names)
+    return tables | concluded_tables(tables)
 
 
 @pytest.fixture(scope="module")

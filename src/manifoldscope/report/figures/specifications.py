@@ -105,7 +105,12 @@ def _caption(model: str, curves: Sequence[Curve]) -> str:
         ". The dashed line is the median, and its p is from permutations of the classes that are joint over all "
         "specifications. Below: a tick where a specification has that choice"
     )
-    text += f", of many as high as the share of each of {MOST_COARSE} groups that has it." if pooled else "."
+    if pooled:
+        text += (
+            f"; of more than {MOST_SINGLE}, its height is the share of each of {MOST_COARSE} groups that has it, "
+            "relative to the largest of the row"
+        )
+    text += "."
     if alike := _alike(curves):
         text += f" The same in all: {words.listing(alike)}."
     if any(cell.specification.attack[1] == 0 for each in curves for cell in each.cells):

@@ -175,9 +175,10 @@ def _panel(
     means = rows.group_by("network").agg(pl.col("value", "robust_accuracy").mean()).sort("network")
     mx, my = reals(means, "value"), reals(means, "robust_accuracy")
     _fit(axes, mx, my, color=INK, linewidth=1.6, linestyle=(0, (4, 2)), zorder=4)
+    size = 110 if len(means) <= 12 else 40
     for row in means.iter_rows(named=True):
         look = _look(row["network"], networks, models)
-        axes.scatter(row["value"], row["robust_accuracy"], s=110, edgecolor="white", linewidth=1.2, zorder=5, **look)
+        axes.scatter(row["value"], row["robust_accuracy"], s=size, edgecolor="white", linewidth=1.2, zorder=5, **look)
     name_points(chart, axes, mx, my, means["network"].to_list())
     for text in axes.texts:
         text.set(zorder=6, bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.8})

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from manifoldscope.evidence.prediction import ClassesPredicted, NetworkPredicted, Predictors, prediction
 from manifoldscope.report.findings.finding import FINDINGS, Finding, Tables
-from manifoldscope.report.findings.phrases import MOST_SPELLED_OUT, MeasureWords, every, plural
+from manifoldscope.report.findings.phrases import MOST_SPELLED_OUT, MeasureWords, every, listed, plural
+
+_ATTACK_FREE = {
+    "first_order_distance": "the first-order distance",
+    "local_lipschitz_distance": "the local Lipschitz distance",
+}
+"""How the predictors of the table `attack_free` are spoken of."""
 
 PREDICTORS: tuple[Predictors, ...] = ("difficulty", "margin", "measure", "margin_and_measure")
 
@@ -27,14 +34,18 @@ def found(tables: Tables) -> list[Finding]:
         return []
     models = dict.fromkeys(each.model for each in fact.classes)
     best = [_best([each for each in fact.classes if each.model == model]) for model in models]
-    text = [_sentence(each, sum(one.model == each.model for one in fact.classes)) for each in _shown(best)]
+    beside = {model: [each for each in fact.attack_free if each.model == model] for model in models}
+    text = [
+        " ".join([_sentence(each, sum(one.model == each.model for one in fact.classes)), *_beside(beside[each.model])])
+        for each in _shown(best)
+    ]
     return [
         Finding(
             kind="prediction",
             title=_title(best),
             text="\n\n".join([*text, *_networks(fact.networks)]),
             caveats=(*_CAVEATS, *_several(best)),
-            numbers=tuple(map(_row, best)),
+            numbers=tuple(map(_row, [*best, *fact.attack_free])),
             weight=70,
         )
     ]
@@ -88,6 +99,28 @@ def _sentence(each: ClassesPredicted, n_cells: int) -> str:
         f"{text} Beyond difficulty it {change} the squared error by {abs(each.gain):.1%} (adjusted p = "
         f"{each.p_adjusted:.2g})."
     )
+
+
+def _beside(attack_free: Sequence[ClassesPredicted]) -> list[str]:
+    """What estimates from gradients predict, without geometry."""
+    if not attack_free:
+        return []
+    times = Counter(each.measure for each in attack_free)
+
+    def said(each: ClassesPredicted) -> str:
+        return _ATTACK_FREE[each.measure] + f" ({each.parameters})" * (times[each.measure] > 1)
+
+    scores = listed([f"{each.score('measure').r:+.2f} by {said(each)}" for each in attack_free])
+    text = f"Without geometry, r = {scores}"
+    best = _best(attack_free)
+    if best.gates:
+        return [f"{text}."]
+    which = "it" if len(attack_free) == 1 else said(best)
+    change = "lowers" if best.gain > 0 else "raises"
+    return [
+        f"{text}; beyond difficulty {which} {change} the squared error by {abs(best.gain):.1%} (adjusted p = "
+        f"{best.p_adjusted:.2g})."
+    ]
 
 
 def _networks(networks: Sequence[NetworkPredicted]) -> list[str]:

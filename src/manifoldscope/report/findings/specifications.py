@@ -25,9 +25,9 @@ _CAVEATS = (
 )
 _REMOVES = {
     "": "With nothing held fixed, how hard classes are when clean can make all of a median.",
-    "margin": "Given the margin, p claims only that margins on two draws do not explain the median.",
-    "clean_accuracy": "Given clean accuracy, p claims only that clean accuracy on two draws does not explain the "
-    "median.",
+    "margin": "Given the margin, a small p claims only that margins on two draws do not explain the median.",
+    "clean_accuracy": "Given clean accuracy, a small p claims only that clean accuracies on two draws do not explain "
+    "the median.",
 }
 
 Curves = Mapping[str, Sequence[Curve]]

@@ -57,7 +57,10 @@ class AttackFreePlan(KindSection):
     name: str = setting("", "what tables call it; the norm by default", keyed=False)
     norm: Norm = setting("linf", "in which distances are measured", keyed=True)
     radius: float = setting(
-        ..., "of the ball around each image in which its steepest point is looked for, in pixel units", keyed=True
+        ...,
+        "of the ball around each image in which its steepest point is looked for, in pixel units; no local Lipschitz "
+        "distance exceeds it, so it should reach beyond most of them",
+        keyed=True,
     )
     samples: int = setting(SAMPLES, "random points in that ball, a gradient each", keyed=True, ge=1, le=1_000_000)
 
