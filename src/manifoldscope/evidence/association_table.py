@@ -158,7 +158,7 @@ def associate_study(
     as one. Measures of a whole layer, and of attacked images, are not used.
 
     *Many cells.* `p_adjusted` compares each cell with the largest statistic of its family under joint permutations of
-    the classes: all rows of one network with one method and one control.
+    the classes: all rows of one network with one method and one control; those of clean accuracy apart.
 
     *What is said besides.* `disattenuated`, with its limits, is Pearson's coefficient without the noise of the
     measure (its correlation between the draws) and of the outcome (binomial), where both reliabilities are known and at
@@ -230,7 +230,10 @@ class _Cells:
 
 @dataclass(frozen=True, eq=False)
 class _Family:
-    """All cells of one network with one method and one control, which are tested together."""
+    """All cells of one network with one method and one control, which are tested together.
+
+    Outcomes that are the clean accuracy itself (`clean`) are a family of their own, and have no curve.
+    """
 
     grid: Grid
     model: str
@@ -238,6 +241,7 @@ class _Family:
     control: Control | None
     draws: Draws | None
     reliabilities: Mapping[tuple[Any, ...], float]
+    clean: bool = False
 
     def tested(self, permutations: int, seed: int) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
         """Its rows, and what its specification curve says; None where there is no coefficient."""
@@ -265,7 +269,7 @@ class _Family:
             for (row, column), cell in sorted(found.items())
         ]
         known = [row for row in whole if row.get("coefficient") is not None]
-        if not known or tested is None:
+        if not known or tested is None or self.clean:
             return whole, None
         curve = {
             "n_cells": len(known),
@@ -306,7 +310,7 @@ class _Family:
             else:
                 counted = np.isfinite(first.margin) & np.isfinite(second.margin) & (second.n_correct > 0)
         every = range(len(self.grid.outcomes))
-        columns = [column for column in every if self.control is None or not self.grid.is_clean[column]]
+        columns = [column for column in every if self.grid.is_clean[column] == self.clean]
         for rows, have_x in alike(self.grid.x, range(len(self.grid.x))):
             for some, have_y in alike(self.grid.y, columns):
                 yield rows, some, counted & have_x & have_y, gate
@@ -322,6 +326,7 @@ def _families(
     for method in methods:
         if method != "two_draws":
             yield _Family(grid, model, method, None, None, reliabilities)
+            yield _Family(grid, model, method, None, None, reliabilities, clean=True)
         elif draws is not None:
             for control in CONTROLS:
                 yield _Family(grid, model, method, control, draws, reliabilities)

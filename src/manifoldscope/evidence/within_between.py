@@ -15,13 +15,14 @@ import numpy as np
 import polars as pl
 from scipy import special
 
+from manifoldscope.evidence.association import nearly_constant
 from manifoldscope.evidence.at_chance import at_chance
 from manifoldscope.evidence.grid import ATTACK, MEASURE, Grid, grids_of_networks
 from manifoldscope.evidence.interval import EDGE
 from manifoldscope.evidence.numbers import FloatArray
 from manifoldscope.evidence.permutation import SAME, Block, correlations, orders_of, unit
 from manifoldscope.evidence.replicates import replicates
-from manifoldscope.evidence.two_draws import Difficulty, difficulty_of, normal_scores
+from manifoldscope.evidence.two_draws import Difficulty, agreement, difficulty_of, gates_of, normal_scores
 from manifoldscope.tables import BOOLEAN, INTEGER, REAL, TEXT, Schema, conform
 
 WITHIN_BETWEEN = Schema(
@@ -46,6 +47,7 @@ WITHIN_BETWEEN = Schema(
         "between": REAL,
         "pooled": REAL,
         "reversal": BOOLEAN,
+        "gate": TEXT,
     },
     identity=("layer", "measure", "parameters", "attack", "strength", "iterate", "outcome", "controls"),
 )
@@ -235,6 +237,7 @@ def _cell(
     every = sorted({key for model in chosen for key in networks[model].grid.classes}, key=str)
     place = {key: index for index, key in enumerate(every)}
     blocks, points = [], []
+    closed: dict[str, None] = {}
     for model, (row, column) in chosen.items():
         network = networks[model]
         x, y = network.grid.x[row], network.grid.y[column]
@@ -246,11 +249,14 @@ def _cell(
             continue
         classes = np.array([place[key] for key, there in zip(network.grid.classes, known, strict=True) if there])
         x, y = x[known], y[known]
+        if nearly_constant(x):
+            continue
         if network.draws is None:
             block = Block.of(x[None], y[None], classes=classes)
         else:
-            a, c = (draw.subset(known).controls("margin") for draw in network.draws)
-            block = Block.of(normal_scores(x)[None], y[None], a, c, classes)
+            a, c = (draw.subset(known) for draw in network.draws)
+            block = Block.of(normal_scores(x)[None], y[None], a.controls("margin"), c.controls("margin"), classes)
+            closed |= dict.fromkeys(gates_of(a, c, agreement(a.margin, c.margin)))
         if not math.isnan(block.coefficients[0, 0]):
             blocks.append(block)
             points.append(pl.DataFrame({"network": names.get(model, model), "x": x, "y": y}))
@@ -272,6 +278,7 @@ def _cell(
         "between": _or_null(between),
         "pooled": _or_null(_pearson(table["x"].to_numpy(), table["y"].to_numpy())),
         "reversal": not math.isnan(between) and within * between < 0 and min(abs(within), abs(between)) >= REVERSAL,
+        "gate": " ".join(closed),
     }
 
 
