@@ -351,6 +351,7 @@ def associate_outcome(
     found = []
     for values, group in joined.frame.group_by(identity, maintain_order=True):
         table = associate_frame(group.select(columns), _X, y, controls=tuple(controls), seed=seed)
+        table = table.drop("x", "y", "p_adjusted")  # one of each
         fixed = [pl.lit(value).alias(name) for name, value in zip(identity, values, strict=True)]
         notes = ["; ".join(filter(None, [own, joined.missing])) for own in table["note"]]
         found.append(table.select(*fixed, pl.exclude("note"), pl.Series("note", notes, pl.String)))

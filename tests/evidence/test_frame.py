@@ -115,3 +115,22 @@ def test_the_command_says_what_goes_together(tmp_path: Path, capsys: pytest.Capt
     assert "pooled" in capsys.readouterr().out
     assert main(["associate", str(file), "--x", "x", "--y", "y", "--cells", "of"]) == 2
     assert "--cells and --key go together" in capsys.readouterr().err
+
+
+def test_within_groups_only_complete_pairs_count_and_their_means_cost_degrees_of_freedom() -> None:
+    rng = np.random.default_rng(0)
+    rejected = 0
+    for seed in range(150):
+        frame = pl.DataFrame(
+            {"x": rng.standard_normal(40), "y": rng.standard_normal(40), "of": [*"abcdefghijklmnopqrst"] * 2}
+        )
+        found = associate_frame(frame, "x", "y", by="of", pooled=True, permutations=99, seed=seed)
+        within = found.filter((pl.col("over") == "within") & (pl.col("method") == "pearson")).row(0, named=True)
+        rejected += within["low"] * within["high"] > 0
+    assert rejected <= 18  # 7.5 expected
+    x, y = rng.standard_normal((2, 40))
+    only = pl.DataFrame({"x": [50.0] * 30 + [None] * 30, "y": [None] * 30 + [50.0] * 30, "of": ["a"] * 60})
+    whole = pl.DataFrame({"x": x, "y": y, "of": ["a"] * 20 + ["b"] * 20})
+    with_gaps = associate_frame(pl.concat([whole, only]), "x", "y", by="of", pooled=True, permutations=9)
+    without = associate_frame(whole, "x", "y", by="of", pooled=True, permutations=9)
+    assert with_gaps["coefficient"].to_list() == pytest.approx(without["coefficient"].to_list())

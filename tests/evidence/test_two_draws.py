@@ -16,6 +16,7 @@ from manifoldscope.evidence import Difficulty, association_table, two_draw_test
 from manifoldscope.evidence.interval import jackknife_interval, spearman_interval
 from manifoldscope.evidence.permutation import Block, joint_test, orders_of
 from manifoldscope.evidence.two_draws import log_odds, normal_scores, vanishes_at
+from manifoldscope.evidence.within_between import mean_z
 from manifoldscope.tables import conform
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -237,3 +238,47 @@ def test_the_same_images_cannot_hold_difficulty_fixed() -> None:
     assert found["coefficient"].null_count() == len(found) > 0
     few = association_table(**study(World(n_classes=10), 0), permutations=100)
     assert all("few_classes" in gate for gate in few.filter(pl.col("method") == "two_draws")["gate"])
+
+
+@pytest.mark.parametrize("broken", ["n_correct", "measure", "margin", "margin_sd", "class"])
+def test_a_class_without_a_number_is_left_out_and_no_other(broken: str) -> None:
+    """Whichever class it is: the others are permuted as if it had never been."""
+    tables = study(World(n_classes=30), 0)
+    hit = pl.col("class_index") == 3
+    if broken == "measure":
+        value = pl.when(hit).then(None).otherwise("value")
+        tables["geometry"] = tables["geometry"].with_columns(value=value)
+    elif broken == "class":
+        tables["margins"] = tables["margins"].filter(~(hit & (pl.col("draw") == "geometry")))
+    else:
+        value = pl.when(hit).then(0 if broken == "n_correct" else None).otherwise(broken)
+        tables["margins"] = tables["margins"].with_columns(value.cast(tables["margins"][broken].dtype).alias(broken))
+    found = association_table(**tables, permutations=50).filter(pl.col("method") == "two_draws")
+    assert found.select("n", "n_left_out").unique().rows() == [(29, 1)]
+    assert found["p_value"].null_count() == 0
+
+
+def test_spreads_that_the_draws_do_not_agree_on_are_a_gate() -> None:
+    one = World(n_classes=60, n_images=200).draw(np.random.default_rng(1))
+    noise = np.exp(0.05 * np.random.default_rng(4).standard_normal((2, 60)))
+    first, second = (
+        Difficulty(draw.n_images, draw.n_correct, draw.margin, sd)
+        for draw, sd in zip((one.first, one.second), noise, strict=True)
+    )
+    found = two_draw_test(one.measure, one.n_robust, first, second, permutations=9)
+    assert found.gates == ("weak_instrument",)
+    same = two_draw_test(one.measure, one.n_robust, one.first, one.first, permutations=9)
+    assert same.gates == ("same_images",)
+
+
+def test_heteroscedastic_networks_are_no_evidence_of_each_other() -> None:
+    rejected = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        shared = np.exp(rng.standard_normal(20))  # classes that vary much in one network do so in all, in x and in y
+        blocks = [
+            Block.of((shared * rng.standard_normal(20))[None], (shared * rng.standard_normal(20))[None])
+            for _ in range(6)
+        ]
+        rejected += mean_z(blocks, permutations=99, seed=seed).p_value[0, 0] <= 0.05
+    assert rejected <= 23  # 10 expected

@@ -34,6 +34,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Print one table."""
+    import polars as pl
+
     from manifoldscope.errors import StudyError
     from manifoldscope.evidence import associate_frame, in_cells
     from manifoldscope.frames import read_frame
@@ -45,7 +47,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.cells is not None:
         kept = [*x, *held, *([options.by] if options.by else [])]
         frame, y = in_cells(frame, y, cells=options.cells, key=options.key, kept=kept)
-    pooled = options.by in frame.columns and not frame[options.by].dtype.is_numeric()
+    pooled = options.by in frame.columns and frame[options.by].dtype in (pl.String, pl.Categorical, pl.Enum)
     found = associate_frame(
         frame,
         x,

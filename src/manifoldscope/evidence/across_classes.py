@@ -69,6 +69,10 @@ class Given:
     reliability: float | None
     vanishes_at: float | None
 
+    def same_sign(self, other: Coefficient) -> bool:
+        """Whether what is left has the sign of another coefficient."""
+        return self.coefficient is not None and self.coefficient.value * other.value > 0
+
     @property
     def seen(self) -> bool:
         """Whether something is left, by a test that these data allow."""

@@ -308,7 +308,7 @@ class _Family:
             if first is None or second is None:
                 gate = "same_images"
             else:
-                counted = np.isfinite(first.margin) & np.isfinite(second.margin) & (second.n_correct > 0)
+                counted = first.known & second.known & (second.n_correct > 0)
         every = range(len(self.grid.outcomes))
         columns = [column for column in every if self.grid.is_clean[column] == self.clean]
         for rows, have_x in alike(self.grid.x, range(len(self.grid.x))):
@@ -365,7 +365,7 @@ def _cells(
     reliability = agreement(own, other)
     vanishes = np.array([[vanishes_at(one, outcome, own, other) for outcome in y] for one in scores])
     block = Block.of(scores, y, a.controls(control), c.controls(control), where)
-    return _Cells(block, rows, columns, have, gates_of(a, c, reliability), reliability, vanishes)
+    return _Cells(block, rows, columns, have, gates_of(a, c, control), reliability, vanishes)
 
 
 def _said(

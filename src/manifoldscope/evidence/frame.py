@@ -72,16 +72,20 @@ def associate_frame(
         )
     if pooled and by is None:
         raise StudyError("pooled rows need by: the column that tells groups apart")
-    groups = [((), frame)] if by is None else frame.group_by(by, maintain_order=True)
+    groups = (
+        [((), frame)]
+        if by is None
+        else frame.sort(by, nulls_last=True, maintain_order=True).group_by(by, maintain_order=True)
+    )
     rows: list[dict[str, Any]] = []
     settings = {"permutations": permutations, "confidence": confidence, "seed": seed}
     for value, group in groups:
         told = {} if by is None else {by: value[0], **({"over": "group"} if pooled else {})}
         rows += [told | row for row in _cells(group, xs, ys, controls, second_draw, settings)]
     if pooled and by is not None:
-        within = frame.with_columns(pl.col(name) - pl.col(name).mean().over(by) for name in dict.fromkeys(numeric))
-        for over, table in (("pooled", frame), ("within", within)):
-            found = [{by: None, "over": over} | row for row in _cells(table, xs, ys, controls, second_draw, settings)]
+        for over, groups_of in (("pooled", None), ("within", frame[by])):
+            cells = _cells(frame, xs, ys, controls, second_draw, settings, groups=groups_of)
+            found = [{by: None, "over": over} | row for row in cells]
             rows += [_beside(row, rows, by) for row in found] if over == "pooled" else found
     fixed: dict[str, Any] = {} if by is None else {by: frame[by].dtype, **({"over": pl.String} if pooled else {})}
     return pl.DataFrame(rows, schema_overrides=fixed)
@@ -109,9 +113,14 @@ def in_cells(
         >>> in_cells(pl.DataFrame(long), ["acc"], cells="epsilon", key="name", kept=["size"])[1]
         ['acc at 1', 'acc at 2']
     """
-    for name in (*y, cells, key, *kept):
+    named = [*y, cells, key, *kept]
+    for name in named:
         if name not in frame.columns:
             raise StudyError(unknown("column", name, frame.columns))
+        if named.count(name) > 1:
+            raise StudyError(
+                f"column {name!r} is named twice; give outcomes, cells, key and the rest their own columns"
+            )
     if frame.select(cells, key).is_duplicated().any():
         raise StudyError(f"a {key} has two rows of one {cells}; expected one outcome for each pair of them")
     found = frame.select(key, *kept).unique(maintain_order=True)
@@ -150,12 +159,17 @@ def _cells(
     controls: Sequence[str],
     second_draw: Sequence[str],
     settings: dict[str, Any],
+    *,
+    groups: pl.Series | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The rows of one group."""
-    held = {name: group[name] for name in controls}
+    """The rows of one group; or of all, within `groups`, whose means are held fixed."""
+    means = {} if groups is None else {f"group {name}": groups.eq_missing(name) for name in groups.unique()[1:]}
+    held = {name: group[name] for name in controls} | means
     again = {name: group[other] for name, other in zip(controls, second_draw, strict=False)}
-    asked: list[tuple[str, Method, dict[str, Any]]] = [("pearson", "pearson", {}), ("spearman", "spearman", {})]
-    if held:
+    again |= means if again else {}
+    plain = {"controls": means} if means else {}
+    asked: list[tuple[str, Method, dict[str, Any]]] = [("pearson", "pearson", plain), ("spearman", "spearman", plain)]
+    if controls:
         asked.append(("two_draws" if again else "partial", "pearson", {"controls": held, "second_draw": again or None}))
     for label, method, given in asked:
         found = {
@@ -213,10 +227,12 @@ def _beside(row: dict[str, Any], rows: Sequence[dict[str, Any]], by: str) -> dic
         if not same or group["over"] != "group" or math.isnan(group["coefficient"]) or math.isnan(row["coefficient"]):
             continue
         named = f"{group[by]} ({group['coefficient']:+.2f})"
-        share = group["coefficient"] / row["coefficient"] if row["coefficient"] else math.nan
+        if not row["low"] * row["high"] > 0:  # nothing holds over all
+            continue
+        share = group["coefficient"] / row["coefficient"]
         if group["low"] * group["high"] > 0 and share < 0:
             said["turns round within"].append(named)
-        elif group["low"] * group["high"] <= 0 and share < VANISHES:
+        elif group["low"] * group["high"] <= 0 and abs(share) < VANISHES:
             said["vanishes within"].append(named)
     phrases = [f"{phrase} {', '.join(names)}" for phrase, names in said.items() if names]
     return {**row, "note": "; ".join(filter(None, [row["note"], *phrases]))}

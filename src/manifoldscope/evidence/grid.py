@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from manifoldscope.evidence.at_chance import at_chance
 from manifoldscope.evidence.attacks import with_attack_name
 from manifoldscope.evidence.measures import of_classes
 from manifoldscope.evidence.numbers import FloatArray
@@ -159,8 +160,10 @@ def grids_of_networks(
 def grid_across_networks(
     geometry: pl.DataFrame, robustness: pl.DataFrame, outcomes: pl.DataFrame | None, models: pl.DataFrame
 ) -> Grid | None:
-    """Networks in the place of classes: means over classes; None where no network has both."""
-    values, accuracies = network_means(_measured(geometry), outcomes_of_classes(robustness, outcomes), models)
+    """Networks above chance level in the place of classes: means over classes; None where no network has both."""
+    left_out = ~pl.col("model").is_in(list(at_chance(models)))
+    measured, found = _measured(geometry).filter(left_out), outcomes_of_classes(robustness, outcomes).filter(left_out)
+    values, accuracies = network_means(measured, found, models)
     return Grid.of(values, accuracies, by="network", name="network")
 
 

@@ -70,6 +70,11 @@ class Block:
         """Classes."""
         return int(self.x.shape[1])
 
+    @property
+    def n_classes(self) -> int:
+        """How many classes there are at least: those of other blocks are among them."""
+        return self.n if self.classes is None else 1 + int(self.classes.max())
+
     @cached_property
     def left_of_x(self) -> FloatArray:
         """(n_x, K) what the controls leave of x."""
@@ -154,8 +159,8 @@ class Tested:
     Attributes:
         p_values: for each block (n_x, n_y): of that cell alone, (b + 1) / (B + 1); NaN where it has no coefficient.
         p_adjusted: for each block (n_x, n_y): how often the largest statistic of all cells is as large.
-        p_median: how often the median over all cells is as far from 0.
-        median: over all cells.
+        median: of the coefficients of all cells.
+        p_median: how often the median of their studentised statistics is as far from 0.
     """
 
     p_values: tuple[FloatArray, ...]
@@ -173,31 +178,36 @@ def joint_test(blocks: Sequence[Block], draws: int, seed: int, *, n_classes: int
     Args:
         draws: permutations, at least 1.
     """
-    most = n_classes or max(block.n for block in blocks)
+    most = n_classes or max(block.n_classes for block in blocks)
     observed = [np.abs(block.statistics) for block in blocks]
     known = [np.isfinite(block.coefficients) for block in blocks]
-    whole = np.concatenate([block.coefficients[have] for block, have in zip(blocks, known, strict=True)])
-    median = float(np.median(whole)) if len(whole) else np.nan
+    whole, signed = (
+        np.concatenate([values[have] for values, have in zip(each, known, strict=True)])
+        for each in ([block.coefficients for block in blocks], [block.statistics for block in blocks])
+    )
+    median, middle = (float(np.median(each)) if len(each) else np.nan for each in (whole, signed))
     as_large = [np.zeros(each.shape) for each in observed]
     larger = [np.zeros(each.shape) for each in observed]
     as_far = 0
-    for orders in orders_of(most, draws, seed, max(len(block.x) for block in blocks) * most):
+    for orders in orders_of(
+        most, draws, seed, max(max(len(block.x) * most, len(block.x) * len(block.y)) for block in blocks)
+    ):
         highest = np.zeros(len(orders))
         found: list[FloatArray] = []
         for place, block in enumerate(blocks):
             x = block.permuted(block.restricted(orders))
-            statistic = np.abs(studentised(x, block.left_of_y))  # (n_x, B, n_y)
+            own = studentised(x, block.left_of_y)  # (n_x, B, n_y)
+            found.append(own.transpose(1, 0, 2)[:, known[place]])
+            statistic = np.abs(own)
             statistic[~np.broadcast_to(known[place][:, None], statistic.shape)] = 0
             as_large[place] += (statistic >= observed[place][:, None] * (1 - SAME)).sum(axis=1)
             highest = np.maximum(highest, statistic.max(axis=(0, 2), initial=0.0))
-            shown = correlations(x, block.left_of_y).transpose(1, 0, 2)[:, known[place]]
-            found.append(np.nan_to_num(shown))
         for place, each in enumerate(observed):
             ranked = np.sort(highest)
             larger[place] += len(ranked) - np.searchsorted(ranked, each * (1 - SAME))
         if len(whole):
             medians = np.median(np.concatenate(found, axis=1), axis=1)
-            as_far += int((np.abs(medians) >= abs(median) * (1 - SAME)).sum())
+            as_far += int((np.abs(medians) >= abs(middle) * (1 - SAME)).sum())
 
     def share(counts: FloatArray, have: npt.NDArray[np.bool_]) -> FloatArray:
         return np.where(have, (counts + 1) / (draws + 1), np.nan)

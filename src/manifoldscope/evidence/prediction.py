@@ -26,7 +26,6 @@ from manifoldscope.evidence.two_draws import (
     FEWEST_CLASSES,
     Difficulty,
     Gate,
-    agreement,
     difficulty_of,
     gates_of,
     log_odds,
@@ -331,7 +330,7 @@ class _Studied:
             return None
         robust, asked = (attacked[name].cast(pl.Float64).to_numpy()[known] for name in ("n_robust", "n_clean_correct"))
         a, c = first.subset(known), second.subset(known)
-        gates = gates_of(a, c, agreement(a.margin, c.margin))
+        gates = gates_of(a, c, "margin")
         return cls(
             model,
             str(attacked["attack"][0]),
@@ -341,7 +340,7 @@ class _Studied:
             log_odds(robust, asked),
             a,
             c,
-            gates if draws[0] is not None else (*gates, "same_images"),
+            gates if draws[0] is not None else tuple(dict.fromkeys((*gates, "same_images"))),
         )
 
     def predictors(self, measure: FloatArray) -> dict[Predictors, FloatArray]:

@@ -31,12 +31,15 @@ FEWEST_CLASSES = 20
 FEWEST_IMAGES = 20
 """Images of each class on each draw."""
 
+LEAST_CANONICAL = 0.3
+"""Smallest canonical correlation of the controls on the two draws: below, one says nothing of the other draw."""
+
 LEAST_RELIABILITY = 0.5
 """Of a control, between the two draws: below, it says too little of difficulty to hold it fixed."""
 
 Control = Literal["margin", "clean_accuracy"]
 CONTROLS: tuple[Control, ...] = ("margin", "clean_accuracy")
-Gate = Literal["few_classes", "few_images", "unreliable_control", "same_images"]
+Gate = Literal["few_classes", "few_images", "unreliable_control", "weak_instrument", "same_images"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,12 @@ class Difficulty:
     n_correct: FloatArray
     margin: FloatArray
     margin_sd: FloatArray
+
+    @property
+    def known(self) -> npt.NDArray[np.bool_]:
+        """(K,) which classes have every number, the spread of at least two images among them."""
+        numbers = (self.n_images, self.n_correct, self.margin, self.margin_sd)
+        return np.logical_and.reduce([np.isfinite(each) for each in numbers])  # type: ignore[no-any-return]  # an array
 
     def subset(self, where: npt.NDArray[np.bool_]) -> Difficulty:
         """Of some classes."""
@@ -82,7 +91,8 @@ class TwoDraws:
         reliability: correlation of the control between the draws.
         raw: correlation of the same two without controls.
         vanishes_at: how reliable a control would have to be for the partial correlation to vanish, as far as single
-            numbers can say: above 1 or below 0, no control could do it; NaN where raw is 0.
+            numbers can say: at that reliability or below, difficulty explains all of it. Above 1 it does whatever the
+            reliability; at 0 or below, whatever it is, it does not. NaN where raw is 0.
         gates: why clean difficulty cannot be held fixed with these data; empty where it can.
     """
 
@@ -154,9 +164,9 @@ def two_draw_test(
 
     Example:
         >>> rng = np.random.default_rng(0)
-        >>> z = rng.normal(size=40)
+        >>> z, w = rng.normal(size=(2, 40))
         >>> draws = [
-        ...     Difficulty(np.full(40, 50.0), np.full(40, 45.0), z + 0.1 * rng.normal(size=40), np.exp(0.1 * z))
+        ...     Difficulty(np.full(40, 50.0), np.full(40, 45.0), z + 0.1 * rng.normal(size=40), np.exp(0.1 * w))
         ...     for _ in range(2)
         ... ]
         >>> found = two_draw_test(z + rng.normal(size=40), rng.binomial(45, 0.5, size=40), *draws, permutations=99)
@@ -164,11 +174,10 @@ def two_draw_test(
         (40, True)
     """
     g, s = np.asarray(measure, dtype=np.float64), np.asarray(n_robust, dtype=np.float64)
-    lengths = {len(each) for each in (g, s, first.margin, second.margin)}
+    lengths = {len(g), len(s), *(len(each) for draw in (first, second) for each in vars(draw).values())}
     if len(lengths) != 1:
         raise StudyError(f"the measure, the outcome and the two draws are of {sorted(lengths)} classes; expected one")
-    known = np.isfinite(g) & np.isfinite(s) & (second.n_correct > 0)
-    known &= np.isfinite(first.margin) & np.isfinite(second.margin)
+    known = np.isfinite(g) & np.isfinite(s) & first.known & second.known & (second.n_correct > 0)
     a, c = first.subset(known), second.subset(known)
     n = int(known.sum())
     if n < 7:
@@ -190,7 +199,7 @@ def two_draw_test(
         reliability,
         raw,
         vanishes_at(x, y, a.of(control), c.of(control)),
-        gates_of(a, c, reliability),
+        gates_of(a, c, control),
     )
 
 
@@ -226,15 +235,26 @@ def agreement(first: FloatArray, second: FloatArray) -> float:
     return float(correlations(unit(first[None]), unit(second[None]))[0, 0])
 
 
-def gates_of(first: Difficulty, second: Difficulty, reliability: float) -> tuple[Gate, ...]:
+def canonical_correlations(first: FloatArray, second: FloatArray) -> FloatArray:
+    """(d,) of the controls (d, K) on the two draws (Hotelling 1936), the largest first."""
+    axes = [np.linalg.svd(unit(each), full_matrices=False)[2] for each in (first, second)]
+    found: FloatArray = np.linalg.svd(axes[0] @ axes[1].T, compute_uv=False)
+    return found
+
+
+def gates_of(first: Difficulty, second: Difficulty, control: Control) -> tuple[Gate, ...]:
     """Why clean difficulty cannot be held fixed with these two draws."""
     found: list[Gate] = []
+    if len(first.margin) and np.array_equal(first.margin, second.margin):
+        found.append("same_images")
     if len(first.margin) < FEWEST_CLASSES:
         found.append("few_classes")
     if min(first.n_images.min(initial=np.inf), second.n_images.min(initial=np.inf)) < FEWEST_IMAGES:
         found.append("few_images")
-    if not reliability >= LEAST_RELIABILITY:
+    if not agreement(first.of(control), second.of(control)) >= LEAST_RELIABILITY:
         found.append("unreliable_control")
+    elif canonical_correlations(first.controls(control), second.controls(control)).min() < LEAST_CANONICAL:
+        found.append("weak_instrument")
     return tuple(found)
 
 

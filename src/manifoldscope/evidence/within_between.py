@@ -18,11 +18,12 @@ from scipy import special
 from manifoldscope.evidence.association import nearly_constant
 from manifoldscope.evidence.at_chance import at_chance
 from manifoldscope.evidence.grid import ATTACK, MEASURE, Grid, grids_of_networks
-from manifoldscope.evidence.interval import EDGE
+from manifoldscope.evidence.interval import EDGE, jackknife_interval
 from manifoldscope.evidence.numbers import FloatArray
 from manifoldscope.evidence.permutation import SAME, Block, correlations, orders_of, unit
 from manifoldscope.evidence.replicates import replicates
-from manifoldscope.evidence.two_draws import Difficulty, agreement, difficulty_of, gates_of, normal_scores
+from manifoldscope.evidence.significance import SIGNIFICANT
+from manifoldscope.evidence.two_draws import Difficulty, difficulty_of, gates_of, normal_scores
 from manifoldscope.tables import BOOLEAN, INTEGER, REAL, TEXT, Schema, conform
 
 WITHIN_BETWEEN = Schema(
@@ -45,6 +46,8 @@ WITHIN_BETWEEN = Schema(
         "within_high": REAL,
         "n_within_negative": INTEGER,
         "between": REAL,
+        "between_low": REAL,
+        "between_high": REAL,
         "pooled": REAL,
         "reversal": BOOLEAN,
         "gate": TEXT,
@@ -58,8 +61,8 @@ FEWEST_FOR_OTHERS = 8
 LEAST_CLASSES = 4
 """A network with fewer classes has no association within."""
 
-REVERSAL = 0.2
-"""Coefficients of opposite signs, each at least this large, are a reversal."""
+FEWEST_FOR_REVERSAL = 5
+"""A reversal needs this many networks, evidence within them, and an interval between them that does not hold 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +87,8 @@ def mean_z(blocks: Sequence[Block], *, permutations: int = 10_000, confidence: f
     """The mean over networks of Fisher's z, in each cell.
 
     *For these networks.* The classes are permuted in all networks together, so that what networks share, since they
-    were shown the same classes, does not make evidence of itself; a t-test over networks rejects far too often.
+    were shown the same classes, does not make evidence of itself; a t-test over networks rejects far too often. The
+    statistic is studentised: of u_k, the sum over networks of x y of class k, it is sum(u) / sqrt(sum(u^2)).
 
     *For networks like these.* An interval from the influence of each network and class, clustered both ways (Cameron,
     Gelbach and Miller 2011), with Student's t of min(networks, classes) - 1 degrees of freedom.
@@ -96,18 +100,27 @@ def mean_z(blocks: Sequence[Block], *, permutations: int = 10_000, confidence: f
     whole = np.stack([_z(block.coefficients) for block in blocks])
     known = np.isfinite(whole).all(axis=0)
     observed = whole.mean(axis=0)
+    n_classes = max(block.n_classes for block in blocks)
+    statistic = _joint(blocks, [block.left_of_x[:, None] for block in blocks], n_classes)[:, 0]
     as_far = np.zeros(observed.shape)
-    n_classes = 1 + max(int(_classes(block).max()) for block in blocks)
-    elements = max(len(block.x) for block in blocks) * n_classes
+    elements = max(len(block.x) * max(1, len(block.y)) for block in blocks) * n_classes
     for orders in orders_of(n_classes, permutations, seed, elements) if permutations else ():
-        total = np.zeros((observed.shape[0], len(orders), observed.shape[1]))
-        for block in blocks:
-            total += _z(correlations(block.permuted(block.restricted(orders)), block.left_of_y))
-        shown = np.abs(total / len(blocks))
-        as_far += (np.nan_to_num(shown) >= np.abs(observed)[:, None] * (1 - SAME)).sum(axis=1)
+        shown = _joint(blocks, [block.permuted(block.restricted(orders)) for block in blocks], n_classes)
+        as_far += (shown >= statistic[:, None] * (1 - SAME)).sum(axis=1)
     p = np.where(known, (as_far + 1) / (permutations + 1), np.nan) if permutations else np.full(observed.shape, np.nan)
     low, high = _two_way(blocks, observed, confidence)
     return MeanZ(np.tanh(observed), p, low, high, (whole < 0).sum(axis=0))
+
+
+def _joint(blocks: Sequence[Block], xs: Sequence[FloatArray], n_classes: int) -> FloatArray:
+    """(n_x, B, n_y) the studentised statistic over networks, of what is left of x in B orders (n_x, B, K)."""
+    total = np.zeros((*xs[0].shape[:2], len(blocks[0].y), n_classes))
+    for block, x in zip(blocks, xs, strict=True):
+        left = unit(x)[:, :, None, :] * unit(block.left_of_y)[None, None]
+        total[..., _classes(block)] += left
+    spread = np.sqrt((total**2).sum(axis=-1))
+    found: FloatArray = np.abs(total.sum(axis=-1)) / np.where(spread > 0, spread, 1.0)
+    return found
 
 
 def _z(r: FloatArray) -> FloatArray:
@@ -125,7 +138,7 @@ def _two_way(blocks: Sequence[Block], mean: FloatArray, confidence: float) -> tu
     nothing = np.full(mean.shape, np.nan)
     if n < FEWEST_FOR_OTHERS:
         return nothing, nothing
-    n_classes = 1 + max(int(_classes(block).max()) for block in blocks)
+    n_classes = max(block.n_classes for block in blocks)
     by_class = np.zeros((n_classes, *mean.shape))
     by_network, by_cell = np.zeros(mean.shape), np.zeros(mean.shape)
     r = np.tanh(mean)
@@ -244,7 +257,7 @@ def _cell(
         known = np.isfinite(x) & np.isfinite(y)
         if network.draws is not None:
             first, second = network.draws
-            known &= np.isfinite(first.margin) & np.isfinite(second.margin) & (second.n_correct > 0)
+            known &= first.known & second.known & (second.n_correct > 0)
         if known.sum() < LEAST_CLASSES + 3 * (network.draws is not None):
             continue
         classes = np.array([place[key] for key, there in zip(network.grid.classes, known, strict=True) if there])
@@ -256,7 +269,7 @@ def _cell(
         else:
             a, c = (draw.subset(known) for draw in network.draws)
             block = Block.of(normal_scores(x)[None], y[None], a.controls("margin"), c.controls("margin"), classes)
-            closed |= dict.fromkeys(gates_of(a, c, agreement(a.margin, c.margin)))
+            closed |= dict.fromkeys(gates_of(a, c, "margin"))
         if not math.isnan(block.coefficients[0, 0]):
             blocks.append(block)
             points.append(pl.DataFrame({"network": names.get(model, model), "x": x, "y": y}))
@@ -265,8 +278,13 @@ def _cell(
     found = mean_z(blocks, permutations=permutations, seed=seed)
     table = pl.concat(points)
     means = table.group_by("network", maintain_order=True).mean()
-    between = _pearson(means["x"].to_numpy(), means["y"].to_numpy()) if len(means) > 2 else math.nan
+    means_only = Block.of(means["x"].to_numpy()[None], means["y"].to_numpy()[None])
+    between = float(means_only.coefficients[0, 0]) if len(means) > 2 else math.nan
+    low, high = (float(limit[0, 0]) for limit in jackknife_interval(means_only))
+    if len(means) < FEWEST_FOR_REVERSAL:
+        low = high = math.nan
     within = float(found.mean[0, 0])
+    seen = found.p_value[0, 0] < SIGNIFICANT and low * high > 0
     return {
         "n_networks": len(blocks),
         "n_classes": len(every),
@@ -276,8 +294,10 @@ def _cell(
         "within_high": _or_null(found.high[0, 0]),
         "n_within_negative": int(found.n_negative[0, 0]),
         "between": _or_null(between),
+        "between_low": _or_null(low),
+        "between_high": _or_null(high),
         "pooled": _or_null(_pearson(table["x"].to_numpy(), table["y"].to_numpy())),
-        "reversal": not math.isnan(between) and within * between < 0 and min(abs(within), abs(between)) >= REVERSAL,
+        "reversal": bool(seen and within * between < 0),
         "gate": " ".join(closed),
     }
 

@@ -55,12 +55,7 @@ def headline(asked: Asked, words: MeasureWords, against: str) -> str:
     seen = [(pair, r) for pair, r in tested if r.seen]
     if seen:
         title = _where_more(seen, tested, words, "are")
-        beyond = {pair.beyond for pair, _ in seen} - {None}
-        if beyond == {"gone"}:
-            return f"{title}; how hard they are when clean may be why"
-        if beyond == {"cannot_be_answered"}:
-            return f"{title}; whether beyond how hard they are when clean cannot be answered"
-        return title
+        return f"{title}{_beyond(seen)}"
     hints = [r for _, r in tested if r.hinted]
     if not hints:
         many = _counted(tested) if len(tested) > 1 else tested[0][0].model
@@ -70,6 +65,22 @@ def headline(asked: Asked, words: MeasureWords, against: str) -> str:
         return f"No evidence that {words.name} goes with robustness: hints point both ways ({of_all})"
     side = words.full["fewer" if hints[0].value < 0 else "more"]
     return f"A hint, no more, that classes with {side} are more robust to {against} ({of_all})"
+
+
+def _beyond(seen: Asked) -> str:
+    """Whether what was seen goes beyond clean difficulty; nothing where that was not asked, or holds throughout."""
+    asked = [(pair, r) for pair, r in seen if pair.beyond is not None]
+    states = {pair.beyond for pair, _ in asked}
+    holds = sum(pair.beyond == "holds" and pair.given[0].same_sign(r) for pair, r in asked)
+    if not asked or holds == len(seen):
+        return ""
+    if states == {"gone"}:
+        return "; how hard they are when clean may be why"
+    if states == {"cannot_be_answered"}:
+        return "; whether beyond how hard they are when clean cannot be answered"
+    if not holds:
+        return "; not shown to go beyond how hard they are when clean"
+    return f"; beyond how hard they are when clean in {holds} of {len(seen)}"
 
 
 def _where_more(found: Asked, of: Asked, words: MeasureWords, verb: str) -> str:
@@ -242,8 +253,8 @@ def _gated(found: Sequence[tuple[Pair, Given]]) -> str:
     why = listed([GATES[gate] for gate in gates]) or "there is no coefficient"
     text = f"How hard classes are when clean cannot be held fixed with these data ({why})"
     known = [(at(pair), given.vanishes_at) for pair, given in found if given.vanishes_at is not None]
-    able = [f"{value:.2f} ({name})" for name, value in known if 0 < value <= 1]
-    unable = [name for name, value in known if not 0 < value <= 1]
+    able = [f"{min(value, 1):.2f} ({name})" for name, value in known if value > 0]
+    unable = [name for name, value in known if value <= 0]
     if able:
         shown = [*able[:MOST_SPELLED_OUT], *([f"{len(able) - MOST_SPELLED_OUT} more"] * (len(able) > MOST_SPELLED_OUT))]
         text += f"; at face value it would explain all of r if the margin had a reliability of {listed(shown)} or less"
@@ -275,6 +286,7 @@ GATES = {
     "few_classes": f"fewer than {FEWEST_CLASSES} classes",
     "few_images": f"fewer than {FEWEST_IMAGES} images of a class on a draw",
     "unreliable_control": f"margins whose reliability between the draws is below {LEAST_RELIABILITY:g}",
+    "weak_instrument": "spreads of the margins that the two draws do not agree on",
     "same_images": "geometry and attacks share their images",
 }
 """Why clean difficulty cannot be held fixed."""
