@@ -68,7 +68,7 @@ def test_every_class_and_layer_has_every_measure_once(tables):
 
 
 def test_joint_measures_land_in_geometry_and_pairs(tables, context):
-    whole = tables["geometry"].filter(pl.col("class_index") == -1)
+    whole = tables["geometry"].filter((pl.col("class_index") == -1) & (pl.col("attack").fill_null("") == ""))
     assert set(whole["measure"]) == {"centroid_distance", "centroid_cosine", "within_between_ratio"}
     pairs = tables["pairs"].filter(
         (pl.col("model") == "random") & (pl.col("layer") == "flatten") & (pl.col("measure") == "centroid_distance")
