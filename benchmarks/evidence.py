@@ -157,7 +157,6 @@ class Covers:
 
     n_classes: int
     rho: float = 0.5
-    n_images: int = 100
 
     def __call__(self, seed: int, n: int) -> np.ndarray:
         from manifoldscope.evidence.association import associate
@@ -181,6 +180,22 @@ class Covers:
             limits = disattenuated(float(block.coefficients[0, 0]), low[0, 0], high[0, 0], reliability, reliability)
             found[2] += limits is not None and limits[1] <= self.rho <= limits[2]
         return found / n
+
+
+@dataclass(frozen=True)
+class CoversSkewed:
+    """How often the jackknife's interval holds 0 for independent lognormal pairs."""
+
+    n_classes: int
+
+    def __call__(self, seed: int, n: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        found = 0
+        for _ in range(n):
+            x, y = np.exp(rng.normal(size=(2, self.n_classes)))
+            low, high = jackknife_interval(Block.of(x[None], y[None]))
+            found += low[0, 0] <= 0 <= high[0, 0]
+        return np.array([found / n])
 
 
 WORLDS = {
@@ -247,6 +262,22 @@ def cells(quick: bool) -> Iterator[Cell]:
         )
     for k in (10, 20, 40, 100):
         yield of("coverage: Pearson, Spearman, without noise", f"{k} pairs", Covers(k), (0.93, 0.975), 5_000)
+    for name, share in limits():
+        yield of("limits", name, share, (0.0, 1.0), 2_000)
+
+
+def limits() -> Iterator[tuple[str, Callable[[int, int], np.ndarray]]]:
+    """Where the tests are known not to hold 5%, or intervals 95%: nothing is expected, the figures are in the docs."""
+    for k, n, clean in ((40, 50, 0.95), (100, 50, 0.95), (100, 50, 0.99), (100, 200, 0.99)):
+        asked = Rejects(World(n_classes=k, n_images=n, clean=clean), "clean_accuracy")
+        yield f"given clean accuracy alone, {clean} clean, {n} images, {k} classes", asked
+    for size, alike in ((5, 0.5), (5, 0.8), (10, 0.8)):
+        yield (
+            f"100 classes in groups of {size} that share {alike:.0%}",
+            Rejects(World(n_classes=100, groups=size, alike=alike)),
+        )
+    for k in (10, 40, 100):
+        yield f"coverage of 0, lognormal pairs, {k} of them", CoversSkewed(k)
 
 
 def run(cell: Cell, processes: int, seed: int) -> np.ndarray:

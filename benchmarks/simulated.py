@@ -56,6 +56,8 @@ class World:
         second: how much geometry follows a second difficulty, the spread of margins.
         rho: partial correlation of geometry and robustness.
         shared_error: how much of the error of the first draw's margin enters geometry.
+        groups: of how many classes each; 1 for none. `alike` is what share of the variance of geometry and of
+            robustness, beyond difficulty, the classes of a group share.
     """
 
     n_classes: int = 40
@@ -68,12 +70,17 @@ class World:
     second: float = 0.0
     rho: float = 0.0
     shared_error: float = 0.0
+    groups: int = 1
+    alike: float = 0.0
 
     def draw(self, rng: np.random.Generator) -> Simulated:
         """One study."""
         k = self.n_classes
         z = 1 - rng.exponential(size=k) if self.skewed else rng.normal(size=k)
         e, v, w, noise = rng.normal(size=(4, k))
+        if self.groups > 1:
+            common = np.repeat(rng.normal(size=(2, k // self.groups)), self.groups, axis=1)
+            e, v = np.sqrt(self.alike) * common + np.sqrt(1 - self.alike) * np.stack([e, v])
         geometry = FOLLOWS * z + self.curved * (z * z - 1) / np.sqrt(2) + np.sqrt(1 - FOLLOWS**2) * e + self.second * w
         geometry = geometry + np.sqrt(1 / RELIABILITY - 1) * noise
         if self.heteroscedastic:
