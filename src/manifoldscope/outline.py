@@ -55,8 +55,8 @@ def outline(module: str, registry: str) -> list[Item]:
         OutlineError: the room has to be imported.
 
     Example:
-        >>> [item.name for item in outline("manifoldscope.training.objectives", "OBJECTIVES")]
-        ['adversarial', 'random', 'standard']
+        >>> "standard" in {item.name for item in outline("manifoldscope.training.objectives", "OBJECTIVES")}
+        True
     """
     paths = sorted(_path(module).parent.rglob("*.py"))
     items = [item for path in paths for node in _statements(path) for item in _items(node, path, registry)]

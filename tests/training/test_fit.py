@@ -9,8 +9,7 @@ import torch
 
 from manifoldscope.attacks import PGD, evaluate
 from manifoldscope.errors import AttackError, ModelError, StudyError
-from manifoldscope.training import OBJECTIVES, fit, state
-from manifoldscope.training.fit import evaluated_every, one_cycle
+from manifoldscope.training import OBJECTIVES, fit, state, watch
 from manifoldscope.vision.datasets import images
 from manifoldscope.vision.network import Network, Preprocessing
 from manifoldscope.vision.small import build
@@ -87,13 +86,6 @@ def test_a_loss_that_diverges_is_an_error(digits):
         fit(made, digits[0], objective("standard"), epochs=1)
 
 
-def test_the_learning_rate_rises_and_falls():
-    rates = [one_cycle(step / 100) for step in range(101)]
-    assert rates[0] == pytest.approx(0.1)
-    assert max(rates) == rates[20] == pytest.approx(1.0)
-    assert rates[-1] == pytest.approx(0.0)
-
-
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
@@ -107,33 +99,19 @@ def test_impossible_settings_are_refused(settings, error, message):
         objective("adversarial", **settings)
 
 
-@pytest.mark.parametrize("entry", list(OBJECTIVES), ids=lambda entry: entry.name)
-def test_every_objective_obeys_the_interface(entry, digits):
-    made = entry.target(**({"epsilon": 0.1} if entry.name == "adversarial" else {}))
-    assert made.passes >= 0
-    assert entry.summary.endswith(".")
-    if made.passes:
-        drawn = digits[0].subset(range(8))
-        net = network()
-        loss = made.loss(net, net.pixels(drawn), drawn.labels, 0.5, torch.Generator().manual_seed(0))
-        loss.backward()
-        assert loss.shape == ()
-        assert all(parameter.grad is not None for parameter in net.module.parameters())
-
-
 def test_adversarial_training_notes_how_it_stands_one_step_and_many(digits, monkeypatch):
     settings = {"epochs": 3, "batch_size": 50, "seed": 2}
     judged, plain, quiet = network(), network(), network()
     within = objective("adversarial", epsilon=0.1, steps=1)
-    monkeypatch.setattr(LOOP, "EVALUATION_SHARE", 100.0)
+    monkeypatch.setattr(watch, "EVALUATION_SHARE", 100.0)
     history = fit(judged, digits[0], within, **settings)
     assert [(epoch.epsilon, epoch.n_images) for epoch in history] == [(0.1, 200)] * 3
     assert all(0 <= n <= 200 for epoch in history for n in (epoch.n_robust_pgd, epoch.n_robust_fgsm))
     assert history[-1].n_robust_fgsm > history[0].n_robust_fgsm
-    monkeypatch.setattr(LOOP, "EVALUATION_SHARE", 1e-6)
+    monkeypatch.setattr(watch, "EVALUATION_SHARE", 1e-6)
     sparse = fit(plain, digits[0], within, **settings)
     assert [epoch.n_images for epoch in sparse] == [0, 0, 200]
-    monkeypatch.setattr(LOOP, "_evaluation", lambda *args, **settings: None)
+    monkeypatch.setattr(LOOP, "evaluation", lambda *args, **settings: None)
     unjudged = fit(quiet, digits[0], within, **settings)
     assert [epoch.loss for epoch in history] == [epoch.loss for epoch in unjudged]
     weights = zip(state(judged).values(), state(plain).values(), state(quiet).values(), strict=True)
@@ -144,7 +122,26 @@ def test_training_on_clean_images_is_not_attacked(standard):
     assert {(epoch.epsilon, epoch.n_images, epoch.n_robust_pgd) for epoch in standard[1]} == {(None, 0, None)}
 
 
-@pytest.mark.parametrize(("n_images", "passes", "every"), [(60_000, 8.5, 1), (1_000, 8.5, 6), (1_000, 2.5, 18)])
-def test_judging_costs_a_few_per_cent_of_the_training(n_images, passes, every):
-    assert evaluated_every(n_images, passes, 200) == every
-    assert 0.05 * every * n_images * passes >= 200 * 11
+def test_the_gradients_are_watched_where_the_network_is_attacked(standard, digits, monkeypatch):
+    assert {epoch.gradient_participation_ratio for epoch in standard[1]} == {None}
+    monkeypatch.setattr(watch, "EVALUATION_SHARE", 100.0)
+    history = fit(network(), digits[0], objective("adversarial", epsilon=0.1, steps=1), epochs=2, batch_size=50)
+    assert all(1 / 64 < epoch.gradient_participation_ratio < 1 for epoch in history)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"optimiser": "sgd", "learning_rate": 0.1}, {"weight_decay": 1e-4}, {"augment": "shift_flip"}],
+    ids=str,
+)
+def test_every_way_to_train_learns_and_is_another(changes, standard, digits):
+    made = network()
+    history = fit(made, digits[0], objective("standard"), **{"epochs": 20, "batch_size": 50, **changes})
+    assert history[-1].loss < history[0].loss
+    assert not torch.equal(state(made)["conv1.weight"], state(standard[0])["conv1.weight"])
+
+
+@pytest.mark.parametrize("changes", [{"optimiser": "adamw"}, {"augment": "shift"}], ids=str)
+def test_an_unknown_optimiser_or_augmentation_is_refused(changes, digits):
+    with pytest.raises(StudyError, match="did you mean"):
+        fit(network(), digits[0], objective("standard"), epochs=1, **changes)

@@ -2,50 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from manifoldscope.attacks.evaluation import evaluate
-from manifoldscope.attacks.fgsm import FGSM
-from manifoldscope.attacks.pgd import PGD
 from manifoldscope.errors import ModelError
 from manifoldscope.seeds import derive, generator
+from manifoldscope.training.augmentation import augmented
+from manifoldscope.training.history import Epoch as Epoch
 from manifoldscope.training.objectives import Objective
+from manifoldscope.training.optimisers import one_cycle, optimiser_of
+from manifoldscope.training.saving import Progress, Saver, Saving, tensors_digest
+from manifoldscope.training.watch import EVALUATED, evaluated_every, evaluation
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network, Preprocessing
-
-EVALUATED = 200
-"""Training images on which adversarial training is evaluated as it goes, at most."""
-EVALUATION_STEPS = 10
-"""Steps of the PGD that evaluates it."""
-EVALUATION_SHARE = 0.05
-"""What this evaluation may cost, as a share of the training itself: with few images, fewer epochs are evaluated."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one pass over the images showed.
-
-    Attributes:
-        loss: mean training loss.
-        learning_rate: at the end of the epoch.
-        epsilon: radius of the L-infinity ball in which the network was then attacked; None where it was not.
-        n_images: on how many of the training images.
-        n_robust_fgsm, n_robust_pgd: how many of these are classified correctly when clean and under one step, or
-            at every iterate of ten.
-    """
-
-    epoch: int
-    loss: float
-    learning_rate: float
-    epsilon: float | None = None
-    n_images: int = 0
-    n_robust_fgsm: int | None = None
-    n_robust_pgd: int | None = None
+from manifoldscope.vision.network import Network
 
 
 def fit(
@@ -56,10 +31,14 @@ def fit(
     epochs: int,
     batch_size: int = 128,
     learning_rate: float = 2e-3,
+    optimiser: str = "adam",
+    weight_decay: float = 0.0,
+    augment: str = "none",
     seed: int = 0,
+    saving: Saving | None = None,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> list[Epoch]:
-    """Train a network in place with Adam and a one-cycle learning rate; its module is left in evaluation mode.
+    """Train a network in place with a one-cycle learning rate; its module is left in evaluation mode.
 
     The preprocessed images are held in memory: n x channels x height x width x 4 bytes.
 
@@ -74,7 +53,13 @@ def fit(
         epochs: passes over the images, at least 1.
         batch_size: images per step; the last incomplete batch of an epoch is dropped.
         learning_rate: peak of the cycle.
-        seed: order of the images, and the objective's random numbers.
+        optimiser: "adam" or "sgd"; see `optimisers.optimiser_of`.
+        weight_decay: factor of its L2 penalty.
+        augment: "none" or "shift_flip"; see `augmentation.augmented`.
+        seed: order of the images, their augmentation, dropout, and the objective's random numbers.
+        saving: where to save what is needed to go on after an interruption. Called with the same arguments and a
+            network of the same first weights, `fit` goes on there, and ends on the same machine with the same weights
+            bit for bit. Whatever does not fit is not used, and warned of.
         on_progress: told the share of the work that is done.
 
     Returns:
@@ -82,99 +67,101 @@ def fit(
 
     Raises:
         ModelError: the loss became NaN or infinite.
+        StudyError: no such optimiser or augmentation.
     """
     if not objective.trains:
         network.module.eval()
         return []
     device = network.device
-    pixels = network.pixels(images)
-    labels = images.labels
+    pixels, labels = network.pixels(images), images.labels
     size = min(batch_size, len(pixels))
-    batches_per_epoch = len(pixels) // size
-    steps = epochs * batches_per_epoch
-    evaluate_epoch = _evaluation(network, pixels, labels, objective.radius, seed=seed, batch_size=batch_size)
-    between = evaluated_every(batches_per_epoch * size, objective.passes, min(EVALUATED, len(pixels)))
-    order, noise = generator(seed, "order"), generator(seed, "objective")
-    optimiser = torch.optim.Adam(network.module.parameters(), lr=learning_rate)
-    history = []
+    per_epoch = len(pixels) // size
+    steps = epochs * per_epoch
+    evaluate_epoch = evaluation(network, pixels, labels, objective.radius, seed=seed, batch_size=batch_size)
+    between = evaluated_every(per_epoch * size, objective.passes, min(EVALUATED, len(pixels)))
+    streams = {name: generator(seed, name) for name in ("order", "augment", "objective")}
+    updates = optimiser_of(
+        optimiser, network.module.parameters(), learning_rate=learning_rate, weight_decay=weight_decay
+    )
+    at, saver = Progress(torch.arange(per_epoch * size), torch.zeros((), device=device)), None
     network.module.train()
     devices = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(derive(seed, "dropout"))  # dropout draws from the global generator
-        done = 0
-        for epoch in range(epochs):
-            shuffled = torch.randperm(len(pixels), generator=order)[: batches_per_epoch * size]
-            total, rate = torch.zeros((), device=device), 0.0
-            for batch in torch.split(shuffled, size):
-                rate = one_cycle(done / steps) * learning_rate
-                for group in optimiser.param_groups:
-                    group["lr"] = rate
-                loss = objective.loss(network, pixels[batch].to(device), labels[batch].to(device), done / steps, noise)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-                optimiser.step()
-                total += loss.detach()
-                done += 1
-                on_progress(done / steps)
-            mean = float(total) / batches_per_epoch
-            if not math.isfinite(mean):
-                raise ModelError(
-                    f"training of {network.name} diverged in epoch {epoch + 1} (loss {mean}); lower the learning rate"
-                )
-            record = Epoch(epoch + 1, mean, rate)
-            due = (epoch + 1) % between == 0 or epoch + 1 == epochs
-            history.append(evaluate_epoch(record) if due and evaluate_epoch is not None else record)
+        if saving is not None:
+            schedule = {
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "learning_rate": learning_rate,
+                "optimiser": optimiser,
+                "weight_decay": weight_decay,
+                "augment": augment,
+                "seed": seed,
+                "every": saving.every,
+            }
+            identity = _identity(network, pixels, labels, objective, schedule)
+            sizes = {"n_images": len(pixels), "n_steps": steps, "per_epoch": per_epoch}
+            saver = Saver(saving, identity, network.module, updates, streams, **sizes)
+            at = saver.resumed(at)
+            if not at.done:
+                saver.keep(0)
+        while at.done < steps:
+            began = time.monotonic()
+            epoch, place = divmod(at.done, per_epoch)
+            if place == 0:
+                at.order = torch.randperm(len(pixels), generator=streams["order"])[: per_epoch * size]
+                at.total, at.seconds = torch.zeros((), device=device), 0.0
+            batch = at.order[place * size : (place + 1) * size]
+            rate = one_cycle(at.done / steps) * learning_rate
+            for group in updates.param_groups:
+                group["lr"] = rate
+            shown = augmented(pixels[batch].to(device), augment, streams["augment"])
+            loss = objective.loss(network, shown, labels[batch].to(device), at.done / steps, streams["objective"])
+            updates.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            updates.step()
+            at.total += loss.detach()
+            at.done += 1
+            if place + 1 == per_epoch:
+                mean = float(at.total) / per_epoch
+                if not math.isfinite(mean):
+                    raise ModelError(
+                        f"training of {network.name} diverged in epoch {epoch + 1} (loss {mean}); lower the learning "
+                        "rate"
+                    )
+                record = Epoch(epoch + 1, mean, rate, seconds=at.seconds + time.monotonic() - began)
+                due = (epoch + 1) % between == 0 or epoch + 1 == epochs
+                at.history.append(evaluate_epoch(record) if due and evaluate_epoch is not None else record)
+                if saver is not None:
+                    saver.keep(epoch + 1)
+            else:
+                at.seconds += time.monotonic() - began
+            if saver is not None:
+                saver.save_if_due(at)
+            on_progress(at.done / steps)
     for parameter in network.module.parameters():
         parameter.grad = None
     network.module.eval()
-    return history
+    return at.history
 
 
-def evaluated_every(n_images: int, passes: float, n_evaluated: int) -> int:
-    """After how many epochs adversarial training is evaluated again, by what both cost in gradient passes.
-
-    Args:
-        n_images: trained on in an epoch, each at a cost of `passes`.
-        n_evaluated: on how many it is evaluated, by one step and by ten.
-
-    Example:
-        >>> evaluated_every(60_000, 8.5, 200), evaluated_every(1_000, 8.5, 200)
-        (1, 6)
-    """
-    return max(1, math.ceil(n_evaluated * (EVALUATION_STEPS + 1) / (EVALUATION_SHARE * n_images * passes)))
-
-
-def _evaluation(
-    network: Network, pixels: Tensor, labels: Tensor, radius: float | None, *, seed: int, batch_size: int
-) -> Callable[[Epoch], Epoch] | None:
-    """What adds to an epoch how robust the network then is; None where the objective attacks nothing."""
-    if not radius:
-        return None
-    chosen = torch.randperm(len(pixels), generator=generator(seed, "judged"))[:EVALUATED].sort().values
-    sample = ImageSet.of(pixels[chosen], labels[chosen])
-    prepared = replace(network, preprocessing=Preprocessing(channels=pixels.shape[1]))
-
-    def evaluate_epoch(epoch: Epoch) -> Epoch:
-        one, many = (
-            evaluate(prepared, sample, attack, seed=seed, batch_size=batch_size, iterate="any", fast=False).table
-            for attack in (FGSM(epsilon=radius), PGD(epsilon=radius, steps=EVALUATION_STEPS))
-        )
-        return replace(
-            epoch,
-            epsilon=radius,
-            n_images=len(sample),
-            n_robust_fgsm=int(one["robust_last"].sum()),
-            n_robust_pgd=int(many["robust_any"].sum()),
-        )
-
-    return evaluate_epoch
-
-
-def one_cycle(progress: float, *, warm_up: float = 0.2) -> float:
-    """Share of the peak learning rate at `progress` in [0, 1]: up in a straight line, down along a cosine."""
-    if progress < warm_up:
-        return 0.1 + 0.9 * progress / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up)))
+def _identity(
+    network: Network, pixels: Tensor, labels: Tensor, objective: Objective, schedule: Mapping[str, Any]
+) -> str:
+    """Everything that says which training it is, before its first step."""
+    kind = type(objective)
+    return json.dumps(
+        {
+            "objective": [f"{kind.__module__}.{kind.__qualname__}", repr(objective)],
+            "schedule": schedule,
+            "images": tensors_digest({"pixels": pixels, "labels": labels}),
+            "weights": tensors_digest(network.module.state_dict()),
+            "normalisation": [list(map(float, network.mean)), list(map(float, network.std))],
+            "torch": torch.__version__,
+            "device": network.device.type,
+        },
+        sort_keys=True,
+    )
 
 
 def state(network: Network) -> dict[str, Tensor]:
