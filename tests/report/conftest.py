@@ -226,6 +226,8 @@ def sampled_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) ->
         "transfer": conform("transfer", _transfer()),
         "convergence": conform("convergence", _convergence()),
         "training": conform("training", _training(n_classes)),
+        "training_probes": conform("training_probes", _probes(names)),
+        "training_accuracy": conform("training_accuracy", _probed_accuracy(names)),
     }
 
 
@@ -270,6 +272,47 @@ def _training(n_classes: int) -> list[dict[str, Any]]:
             row |= {"epsilon": 0.1, "n_images": 200, "n_robust_pgd": pgd, "n_robust_fgsm": fgsm}
         rows.append(row)
     return rows
+
+
+def _probes(names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Participation ratios that fall while two networks are trained."""
+    return [
+        {
+            "model": model,
+            "epoch": epoch,
+            "layer": layer,
+            "class_index": label,
+            "class_name": name,
+            "measure": "participation_ratio",
+            "parameters": "",
+            "value": 20 / (1 + epoch / 10) + label % 5,
+            "n_points": N_POINTS,
+            "n_features": n_features,
+            "split": "test",
+        }
+        for model, (layer, n_features), epoch, (label, name) in itertools.product(
+            MODELS[1:], LAYERS.items(), (0, 20, 40), enumerate(names)
+        )
+    ]
+
+
+def _probed_accuracy(names: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "model": model,
+            "epoch": epoch,
+            "class_index": label,
+            "class_name": name,
+            "n_images": N_IMAGES,
+            "n_clean_correct": 4 + (3 * epoch) // 4,
+            "n_robust": epoch // 4,
+            "attack": "pgd",
+            "parameters": "loss=ce steps=10",
+            "epsilon": 0.1,
+            "split": "test",
+        }
+        for model, epoch, (label, name) in itertools.product(MODELS[1:], (0, 20, 40), enumerate(names))
+    ]
 
 
 def other_tables(n_classes: int = 10, names: tuple[str, ...] | None = None) -> dict[str, pl.DataFrame]:

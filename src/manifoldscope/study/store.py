@@ -5,6 +5,7 @@
     DIR/failed/<key>.json                                    why a unit failed, until it succeeds
     DIR/locks/<key>                                          held while a process works on a unit
     DIR/plan.json, DIR/study.toml                            the units of the last run, and its resolved study
+    DIR/unfinished/<key>/                                    what a long unit needs to go on, until it is finished
     DIR/damaged/                                             what was found changed, moved away when it was made anew
 
 A unit is done when its manifest is whole and names it, and its payload is what the manifest says. Nothing is ever
@@ -33,13 +34,14 @@ from manifoldscope import plugins
 from manifoldscope.errors import StoreError, StudyError
 from manifoldscope.files import file_digest, open_regular, read_bytes
 from manifoldscope.stopping import deferred
+from manifoldscope.study import unfinished
 from manifoldscope.study.drafts import Drafts, explained, flush
 from manifoldscope.study.locks import drop, held, holder, take
 from manifoldscope.study.outputs import Outputs, move_aside
 from manifoldscope.study.refs import names_of
 from manifoldscope.study.unit import Array, Payload, Unit, key_of, unit_of
 
-MANIFEST = "manifest.json"
+MANIFEST, CHECKPOINT = "manifest.json", "checkpoint.safetensors"
 LARGEST_MANIFEST = 2**27
 """Bytes of a manifest or plan, at most: a longer one is damaged."""
 
@@ -77,6 +79,7 @@ class Store:
             for name in ("units", "failed", "locks", "tables", "figures"):
                 (self.folder / name).mkdir(exist_ok=True)
             self._drafts.sweep()
+            unfinished.sweep(self.folder)
 
     def close(self) -> None:
         """This process writes no more into the folder; it may still read."""
@@ -143,6 +146,7 @@ class Store:
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
             (self.folder / "failed" / f"{unit.key}.json").unlink(missing_ok=True)
+            unfinished.forget(self.folder, unit.key)
 
     def table(self, unit: Unit | str, name: str) -> pl.DataFrame:
         """A table of a finished unit, or of the one of a key."""
@@ -159,18 +163,27 @@ class Store:
         path = self._home(unit) / "images.safetensors"
         return path if path.exists() else None
 
-    def checkpoint(self, key: str) -> tuple[Path, str]:
-        """The file with the weights that a unit stored, and the digest that it must have.
+    def unfinished(self, unit: Unit) -> Path:
+        """A folder for what a claimed unit needs to go on if it is interrupted; it goes when the unit is published.
+
+        Raises:
+            StoreError: it cannot be made.
+        """
+        with explained(self.folder):
+            return unfinished.folder_of(self.folder, unit.key)
+
+    def checkpoint(self, key: str, name: str = CHECKPOINT) -> tuple[Path, str]:
+        """A file with weights that a unit stored, and the digest that it must have.
 
         Raises:
             StoreError: the unit is damaged, or missing.
         """
         home = self._home_of(key)
         manifest, problem = read_manifest(home)
-        digest = (manifest.get("payload") or {}).get("checkpoint.safetensors")
+        digest = (manifest.get("payload") or {}).get(name)
         if problem is not None or digest is None:
-            raise StoreError(f"{home} is damaged ({problem or 'it holds no weights'}); run the study again")
-        return home / "checkpoint.safetensors", str(digest)
+            raise StoreError(f"{home} is damaged ({problem or f'it holds no {name}'}); run the study again")
+        return home / name, str(digest)
 
     def facts(self, unit: Unit | str) -> dict[str, Any]:
         """The facts that a unit, or the unit of a key, left; none where it is not done."""
@@ -388,7 +401,12 @@ def _write_payload(folder: Path, payload: Payload) -> dict[str, str]:
         whole = {name: np.ascontiguousarray(array) for name, array in payload.arrays.items()}
         safetensors.numpy.save_file(whole, folder / "arrays.safetensors")
     if payload.tensors:
-        safetensors.torch.save_file(payload.tensors, folder / "checkpoint.safetensors")
+        safetensors.torch.save_file(payload.tensors, folder / CHECKPOINT, payload.metadata)
+    for name, path in payload.files.items():
+        try:
+            (folder / name).hardlink_to(path)
+        except OSError:  # a file system that has no such links
+            shutil.copyfile(path, folder / name)
     if payload.images is not None:
         payload.images.save(folder / "images.safetensors")
     readable = folder.stat().st_mode & 0o666  # by whom the umask lets read what is made, as the folder was

@@ -22,6 +22,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast
 
 import numpy.typing as npt
@@ -74,6 +75,7 @@ class Unit:
         section: its own section of the study file, where it has one.
         trains: it makes the weights of its network.
         gates: nothing else is asked of its network before it has succeeded.
+        at_a_time: seconds of work, by the forecast, that units are computed together for: a killed run loses no more.
     """
 
     kind: ClassVar[str]
@@ -83,6 +85,7 @@ class Unit:
     section: ClassVar[type[KindSection] | None] = None
     trains: ClassVar[bool] = False
     gates: ClassVar[bool] = False
+    at_a_time: ClassVar[float] = 60.0
 
     # --- what a study asks for ------------------------------------------------------------------------------------
 
@@ -231,11 +234,18 @@ def _adapter_of(kind: Any) -> TypeAdapter[Any]:
 
 @dataclass
 class Payload:
-    """What a unit found: tables, arrays, attacked images, and a few facts for its manifest."""
+    """What a unit found: tables, arrays, attacked images, and a few facts for its manifest.
+
+    Attributes:
+        tensors: the weights of a network, and `metadata` what their file says of them.
+        files: that are to be stored as they are, by the name that they get there.
+    """
 
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
     arrays: dict[str, Array] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
     images: SavedImages | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 

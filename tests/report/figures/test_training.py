@@ -35,3 +35,16 @@ def test_a_history_that_was_never_judged_has_its_loss_alone(sampled: dict[str, p
     (figure,) = drawn("training", {"training": old.cast(sampled["training"].schema)})
     assert len(figure.chart.flat) == 1
     assert "Right" not in figure.caption
+
+
+def test_the_participation_ratio_of_the_gradients_has_a_panel_where_it_is_known(
+    sampled: dict[str, pl.DataFrame],
+) -> None:
+    ratio = pl.when(pl.col("n_images") > 0).then(1 / pl.col("epoch"))
+    table = sampled["training"].with_columns(gradient_participation_ratio=ratio)
+    (figure,) = drawn("training", {"training": table})
+    _, _, concentrated = figure.chart.flat
+    (line,) = concentrated.lines
+    assert np.asarray(line.get_ydata()).tolist() == pytest.approx([1 / epoch for epoch in range(5, 41, 5)])
+    assert n_titles(figure.chart) == 3 * 8
+    assert "early sign" in figure.caption

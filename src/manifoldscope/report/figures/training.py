@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from manifoldscope.report import words
 from manifoldscope.report.chart import FAINT, Chart, plain
 from manifoldscope.report.contents import Contents
 from manifoldscope.report.figure import FIGURES, Figure, Section
@@ -29,12 +30,18 @@ def training(contents: Contents) -> Iterator[Figure]:
     text = "The mean training loss of each epoch; dotted is ln(classes), the loss at chance level."
     if evaluated.height:
         text = (
-            f"Left: {text[0].lower()}{text[1:]} Right, for networks that are trained adversarially: the share of "
+            f"Left: {text[0].lower()}{text[1:]} Beside it, for networks that are trained adversarially: the share of "
             f"{number_range(evaluated['n_images'])} training images that is classified correctly under PGD of ten "
             "steps (solid, with its 95% Wilson interval as a band) and under FGSM, its single step (dashed), both at "
             "the full radius of training. Marks are the epochs that were evaluated. Where the dashed line rises "
             "while the solid one collapses, the network has overfitted to the single step (catastrophic "
             "overfitting). These are images that the network trains on: not shown is how others fare."
+        )
+    if evaluated["gradient_participation_ratio"].is_finite().any():
+        text += (
+            " Right: on which share of its pixels the gradient of the loss at a clean image rests (the participation "
+            "ratio of its absolute values), as a mean over these images. A sudden fall is an early sign of "
+            "catastrophic overfitting."
         )
     yield Figure(
         name="training-history",
@@ -56,11 +63,15 @@ def training_table(training: pl.DataFrame) -> pl.DataFrame:
 
 
 def training_history(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Chart:
-    """The training loss by epoch, and beside it accuracy under FGSM and PGD; `table` is `training_table(...)`."""
+    """The training loss by epoch; beside it accuracy under FGSM and PGD, and the participation ratio of the gradients.
+
+    `table` is `training_table(...)`.
+    """
     names = in_order(table["model"].unique().to_list(), models)[:MOST_MODELS]
     evaluated = table.filter((pl.col("n_images") > 0) & pl.col("model").is_in(names))
-    columns = 1 if evaluated.is_empty() else 2
-    chart = Chart(columns=columns, width=4.2, height=2.3, top=0.3, bottom=0.95, across=0.85)
+    concentrated = evaluated.filter(pl.col("gradient_participation_ratio").is_finite())
+    columns = 1 + (evaluated.height > 0) + (concentrated.height > 0)
+    chart = Chart(columns=columns, width=(4.2, 4.2, 3.0)[columns - 1], height=2.3, top=0.3, bottom=0.95, across=0.85)
     axes = chart.flat[0]
     for name in names:
         line = table.filter(pl.col("model") == name).sort("epoch")
@@ -73,6 +84,8 @@ def training_history(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Char
     heading(axes, "loss")
     if columns > 1:
         _accuracies(chart, chart.flat[1], evaluated, names, models or names)
+    if columns > 2:
+        _ratios(chart, chart.flat[2], concentrated, names, models or names)
     first, last = int(reals(table, "epoch").min()), int(reals(table, "epoch").max())
     margin = 0.05 * (last - first) or 0.5
     for panel in chart.flat:
@@ -86,6 +99,22 @@ def training_history(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Char
         keys.append(Line2D([], [], color=FAINT, linestyle=(0, (4, 2)), linewidth=1.2, label="FGSM"))
     chart.legend(handles=keys, loc="lower center", ncols=min(len(keys), 5), handlelength=2.4, borderaxespad=0.3)
     return chart
+
+
+def _ratios(chart: Chart, axes: Axes, table: pl.DataFrame, names: Sequence[str], models: Sequence[str]) -> None:
+    for name in names:
+        line = table.filter(pl.col("model") == name).sort("epoch")
+        if line.is_empty():
+            continue
+        look, x, y = look_of(name, models), reals(line, "epoch"), reals(line, "gradient_participation_ratio")
+        axes.plot(x, y, color=look["color"])
+        points = axes.scatter(x, y, s=16, linewidth=0, zorder=5, **look)
+        chart.explain(
+            points, [f"{name}, epoch {epoch:.0f}: {words.number(ratio)}" for epoch, ratio in zip(x, y, strict=True)]
+        )
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("Participation ratio / pixels")
+    heading(axes, "gradients of the loss")
 
 
 def _accuracies(chart: Chart, axes: Axes, evaluated: pl.DataFrame, names: Sequence[str], models: Sequence[str]) -> None:
