@@ -176,7 +176,10 @@ def test_list_shows_what_there_is(kind, name, capsys):
 
 def test_list_layers_shows_names_and_shapes(capsys):
     assert main(["list", "layers", "--model", "small:cnn", "--size", "28"]) == 0
-    assert re.search(r"^flatten +Flatten +3136$", capsys.readouterr().out, re.MULTILINE)
+    out = capsys.readouterr().out
+    assert re.search(r"^flatten +Flatten +3136 +not in all: same points as relu2$", out, re.MULTILINE)
+    assert re.search(r"^conv1 +Conv2d +32 x 14 x 14 +6,272 features flatten$", out, re.MULTILINE)
+    assert [line.split()[0] for line in out.splitlines()][-2:] == ["penultimate", "logits"]
 
 
 def test_measure_reads_any_matrix(tmp_path, capsys):

@@ -121,7 +121,10 @@ OTHERS = {"studies": _studies, "kinds": _kinds, "tables": _tables}
 
 
 def _list_layers(options: argparse.Namespace) -> int:
-    from manifoldscope.vision.activations import layer_table
+    """The layers of a network in the order of execution: what each gives, and how it is measured if "all" are."""
+    import torch
+
+    from manifoldscope.vision.depth import places
     from manifoldscope.vision.sources import network
 
     if not options.model:
@@ -130,6 +133,9 @@ def _list_layers(options: argparse.Namespace) -> int:
     shape = {"channels": 3, "size": options.size or 32, "n_classes": 10} if spec.startswith("small:") else {}
     made = network(spec, **shape)
     side = options.size or made.preprocessing.crop or 224
-    for layer in layer_table(made, made.shape(side)):
-        say(f"{layer.name:<40} {layer.type:<24} {' x '.join(map(str, layer.shape))}")
+    pixels = torch.rand(2, *made.shape(side), generator=torch.Generator().manual_seed(0))
+    for place in places(made, pixels):
+        features = f"{place.n_features:,} features" if place.n_features else ""
+        all_ = f"not in all: {place.left_out}" if place.left_out else f"{features} {place.pool}".rstrip()
+        say(f"{place.name:<40} {place.type:<24} {' x '.join(map(str, place.shape)):<16} {all_}".rstrip())
     return 0

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from manifoldscope.evidence import with_attack_name
+from manifoldscope.evidence.depth import in_depth
 from manifoldscope.pictures import Picture
 from manifoldscope.report.rows import clean_geometry
 from manifoldscope.tables import TABLES, conform, parameters_text
@@ -16,6 +17,7 @@ from manifoldscope.tables import TABLES, conform, parameters_text
 Measure = tuple[str, str]
 """A measure and its parameters, as the tables name them."""
 
+_MAIN_LAYER = "penultimate"  # where the study file lists patterns, it comes first
 _FIRST = ("pca_dimension", "centroid_distance")  # what most readers look for, where no study file says an order
 
 
@@ -72,12 +74,16 @@ def gather(study: Mapping[str, Any], tables: Mapping[str, pl.DataFrame], picture
     """What figures are made from: the tables that are given, and what the study file and they name."""
     every = {name: conform(name, tables.get(name, [])) for name in TABLES}
     geometry, robustness = clean_geometry(every["geometry"]), with_attack_name(every["robustness"])
+    placed = in_depth(geometry.select("model", "layer").unique(), every["layers"])
+    deepest_last = placed.group_by("layer").agg(pl.col("depth").mean()).sort("depth", "layer")["layer"].to_list()
     models = {*every["models"]["model"], *geometry["model"], *robustness["model"], *_named(pictures, "model")}
     return Contents(
         tables=every,
         pictures=pictures,
         models=as_listed(models, _names(study, "models")),
-        layers=as_listed({*geometry["layer"], *_named(pictures, "layer")}, _names(study, "layers")),
+        layers=as_listed(
+            {*geometry["layer"], *_named(pictures, "layer")}, [*_names(study, "layers"), _MAIN_LAYER, *deepest_last]
+        ),
         attacks=as_listed(set(robustness["attack_name"]), [*_names(study, "attacks"), *_names(study, "corruptions")]),
         listed=_measures(study),
     )

@@ -11,6 +11,7 @@ from manifoldscope.study.cost import Costs, Need
 from manifoldscope.study.probe import probe
 from manifoldscope.study.progress import Progress, duration
 from manifoldscope.study.unit import Unit
+from manifoldscope.vision.layers import Layer
 from manifoldscope.vision.memory import give_back, process_memory
 
 LATER = 32 * 2**20
@@ -100,5 +101,6 @@ def _refusal(unit: Unit, held: float, needed: Need, limit: int) -> str:
 def _concluding(context: Context) -> int:
     """Bytes that tables, figures and the report take."""
     study = context.study
-    layers = sum(len(network.plan.layers or study.layers) for network in context.networks.values())
+    asked = [network.plan.layers or study.layers for network in context.networks.values()]
+    layers = sum(MOST_CONCLUDED if any(Layer.of(each).is_pattern for each in some) else len(some) for some in asked)
     return CONCLUDING + EACH_CONCLUDED * min(MOST_CONCLUDED, layers)

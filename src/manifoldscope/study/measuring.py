@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -17,16 +17,30 @@ from manifoldscope.tables import TABLES, WHOLE
 from manifoldscope.vision.activations import activations, n_values
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.layers import Layer
+from manifoldscope.vision.memory import process_memory
 from manifoldscope.vision.network import Network
 
 NAMED = ("model", "class_index", "other_class_index", "class_name", "split", "attack", "strength")
 """Columns that come from the plan when tables are made, so that renaming computes nothing again."""
 
 
+TOGETHER = 0.25
+"""Share of the memory that is left that the points of layers which share a pass take, at most."""
+
+
 def points_of(
-    context: Context, network: Network, images: ImageSet, layers: Sequence[str], *, in_file: bool = True
+    context: Context,
+    network: Network,
+    images: ImageSet,
+    layers: Sequence[str],
+    *,
+    in_file: bool = True,
+    in_memory: float | None = None,
 ) -> list[ClassManifold]:
-    """The points of some layers, of as many images at a time as fit into memory; large ones `in_file`."""
+    """The points of some layers, of as many images at a time as fit into memory; large ones `in_file`.
+
+    Those of a layer that take up to `in_memory` bytes are never in a file; if omitted, each layer has an equal share.
+    """
     widths = n_values(network, layers, network.pixels(images, slice(0, 1)))
     return activations(
         network,
@@ -34,8 +48,44 @@ def points_of(
         layers=layers,
         batch_size=context.at_once(network, images, widths=list(widths.values())),
         folder=context.store.folder if in_file else None,
-        in_memory=context.points(len(layers)),
+        in_memory=context.points(len(layers)) if in_memory is None else in_memory,
     )
+
+
+def points_together(context: Context) -> float:
+    """Bytes that the points of several layers which share a pass may take; a layer that takes more has its own."""
+    return max(0.0, min(context.points(1), TOGETHER * (context.memory.limit - process_memory())))
+
+
+def passes(sizes: Mapping[str, float], most: float) -> list[list[str]]:
+    """Layers in order, in groups that share a pass: as many as have points of no more than so many bytes.
+
+    Example:
+        >>> passes({"a": 3.0, "b": 5.0, "c": 9.0, "d": 1.0}, 8.0)
+        [['a', 'b'], ['c'], ['d']]
+    """
+    groups: list[list[str]] = []
+    room = 0.0
+    for layer, size in sizes.items():
+        if not groups or size > room:
+            groups.append([])
+            room = most
+        groups[-1].append(layer)
+        room -= size
+    return groups
+
+
+def points_in_turn(
+    context: Context, network: Network, images: ImageSet, layers: Sequence[str]
+) -> Iterator[list[ClassManifold]]:
+    """The points of each layer, in order; the images are passed once for as many layers as have room together."""
+    values = n_values(network, layers, network.pixels(images, slice(0, 1)))
+    sizes = {layer: 4.0 * len(images) * values[layer] for layer in layers}
+    for some in passes(sizes, points_together(context)):
+        found = points_of(context, network, images, some, in_memory=context.points(1))
+        for each in some:
+            yield [manifold for manifold in found if manifold.layer == each]
+            found = [manifold for manifold in found if manifold.layer != each]
 
 
 def measures_of(study: Study, *, joint: bool) -> list[dict[str, Any]]:

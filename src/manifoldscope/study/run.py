@@ -30,9 +30,6 @@ from manifoldscope.vision.memory import Memory, give_back
 LIBRARIES = ("manifoldscope", "torch", "torchvision", "timm", "numpy", "scipy", "polars", "safetensors")
 WAIT_FOR_OTHERS = 0.5
 
-AT_A_TIME = 60.0
-"""Seconds of work, by the forecast, that units are computed together for: a killed run loses no more."""
-
 LARGE = 2**28
 """Bytes: after a unit that took more, what is free is given back to the system, so that gaps do not add up."""
 
@@ -174,7 +171,7 @@ def _together(unit: Unit, later: Sequence[Unit], pending: set[str], seconds: Map
         if each.together != unit.together or each.key not in pending or pending & {*each.needs, *each.after}:
             continue
         so_far += seconds[each.key]
-        if so_far > AT_A_TIME:
+        if so_far > unit.at_a_time:
             break
         chosen.append(each)
     return chosen

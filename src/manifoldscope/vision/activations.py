@@ -17,9 +17,10 @@ from torch.utils.data import DataLoader
 from manifoldscope.errors import DataError, ModelError
 from manifoldscope.files import why
 from manifoldscope.geometry.manifold import ClassManifold
+from manifoldscope.vision.depth import expanded
 from manifoldscope.vision.hooks import captured, executed, listening, penultimate, resolve, unwrapped
 from manifoldscope.vision.images import ImageSet, as_image_set, batches
-from manifoldscope.vision.layers import PENULTIMATE, Layer, layers_of
+from manifoldscope.vision.layers import PENULTIMATE, Layer, layers_of, listed
 from manifoldscope.vision.mapstyle import batch_of
 from manifoldscope.vision.network import Network, as_network
 
@@ -36,7 +37,7 @@ def activations(
     network: Network | nn.Module,
     images: ImageSet | DataLoader[Any],
     *,
-    layers: Sequence[str | Layer] = (PENULTIMATE,),
+    layers: str | Sequence[str | Layer] = (PENULTIMATE,),
     batch_size: int = 64,
     folder: str | os.PathLike[str] | None = None,
     in_memory: float = IN_MEMORY,
@@ -51,7 +52,8 @@ def activations(
         images: an image set; or a `DataLoader` of (pixels, labels) in [0, 1], whose batches are taken as they come.
         layers: names of modules as `layer_table` lists them, or "penultimate"; or a `Layer`, which also says how
             positions become points. A module gives its output, or the first tensor of it; where it is called several
-            times its last call counts, and "name@0", "name@1", ... name them.
+            times its last call counts, and "name@0", "name@1", ... name them. "all" and patterns such as "blocks.*"
+            stand for several: see `depth.expanded`.
         batch_size: images to a forward pass; a loader has its own.
         folder: where the points of a layer that take more than `in_memory` bytes are kept: in a nameless file that is
             mapped to memory, so that they need not stand in memory whole, and that goes when they go. Without it, and
@@ -75,10 +77,12 @@ def activations(
         >>> [manifold.points.shape for manifold in activations(module, images)]
         [torch.Size([3, 64]), torch.Size([3, 64])]
     """
-    asked, network = layers_of(layers), unwrapped(as_network(network))
+    layers_of(listed(layers))  # before any image is read
+    network = unwrapped(as_network(network))
     if batch_size < 1:
         raise ModelError(f"batch_size = {batch_size}: expected at least 1")
     passes = _of_loader(network, images) if isinstance(images, DataLoader) else _of_set(network, images, batch_size)
+    asked = expanded(network, layers, passes.first)
     clouds: dict[Layer, _Cloud] = {}
     taps = resolve(network, asked, passes.first)
     n_done = 0

@@ -16,6 +16,9 @@ none, the input of its last convolution, averaged over space."""
 NamedPool: TypeAlias = Literal["flatten", "mean", "max", "class_token", "patch_tokens_mean", "positions"]
 Pool: TypeAlias = NamedPool | int
 
+ALL = "all"
+"""Every layer that is worth measuring, in the order of execution: see `depth.expanded`."""
+
 POOLS: tuple[str, ...] = get_args(NamedPool)
 
 
@@ -81,6 +84,26 @@ class Layer:
         if isinstance(layer, Mapping) and "name" in layer and set(layer) <= {"name", "pool"}:
             return cls(layer["name"], layer.get("pool"))
         raise ModelError(f"{layer!r} is no layer; expected a name, or a table with name and pool")
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether it names layers by a pattern, "all" or "blocks.*", which a network has to expand.
+
+        Example:
+            >>> [Layer.of(layer).is_pattern for layer in ("all", "blocks.* [mean]", "blocks.5 [mean]")]
+            [True, True, False]
+        """
+        return self.name == ALL or any(character in self.name for character in "*?[")
+
+
+def listed(layers: Any) -> Any:
+    """Layers as a list, as a study file may give them: "all" alone stands for ["all"]; all else is left as it is.
+
+    Example:
+        >>> listed("all"), listed("all [mean]"), listed(["conv1"]), listed("conv1")
+        (['all'], ['all [mean]'], ['conv1'], 'conv1')
+    """
+    return [layers] if isinstance(layers, str) and re.fullmatch(rf"{ALL}( \[[^\[\]]+\])?", layers) else layers
 
 
 def layers_of(layers: Sequence[Layer | str | Mapping[str, Any]]) -> list[Layer]:

@@ -14,7 +14,14 @@ from manifoldscope.pictures import Picture
 from manifoldscope.recordings.rows import Row, class_rows, curve_rows, estimate_row, extrapolation_rows
 from manifoldscope.seeds import derive
 from manifoldscope.study.context import Context, Tick
-from manifoldscope.study.cost import POINTS, SECONDS_OF_A_UNIT, Costs, Need, measuring_seconds
+from manifoldscope.study.cost import (
+    POINTS,
+    SECONDS_OF_A_CALL,
+    SECONDS_OF_A_UNIT,
+    Costs,
+    Need,
+    measuring_seconds,
+)
 from manifoldscope.study.measuring import by_scaling, frame, measures_of, named, of_layer, points_of, settings_of
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import ClassRef, NetworkRef, unkeyed
@@ -23,6 +30,9 @@ from manifoldscope.study.unit import Gradients, Payload, Unit, kind
 from manifoldscope.tables import BOOLEAN, INTEGER, REAL, TEXT, Schema
 from manifoldscope.vision.jacobian import jacobian_norm
 from manifoldscope.vision.memory import NOTHING
+
+SECONDS_OF_A_VALUE = 1.5e-8
+"""What each value of the points takes to be checked, centred and copied; of many layers of few points, most of it."""
 
 GEOMETRY = Schema(
     name="geometry",
@@ -196,7 +206,10 @@ class Geometry(Unit):
     def seconds(self, costs: Costs, at_once: int) -> float:
         n = self.images.n_images
         gradients = self.projections * len(self.layers) * costs.gradient_seconds(n, at_once)
-        measuring = measuring_seconds(self.measures, self.sampling, n, 1, costs.widths(self.layers))
+        widths = costs.widths(self.layers)
+        measuring = measuring_seconds(self.measures, self.sampling, n, 1, widths) + SECONDS_OF_A_VALUE * n * sum(widths)
+        n_calls: int = (1 + 2 * self.sampling.get("halvings", 0)) * len(self.measures) * len(widths)
+        measuring += n_calls * SECONDS_OF_A_CALL
         return SECONDS_OF_A_UNIT + costs.forward_seconds(n, at_once) + gradients + measuring
 
     @classmethod

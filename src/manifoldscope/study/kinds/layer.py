@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import polars as pl
 
+from manifoldscope.geometry import ClassManifold
 from manifoldscope.recordings.rows import Row, curve_rows, joint_rows, reliability_row
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import (
@@ -25,7 +26,9 @@ from manifoldscope.study.measuring import (
     named,
     of_layer,
     of_places,
-    points_of,
+    passes,
+    points_in_turn,
+    points_together,
     settings_of,
 )
 from manifoldscope.study.planning import PlannedNetwork, Planning
@@ -87,6 +90,7 @@ class Layer(Unit):
         reliability: how often classes are halved, and the measures of one class with their versions; None: not asked.
     """
 
+    at_a_time = 600.0
     version = 5
     files = ("geometry.parquet", "pairs.parquet", "curves.parquet", "reliability.parquet")
     tables = (PAIRS, RELIABILITY)
@@ -126,12 +130,31 @@ class Layer(Unit):
     def group(self) -> tuple[str, ...]:
         return (*super().group, self.layer)
 
+    @property
+    def together(self) -> tuple[Any, ...]:
+        """Layers of one network share passes of the images; what is found in one does not depend on the others."""
+        return (self.kind, self.network.name)
+
     def compute(self, context: Context, tick: Tick) -> Payload:
-        study = context.study
-        network, images = context.network(self.network.name), context.draws["geometry"].images
-        manifolds = points_of(context, network, images, [self.layer])
+        return self.compute_together([self], context, tick)[0]
+
+    @classmethod
+    def compute_together(cls, units: Sequence[Self], context: Context, tick: Tick) -> list[Payload]:
+        name = units[0].network.name
+        network, images = context.network(name), context.shown(name, "geometry")
+        points = points_in_turn(context, network, images, [unit.layer for unit in units])
+        payloads: list[Payload] = []
+        for unit in units:
+
+            def part(share: float) -> None:
+                tick((len(payloads) + share) / len(units))
+
+            payloads.append(unit._measured(next(points), context, part))  # no name: the points go before the next come
+        return payloads
+
+    def _measured(self, manifolds: Sequence[ClassManifold], context: Context, tick: Tick) -> Payload:
         tick(0.3)
-        sampling = study.sampling
+        study, sampling = context.study, context.study.sampling
         found: list[Row] = []
         curves: list[Row] = []
         for scaling, wanted in by_scaling(study.measures, joint=True).items():
@@ -174,13 +197,21 @@ class Layer(Unit):
     def need(self, costs: Costs) -> Need:
         widths = costs.widths(self.measured_layers)
         held = costs.measuring(self._n_images, widths, may_lie_in_file=True)
-        return costs.passing(self._n_images, fixed=held, widths=widths, reduce=POINTS)
+        own = sum(self._sizes(costs)[layer] for layer in self.measured_layers)
+        beside = min(points_together(costs.context), sum(self._sizes(costs).values())) - own
+        return costs.passing(self._n_images, fixed=held + max(0.0, beside), widths=widths, reduce=POINTS)
 
     def seconds(self, costs: Costs, at_once: int) -> float:
         shape = (self._n_images, len(self.classes), costs.widths(self.measured_layers))
-        seconds = SECONDS_OF_A_UNIT + costs.forward_seconds(self._n_images, at_once)
+        sizes = self._sizes(costs)
+        share = len(passes(sizes, points_together(costs.context))) / len(sizes)
+        seconds = SECONDS_OF_A_UNIT + share * costs.forward_seconds(self._n_images, at_once)
         seconds += measuring_seconds(self.measures, self.sampling, *shape)
         return seconds + (reliability_seconds(self.reliability, self.measures, *shape) if self.reliability else 0.0)
+
+    def _sizes(self, costs: Costs) -> dict[str, float]:
+        """Bytes of the points of every layer that is measured in the network."""
+        return {layer: 4.0 * self._n_images * values for layer, values in costs.network.values.items()}
 
     @classmethod
     def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, list[pl.DataFrame]]:

@@ -1,0 +1,31 @@
+"""The layers that a study measures in a network: patterns become names before units are planned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from manifoldscope.vision.depth import expanded
+from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.layers import Layer
+from manifoldscope.vision.sources import network as make_network
+
+if TYPE_CHECKING:
+    from manifoldscope.study.planning import PlannedNetwork
+
+
+def measured_layers(planned: PlannedNetwork, asked: Sequence[str], images: ImageSet) -> tuple[str, ...]:
+    """The layers by name, as tables and keys have them.
+
+    Only where there is a pattern, the network is made, as its source makes it and with its weights, and looks at two
+    images; it is not kept.
+
+    Raises:
+        ModelError: the network cannot be made or its weights cannot be loaded, or a pattern matches nothing.
+    """
+    if not any(Layer.of(layer).is_pattern for layer in asked):
+        return tuple(asked)
+    made = make_network(planned.plan.source, **{**planned.plan.settings, **planned.build})
+    named = replace(made, name=planned.name)
+    return tuple(map(str, expanded(named, asked, named.pixels(images, slice(0, 2)))))
