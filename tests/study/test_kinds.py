@@ -28,6 +28,7 @@ EVERYTHING = tiny.raw(
     attack_free=[{"radius": 0.1, "samples": 2}],
     **tiny.OTHERS,
 )
+EVERYTHING["models"][1]["training"]["probe_every"] = 3
 AS_NEEDS = {"weaker", "rivals"}
 """Fields that are in the key as the units that are needed."""
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from manifoldscope.errors import ModelError
-from manifoldscope.study.draws import Drawn, Role
+from manifoldscope.study.defences import defended
+from manifoldscope.study.draws import Drawn, Role, of_classes
 from manifoldscope.study.plan import Study
 from manifoldscope.study.planning import PlannedNetwork
 from manifoldscope.study.store import Store
@@ -45,6 +46,11 @@ class Context:
         self._loaded: tuple[str, Network] | None = None
         self._fast: tuple[Network, FastNetwork] | None = None
 
+    def shown(self, network: str, role: Role) -> ImageSet:
+        """The images of one draw that a network is shown: of the classes that it is trained on."""
+        labels = self.networks[network].labels
+        return (self.draws[role] if labels is None else of_classes(self.draws[role], labels)).images
+
     def images(self, role: Role, label: int) -> ImageSet:
         """The images of one class in one draw."""
         return self.draws[role].images.of_class(label)
@@ -62,7 +68,7 @@ class Context:
         return min(IN_MEMORY, POINTS * self.memory.limit / max(1, n_layers))
 
     def untrained(self, name: str, *, seed: int | None = None) -> Network:
-        """The network as its source makes it; without the checkpoint, where it is trained here.
+        """The network as its source makes it, with its defence; without the checkpoint, where it is trained here.
 
         Raises:
             ModelError: it cannot be made, or its weights cannot be loaded.
@@ -73,6 +79,7 @@ class Context:
             settings["seed"] = seed
         made = make_network(planned.plan.source, **settings)
         _require_planned(planned, made)
+        made = defended(made, planned.plan.defence, seed=seed or 0)
         return Network(
             module=made.module,
             name=name,

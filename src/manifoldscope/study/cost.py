@@ -183,7 +183,7 @@ class Costs:
         """About which share of the images is attacked, since those that are misclassified when clean are not."""
         training = self.context.networks[self.name].plan.training
         untrained = training is not None and not training.made().trains
-        return 1 / len(self.context.draws["robustness"].images.classes) if untrained else 1.0
+        return 1 / len(self.context.shown(self.name, "robustness").classes) if untrained else 1.0
 
 
 def measuring_seconds(

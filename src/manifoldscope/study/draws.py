@@ -95,6 +95,13 @@ class Drawn:
         return hashlib.sha256("".join(self.digests[label] for label in sorted(self.digests)).encode()).hexdigest()
 
 
+def of_classes(drawn: Drawn, labels: Sequence[int]) -> Drawn:
+    """The images of some of the classes of a draw; nothing is read."""
+    kept = torch.isin(drawn.images.labels, torch.tensor(labels))
+    digests = {label: digest for label, digest in drawn.digests.items() if label in set(labels)}
+    return replace(drawn, images=drawn.images.subset(kept), digests=digests)
+
+
 def draw_images(study: Study, store: Store, progress: Progress | None = None) -> dict[Role, Drawn]:
     """The draws of a study; what was drawn before, from files that have not changed, is remembered and not read again.
 

@@ -20,10 +20,13 @@ from manifoldscope.errors import ManifoldscopeError, ModelError
 from manifoldscope.geometry.extrapolation import FARTHEST
 from manifoldscope.geometry.measures import MEASURES
 from manifoldscope.study.challenges import AttackPlan, CorruptionPlan
+from manifoldscope.study.defences import DefencePlan, check_defence
 from manifoldscope.study.section import KindSection, OpenSection, Section, entry_of, known_dataset, setting, settle
 from manifoldscope.study.unit import kinds
+from manifoldscope.training.augmentation import AugmentName
 from manifoldscope.training.objectives import OBJECTIVES, Objective
-from manifoldscope.vision.layers import Layer
+from manifoldscope.training.optimisers import OptimiserName
+from manifoldscope.vision.layers import Layer, listed
 from manifoldscope.vision.sources import SOURCES
 
 Asked = TypeVar("Asked", bound=KindSection)
@@ -38,6 +41,7 @@ def _layer_text(layer: Any) -> Any:
 
 
 LayerText = Annotated[str, BeforeValidator(_layer_text)]
+LayerList = Annotated[list[LayerText], BeforeValidator(listed, json_schema_input_type=list[LayerText] | Literal["all"])]
 
 
 class DrawPlan(Section):
@@ -80,8 +84,29 @@ class TrainingPlan(OpenSection):
     objective: str = setting(..., "an objective by name: see `manifoldscope list objectives`", keyed=True)
     epochs: int = setting(10, "passes over the training images", keyed=True, ge=1)
     batch_size: int = setting(128, "images a step", keyed=True, ge=1)
-    learning_rate: float = setting(2e-3, "peak of the one-cycle learning rate", keyed=True, gt=0)
+    learning_rate: float = setting(
+        2e-3, "peak of the one-cycle learning rate; with sgd, 0.1 is usual", keyed=True, gt=0
+    )
+    optimiser: OptimiserName = setting("adam", "adam, or sgd with Nesterov momentum of 0.9", keyed=True)
+    weight_decay: float = setting(0.0, "factor of the L2 penalty on all parameters", keyed=True, ge=0)
+    augment: AugmentName = setting(
+        "none",
+        "random changes of the training images: shift_flip moves them by up to 4 pixels and mirrors half of them",
+        keyed=True,
+    )
     seeds: list[int] = setting([0], "one network is trained for each seed", keyed=True, min_length=1)
+    n_classes: int | None = setting(
+        None,
+        "on how many of the classes it is trained, measured and attacked, the first by index; all if omitted",
+        keyed=True,
+        ge=2,
+    )
+    probe_every: int = setting(
+        0,
+        "after each that many epochs, and before the first, the network is measured and attacked; 0: only at the end",
+        keyed=True,
+        ge=0,
+    )
 
     @model_validator(mode="after")
     def _check(self) -> TrainingPlan:
@@ -93,6 +118,12 @@ class TrainingPlan(OpenSection):
         except ManifoldscopeError as error:
             raise ValueError(str(error)) from None
         return self
+
+    @property
+    def recipe(self) -> str:
+        """What it is trained for, in one line, but for seeds and the number of classes: "standard epochs=4"."""
+        told = self.model_dump(exclude={"objective", "seeds", "n_classes", "probe_every"}, exclude_defaults=True)
+        return " ".join([self.objective, *(f"{name}={value}" for name, value in told.items())])
 
     def made(self) -> Objective:
         """The objective with its settings."""
@@ -107,10 +138,11 @@ class ModelPlan(OpenSection):
     source: str = setting(
         ..., "scheme:name, for example torchvision:resnet50: see `manifoldscope list models`", keyed=True
     )
-    layers: list[LayerText] | None = setting(
-        None, "layers to measure, instead of the study's", keyed=True, min_length=1
-    )
+    layers: LayerList | None = setting(None, "layers to measure, instead of the study's", keyed=True, min_length=1)
     training: TrainingPlan | None = setting(None, "train this network here", keyed=True)
+    defence: DefencePlan | None = setting(
+        None, "what stands in front of it or around it: a name, or { name, ... } with settings", keyed=True
+    )
     at_chance: Literal["refuse", "measure"] = setting(
         "refuse", "whether loaded weights that classify no better than chance are refused, or measured", keyed=True
     )
@@ -136,6 +168,7 @@ class ModelPlan(OpenSection):
                 f"source = {self.source!r} cannot be trained here: {scheme}: takes no seed, by which its first weights "
                 "would be drawn"
             )
+        check_defence(self.defence, None if self.training is None else self.training.objective, model=self.name)
         if self.training is None and weights is None and scheme != "python":
             raise ValueError(
                 f"model {self.name!r} has no weights; give weights = 'DEFAULT' or a file"
@@ -242,10 +275,11 @@ class Study(Section):
     batch_size: int = setting(100, "images at a time; changes results by rounding only", keyed=True, ge=1)
     data: DataPlan
     models: list[ModelPlan] = setting(..., "the networks", keyed=True, min_length=1)
-    layers: list[LayerText] = setting(
+    layers: LayerList = setting(
         ["penultimate"],
-        "layers to measure, each a name, or { name, pool } to say how its positions become points: flatten, mean, max, "
-        "class_token, patch_tokens_mean, positions, or the index of one",
+        'layers to measure: "all", or a list of names and patterns such as "blocks.*", each a text, or { name, pool } '
+        "to say how its positions become points: flatten, mean, max, class_token, patch_tokens_mean, positions, or the "
+        "index of one",
         keyed=True,
         min_length=1,
     )
@@ -276,6 +310,7 @@ class Study(Section):
         "whether an evaluation checks itself by what it found, or by stronger attacks on a sample of the images too",
         keyed=True,
     )
+    check_images: int = setting(200, "images that full checks attack, at most", keyed=True, ge=1)
     associations: AssociationPlan = setting(AssociationPlan(), "how the two are related", keyed=False)
 
     @field_validator("attacks", "corruptions")
@@ -291,8 +326,8 @@ class Study(Section):
     def _unique(self) -> Study:
         names = [("models", [name for name, _, _ in models_of(self)])]
         names += [(f"parts of the study in the column {column!r}", found) for column, found in self._named().items()]
-        for what, listed in names:
-            if twice := sorted({name for name in listed if listed.count(name) > 1}):
+        for what, given in names:
+            if twice := sorted({name for name in given if given.count(name) > 1}):
                 raise ValueError(f"two {what} are called {twice[0]!r}; give each a name (and each seed once)")
         for place, measure in enumerate(self.measures):
             if measure in self.measures[:place]:

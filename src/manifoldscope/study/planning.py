@@ -5,16 +5,17 @@ A class is the grain: a killed run loses one class of one attack, and a class mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from manifoldscope.errors import DataError
-from manifoldscope.study.draws import Drawn, Role
+from manifoldscope.errors import DataError, StudyError
+from manifoldscope.study.draws import Drawn, Role, of_classes
+from manifoldscope.study.layers import measured_layers
 from manifoldscope.study.plan import ModelPlan, Study, models_of
 from manifoldscope.study.refs import ClassRef, NetworkRef
-from manifoldscope.study.unit import Unit, kinds
+from manifoldscope.study.unit import Unit, canonical, kinds
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.sources import SOURCES
 from manifoldscope.vision.usercode import code_digest
@@ -40,6 +41,7 @@ class PlannedNetwork:
         build: settings with which its source is called (without files).
         identity: everything that says which network it is, as JSON values.
         checkpoint: the key of the unit that trains it; None where it is loaded.
+        labels: the classes that it is trained, measured and attacked on; None: on all of the study.
         gate: the keys of the units that must have succeeded before anything else is asked of it.
     """
 
@@ -48,6 +50,7 @@ class PlannedNetwork:
     seed: int | None
     build: Mapping[str, Any]
     identity: Mapping[str, Any]
+    labels: tuple[int, ...] | None = None
     checkpoint: str | None = None
     gate: tuple[str, ...] = ()
 
@@ -66,12 +69,21 @@ class Planning:
         draws: its images, by what they are for.
         others: what was drawn of other datasets, by their name.
         networks: those that are planned so far, by name.
+        expanded: the layers by name of what was asked of a network.
     """
 
     study: Study
     draws: Mapping[Role, Drawn]
     others: Mapping[str, Drawn]
     networks: dict[str, PlannedNetwork] = field(default_factory=dict)
+    expanded: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def of(self, network: PlannedNetwork) -> Planning:
+        """The planning of one network: with the classes alone that it is trained on, where it is not on all."""
+        if network.labels is None:
+            return self
+        draws = {role: of_classes(drawn, network.labels) for role, drawn in self.draws.items()}
+        return replace(self, draws=draws)
 
     @property
     def labels(self) -> list[int]:
@@ -93,8 +105,12 @@ class Planning:
         )
 
     def layers(self, network: PlannedNetwork) -> tuple[str, ...]:
-        """The layers of a network that are measured."""
-        return tuple(network.plan.layers or self.study.layers)
+        """The layers of a network that are measured, by name: see `measured_layers`."""
+        asked = network.plan.layers or self.study.layers
+        known = canonical([network.identity, asked])  # the same whatever the seed
+        if known not in self.expanded:
+            self.expanded[known] = measured_layers(network, asked, self.draws["robustness"].images)
+        return self.expanded[known]
 
     def is_example(self, label: int) -> bool:
         """Whether pictures are kept of a class."""
@@ -111,6 +127,7 @@ def plan_units(
     Two names for one network, or for one attack, give units with one key: they are computed once and read twice.
 
     Raises:
+        StudyError: a network is to be trained on more classes than the study has.
         ModelError: a weights file cannot be read.
     """
     planning = Planning(study, draws, others or {})
@@ -118,7 +135,7 @@ def plan_units(
     for name, plan, seed in models_of(study):
         network = _network(draws, name, plan, seed)
         for each in kinds():
-            made = list(each.of_network(planning, network))
+            made = list(each.of_network(planning.of(network), network))
             units += made
             if made and each.trains:
                 network = replace(network, checkpoint=made[-1].key)
@@ -131,7 +148,8 @@ def plan_units(
 
 
 def _network(draws: Mapping[Role, Drawn], name: str, plan: ModelPlan, seed: int | None) -> PlannedNetwork:
-    build = _build_settings(draws, plan)
+    labels = _labels(draws, name, plan)
+    build = _build_settings(draws, plan, labels)
     identity: dict[str, Any] = {"source": plan.source, "build": build}
     weights = plan.settings.get("weights")
     if weights is not None:
@@ -141,20 +159,41 @@ def _network(draws: Mapping[Role, Drawn], name: str, plan: ModelPlan, seed: int 
         identity["code"] = code_digest(plan.source.removeprefix("python:"))
     elif (version := SOURCES[plan.source.partition(":")[0]].version) != 1:
         identity["source_version"] = version
-    return PlannedNetwork(name, plan, seed, build, identity)
+    if plan.defence is not None:
+        identity["defence"] = plan.defence.identity
+    return PlannedNetwork(name, plan, seed, build, identity, labels)
 
 
-def _build_settings(draws: Mapping[Role, Drawn], plan: ModelPlan) -> dict[str, Any]:
+def _labels(draws: Mapping[Role, Drawn], name: str, plan: ModelPlan) -> tuple[int, ...] | None:
+    """The first classes of the study, by index, where a network is trained on that many and not on all.
+
+    Raises:
+        StudyError: there are fewer.
+    """
+    n_classes = None if plan.training is None else plan.training.n_classes
+    if n_classes is None:
+        return None
+    classes = draws["robustness"].images.classes
+    if n_classes > len(classes):
+        raise StudyError(
+            f"{name} is to be trained on {n_classes} classes, but the study has {len(classes)}; lower n_classes in its "
+            "training, or give data.classes more"
+        )
+    return tuple(classes[:n_classes])
+
+
+def _build_settings(draws: Mapping[Role, Drawn], plan: ModelPlan, labels: Sequence[int] | None) -> dict[str, Any]:
     """The source's settings without the weights.
 
     A small network takes its shape from the images unless it is given, and whatever is trained here its classes.
     """
     settings = {key: value for key, value in plan.settings.items() if key != "weights"}
     scheme, images = plan.source.partition(":")[0], draws["robustness"].images
+    n_classes = 1 + max(images.class_names if labels is None else labels)
     if scheme == "small":
-        return {**_shape(images, settings), **settings}
+        return {**_shape(images, settings), "n_classes": n_classes, **settings}
     if plan.training is not None and "n_classes" in SOURCES[scheme].settings.model_fields:
-        return {"n_classes": max(images.class_names) + 1, **settings}
+        return {"n_classes": n_classes, **settings}
     return settings
 
 
@@ -172,8 +211,4 @@ def _shape(images: ImageSet, given: Mapping[str, Any]) -> dict[str, int]:
             f"images of {images.source} have sides of {min(sides)} to {max(sides)} pixels; say to which size a small "
             "network shall bring them, with size = ... in its table of [[models]]"
         )
-    return {
-        "channels": max(shape[0] for shape in shapes),
-        "size": max(sides),
-        "n_classes": max(images.class_names) + 1,
-    }
+    return {"channels": max(shape[0] for shape in shapes), "size": max(sides)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self, cast
 
@@ -10,7 +10,9 @@ import polars as pl
 import torch
 
 from manifoldscope.attacks.checks import (
+    Expected,
     Row,
+    autoattack_check,
     failures_check,
     fast_path_check,
     feasibility,
@@ -25,6 +27,7 @@ from manifoldscope.pictures import Picture
 from manifoldscope.seeds import derive
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import Costs, Need
+from manifoldscope.study.expected import expected_of
 from manifoldscope.study.measuring import named
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import AttackRef, ClassRef, NetworkRef, unkeyed
@@ -48,6 +51,7 @@ class Attack(Unit):
         weaker: the key of the unit at the next smaller strength, where it is reused.
         example: whether one attacked image is stored as a picture.
         n_together: how many images are attacked together at most, those of all classes.
+        expected: the published accuracies of the network as the fields of `Expected`, where the study says any.
     """
 
     version = 7
@@ -66,11 +70,12 @@ class Attack(Unit):
     weaker: str | None = unkeyed(None)  # in the key as a need
     example: bool = unkeyed()
     n_together: int = unkeyed()
+    expected: Mapping[str, Any] | None = unkeyed(None)
 
     @classmethod
     def of_network(cls, planning: Planning, network: PlannedNetwork) -> Iterator[Self]:
         """A unit for each strength and class; where the sweep reuses outcomes, by strength."""
-        study = planning.study
+        study, expected = planning.study, expected_of(planning, network.plan)
         for plan in study.perturbations:
             attacks = plan.perturbations()
             reuse = plan.sweep == "reuse"
@@ -92,6 +97,7 @@ class Attack(Unit):
                         weaker=weaker.get(images.index),
                         example=planning.is_example(images.index),
                         n_together=len(planning.draws["robustness"].images),
+                        expected=expected,
                     )
                     yield unit
                     if reuse:
@@ -119,7 +125,7 @@ class Attack(Unit):
 
     @classmethod
     def compute_together(cls, units: Sequence[Self], context: Context, tick: Tick) -> list[Payload]:
-        first, drawn = units[0], context.draws["robustness"].images
+        first, drawn = units[0], context.shown(units[0].network.name, "robustness")
         plan, attack = context.study.attack(first.attack.name, first.attack.strength)
         network = context.network(first.network.name)
         chosen = torch.cat([(drawn.labels == unit.images.index).nonzero().flatten() for unit in units])
@@ -202,6 +208,11 @@ class Attack(Unit):
             {"model": model, **row}
             for (model,), rows in whole.group_by(["model"], maintain_order=True)
             for row in outcome_checks(rows, kinds, reused)
+        ]
+        checks += [
+            {"model": model, **autoattack_check(Expected(**expected), whole.filter(pl.col("model") == model), kinds)}
+            for model, expected in {unit.network.name: unit.expected for unit in units}.items()
+            if expected is not None and expected["autoattack"] is not None
         ]
         return {
             "robustness": robustness_of(whole, class_names(units)),

@@ -142,7 +142,7 @@ class AttackFree(Unit):
     @classmethod
     def compute_together(cls, units: Sequence[Self], context: Context, tick: Tick) -> list[Payload]:
         """The margin of every image, how steep it is, and the distances that follow."""
-        first, drawn = units[0], context.draws["geometry"].images
+        first, drawn = units[0], context.shown(units[0].network.name, "geometry")
         images = drawn.subset(torch.cat([(drawn.labels == unit.images.index).nonzero().flatten() for unit in units]))
         found = lipschitz_estimates(
             context.network(first.network.name),

@@ -10,7 +10,7 @@ import polars as pl
 
 from manifoldscope.attacks.perturbation import ATTACKS
 from manifoldscope.attacks.pgd import PGD
-from manifoldscope.attacks.selftest import N_ATTACKS, QUERIES, SAMPLE, attack_checks
+from manifoldscope.attacks.selftest import N_ATTACKS, QUERIES, attack_checks
 from manifoldscope.seeds import derive
 from manifoldscope.study.challenges import AttackPlan
 from manifoldscope.study.context import Context, Tick
@@ -97,12 +97,12 @@ class Check(Unit):
         yield cls(
             network=network.ref,
             images=drawn.digest,
-            sample=SAMPLE,
+            sample=study.check_images,
             attack=AttackRef.of(attack, plan.name),
             gradient_free=ATTACKS["square"].version,
             seed=study.seed,
             batch_size=study.batch_size,
-            n_images=min(SAMPLE, len(drawn.images)),
+            n_images=min(study.check_images, len(drawn.images)),
         )
 
     @property
@@ -114,7 +114,7 @@ class Check(Unit):
         assert found is not None
         stronger = attack_checks(
             context.network(self.network.name),
-            context.draws["robustness"].images,
+            context.shown(self.network.name, "robustness"),
             found[1],
             seed=derive(self.seed, "check"),
             n_images=self.sample,

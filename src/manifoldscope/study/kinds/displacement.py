@@ -95,7 +95,7 @@ class Displacement(Unit):
         network = context.network(self.network.name)
         _, attack = context.study.attack(self.attack.name, self.attack.strength)
         layers, n = self.layers, len(self.images)
-        measured = points_of(context, network, context.draws["geometry"].images, layers, in_file=False)
+        measured = points_of(context, network, context.shown(self.network.name, "geometry"), layers, in_file=False)
         own = {layer: measured[place * n : (place + 1) * n] for place, layer in enumerate(layers)}
         nearest = {layer: nearest_classes(own[layer]) for layer in layers}
         together = {layer: torch.cat([manifold.points for manifold in own[layer]]) for layer in layers}

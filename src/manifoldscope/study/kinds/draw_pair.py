@@ -92,7 +92,7 @@ class DrawPair(Unit):
         found: list[list[Row]] = []
         roles: tuple[Role, ...] = ("geometry", "robustness")
         for place, role in enumerate(roles):
-            images = self._some(context.draws[role].images, label)
+            images = self._some(context.shown(self.network.name, role), label)
             rows: list[Row] = []
             for manifold in points_of(context, network, images, self.layers):
                 for scaling, wanted in by_scaling(context.study.measures, joint=False).items():

@@ -20,7 +20,10 @@ from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import NetworkRef, unkeyed
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Gradients, Payload, Unit, kind
-from manifoldscope.tables import INTEGER, REAL, TEXT, Schema, conform
+from manifoldscope.tables import INTEGER, REAL, TEXT, Schema, conform, parameters_text
+from manifoldscope.vision.depth import places
+from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.multiply_adds import multiply_adds
 from manifoldscope.vision.network import Network, logits, predicted
 
 MODELS = Schema(
@@ -30,12 +33,36 @@ MODELS = Schema(
         "model": TEXT,
         "source": TEXT,
         "n_parameters": INTEGER,
+        "multiply_adds": INTEGER,
+        "defence": TEXT,
+        "defence_parameters": TEXT,
+        "objective": TEXT,
         "dataset": TEXT,
         "n_classes": INTEGER,
+        "n_trained_classes": INTEGER,
+        "recipe": TEXT,
         "clean_accuracy": REAL,
         "provenance": TEXT,
     },
     identity=("model",),
+)
+
+LAYERS = Schema(
+    name="layers",
+    row="a layer that a network executes, in the order of execution, with the points that it gives",
+    columns={
+        "model": TEXT,
+        "place": INTEGER,
+        "depth": REAL,
+        "layer": TEXT,
+        "type": TEXT,
+        "shape": TEXT,
+        "n_features": INTEGER,
+        "pool": TEXT,
+        "left_out": TEXT,
+    },
+    identity=("model", "place"),
+    optional=True,
 )
 
 
@@ -49,11 +76,14 @@ class Inspect(Unit):
         at_chance: what is done with loaded weights that classify no better than chance.
         trained_for: the objective that it is trained for here; None where it is loaded.
         replicate_of: the model of which it is one of several seeds; None where it is loaded.
+        recipe: source and training, but for seed and number of classes; None where it is loaded.
+        n_trained_classes: on how many classes it is trained here; None where it is not.
+        defence, defence_parameters: its defence and the settings of that; None where it has none.
     """
 
-    version = 6
-    files = ("models.parquet", "checks.parquet")
-    tables = (MODELS,)
+    version = 8
+    files = ("models.parquet", "checks.parquet", "layers.parquet")
+    tables = (MODELS, LAYERS)
     gates = True
 
     network: NetworkRef
@@ -62,11 +92,16 @@ class Inspect(Unit):
     trained_for: str | None
     at_chance: str
     replicate_of: str | None = unkeyed()
+    recipe: str | None = unkeyed(None)
+    n_trained_classes: int | None = unkeyed(None)
+    defence: str | None = unkeyed(None)
+    defence_parameters: str | None = unkeyed(None)
     n_images: int = unkeyed()
 
     @classmethod
     def of_network(cls, planning: Planning, network: PlannedNetwork) -> Iterator[Self]:
-        drawn, training = planning.draws["robustness"], network.plan.training
+        drawn, training, defence = planning.draws["robustness"], network.plan.training, network.plan.defence
+        behind = "" if defence is None else f" {parameters_text({'defence': defence.name, **defence.settings})}"
         yield cls(
             network=network.ref,
             images=drawn.digest,
@@ -74,6 +109,10 @@ class Inspect(Unit):
             trained_for=None if training is None else training.objective,
             at_chance=network.plan.at_chance,
             replicate_of=None if network.seed is None else network.plan.name,
+            recipe=None if training is None else f"{network.plan.source} {training.recipe}{behind}",
+            n_trained_classes=len(drawn.images.classes) if training is not None and training.made().trains else None,
+            defence=None if defence is None else defence.name,
+            defence_parameters=None if defence is None else parameters_text(defence.settings),
             n_images=len(drawn.images),
         )
 
@@ -85,7 +124,7 @@ class Inspect(Unit):
         """
         name = self.network.name
         planned, network = context.networks[name], context.network(name)
-        images = context.draws["robustness"].images
+        images = context.shown(name, "robustness")
         at_once = context.at_once(network, images)
         outputs = logits(network, images, batch_size=at_once)
         n_classes = outputs.shape[1]
@@ -100,7 +139,7 @@ class Inspect(Unit):
         n_correct = int((predicted(outputs) == images.labels).sum())
         training = planned.plan.training
         learned = training is not None and training.made().trains
-        n_trained = len(context.draws["training"].images.classes) if learned else n_classes
+        n_trained = len(context.shown(name, "training").classes) if learned else n_classes
         outcome = chance(n_correct, len(images), n_trained)
         if outcome.at_chance and planned.checkpoint is None and self.at_chance == "refuse":
             raise ModelError(
@@ -114,13 +153,18 @@ class Inspect(Unit):
         model = {
             "source": planned.plan.source,
             "n_parameters": network.n_parameters,
+            "multiply_adds": multiply_adds(network, network.pixels(images, slice(0, 1))),
             "dataset": images.source,
             "n_classes": n_classes,
             "clean_accuracy": n_correct / len(images),
             "provenance": json.dumps(self._provenance(context, network), sort_keys=True),
         }
         return Payload(
-            tables={"models": pl.DataFrame([model]), "checks": conform("checks", checks).drop("model")},
+            tables={
+                "models": pl.DataFrame([model]),
+                "checks": conform("checks", checks).drop("model"),
+                "layers": _layers(network, images),
+            },
         )
 
     def _provenance(self, context: Context, network: Network) -> dict[str, Any]:
@@ -166,7 +210,10 @@ class Inspect(Unit):
     def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, list[pl.DataFrame]]:
         return {
             "models": [unit._model(store.table(unit, "models")) for unit in units],
-            "checks": [store.table(unit, "checks").with_columns(model=pl.lit(unit.network.name)) for unit in units],
+            **{
+                name: [store.table(unit, name).with_columns(model=pl.lit(unit.network.name)) for unit in units]
+                for name in ("checks", "layers")
+            },
         }
 
     def _model(self, table: pl.DataFrame) -> pl.DataFrame:
@@ -174,4 +221,31 @@ class Inspect(Unit):
         known = json.loads(table["provenance"][0])
         if self.replicate_of is not None:
             known["replicate_of"] = self.replicate_of
-        return table.with_columns(model=pl.lit(self.network.name), provenance=pl.lit(json.dumps(known, sort_keys=True)))
+        return table.with_columns(
+            model=pl.lit(self.network.name),
+            n_trained_classes=pl.lit(self.n_trained_classes, dtype=pl.Int64),
+            recipe=pl.lit(self.recipe, dtype=pl.String),
+            objective=pl.lit(self.trained_for, dtype=pl.String),
+            defence=pl.lit(self.defence, dtype=pl.String),
+            defence_parameters=pl.lit(self.defence_parameters, dtype=pl.String),
+            provenance=pl.lit(json.dumps(known, sort_keys=True)),
+        )
+
+
+def _layers(network: Network, images: ImageSet) -> pl.DataFrame:
+    """Every layer that is executed: its place, and its depth from 0, the first to finish, to 1, the last."""
+    found = places(network, network.pixels(images, slice(0, 2)))
+    rows = [
+        {
+            "place": at,
+            "depth": at / max(1, len(found) - 1),
+            "layer": place.name,
+            "type": place.type,
+            "shape": " x ".join(map(str, place.shape)),
+            "n_features": place.n_features,
+            "pool": place.pool,
+            "left_out": place.left_out,
+        }
+        for at, place in enumerate(found)
+    ]
+    return conform("layers", rows).drop("model")

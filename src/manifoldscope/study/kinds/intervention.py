@@ -52,7 +52,7 @@ from manifoldscope.study.section import KindSection, setting
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Gradients, Payload, Unit, kind
 from manifoldscope.tables import INTEGER, REAL, TEXT, Schema
-from manifoldscope.vision.layers import Layer
+from manifoldscope.vision.layers import PENULTIMATE, Layer
 from manifoldscope.vision.projection import with_projection
 
 INTERVENTIONS = Schema(
@@ -226,7 +226,7 @@ class Intervention(Unit):
     @classmethod
     def of_network(cls, planning: Planning, network: PlannedNetwork) -> Iterator[Self]:
         study = planning.study
-        everything = planning.classes("geometry")
+        everything, measured = planning.classes("geometry"), planning.layers(network)
         for plan in study.section(InterventionPlan):
             attacked, attack = plan.attack_of(study)
             for of in plan.of:
@@ -237,7 +237,7 @@ class Intervention(Unit):
                                 network=network.ref,
                                 images=images,
                                 measured=everything if of == "all" else (own,),
-                                layer=plan.layer or planning.layers(network)[-1],
+                                layer=plan.layer or (PENULTIMATE if PENULTIMATE in measured else measured[-1]),
                                 of=of,
                                 keep=keep,
                                 n_directions=n_directions,
@@ -287,7 +287,7 @@ class Intervention(Unit):
 
     def _points(self, context: Context, labels: set[int]) -> dict[int, Tensor]:
         """The points of some classes in the layer, of the images that geometry is measured on."""
-        network, images = context.network(self.network.name), context.draws["geometry"].images
+        network, images = context.network(self.network.name), context.shown(self.network.name, "geometry")
         chosen = torch.isin(images.labels, torch.tensor(sorted(labels))).nonzero().flatten()
         manifolds = points_of(context, network, images.subset(chosen), [self.layer], in_file=False)
         return {manifold.label: manifold.points for manifold in manifolds}
@@ -382,7 +382,7 @@ def _attacked(
     if first.n_directions > span.rank:
         note = f"{first.n_directions} directions; the points span {span.rank}"
         return {unit.key: [{"directions": "leading", "draw": 0, "note": note}] for unit in units}
-    network, drawn = context.network(first.network.name), context.draws["robustness"].images
+    network, drawn = context.network(first.network.name), context.shown(first.network.name, "robustness")
     plan, attack = context.study.attack(first.attack.name, first.attack.strength)
     images = drawn.subset(torch.cat([(drawn.labels == unit.images.index).nonzero().flatten() for unit in units]))
     shape = network.pixels(images, slice(0, 1)).shape[1:]

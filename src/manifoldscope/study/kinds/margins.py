@@ -91,7 +91,7 @@ class Margins(Unit):
     def compute_together(cls, units: Sequence[Self], context: Context, tick: Tick) -> list[Payload]:
         """The margin of every image."""
         first = units[0]
-        drawn = context.draws[cast("Role", first.role)].images
+        drawn = context.shown(first.network.name, cast("Role", first.role))
         network = context.network(first.network.name)
         chosen = torch.cat([(drawn.labels == unit.images.index).nonzero().flatten() for unit in units])
         images = drawn.subset(chosen)

@@ -134,7 +134,7 @@ class Minimal(Unit):
 
     @classmethod
     def compute_together(cls, units: Sequence[Self], context: Context, tick: Tick) -> list[Payload]:
-        first, drawn = units[0], context.draws["robustness"].images
+        first, drawn = units[0], context.shown(units[0].network.name, "robustness")
         plan = next(plan for plan in context.study.section(MinimalPlan) if plan.name == first.name)
         chosen = torch.cat([(drawn.labels == unit.images.index).nonzero().flatten() for unit in units])
         found = minimal_perturbation(

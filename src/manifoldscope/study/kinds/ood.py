@@ -127,9 +127,9 @@ class Ood(Unit):
             DataError: the images reach the network in another shape.
         """
         network = context.network(self.network.name)
-        in_distribution, other = context.draws["robustness"].images, context.others[self.dataset].images
+        in_distribution, other = context.shown(self.network.name, "robustness"), context.others[self.dataset].images
         refuse_other_shapes(network, in_distribution, other)
-        measured = context.draws["geometry"].images
+        measured = context.shown(self.network.name, "geometry")
         widths = n_values(network, [self.layer], network.pixels(in_distribution, slice(0, 1)))
         most = max(measured, in_distribution, other, key=len)
         batch_size = context.at_once(network, most, widths=list(widths.values()))

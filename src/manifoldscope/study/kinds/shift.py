@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
 import polars as pl
+import torch
 
 from manifoldscope.attacks.shifts import accuracy_by_class
 from manifoldscope.study.context import Context, Tick
@@ -103,7 +104,8 @@ class Shift(Unit):
             DataError: the images reach the network in another shape.
         """
         network = context.network(self.network.name)
-        own, other = context.draws["robustness"].images, context.others[self.dataset].images
+        own, drawn = context.shown(self.network.name, "robustness"), context.others[self.dataset].images
+        other = drawn.subset(torch.isin(drawn.labels, own.labels))
         refuse_other_shapes(network, own, other)
         batch_size = context.at_once(network, own if len(own) > len(other) else other)
         clean = accuracy_by_class(network, own, batch_size=batch_size)

@@ -14,6 +14,7 @@ from manifoldscope.seeds import derive
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import Costs, Need
 from manifoldscope.study.measuring import named
+from manifoldscope.study.plan import Study
 from manifoldscope.study.planning import Planning
 from manifoldscope.study.refs import AttackRef, ClassRef, NetworkRef
 from manifoldscope.study.store import Store
@@ -42,6 +43,15 @@ class Transfer(Unit):
     copy: str
     seed: int
     batch_size: int
+
+    @classmethod
+    def fits(cls, study: Study) -> None:
+        n_classes = {plan.training and plan.training.n_classes for plan in study.models}
+        if len(n_classes) > 1 and any(plan.transfer for plan in study.perturbations):
+            raise ValueError(
+                "transfer asks every network about the images of every other, but these networks are trained on "
+                "different numbers of classes (n_classes); give transfer = false, or one number of classes"
+            )
 
     @classmethod
     def of_study(cls, planning: Planning) -> Iterator[Self]:
@@ -79,7 +89,7 @@ class Transfer(Unit):
             AttackError: two networks bring the images to other pixels.
         """
         _, attack = context.study.attack(self.attack.name, self.attack.strength)
-        images = context.draws["robustness"].images
+        images = context.shown(self.network.name, "robustness")
         source = context.network(self.network.name)
         attacked = evaluate(
             source,
