@@ -21,6 +21,7 @@ from manifoldscope.geometry.extrapolation import FARTHEST
 from manifoldscope.geometry.measures import MEASURES
 from manifoldscope.study.challenges import AttackPlan, CorruptionPlan
 from manifoldscope.study.defences import DefencePlan, check_defence
+from manifoldscope.study.expected import Expectation
 from manifoldscope.study.section import KindSection, OpenSection, Section, entry_of, known_dataset, setting, settle
 from manifoldscope.study.unit import kinds
 from manifoldscope.training.augmentation import AugmentName
@@ -142,6 +143,9 @@ class ModelPlan(OpenSection):
     training: TrainingPlan | None = setting(None, "train this network here", keyed=True)
     defence: DefencePlan | None = setting(
         None, "what stands in front of it or around it: a name, or { name, ... } with settings", keyed=True
+    )
+    expected: Expectation = setting(
+        None, 'published accuracies, which a run is held against; "published" for those of the source', keyed=False
     )
     at_chance: Literal["refuse", "measure"] = setting(
         "refuse", "whether loaded weights that classify no better than chance are refused, or measured", keyed=True

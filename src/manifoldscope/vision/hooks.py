@@ -32,6 +32,7 @@ class Call:
         linear, convolution: whether it is a module of this kind.
         channels_last: whether the channels of its output are its last dimension, and not that after the images; None
             where the module itself does not tell.
+        n_read: features or channels that it reads, if it is linear or a convolution; else 0.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Call:
     linear: bool
     convolution: bool
     channels_last: bool | None
+    n_read: int = 0
 
 
 @dataclass
@@ -134,11 +136,42 @@ def _name_and_call(layer: str) -> tuple[str, int | None]:
 
 
 def penultimate(calls: Sequence[Call]) -> Call | None:
-    """The call whose input is the penultimate layer."""
+    """The call whose input is the penultimate layer: that of the classifier.
+
+    That is the last linear layer, or else the last convolution, unless the network's output says more: layers that
+    come last and give one value per logit are its heads, also where a convolution comes after linear layers. Of several
+    heads, whose logits a network averages, the first counts if all read equally many features (the class token, where
+    the others read a distillation token or the same features), else the last (the deepest or widest branch). What gives
+    logits of each position, such as an auxiliary head, is none.
+
+    Args:
+        calls: of a whole forward pass, as `executed` gives them.
+    """
+    heads = _heads(calls)
+    if heads:
+        return heads[0] if len({head.n_read for head in heads}) == 1 else heads[-1]
     linear = [call for call in calls if call.linear]
     convolutions = [call for call in calls if call.convolution]
     either = linear or convolutions
     return either[-1] if either else None
+
+
+def _heads(calls: Sequence[Call]) -> list[Call]:
+    """The calls that give the logits, or of which they are the mean, in the order of execution."""
+    logits = calls[-1].shape if calls and not calls[-1].name else None
+    if logits is None or len(logits) != 2:
+        return []
+    heads: list[Call] = []
+    for call in reversed([call for call in calls if (call.linear or call.convolution) and call.shape is not None]):
+        assert call.shape is not None
+        if call.shape[-1 if call.linear else 1] != logits[1]:
+            break
+        if not (call.shape == logits if call.linear else call.shape[:2] == logits):
+            continue
+        if heads and (heads[-1].n_read == logits[1] or heads[-1].linear != call.linear):
+            break  # the later one may read this one
+        heads.append(call)
+    return heads[::-1]
 
 
 def executed(network: Network, pixels: Tensor) -> list[Call]:
@@ -159,6 +192,7 @@ def executed(network: Network, pixels: Tensor) -> list[Call]:
                     isinstance(module, nn.Linear),
                     isinstance(module, _CONVOLUTIONS),
                     channels_last(module, shape or ()),
+                    _n_read(module),
                 )
             )
             times[name] += 1
@@ -173,6 +207,16 @@ def executed(network: Network, pixels: Tensor) -> list[Call]:
         for handle in handles:
             handle.remove()
     return calls
+
+
+def _n_read(module: nn.Module) -> int:
+    return int(
+        module.in_features
+        if isinstance(module, nn.Linear)
+        else module.in_channels
+        if isinstance(module, _CONVOLUTIONS)
+        else 0
+    )
 
 
 def _forward(network: Network, pixels: Tensor) -> None:

@@ -11,7 +11,8 @@ from manifoldscope.errors import ModelError, unknown
 
 PENULTIMATE = "penultimate"
 """The layer that the classifier reads: the input of the last linear layer that is executed; where a network executes
-none, the input of its last convolution, averaged over space."""
+none, the input of its last convolution, averaged over space. Of several heads whose logits are averaged, what the first
+reads; see `hooks.penultimate`."""
 
 NamedPool: TypeAlias = Literal["flatten", "mean", "max", "class_token", "patch_tokens_mean", "positions"]
 Pool: TypeAlias = NamedPool | int

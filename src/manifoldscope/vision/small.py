@@ -138,6 +138,12 @@ def _stage(n_in: int, n_out: int, blocks: int, stride: int) -> nn.Sequential:
     return nn.Sequential(first, *(_Block(n_out, n_out, stride=1) for _ in range(blocks - 1)))
 
 
+@SMALL.register("resnet8")
+def resnet8(*, channels: int, size: int, n_classes: int) -> nn.Module:
+    """The smallest residual network of this kind, of 8 layers (0.08 million parameters), for trainings of minutes."""
+    return _CifarResNet(1, channels, n_classes)
+
+
 @SMALL.register("resnet20")
 def resnet20(*, channels: int, size: int, n_classes: int) -> nn.Module:
     """The residual network of 20 layers for CIFAR (He et al. 2016, 0.27 million parameters)."""

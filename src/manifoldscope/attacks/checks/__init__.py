@@ -5,6 +5,7 @@ attack failure". A failed check does not stop anything: it is shown beside the r
 """
 
 from manifoldscope.attacks.checks.chance import Chance, chance
+from manifoldscope.attacks.checks.expected import Expected, autoattack_check, clean_check
 from manifoldscope.attacks.checks.network import network_checks
 from manifoldscope.attacks.checks.normalisation import normalisation_checks
 from manifoldscope.attacks.checks.outcomes import outcome_checks
@@ -15,9 +16,12 @@ from manifoldscope.attacks.checks.training import Evaluated, collapse_check, tra
 __all__ = [
     "Chance",
     "Evaluated",
+    "Expected",
     "Row",
+    "autoattack_check",
     "chance",
     "check",
+    "clean_check",
     "collapse_check",
     "failures_check",
     "fast_path_check",

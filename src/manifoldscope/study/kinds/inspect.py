@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import polars as pl
 
-from manifoldscope.attacks.checks import chance, check, network_checks, normalisation_checks
+from manifoldscope.attacks.checks import Expected, chance, check, clean_check, network_checks, normalisation_checks
 from manifoldscope.attacks.checks.independence import ALONE
 from manifoldscope.attacks.checks.network import AT_BOUNDS
 from manifoldscope.attacks.checks.normalisation import N_IMAGES, N_PASSES
 from manifoldscope.errors import ModelError
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import SECONDS_OF_A_UNIT, Costs, Need
+from manifoldscope.study.expected import expected_of
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import NetworkRef, unkeyed
 from manifoldscope.study.store import Store
@@ -78,6 +79,7 @@ class Inspect(Unit):
         replicate_of: the model of which it is one of several seeds; None where it is loaded.
         recipe: source and training, but for seed and number of classes; None where it is loaded.
         n_trained_classes: on how many classes it is trained here; None where it is not.
+        expected: the published accuracies of the network as the fields of `Expected`, where the study says any.
         defence, defence_parameters: its defence and the settings of that; None where it has none.
     """
 
@@ -94,6 +96,7 @@ class Inspect(Unit):
     replicate_of: str | None = unkeyed()
     recipe: str | None = unkeyed(None)
     n_trained_classes: int | None = unkeyed(None)
+    expected: Mapping[str, Any] | None = unkeyed(None)
     defence: str | None = unkeyed(None)
     defence_parameters: str | None = unkeyed(None)
     n_images: int = unkeyed()
@@ -113,6 +116,7 @@ class Inspect(Unit):
             n_trained_classes=len(drawn.images.classes) if training is not None and training.made().trains else None,
             defence=None if defence is None else defence.name,
             defence_parameters=None if defence is None else parameters_text(defence.settings),
+            expected=expected_of(planning, network.plan),
             n_images=len(drawn.images),
         )
 
@@ -210,11 +214,18 @@ class Inspect(Unit):
     def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, list[pl.DataFrame]]:
         return {
             "models": [unit._model(store.table(unit, "models")) for unit in units],
-            **{
-                name: [store.table(unit, name).with_columns(model=pl.lit(unit.network.name)) for unit in units]
-                for name in ("checks", "layers")
-            },
+            "checks": [unit._checks(store) for unit in units],
+            "layers": [store.table(unit, "layers").with_columns(model=pl.lit(unit.network.name)) for unit in units],
         }
+
+    def _checks(self, store: Store) -> pl.DataFrame:
+        """The checks of a network, and whether its clean accuracy is the published one."""
+        found = store.table(self, "checks").with_columns(model=pl.lit(self.network.name))
+        if self.expected is None or self.expected["clean"] is None:
+            return found
+        n_correct = round(self.n_images * float(store.table(self, "models")["clean_accuracy"][0]))
+        row = {"model": self.network.name, **clean_check(Expected(**self.expected), n_correct, self.n_images)}
+        return pl.concat([conform("checks", found), conform("checks", [row])])
 
     def _model(self, table: pl.DataFrame) -> pl.DataFrame:
         """The row of a network; its provenance says of which network it is a retraining, under today's names."""
