@@ -53,7 +53,7 @@ def took(results: Path) -> pl.DataFrame:
     rows = []
     for unit in store.plan()[0]:
         manifest = store.manifest(unit)
-        if manifest is not None and "seconds" in manifest:
+        if manifest is not None and "versions" in manifest:  # draws have none
             made = manifest["versions"]
             versions = {"device": made["device"], "torch": made["torch"], "python": made["python"]}
             rows.append({"kind": unit.kind, "seconds": float(manifest["seconds"]), **versions})
