@@ -5,8 +5,8 @@
     python docs/studies/make.py NAME                the page alone, from the stored tables
 
 Each study has a `page.py` beside its `study.toml`: `TABLES`, which tables are kept; `FIGURES`, which registered figures
-are shown; `FINDINGS`, which registered findings are told; and `page(tables)`, its words, in which every number is read
-off a table.
+are shown; `FINDINGS`, which registered findings are told; `page(tables)`, its words, in which every number is read off
+a table; and, where large tables are summed up, `derived(result)`, small tables by name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,7 +33,12 @@ TOOK = "took"
 MOST_FIGURES = 6
 
 
-def keep(folder: Path, results: Path, wanted: Mapping[str, pl.Expr | None]) -> None:
+def keep(
+    folder: Path,
+    results: Path,
+    wanted: Mapping[str, pl.Expr | None],
+    derived: Callable[[ms.Result], Mapping[str, pl.DataFrame]],
+) -> None:
     """Write the tables of a run as csv, the rows that a study keeps, and what the run took."""
     opened = ms.open(results)
     if opened.status.missing or opened.failed:
@@ -44,6 +49,8 @@ def keep(folder: Path, results: Path, wanted: Mapping[str, pl.Expr | None]) -> N
         table = table if rows is None else table.filter(rows)
         empty = [column for column in table.columns if table[column].null_count() == len(table)]
         table.drop(empty).write_csv(folder / "tables" / f"{name}.csv", float_precision=6)
+    for name, table in derived(opened).items():
+        table.write_csv(folder / "tables" / f"{name}.csv", float_precision=6)
     took(results).write_csv(folder / "tables" / f"{TOOK}.csv", float_precision=1)
 
 
@@ -139,7 +146,7 @@ def main() -> None:
     folder = HERE / options.name
     page = page_of(folder)
     if options.results is not None:
-        keep(folder, options.results, page.TABLES)
+        keep(folder, options.results, page.TABLES, getattr(page, "derived", lambda _: {}))
     write(folder, page)
 
 

@@ -53,7 +53,16 @@ def test_a_setting_of_an_attack_that_is_none_is_as_if_it_were_not_given():
 
 
 def test_all_built_in_studies_are_there():
-    assert preset_names() == ["cifar10", "digits", "fashion-mnist", "imagenet", "mnist"]
+    assert preset_names() == [
+        "cifar10",
+        "cifar10-recipe",
+        "digits",
+        "fashion-mnist",
+        "imagenet",
+        "mnist",
+        "mnist-recipes",
+        "n-classes",
+    ]
 
 
 def test_short_forms_and_defaults():
