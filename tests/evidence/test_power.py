@@ -106,3 +106,11 @@ def test_the_command_speaks_of_a_study_before_anything_is_computed(capsys: pytes
     assert "below 20 classes" in said
     assert main(["plan", "digits", "--rho", "0.5", "--json", *changes]) == 0
     assert '"needed_classes": 147' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("size", [10**18, 0, 2.5, float("nan"), True, "many"])
+def test_numbers_that_cannot_be_are_refused_with_what_can(size: object) -> None:
+    for name in ("n_classes", "n_images", "n_attacked", "n_cells"):
+        given = {"n_classes": 40, "n_images": 50} | {name: size}
+        with pytest.raises(StudyError, match="whole numbers from 1 to 1,000,000,000"):
+            power(**given)  # type: ignore[arg-type]  # on purpose

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -31,6 +32,9 @@ _V: FloatArray = special.ndtri((np.arange(51) + 0.5) / 51)
 
 _COUNTED = 1000
 """Up to so many images counts are summed one by one; beyond, log-odds are all but normal."""
+
+MOST = 10**9
+"""Classes, images and cells that can be asked about."""
 
 MOST_IMAGES = 100_000
 """Of a class: beyond, more images are no answer."""
@@ -189,10 +193,12 @@ def power(
     attacked = n_images if n_attacked is None else n_attacked
     if control not in CONTROLS:
         raise StudyError(unknown("control", control, CONTROLS))
-    if not 0 < rho < 1 or min(n_classes, n_images, attacked, n_cells) < 1:
+    counts = (n_classes, n_images, attacked, n_cells)
+    whole = all(isinstance(each, Integral) and not isinstance(each, bool) and 1 <= each <= MOST for each in counts)
+    if not whole or not 0 < rho < 1:
         raise StudyError(
             f"rho = {rho}, {n_classes} classes, {n_images} and {attacked} images, {n_cells} cells; expected a rho "
-            "between 0 and 1, and at least one of each"
+            f"between 0 and 1, and whole numbers from 1 to {MOST:,}"
         )
     assumed = assumed or Assumed()
     level, spent = level_of_cell(SIGNIFICANT, n_cells), 3 + N_CONTROLS[control]

@@ -30,6 +30,14 @@ _MEASURES = {
     "centroid_cosine": "Centroid cosine",
     "linear_margin": "Linear margin",
     "within_between_ratio": "Within- / between-class variance ratio",
+    "simulated_capacity": "Simulated capacity",
+    "participation_ratio_corrected": "Participation ratio, corrected",
+    "rankme": "RankMe",
+    "nc1_variability": "NC1, within-class variability",
+    "nc2_equiangularity": "NC2, deviation from equal angles",
+    "nc2_equinorm": "NC2, deviation from equal norms",
+    "nc4_nearest_centroid": "NC4, disagreement with the nearest centroid",
+    "jacobian_norm": "Jacobian norm",
 }
 _DETAILS = {
     "scaling=none": "",

@@ -17,6 +17,12 @@ _SAID = {
     "mle": "maximum likelihood dimension",
     "gride": "GRIDE dimension",
     "local_pca": "local PCA dimension",
+    "rankme": "RankMe",
+    "nc1_variability": "NC1",
+    "nc2_equiangularity": "NC2 (angles)",
+    "nc2_equinorm": "NC2 (norms)",
+    "nc4_nearest_centroid": "NC4",
+    "jacobian_norm": "Jacobian norm",
 }
 
 
