@@ -60,7 +60,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for entry in OBJECTIVES:
         objective = entry.target(**({"epsilon": EPSILON} if "epsilon" in entry.settings.model_fields else {}))
-        if not objective.trains:
+        if not objective.trains or "defence" in entry.traits:
             continue
         nets = standard if entry.name == "standard" else [trained(objective, seed, options.epochs) for seed in seeds]
         attack = PGD(epsilon=EPSILON, steps=20)

@@ -26,7 +26,7 @@ from manifoldscope.vision.network import Network, Preprocessing
 from manifoldscope.vision.small import build
 
 ENTRIES = list(OBJECTIVES)
-TRAINED = [entry for entry in ENTRIES if entry.name != "random"]
+TRAINED = [entry for entry in ENTRIES if entry.name != "random" and "defence" not in entry.traits]
 SHAPING = [entry for entry in ENTRIES if issubclass(entry.target, Shaping)]
 ATTACKED = [entry for entry in ENTRIES if issubclass(entry.target, Attacked)]
 WITHOUT_DEFAULT = {"epsilon": 0.1}

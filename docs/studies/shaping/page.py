@@ -160,7 +160,7 @@ def _row(row: dict[str, Any]) -> str:
 
     what = SHAPED.get(row["objective"])
     shaped = ("", "", "") if what is None else (what[2], f"{row['means'][what[0]]:.3g}", f"{row['standard_value']:.3g}")
-    verdict = "" if what is None else "yes" if row["yes"] else "no"
+    judged = "" if what is None else "yes" if row["yes"] else "no"
     difference = (
         ""
         if row["name"] == "standard"
@@ -168,7 +168,7 @@ def _row(row: dict[str, Any]) -> str:
     )
     return (
         f"| {row['name']} | {share('clean_correct')} | {share('robust')} ({100 * row['robust'].std(ddof=1):.1f}) | "
-        f"{share('robust_apgd')} | {share('robust_square')} | {difference} | {' | '.join(shaped)} | {verdict} |"
+        f"{share('robust_apgd')} | {share('robust_square')} | {difference} | {' | '.join(shaped)} | {judged} |"
     )
 
 

@@ -20,6 +20,7 @@ REGISTRIES = {
     "measures": ("manifoldscope.geometry.measures", "MEASURES"),
     "attacks": ("manifoldscope.attacks.perturbation", "ATTACKS"),
     "corruptions": ("manifoldscope.attacks.perturbation", "CORRUPTIONS"),
+    "defences": ("manifoldscope.vision.defences", "DEFENCES"),
     "objectives": ("manifoldscope.training.objectives", "OBJECTIVES"),
     "figures": ("manifoldscope.report.figure", "FIGURES"),
     "findings": ("manifoldscope.report.findings.finding", "FINDINGS"),

@@ -1,4 +1,4 @@
-"""The tables that are made of other tables: associations, specification curves, networks by classes."""
+"""The tables that are made of other tables: associations, specification curves, networks by classes, defences."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import polars as pl
 
 from manifoldscope.evidence.association_table import ASSOCIATIONS, SPECIFICATIONS, Asked, associate_study
+from manifoldscope.evidence.defences import DEFENCES, defences_table
 from manifoldscope.evidence.within_between import WITHIN_BETWEEN, within_between_table
 
-TABLES = (ASSOCIATIONS, SPECIFICATIONS, WITHIN_BETWEEN)
+TABLES = (ASSOCIATIONS, SPECIFICATIONS, WITHIN_BETWEEN, DEFENCES)
 
 
 def concluded(
@@ -30,5 +31,6 @@ def concluded(
     return {
         ASSOCIATIONS.name: found.associations,
         SPECIFICATIONS.name: found.specifications,
+        DEFENCES.name: defences_table(tables),
         WITHIN_BETWEEN.name: within_between_table(geometry, robustness, models, **more),
     }

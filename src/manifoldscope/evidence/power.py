@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -193,8 +192,8 @@ def power(
     attacked = n_images if n_attacked is None else n_attacked
     if control not in CONTROLS:
         raise StudyError(unknown("control", control, CONTROLS))
-    counts = (n_classes, n_images, attacked, n_cells)
-    whole = all(isinstance(each, Integral) and not isinstance(each, bool) and 1 <= each <= MOST for each in counts)
+    counts: tuple[object, ...] = (n_classes, n_images, attacked, n_cells)
+    whole = all(isinstance(each, int | np.integer) and each is not True and 1 <= each <= MOST for each in counts)
     if not whole or not 0 < rho < 1:
         raise StudyError(
             f"rho = {rho}, {n_classes} classes, {n_images} and {attacked} images, {n_cells} cells; expected a rho "

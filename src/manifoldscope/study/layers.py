@@ -12,7 +12,8 @@ from manifoldscope.vision.layers import Layer
 from manifoldscope.vision.sources import network as make_network
 
 if TYPE_CHECKING:
-    from manifoldscope.study.planning import PlannedNetwork
+    from manifoldscope.study.defences import defended
+from manifoldscope.study.planning import PlannedNetwork
 
 
 def measured_layers(planned: PlannedNetwork, asked: Sequence[str], images: ImageSet) -> tuple[str, ...]:
@@ -27,5 +28,6 @@ def measured_layers(planned: PlannedNetwork, asked: Sequence[str], images: Image
     if not any(Layer.of(layer).is_pattern for layer in asked):
         return tuple(asked)
     made = make_network(planned.plan.source, **{**planned.plan.settings, **planned.build})
+    made = defended(made, planned.plan.defence, seed=0)
     named = replace(made, name=planned.name)
     return tuple(map(str, expanded(named, asked, named.pixels(images, slice(0, 2)))))

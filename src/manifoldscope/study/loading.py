@@ -21,6 +21,7 @@ from manifoldscope.study.model_table import expanded
 from manifoldscope.study.plan import Study, study_model
 from manifoldscope.training.objectives import OBJECTIVES
 from manifoldscope.vision.datasets import source_schema
+from manifoldscope.vision.defences import DEFENCES
 from manifoldscope.vision.sources import SOURCES
 
 PRESETS = "manifoldscope.study.presets"
@@ -184,6 +185,7 @@ def json_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     for section, key, registry in (
         ("TrainingPlan", "objective", OBJECTIVES),
+        ("DefencePlan", "name", DEFENCES),
         ("MeasurePlan", "name", MEASURES),
         ("AttackPlan", "kind", ATTACKS),
         ("CorruptionPlan", "kind", CORRUPTIONS),

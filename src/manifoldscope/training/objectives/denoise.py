@@ -30,7 +30,7 @@ class Denoise(Objective):
     """
 
     std: float = 0.25
-    weight: float = 10.0
+    weight: float = 100.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.std) and self.std >= 0):
