@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from manifoldscope.study.defences import defended
 from manifoldscope.vision.depth import expanded
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.layers import Layer
 from manifoldscope.vision.sources import network as make_network
 
 if TYPE_CHECKING:
-    from manifoldscope.study.defences import defended
-from manifoldscope.study.planning import PlannedNetwork
+    from manifoldscope.study.planning import PlannedNetwork
 
 
 def measured_layers(planned: PlannedNetwork, asked: Sequence[str], images: ImageSet) -> tuple[str, ...]:
