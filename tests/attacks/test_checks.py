@@ -247,7 +247,9 @@ def test_a_training_that_collapses_is_flagged_and_one_that_only_wavers_is_not():
     assert row((120, 90), (190, 3), (130, 96))["passed"]  # what is judged is the network at the end
     assert row((120, 90), (125, 75))["passed"]  # a fall within its interval
     assert row((120, 90), (60, 20))["passed"]  # worse under both: the training is bad, and hides nothing
-    assert row((12, 9), (19, 5), n_images=20)["passed"]  # few images
+    assert row((12, 9), (14, 5), n_images=20)["passed"]  # few images
+    assert not row((150, 20), (190, 60))["passed"]  # it rises, and has withstood one step alone all the time
+    assert row((2, 1), (5, 2), n_images=5)["passed"]  # so few images that the gap may be chance
     assert row((190, 3))["passed"] is None
 
 

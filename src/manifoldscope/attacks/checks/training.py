@@ -59,7 +59,7 @@ def collapse_check(evaluated: Sequence[Evaluated]) -> Row:
     2020). The last epoch is held against the one with the best accuracy under PGD: flagged where that accuracy has
     dropped by a tenth of the images, the 95% intervals of the two do not meet, and accuracy under FGSM has risen. Also
     flagged is a network that never withstood many steps: accuracy under FGSM ends 30% of the images above that under
-    PGD.
+    PGD, and their intervals do not meet.
 
     Of a collapse the note also says whether the gradients had concentrated on few pixels by then, which is an early
     sign of it (Mehouachi & Jabari 2025); it decides nothing.
@@ -80,13 +80,19 @@ def collapse_check(evaluated: Sequence[Evaluated]) -> Row:
     collapsed = drop >= COLLAPSE and beyond and rises
     return check(
         "training collapse",
-        not (collapsed or (last.fgsm - last.pgd) / last.n_images >= GAP),
+        not (collapsed or _apart(last)),
         drop,
         expected,
         f"epoch {best.epoch}: {best.pgd} of {best.n_images} are robust to PGD and {best.fgsm} FGSM; "
         f"epoch {last.epoch}, the last: {last.pgd} and {last.fgsm}"
         + (_early_sign(evaluated, best) if collapsed else ""),
     )
+
+
+def _apart(last: Evaluated) -> bool:
+    """Whether one step is withstood far more often than many, beyond 95% intervals."""
+    beyond = share_interval(last.pgd, last.n_images)[1] < share_interval(last.fgsm, last.n_images)[0]
+    return beyond and (last.fgsm - last.pgd) / last.n_images >= GAP
 
 
 def _early_sign(evaluated: Sequence[Evaluated], best: Evaluated) -> str:
