@@ -47,7 +47,7 @@ def keep(
     for name, rows in wanted.items():
         table = opened.table(name)
         table = table if rows is None else table.filter(rows)
-        empty = [column for column in table.columns if table[column].null_count() == len(table)]
+        empty = [column for column in table.columns if 0 < len(table) == table[column].null_count()]
         table.drop(empty).write_csv(folder / "tables" / f"{name}.csv", float_precision=6)
     for name, table in derived(opened).items():
         table.write_csv(folder / "tables" / f"{name}.csv", float_precision=6)

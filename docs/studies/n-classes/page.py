@@ -18,8 +18,6 @@ FINDINGS: list[str] = []
 NAMES = {
     "pca_dimension": "PCA dimension (95%)",
     "participation_ratio": "participation ratio",
-    "radius": "radius (mean field)",
-    "capacity": "capacity (mean field)",
 }
 
 
@@ -71,7 +69,8 @@ the mean dimension over the two seeds: {seeds}.
 **What is in doubt.** More classes are more images and more steps as well: {numbers[0]} classes are {200 * numbers[0]:,} training
 images, {numbers[-1]} are {200 * numbers[-1]:,}, with as many epochs. Networks on few classes are also easier and see less, and
 the accuracies above show how far these small networks are from solving their task. Two seeds and {fact.n_common} classes show
-large changes only. At full size: `manifoldscope run n-classes`.
+large changes only. Radius and capacity were measured too (`tables/geometry.csv`), but are of all classes that a network
+knows together, so that they cannot be compared between these networks. At full size: `manifoldscope run n-classes`.
 """
 
 
