@@ -36,8 +36,8 @@ def number_of_classes(contents: Contents) -> Iterator[Figure]:
             caption=(
                 f"The mean {words.noun(label)} over the {mine[0].n_common} classes that all networks of a line know, "
                 "measured on the same images; bars are 95% intervals over classes (Student's t). Networks trained on "
-                "more classes have also seen more images. Measures of all classes together, such as capacity, are of all "
-                "that a network knows."
+                "more classes have also seen more images. Measures of all classes together, such as capacity, are of "
+                "all that a network knows."
             ),
             chart=number_of_classes_chart(mine, label=label, layers=contents.layers),
             table=pl.DataFrame([row for fact in mine for row in fact.rows]),
