@@ -7,7 +7,18 @@ import importlib
 
 import pytest
 
-MODULES = ["activations", "datasets.dataset", "images", "jacobian", "layers", "shown", "sources", "network"]
+MODULES = [
+    "activations",
+    "datasets.dataset",
+    "depth",
+    "images",
+    "jacobian",
+    "layers",
+    "network",
+    "shown",
+    "sources.published",
+    "sources.source",
+]
 
 
 @pytest.mark.parametrize("module", MODULES)
