@@ -83,7 +83,8 @@ def write(folder: Path, page: ModuleType) -> None:
     study = tomllib.loads((folder / "study.toml").read_text(encoding="utf-8"))
     lines = [page.page(tables).strip(), "", *told(tables, study, page.FINDINGS)]
     shown = [figure for name in page.FIGURES for figure in draw(name, tables, study=study) if not figure.more]
-    (folder / "figures").mkdir(exist_ok=True)
+    if shown:
+        (folder / "figures").mkdir(exist_ok=True)
     for old in (folder / "figures").glob("*.svg"):
         old.unlink()
     for figure in shown[:MOST_FIGURES]:
