@@ -16,7 +16,7 @@ import pytest
 import tomli_w
 import torch
 
-from manifoldscope import api
+from manifoldscope import api, stopping
 from manifoldscope.cli import main
 from manifoldscope.errors import StoreError
 from tests.study import tiny
@@ -383,6 +383,7 @@ def test_a_request_that_a_library_turns_into_its_own_error_stops_as_well(
     assert main(run) == 143
     assert "stopped; everything that was finished is kept" in capsys.readouterr().err
     assert not list((tmp_path / "run" / "failed").iterdir())
+    assert stopping.requested() is None  # whoever goes on in this process is not stopped
 
 
 def test_a_request_to_end_stops_as_ctrl_c_does(tmp_path):

@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say("\nstopped; everything that was finished is kept, and the same command goes on", file=sys.stderr)
             return 128 + (stopping.requested() or signal.SIGINT)
         return _told(error, debug=options.debug)
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            stopping.forget()  # it was this command that was asked to end, and not what the process does next
 
 
 def _told(error: BaseException, *, debug: bool) -> int:
