@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import doctest
-
 import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer, resnet18
 
 from manifoldscope.errors import ModelError
-from manifoldscope.vision import depth, layers
 from manifoldscope.vision.activations import activations, layer_table
 from manifoldscope.vision.depth import WIDE, expanded, places
 from manifoldscope.vision.images import ImageSet
@@ -39,11 +36,6 @@ def transformer() -> nn.Module:
         return VisionTransformer(
             image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=12, mlp_dim=24, num_classes=3
         ).eval()
-
-
-@pytest.mark.parametrize("module", [depth, layers])
-def test_the_examples_in_the_docstrings_run(module: object) -> None:
-    assert not doctest.testmod(module).failed  # type: ignore[arg-type]
 
 
 # -- all ---------------------------------------------------------------------------------------------------------------
