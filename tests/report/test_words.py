@@ -33,3 +33,10 @@ def test_strengths_read_as_people_write_them(value: float, text: str) -> None:
 )
 def test_measures_read_as_words(name: str, parameters: str, text: str) -> None:
     assert words.measure(name, parameters) == text
+
+
+def test_a_defence_and_the_classes_that_a_network_is_trained_on_are_told() -> None:
+    training = {"objective": "standard", "epochs": 4, "n_classes": 5}
+    models = [{"name": "vote", "source": "small:cnn", "defence": {"name": "noise_vote"}, "training": training}]
+    told = dict(words.asked({"models": models}))
+    assert told["Networks"] == "vote (small:cnn, defence noise_vote, standard training on five classes for four epochs)"

@@ -223,6 +223,8 @@ def _data(data: Mapping[str, Any]) -> str:
 def _model(model: Mapping[str, Any]) -> str:
     name, source = str(model.get("name") or model.get("source") or "a network"), model.get("source")
     details = [str(source)] if source and source != name else []
+    if defence := _section(model, "defence"):
+        details.append(f"defence {defence.get('name')}")
     training = _section(model, "training")
     if training:
         objective = str(training.get("objective", ""))
@@ -230,6 +232,8 @@ def _model(model: Mapping[str, Any]) -> str:
             details.append("random weights, untrained")
         else:
             words = f"{objective} training".strip()
+            if training.get("n_classes"):
+                words += f" on {count(int(training['n_classes']), 'class', 'classes')}"
             if training.get("epochs"):
                 words += f" for {count(int(training['epochs']), 'epoch')}"
             if objective not in ("", "standard") and training.get("epsilon"):
