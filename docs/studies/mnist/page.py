@@ -25,6 +25,8 @@ def page(tables: dict[str, pl.DataFrame]) -> str:
     last = {name: _mean(tables, name, "penultimate", standardised=False) for name in TRAINED}
     orders = [" > ".join(sorted(found, key=lambda name: -found[name][0])) for found in (flat, last)]
     same = orders[0] == "random > standard > adversarial"
+    ratio = {name: _mean(tables, name, "penultimate", standardised=False, measure="participation_ratio") for name in TRAINED}
+    of_ratio = " > ".join(sorted(ratio, key=lambda name: -ratio[name][0]))
     compared = "\n".join(
         f"| {name} | {flat[name][0]:.0f} ({flat[name][1]:.0f}) | {ORIGINAL[name][0]} | "
         f"{_robust(tables, name, 'fgsm', 0.4)} | {ORIGINAL[name][1]} |"
@@ -40,7 +42,7 @@ def page(tables: dict[str, pl.DataFrame]) -> str:
         & (pl.col("method") == "spearman")
     )
     tested = "; ".join(
-        f"{row['layer']}: {row['coefficient']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f}), adjusted p = "
+        f"{row['layer']}, {row['iterate']} iterate: {row['coefficient']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f}), adjusted p = "
         f"{row['p_adjusted']:.2g}, {row['n']} networks"
         for row in across.iter_rows(named=True)
         if row["p_adjusted"] is not None and row["low"] is not None
@@ -53,7 +55,8 @@ at full size it takes all.
 
 **Answer.** At the flattened convolution, with standardised features as in the original study, the order of the mean dimensions
 is {orders[0]}: {"the order of the original study" if same else "not the order of the original study, random > standard > adversarial"}.
-At the last hidden layer, plain PCA, it is {orders[1]}. So training changes the dimension, and the layer decides how.
+At the last hidden layer, plain PCA, it is {orders[1]}{" too" if orders[1] == orders[0] else ""}; by the participation ratio there it is {of_ratio}.
+{"So which training has the fewer dimensions depends on the measure." if of_ratio != orders[1] else "So the measures agree on the order."}
 Across all networks the rank correlation of dimension and accuracy under PGD at 0.3 is: {tested or "not tested (too few networks)"}.
 
 | training | clean | PGD 0.3 | dimension, flattened convolution | dimension, last hidden layer | participation ratio, last hidden layer |
