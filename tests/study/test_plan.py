@@ -206,6 +206,7 @@ CHANGES = {
     "Study.attacks": {"attacks": [{"kind": "noise", "epsilons": [0.1]}]},
     "Study.corruptions": {"corruptions": [{"kind": "brightness", "severities": [1]}]},
     "Study.sampling": None,  # its fields are below
+    "Study.points": None,  # its fields are below
     "Study.jacobian_norm": {"jacobian_norm": 3},
     "Study.shifts": {"shifts": tiny.SHIFTS},
     "Study.ood": {"ood": tiny.OOD},
@@ -298,6 +299,8 @@ CHANGES = {
     "OodPlan.split": None,  # the digits have one part only
     "OodPlan.classes": {"ood.0.classes": [0, 2]},
     "OodPlan.images_per_class": {"ood.0.images_per_class": 9},
+    "PointsPlan.images_per_class": {"points": {"images_per_class": 5}},
+    "PointsPlan.axes": {"points": {"axes": 5}},
     "AssociationPlan.methods": {"associations.methods": ["pearson"]},
     "AssociationPlan.permutations": {"associations.permutations": 300},
 }

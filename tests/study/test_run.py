@@ -57,8 +57,8 @@ def tables(store):
 def test_every_unit_is_computed_once(finished):
     store, outcome = finished
     # 3 draws; a network: train, inspect, 3 classes of geometry, 3 classes x 2 strengths of attack
-    assert len(outcome.units) == 3 + 2 * (1 + 1 + 3 + 6 + 6 + 3)
-    assert outcome.n_computed == 40
+    assert len(outcome.units) == 3 + 2 * (1 + 1 + 3 + 6 + 6 + 3 + 1)  # and points to look at
+    assert outcome.n_computed == 42
     assert run_units(tiny.study(), store, progress=QUIET).n_computed == 0
 
 
@@ -185,10 +185,10 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_tables(finished, tmp_path):
     store = Store(out)
     before = set(out.glob("units/*/[!.]*/manifest.json"))  # an unfinished attempt has a dot before its name
     assert before
-    assert len(before) < 43
+    assert len(before) < 45
     outcome = run_units(tiny.study(), store, progress=QUIET)
     assert outcome.failed == {}
-    assert outcome.n_computed == 43 - len(before)
+    assert outcome.n_computed == 45 - len(before)
     expected, found = tables(finished[0]), tables(store)
     for name, table in expected.items():
         assert found[name].drop("seconds", strict=False).equals(table.drop("seconds", strict=False)), name
@@ -548,7 +548,7 @@ def test_what_needs_a_point_for_each_image_is_refused_where_positions_are_points
 
 def test_a_study_may_have_geometry_alone_or_attacks_alone(tmp_path):
     models = tiny.raw()["models"][:1]
-    alone = {"geometry": {"attacks": []}, "attack": {"measures": []}}
+    alone = {"geometry": {"attacks": [], "points": {"images_per_class": 0}}, "attack": {"measures": []}}
     for kind, changes in alone.items():
         result = run(tiny.study(models=models, **changes), out=tmp_path / kind, progress=QUIET)
         assert result.failed == {}

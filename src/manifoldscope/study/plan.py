@@ -253,6 +253,20 @@ class SamplingPlan(Section):
         return factor
 
 
+class PointsPlan(Section):
+    """Which points are kept to be looked at, clean and attacked, in axes that all classes share."""
+
+    images_per_class: int = setting(
+        40,
+        "of how many images of each class, at most, points are kept for pictures of manifolds in three dimensions "
+        "(2,000 images, 60 classes and 4 layers a network at most); 0: none",
+        keyed=True,
+        ge=0,
+        le=2_000,
+    )
+    axes: int = setting(24, "how many principal axes of all these points together are kept", keyed=True, ge=3, le=24)
+
+
 class AssociationPlan(Section):
     """How measures and accuracies are related across classes, and across networks where there are enough."""
 
@@ -293,6 +307,7 @@ class Study(Section):
         keyed=True,
     )
     sampling: SamplingPlan = setting(SamplingPlan(), "what that many images can show", keyed=True)
+    points: PointsPlan = setting(PointsPlan(), "which points are kept to be looked at", keyed=True)
     jacobian_norm: int = setting(
         0,
         "random projections for the norm of each layer's Jacobian, averaged over the images of a class; 0: none",
