@@ -16,10 +16,13 @@ from manifoldscope import stopping
 from manifoldscope.cli.printing import say
 from manifoldscope.errors import ManifoldscopeError
 
-COMMANDS = ("plan", "run", "status", "verify", "report", "new", "list", "measure", "associate", "doctor")
+COMMANDS = (
+    *("plan", "run", "status", "verify", "report", "figures", "compare"),
+    *("new", "list", "measure", "associate", "doctor"),
+)
 """The files beside this one that hold a command, in the order in which help shows them."""
 
-TAKE_PLUGINS = {"status", "verify", "report", "list", "measure"}
+TAKE_PLUGINS = {"status", "verify", "report", "figures", "compare", "list", "measure"}
 """Commands that say with --plugin whose code is run; for `run`, the study file says it."""
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))

@@ -1,4 +1,4 @@
-"""A matplotlib figure in the house style that can be saved as SVG, with tooltips, and as PNG; always the same bytes."""
+"""A matplotlib figure in the house style that can be saved as SVG with tooltips, PDF and PNG; always the same bytes."""
 
 from __future__ import annotations
 
@@ -16,54 +16,19 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
-# Okabe and Ito (2008), without their yellow (too faint on paper), and a grey.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#767676")
+from manifoldscope.report.pdf import pdf
+from manifoldscope.report.presentation import unstyled
+from manifoldscope.report.settling import renderer_of, settle
+from manifoldscope.report.sizing import Grid, current, using
+from manifoldscope.report.styles import COLOURS as COLOURS
+from manifoldscope.report.styles import FAINT as FAINT
+from manifoldscope.report.styles import GRID as GRID
+from manifoldscope.report.styles import INK as INK
+
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 DASHES = ("-", (0, (6, 2)), (0, (2, 1.2)), (0, (6, 2, 1.5, 2)))
-INK, FAINT, GRID = "#1b1f24", "#6a737d", "#e6e8eb"
-
-_STYLE: dict[str, Any] = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": FAINT,
-    "axes.grid": True,
-    "axes.labelcolor": INK,
-    "axes.labelsize": 9,
-    "axes.linewidth": 0.7,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 9.5,
-    "axes.titlepad": 7,
-    "axes.unicode_minus": True,
-    "figure.facecolor": "white",
-    "font.family": "sans-serif",
-    # Lengths are laid out with DejaVu Sans, the widest of these: another font leaves space but never overlaps.
-    "font.sans-serif": ["DejaVu Sans", "Verdana", "Helvetica", "Arial"],
-    "font.size": 9,
-    "grid.color": GRID,
-    "grid.linewidth": 0.6,
-    "hatch.linewidth": 0.5,
-    "legend.fontsize": 8.5,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-    "lines.solid_capstyle": "round",
-    "savefig.facecolor": "white",
-    "svg.fonttype": "none",
-    "svg.hashsalt": "manifoldscope",
-    "text.color": INK,
-    "text.parse_math": False,  # a class may be called "$5 bill"
-    "xtick.color": FAINT,
-    "xtick.labelcolor": INK,
-    "xtick.labelsize": 8,
-    "xtick.major.size": 3,
-    "xtick.major.width": 0.7,
-    "ytick.color": FAINT,
-    "ytick.labelcolor": INK,
-    "ytick.labelsize": 8,
-    "ytick.major.size": 3,
-    "ytick.major.width": 0.7,
-}
 
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _LONG_DECIMAL = re.compile(r"(\.\d{2})\d+")
@@ -75,12 +40,12 @@ _Result = TypeVar("_Result")
 
 
 def styled(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-    """Run `function` in the house style, whatever the user's own matplotlib settings are, and put those back."""
+    """Run `function` in the style of `sizing.current`, whatever the user's own matplotlib settings are."""
 
     @functools.wraps(function)
     def wrapper(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
         # Letters that DejaVu Sans lacks are right in the SVG, whose reader has more fonts, and boxes in the PNG.
-        with warnings.catch_warnings(), matplotlib.style.context(["default", _STYLE]):
+        with warnings.catch_warnings(), matplotlib.style.context(["default", current().look.matplotlib]):
             warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
             return function(*args, **kwargs)
 
@@ -114,25 +79,15 @@ class Chart(Figure):
         across: float = 0.35,
         down: float = 0.75,
     ) -> None:
-        total_width = left + right + columns * width + (columns - 1) * across
-        total_height = top + bottom + rows * height + (rows - 1) * down
-        super().__init__(figsize=(total_width, total_height))
+        self.size = current()
+        self.grid = Grid(rows, columns, columns, width, height, left, right, top, bottom, across, down).at(self.size)
+        super().__init__(figsize=self.grid.total)
         self.tooltips: dict[str, tuple[str, ...]] = {}
-        self.panel_size = (width, height)
+        self.panel_size = (self.grid.width, self.grid.height)
         self.panels: list[list[Axes]] = [
-            [
-                self.add_axes(
-                    (
-                        (left + column * (width + across)) / total_width,
-                        (bottom + (rows - 1 - row) * (height + down)) / total_height,
-                        width / total_width,
-                        height / total_height,
-                    )
-                )
-                for column in range(columns)
-            ]
-            for row in range(rows)
+            [self.add_axes(self.grid.box(row, column)) for column in range(columns)] for row in range(rows)
         ]
+        self._settled = False
 
     @property
     def flat(self) -> list[Axes]:
@@ -145,13 +100,54 @@ class Chart(Figure):
         artist.set_gid(gid)
         self.tooltips[gid] = tuple(plain(text) for text in texts)
 
+    def legend(self, *args: Any, **kwargs: Any) -> Legend:
+        """As matplotlib's; at a width in print in fewer columns where those asked for are wider than the page."""
+        made = super().legend(*args, **kwargs)
+        while self.size.width is not None and kwargs.get("ncols", 1) > 1:
+            if made.get_window_extent(renderer_of(self)).width <= self.bbox.width:
+                break
+            made.remove()
+            kwargs["ncols"] -= 1
+            made = super().legend(*args, **kwargs)
+        return made
+
+    @property
+    def printed_size(self) -> tuple[float, float]:
+        """Width and height in inches, as printed."""
+        self._settle()
+        width, height = self.get_size_inches()
+        return float(width * self.size.scale), float(height * self.size.scale)
+
+    def _settle(self) -> None:
+        if self.size.width is not None and not self._settled:
+            self._settled = True
+            with using(self.size):
+                styled(settle)(self)
+
     def _repr_svg_(self) -> str:
         """What a notebook shows."""
         return self.svg()
 
-    @styled
     def svg(self) -> str:
         """The figure as an SVG file, with the tooltips; text stays text."""
+        self._settle()
+        with using(self.size):
+            return self._svg()
+
+    def pdf(self) -> bytes:
+        """The figure as a PDF file, at its size in print; fonts are embedded, and text stays text."""
+        self._settle()
+        with using(self.size):
+            return styled(pdf)(self, self.size.scale)
+
+    def png(self, dpi: int = 200) -> bytes:
+        """The figure as a PNG file, of so many pixels an inch as printed."""
+        self._settle()
+        with using(self.size):
+            return self._png(dpi)
+
+    @styled
+    def _svg(self) -> str:
         buffer = io.BytesIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         FigureCanvasSVG(self).print_figure(buffer, format="svg", metadata=nothing)
@@ -173,15 +169,20 @@ class Chart(Figure):
             assert len(marks) == len(texts), f"{gid}: {len(marks)} points drawn, {len(texts)} explained"
             for mark, text in zip(marks, texts, strict=True):
                 ElementTree.SubElement(mark, "title").text = text
+        if self.size.width is not None:
+            for name, length in zip(("width", "height"), self.printed_size, strict=True):
+                root.set(name, f"{length * 25.4:.2f}mm")
         root.set("xmlns", _SVG)
         root.set("xmlns:xlink", _XLINK)
         return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
     @styled
-    def png(self, dpi: int = 200) -> bytes:
-        """The figure as a PNG file."""
+    def _png(self, dpi: int) -> bytes:
         buffer = io.BytesIO()
-        FigureCanvasAgg(self).print_figure(buffer, format="png", dpi=dpi, metadata={"Software": None})
+        said: dict[str, Any] = {} if self.size.width is None else {"pil_kwargs": {"dpi": (dpi, dpi)}}
+        FigureCanvasAgg(self).print_figure(
+            buffer, format="png", dpi=dpi * self.size.scale, metadata={"Software": None}, **said
+        )
         return buffer.getvalue()
 
 
@@ -202,6 +203,7 @@ def inline(svg: str, *, prefix: str, description: str) -> str:
     for parent in list(root.iter()):
         for style in parent.findall("style"):
             parent.remove(style)
+    unstyled(root)
     root.set("role", "img")
     root.set("aria-label", plain(description))
     return ElementTree.tostring(root, encoding="unicode")

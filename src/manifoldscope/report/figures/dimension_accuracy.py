@@ -34,6 +34,7 @@ from manifoldscope.report.figures.panel import (
     percent_axis,
     value_axis,
 )
+from manifoldscope.report.regression import regression
 from manifoldscope.report.rows import (
     class_accuracy,
     clean_geometry,
@@ -197,6 +198,34 @@ def at_one_strength(table: pl.DataFrame, associations: pl.DataFrame, *, models: 
             name_points(
                 chart, axes, reals(panel, "value"), reals(panel, "robust_accuracy"), panel["class_name"].to_list()
             )
+    return chart
+
+
+def central_cloud(table: pl.DataFrame, associations: pl.DataFrame, *, models: Sequence[str] = ()) -> Chart:
+    """One network at one strength with its regression; `table` holds these rows of `beside_accuracy`."""
+    first = table.row(0, named=True)
+    label, look = words.measure(first["measure"], first["parameters"]), look_of(first["model"], models)
+    chart = Chart(width=4.6, height=3.1, top=0.42, bottom=0.46)
+    axes = chart.flat[0]
+    line = regression(reals(table, "value"), reals(table, "robust_accuracy"))
+    if line is not None:
+        at = np.linspace(reals(table, "value").min(), reals(table, "value").max(), 60)
+        axes.fill_between(
+            at, line.at(at) - line.band(at), line.at(at) + line.band(at), color=look["color"], alpha=0.12, linewidth=0
+        )
+        axes.plot(at, line.at(at), color=look["color"], linewidth=1.2)
+    size = 36 if table.height <= 30 else 18 if table.height <= 150 else 12
+    _cloud(chart, axes, table, look, label=label, size=size, budget=MOST_TOOLTIPS)
+    heading(
+        axes,
+        first["model"],
+        _association_text(association(associations, first), table),
+        after=f" · {words.at_strength(first['attack_name'], first['strength'])}",
+    )
+    axes.set_xlabel(label)
+    axes.set_ylabel(f"Robust accuracy, {words.attack(first['attack_name'])} (%)")
+    if table.height <= NAMED_CLASSES:
+        name_points(chart, axes, reals(table, "value"), reals(table, "robust_accuracy"), table["class_name"].to_list())
     return chart
 
 

@@ -198,7 +198,8 @@ def accuracy_chart(
 def _panel(chart: Chart, axes: Axes, table: pl.DataFrame, draws: pl.DataFrame, what: str, look: dict[str, Any]) -> None:
     colour, y = look["color"], f"{what}_accuracy"
     counted = "n_robust" if what == "robust" else "n_clean_correct"
-    each = draws.group_by("directions", "n_directions", "draw").agg(pl.col("n_images", counted).sum())
+    grouped = draws.group_by("directions", "n_directions", "draw", maintain_order=True)
+    each = grouped.agg(pl.col("n_images", counted).sum())
     for place, directions in enumerate(_NAMES):
         line = table.filter(directions=directions)
         if line.is_empty():

@@ -1,0 +1,146 @@
+"""Plots of two studies as SVG elements without styles: points that belong to classes, and intervals in lines."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Mapping, Sequence
+from xml.etree.ElementTree import Element, SubElement
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from manifoldscope.report import words
+from manifoldscope.report.chart import plain
+from manifoldscope.report.compare import Compared
+from manifoldscope.report.rows import Reals
+
+Place = Callable[[float], float]
+"""Pixels of a value."""
+
+_SIDE, _LEFT, _TOP, _BELOW = 250.0, 52.0, 8.0, 44.0  # pixels
+_NAMED = 25  # up to so many classes have their names beside them
+_WITH_INTERVALS = 150
+_NAME_LENGTH = 18
+
+
+def scatter(quantity: Compared, positions: Mapping[str, int], *, x_label: str, y_label: str) -> str:
+    """A point per class, in the first study across and in the second upwards; the diagonal is no difference."""
+    low, high = _extent(quantity)
+    width, height = _LEFT + _SIDE + 10, _TOP + _SIDE + _BELOW
+    root = _root(width, height, f"{quantity.label}: {x_label} against {y_label}", "paired")
+    factor = 100.0 if quantity.share else 1.0
+
+    def across(value: float) -> float:
+        return _LEFT + (value - low) / (high - low) * _SIDE
+
+    def up(value: float) -> float:
+        return _TOP + _SIDE - (value - low) / (high - low) * _SIDE
+
+    for tick in _ticks(low * factor, high * factor, 5):
+        at = tick / factor
+        _line(root, across(at), _TOP, across(at), _TOP + _SIDE, "grid")
+        _line(root, _LEFT, up(at), _LEFT + _SIDE, up(at), "grid")
+        _text(root, across(at), _TOP + _SIDE + 15, words.number(tick), "tick", "middle")
+        _text(root, _LEFT - 6, up(at) + 4, words.number(tick), "tick", "end")
+    _line(root, across(low), up(low), across(high), up(high), "same")
+    unit = " (%)" if quantity.share else ""
+    _text(root, _LEFT + _SIDE / 2, height - 6, f"{plain(x_label, 36)}{unit}", "axis", "middle")
+    side = _text(root, 12, _TOP + _SIDE / 2, f"{plain(y_label, 36)}{unit}", "axis", "middle")
+    side.set("transform", f"rotate(-90 12 {_TOP + _SIDE / 2:g})")
+    _points(root, quantity, positions, across, up)
+    return _written(root)
+
+
+def forest(lines: Sequence[tuple[str, float, float, float]], *, label: str) -> str:
+    """A line per (name, coefficient, low, high), from -1 to 1; empty where there is none."""
+    known = [line for line in lines if line[1] == line[1]]
+    if not known:
+        return ""
+    left, side, row = 260.0, 360.0, 24.0
+    root = _root(left + side + 16, row * len(known) + 34, label, "forest")
+
+    def across(value: float) -> float:
+        return left + (value + 1) / 2 * side
+
+    bottom = row * len(known) + 8
+    for tick in (-1.0, -0.5, 0.0, 0.5, 1.0):
+        _line(root, across(tick), 4, across(tick), bottom, "same" if tick == 0 else "grid")
+        _text(root, across(tick), bottom + 16, words.number(tick), "tick", "middle")
+    for place, (name, value, low, high) in enumerate(known):
+        y = row * place + 16
+        _text(root, left - 10, y + 4, plain(name, 40), "line", "end")
+        if low == low and high == high:
+            _line(root, across(max(low, -1)), y, across(min(high, 1)), y, "interval")
+        mark = SubElement(root, "circle", {"cx": f"{across(value):.1f}", "cy": f"{y:g}", "r": "4.5", "class": "mark"})
+        limits = f" (95% {words.coefficient(low)} to {words.coefficient(high)})" if low == low else ""
+        SubElement(mark, "title").text = plain(f"{name}: {words.coefficient(value)}{limits}")
+    return _written(root)
+
+
+def _points(root: Element, quantity: Compared, positions: Mapping[str, int], across: Place, up: Place) -> None:
+    order = np.lexsort((quantity.y, quantity.x))
+    named = len(order) <= _NAMED
+    taken: list[tuple[float, float, float]] = []
+    for place in order:
+        x, y, name = float(quantity.x[place]), float(quantity.y[place]), quantity.classes[place]
+        if not (np.isfinite(x) and np.isfinite(y)):
+            continue
+        group = SubElement(root, "g", {"class": "point", "data-class": str(positions[name])})
+        if len(order) <= _WITH_INTERVALS and quantity.x_limits and quantity.y_limits:
+            (left, right), (low, high) = (
+                (float(limits[0][place]), float(limits[1][place])) for limits in (quantity.x_limits, quantity.y_limits)
+            )
+            _line(group, across(left), up(y), across(right), up(y), "interval")
+            _line(group, across(x), up(low), across(x), up(high), "interval")
+        SubElement(group, "circle", {"cx": f"{across(x):.1f}", "cy": f"{up(y):.1f}", "r": "4" if named else "3"})
+        text = plain(name, _NAME_LENGTH)
+        box = (across(x) + 6, up(y) - 5, 7.0 * len(text))
+        free = named and not any(_over(box, other) for other in taken)
+        taken += [box] if free else []
+        _text(group, box[0], box[1], text, "name" if free else "name far", "start")
+        SubElement(group, "title").text = plain(f"{name}: {_said(x, quantity.share)}, {_said(y, quantity.share)}")
+
+
+def _over(one: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
+    """Whether two names, by where they start and how long they are, cover each other."""
+    return one[0] < other[0] + other[2] and other[0] < one[0] + one[2] and abs(one[1] - other[1]) < 11
+
+
+def _said(value: float, share: bool) -> str:
+    return f"{100 * value:.1f}%" if share else words.number(value)
+
+
+def _extent(quantity: Compared) -> tuple[float, float]:
+    if quantity.share:
+        return -0.02, 1.02
+    every: Reals = np.concatenate([quantity.x, quantity.y])
+    every = every[np.isfinite(every)]
+    if not every.size:
+        return 0.0, 1.0
+    low, high = float(every.min()), float(every.max())
+    pad = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+    return low - pad, high + pad
+
+
+def _ticks(low: float, high: float, most: int) -> list[float]:
+    return [float(tick) for tick in MaxNLocator(most).tick_values(low, high) if low <= tick <= high]
+
+
+def _root(width: float, height: float, label: str, kind: str) -> Element:
+    attributes = {"viewBox": f"0 0 {width:g} {height:g}", "width": f"{width:g}", "height": f"{height:g}"}
+    return Element("svg", {**attributes, "class": kind, "role": "group", "aria-label": plain(label)})
+
+
+def _line(parent: Element, x1: float, y1: float, x2: float, y2: float, kind: str) -> None:
+    ends = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
+    SubElement(parent, "line", {**{name: f"{value:.1f}" for name, value in ends.items()}, "class": kind})
+
+
+def _text(parent: Element, x: float, y: float, text: str, kind: str, anchor: str) -> Element:
+    element = SubElement(parent, "text", {"x": f"{x:.1f}", "y": f"{y:.1f}", "class": kind, "text-anchor": anchor})
+    element.text = text
+    return element
+
+
+def _written(root: Element) -> str:
+    return ElementTree.tostring(root, encoding="unicode")
