@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from manifoldscope.cli import pages
 from manifoldscope.cli.printing import print_table
 
 
@@ -30,10 +33,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", metavar="COLUMN", help="with --cells: what a pair is about, such as a class")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    pages.add_report(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Print one table."""
+    """Print one table, and with --report make a page of it."""
     import polars as pl
 
     from manifoldscope.errors import StudyError
@@ -42,6 +46,8 @@ def execute(options: argparse.Namespace) -> int:
 
     if (options.cells is None) != (options.key is None):
         raise StudyError("--cells and --key go together: the outcomes of a long table, and what its pairs are about")
+    if options.report:
+        pages.require_writable(options.report)
     x, y, held = options.x, options.y, [*options.control, *options.second_draw]
     frame = read_frame(options.table, numeric=[*x, *y, *held])
     if options.cells is not None:
@@ -58,5 +64,35 @@ def execute(options: argparse.Namespace) -> int:
         pooled=pooled,
         seed=options.seed,
     )
+    if options.report:
+        pages.write(options.report, _page(options, frame, x, y, found))
     print_table(found, as_json=options.json)
     return 0
+
+
+def _page(options: argparse.Namespace, frame: Any, x: Sequence[str], y: Sequence[str], found: Any) -> str:
+    from manifoldscope.report.associated import associated_parts, cautions
+    from manifoldscope.report.small import small_page
+    from manifoldscope.report.words import listing, number
+
+    about = [
+        ("Table", options.table),
+        ("Rows", number(frame.height)),
+        ("Related", f"{listing(list(y))} to {listing(list(x))}"),
+        ("Held fixed", listing(options.control) if options.control else ""),
+        ("Second draw", listing(options.second_draw) if options.second_draw else ""),
+        ("Apart by", options.by or ""),
+        ("Outcomes", f"{listing(options.y)} at each {options.cells}, of each {options.key}" if options.cells else ""),
+        ("Seed", str(options.seed)),
+    ]
+    return small_page(
+        kind="manifoldscope associate",
+        title=Path(options.table).name,
+        about=about,
+        cautions=cautions(found.to_dicts()),
+        parts=associated_parts(frame, found, x=x, y=y, by=options.by, key=options.key),
+        table=found,
+        row="one coefficient of two columns",
+        command=pages.command_line(),
+        versions=pages.versions("numpy", "scipy", "polars"),
+    )

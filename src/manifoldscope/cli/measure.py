@@ -6,6 +6,7 @@ import argparse
 import math
 from typing import Any
 
+from manifoldscope.cli import pages
 from manifoldscope.cli.printing import print_table
 from manifoldscope.errors import StudyError
 
@@ -95,10 +96,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of every random draw (0)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    pages.add_report(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Print one table."""
+    """Print one table, and with --report make a page of it."""
     from manifoldscope.geometry import MEASURES
     from manifoldscope.recordings import (
         curves,
@@ -116,6 +118,8 @@ def execute(options: argparse.Namespace) -> int:
     ):
         raise StudyError(f"--null stands beside values, which --{instead[0]} does not print; leave out one of them")
     _require_outcome(options)
+    if options.report:
+        pages.require_writable(options.report)
     sets = load_sets(
         options.points,
         options.labels,
@@ -148,9 +152,13 @@ def execute(options: argparse.Namespace) -> int:
         halvings = 0 if options.outcome else options.halvings
         return measured(manifolds, wanted, halvings=halvings, null=options.null, **common)
 
-    found = stepwise(sets, table)
+    found = values = stepwise(sets, table)
     if options.outcome:
-        found = _beside_outcome(options, found)
+        found = _beside_outcome(options, values)
+    if options.report:
+        from manifoldscope.cli.measured_page import measured_page
+
+        pages.write(options.report, measured_page(options, sets, wanted, values, found))
     print_table(found, as_json=options.json)
     return 0
 
@@ -166,12 +174,22 @@ def _require_outcome(options: argparse.Namespace) -> None:
 
 def _beside_outcome(options: argparse.Namespace, measured: Any) -> Any:
     from manifoldscope.api import associate_outcome
+
+    return associate_outcome(
+        measured,
+        read_outcome(options),
+        y=options.y,
+        key=options.key,
+        controls=tuple(options.control),
+        seed=options.seed,
+    )
+
+
+def read_outcome(options: argparse.Namespace) -> Any:
+    """The table of outcomes."""
     from manifoldscope.frames import read_frame
 
-    outcome = read_frame(options.outcome, numeric=[options.y, *options.control])
-    return associate_outcome(
-        measured, outcome, y=options.y, key=options.key, controls=tuple(options.control), seed=options.seed
-    )
+    return read_frame(options.outcome, numeric=[options.y, *options.control])
 
 
 def _require_classes(options: argparse.Namespace, n_classes: int) -> None:

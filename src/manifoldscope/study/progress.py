@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Never, TextIO
 
-from tqdm.auto import tqdm
-from tqdm.notebook import tqdm_notebook
-
 from manifoldscope.errors import printable
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message="IProgress not found")  # a notebook without widgets has plain lines
+    from tqdm.auto import tqdm
+    from tqdm.notebook import tqdm_notebook
 
 LINE_EVERY = 15.0
 """Seconds between two plain lines."""
