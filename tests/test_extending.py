@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 import shlex
@@ -20,7 +22,7 @@ from manifoldscope.report import FINDINGS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", PAGE, flags=re.DOTALL)
-FILES = {text.split("\n")[0].removeprefix("# "): text for language, text in BLOCKS if language in ("python", "toml")}
+FILES = {text.split("\n")[0].lstrip("#/ "): text for language, text in BLOCKS if language in ("python", "toml", "js")}
 COMMANDS = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines()]
 
 
@@ -92,6 +94,12 @@ def test_the_figure_and_the_kinds_of_the_page_are_in_the_report(ran: tuple[Path,
     page = (folder / "runs" / "mine" / "report.html").read_text(encoding="utf-8")
     assert "How confident is each network?" in page
     assert (folder / "runs" / "mine" / "figures" / "confidence-classifier.svg").exists()
+    facts = re.search('id="facts">([^<]*)<', page)
+    assert facts is not None
+    views = {view["name"]: view for view in json.loads(gzip.decompress(base64.b64decode(facts[1])))["views"]}
+    kept = table(folder, "confidence")["confidence"].round(4).to_list()
+    assert views["confidence"]["data"] == {"0": kept}
+    assert "rows = page.facts.classes.map" in page  # its script is part of the page's
     assert "bim (epsilon, steps=10) from" in printed["manifoldscope list attacks --plugin bim.py"]
 
 

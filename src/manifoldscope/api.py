@@ -21,7 +21,9 @@ from manifoldscope.evidence.concluded import concluded
 from manifoldscope.plugins import load as load_plugins
 from manifoldscope.recordings import join_outcome
 from manifoldscope.recordings.outcomes import outcome_column
-from manifoldscope.report import FIGURES, FINDINGS, Figure, Finding, diagnose, draw, render
+from manifoldscope.report import FIGURES, FINDINGS, Figure, Finding, diagnose, draw, notebook, render
+from manifoldscope.report.explore import VIEWS
+from manifoldscope.report.story import Story, story
 from manifoldscope.study.cost import bytes_of
 from manifoldscope.study.loading import load, parse
 from manifoldscope.study.plan import Study
@@ -42,7 +44,7 @@ LONGEST_NAME = 100
 _X = "the measure"
 """What the measured values are called beside the columns of an outcome."""
 
-TABLES_VERSION = 9
+TABLES_VERSION = 10
 """Raise it when tables, associations or the report come to be made in another way from the same units."""
 
 
@@ -90,6 +92,12 @@ class Result:
         return diagnose({name: self.table(name) for name in TABLES}, asked=study.asked_tables)
 
     @property
+    def story(self) -> Story:
+        """What was asked, the answer, how sure it is, and what would change it."""
+        study = tomllib.loads(Store(self.folder).plan()[1]["study"])
+        return story(study, {name: self.table(name) for name in TABLES}, self.findings)
+
+    @property
     def report(self) -> Path:
         """The report, one HTML file."""
         return self.folder / "report.html"
@@ -100,13 +108,37 @@ class Result:
         return status(self.folder)
 
     def __repr__(self) -> str:
-        failed = f", {len(self.failed)} units failed" if self.failed else ""
-        return f"Result({str(self.folder)!r}{failed})"
+        counted = {"computed": self.n_computed, "failed": len(self.failed)}
+        told = [f", {n} {'unit' if n == 1 else 'units'} {state}" for state, n in counted.items() if n]
+        return f"Result({str(self.folder)!r}{''.join(told)})"
 
     def _repr_html_(self) -> str:
-        """The answer in a notebook: what was found, and where it stands whole."""
-        said = "".join(f"<li>{escape(finding.title)}</li>" for finding in self.findings)
-        return f"<p><b>{escape(str(self.folder))}</b></p><ul>{said}</ul>"
+        """The answer in a notebook: the question, what was found and how surely, and the central figure."""
+        try:
+            study, tables = self._study(), {name: self.table(name) for name in TABLES}
+            findings = self.findings
+        except StoreError as error:  # the folder was moved, or its tables are not written yet
+            return f"<p><code>{escape(repr(self))}</code>: {escape(str(error))}</p>"
+        return notebook.shown(
+            study=study,
+            tables=tables,
+            findings=findings,
+            figure=notebook.central(study, tables),
+            report=self.report,
+            n_failed=len(self.failed),
+        )
+
+    def _repr_png_(self) -> bytes | None:
+        """The central figure, for what shows no HTML."""
+        try:
+            figure = notebook.central(self._study(), {name: self.table(name) for name in TABLES})
+        except StoreError:
+            return None
+        return None if figure is None else figure.chart.png(dpi=100)
+
+    def _study(self) -> dict[str, Any]:
+        """The study file as nested tables."""
+        return tomllib.loads(Store(self.folder).plan()[1]["study"])
 
 
 def open_results(folder: str | Path, *, plugins: Sequence[str] = ()) -> Result:
@@ -215,7 +247,7 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
         text,
         failed,
         facts["versions"]["manifoldscope"],
-        [[entry.name, entry.version] for registry in (FIGURES, FINDINGS) for entry in registry],
+        [[entry.name, entry.version] for registry in (FIGURES, FINDINGS, VIEWS) for entry in registry],
         [[unit.key, names_of(unit)] for unit in done],
     ]
     fingerprint = hashlib.sha256(canonical(state).encode()).hexdigest()
@@ -229,21 +261,57 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
     asked = study.associations
     tables |= concluded(tables, methods=asked.methods, permutations=asked.permutations, seed=study.seed)
     files = {f"tables/{name}.parquet": _parquet(table) for name, table in tables.items()}
-    files |= render(
-        study=study.model_dump(mode="json", exclude_none=True),
-        study_text=text,
-        tables=tables,
-        findings=diagnose(tables, asked=study.asked_tables),
-        pictures=list(pictures(store, done)),
-        rerun=shlex.join(["manifoldscope", "run", str(store.folder / "study.toml"), "--out", str(store.folder)]),
-        versions={name: str(value) for name, value in facts["versions"].items()},
-        failed=failed,
-    )
+    files |= _rendered(store, tables, failed)
     store.outputs.remove([MADE_FROM])
     store.outputs.write(files)
     store.outputs.remove([name for name in store.outputs.names("figures/") if name not in files])
     store.outputs.write({MADE_FROM: json.dumps({"fingerprint": fingerprint}).encode()})
     return page
+
+
+def selected(folder: str | Path, wanted: Mapping[str, Sequence[str]], out: str | Path | None = None) -> Path:
+    """Another page of finished results, whose interactive part holds what was asked for.
+
+    Args:
+        folder: of the results; its tables are read and nothing in it is computed.
+        wanted: names by "networks", "layers", "measures", "attacks" or "classes".
+        out: the file; report-selected.html beside the report if omitted.
+
+    Raises:
+        StudyError: a name that the study does not have, or more than a page holds.
+        StoreError: the folder holds no finished study, or the file cannot be written.
+    """
+    store = Store(folder)
+    tables = {name: store.read_table(name) for name in TABLES}
+    page = _rendered(store, tables, (), wanted)["report.html"]
+    path = Path(out) if out is not None else store.folder / "report-selected.html"
+    try:
+        path.write_bytes(page)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+    return path
+
+
+def _rendered(
+    store: Store,
+    tables: Mapping[str, pl.DataFrame],
+    failed: Sequence[str],
+    wanted: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, bytes]:
+    """The page and its figures."""
+    units, facts = store.plan()
+    study = parse(tomllib.loads(facts["study"]), run_plugins=False)
+    return render(
+        study=study.model_dump(mode="json", exclude_none=True),
+        study_text=facts["study"],
+        tables=tables,
+        findings=diagnose(tables, asked=study.asked_tables),
+        pictures=list(pictures(store, [unit for unit in units if store.done(unit)])),
+        rerun=shlex.join(["manifoldscope", "run", str(store.folder / "study.toml"), "--out", str(store.folder)]),
+        versions={name: str(value) for name, value in facts["versions"].items()},
+        failed=failed,
+        wanted=wanted,
+    )
 
 
 def _made_from(store: Store) -> str:

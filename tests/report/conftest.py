@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from made_points import class_points
 
 from manifoldscope.evidence.within_between import within_between_table
 from manifoldscope.pictures import Picture
@@ -464,6 +465,8 @@ def study_pictures(n_classes: int = 10, names: tuple[str, ...] | None = None) ->
                 "clean_name": names[label], "last_name": names[last],
             }  # fmt: skip
             pictures.append(example(image, np.clip(image + change, 0, 1), **named))
+    if n_classes >= 3:
+        pictures.append(class_points(n_features=12, d=6, counts=(12, 9, 15), first=0, model="standard")[1])
     return pictures
 
 

@@ -25,7 +25,9 @@ def page(tables: dict[str, pl.DataFrame]) -> str:
     last = {name: _mean(tables, name, "penultimate", standardised=False) for name in TRAINED}
     orders = [" > ".join(sorted(found, key=lambda name: -found[name][0])) for found in (flat, last)]
     same = orders[0] == "random > standard > adversarial"
-    ratio = {name: _mean(tables, name, "penultimate", standardised=False, measure="participation_ratio") for name in TRAINED}
+    ratio = {
+        name: _mean(tables, name, "penultimate", standardised=False, measure="participation_ratio") for name in TRAINED
+    }
     of_ratio = " > ".join(sorted(ratio, key=lambda name: -ratio[name][0]))
     compared = "\n".join(
         f"| {name} | {flat[name][0]:.0f} ({flat[name][1]:.0f}) | {ORIGINAL[name][0]} | "

@@ -23,6 +23,7 @@ REGISTRIES = {
     "defences": ("manifoldscope.vision.defences", "DEFENCES"),
     "objectives": ("manifoldscope.training.objectives", "OBJECTIVES"),
     "figures": ("manifoldscope.report.figure", "FIGURES"),
+    "views": ("manifoldscope.report.explore.view", "VIEWS"),
     "findings": ("manifoldscope.report.findings.finding", "FINDINGS"),
 }
 """The registry of each kind: the module that defines it, and its name there."""

@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from textwrap import fill
-from typing import Any, TextIO
+from textwrap import fill, wrap
+from typing import TYPE_CHECKING, Any, TextIO
 
 from manifoldscope.errors import printable
+
+if TYPE_CHECKING:
+    from manifoldscope.report.story import Story
+
+WIDTH = 110
+"""Characters of a line."""
 
 
 def say(text: str = "", *, file: TextIO | None = None) -> None:
@@ -17,8 +23,24 @@ def say(text: str = "", *, file: TextIO | None = None) -> None:
 
 
 def wrapped(text: str) -> str:
+    """Paragraphs that an empty line keeps apart, indented."""
     paragraphs = text.split("\n\n")
     return "\n".join(fill(part, width=100, initial_indent="  ", subsequent_indent="    ") for part in paragraphs)
+
+
+def told(story: Story) -> list[str]:
+    """The story of a study in at most thirteen lines: the question, the answer, how sure, and what would change it."""
+    lines = [*_block(story.question, 2), *_block(story.answer, 2)]
+    for heading, parts, most in (("How sure", story.sure, (2, 2, 1)), ("What would change it", story.change, (1, 1))):
+        lines += [f"{heading}:"] * bool(parts)
+        lines += [line for part, n in zip(parts, most, strict=False) for line in _block(part, n, "  ")]
+    return lines
+
+
+def _block(text: str, most: int, indent: str = "") -> list[str]:
+    """The text in so many lines, with an ellipsis where it is longer."""
+    options = {"initial_indent": indent, "subsequent_indent": indent, "max_lines": most, "placeholder": " …"}
+    return wrap(text, width=WIDTH, **options)  # type: ignore[arg-type]  # a mapping of several types
 
 
 def print_table(table: Any, *, as_json: bool) -> None:

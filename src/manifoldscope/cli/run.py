@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from manifoldscope.cli.printing import say, wrapped
+from manifoldscope.cli.printing import say, told
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,10 +42,9 @@ def execute(options: argparse.Namespace) -> int:
         memory=options.memory,
         progress=Progress(quiet=options.quiet),
     )
-    for finding in result.findings:
-        say(f"\n{finding.title}\n{wrapped(finding.text)}")
-        for caveat in finding.caveats:
-            say(wrapped(f"but: {caveat}"))
+    say()
+    for line in told(result.story):
+        say(line)
     say(f"\nreport: {result.report}")
     if result.failed:
         say(f"\nfailed ({len(result.failed)}):", file=sys.stderr)

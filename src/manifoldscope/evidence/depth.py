@@ -232,7 +232,7 @@ def _profile(rows: pl.DataFrame) -> Profile | None:
     inside = 0 < top < len(compared) - 1
     level = LEVEL / (len(compared) - 2)
     depths = np.array([layers[at].place for at in compared])
-    ranks = [stats.spearmanr(depths, each).statistic for each in values if np.ptp(each) > 0]
+    ranks = _rank_correlations(depths, values[np.ptp(values, axis=1) > 0])
     return Profile(
         **rows.select(_KEYS).row(0, named=True),
         layers=layers,
@@ -242,8 +242,16 @@ def _profile(rows: pl.DataFrame) -> Profile | None:
         change=OverClasses.of(values[:, -1] - values[:, 0]),
         above_first=OverClasses.of(values[:, top] - values[:, 0], level) if inside else None,
         above_last=OverClasses.of(values[:, top] - values[:, -1], level) if inside else None,
-        trend=_of_correlations(np.array(ranks)) if ranks else None,
+        trend=_of_correlations(ranks) if ranks.size else None,
     )
+
+
+def _rank_correlations(depths: FloatArray, values: FloatArray) -> FloatArray:
+    """(classes,): Spearman's of each row of values, none of which is constant, with depth."""
+    x, y = stats.rankdata(depths), stats.rankdata(values, axis=1)
+    x, y = x - x.mean(), y - y.mean(axis=1, keepdims=True)
+    found: FloatArray = (y @ x) / np.sqrt((y**2).sum(axis=1) * (x @ x))
+    return found
 
 
 def _of_correlations(ranks: FloatArray) -> OverClasses:

@@ -95,7 +95,7 @@ def networks_by_classes(tables: Mapping[str, pl.DataFrame]) -> NetworksByClasses
         attack=attack,
         strength=strength,
         iterate=rows["iterate"][0],
-        layers=tuple(_levels(row, len(rows)) for row in rows.iter_rows(named=True)),
+        layers=tuple(levels_of(row, len(rows)) for row in rows.iter_rows(named=True)),
         networks={model: network for model, network in names.items() if model in measured - set(left_out)},
         at_chance={model: accuracy for model, accuracy in left_out.items() if model in measured},
         rows=tuple(rows.iter_rows(named=True)),
@@ -127,7 +127,8 @@ def _setting(
     return attack, float(telling_strengths(here, within=["attack_name"])["strength"][0])
 
 
-def _levels(row: Mapping[str, Any], n_layers: int) -> Levels:
+def levels_of(row: Mapping[str, Any], n_layers: int) -> Levels:
+    """A row of the table `within_between`, with its p adjusted for that many layers."""
     p = finite(row["within_p"])
     adjusted = None if p is None or n_layers == 1 else min(1.0, p * n_layers)  # Bonferroni, over the layers
     return Levels(

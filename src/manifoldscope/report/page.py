@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,15 +16,25 @@ from manifoldscope.pictures import Picture
 from manifoldscope.report import words
 from manifoldscope.report.chart import inline
 from manifoldscope.report.contents import Contents, gather
+from manifoldscope.report.explore import Selection, explore, select
+from manifoldscope.report.explore.page import packed
+from manifoldscope.report.explore.view import WEB, scripts
 from manifoldscope.report.figure import Figure, Section, sections
 from manifoldscope.report.figures.panel import MOST_ATTACKS, MOST_LAYERS, MOST_MEASURES, MOST_MODELS
+from manifoldscope.report.linking import linked
 from manifoldscope.report.rows import clean_geometry, number_range, with_chance
+from manifoldscope.report.story import central as central_figure
+from manifoldscope.report.story import story
 from manifoldscope.tables import TABLES
 
 if TYPE_CHECKING:
     from manifoldscope.report.findings import Finding
 
+STYLES = ("report.css", "explore.css", "cards.css", "views.css")
+"""Style sheets of the page, in `report/web`."""
+
 ROWS_SHOWN = 200
+FIGURE_BYTES = 3_500_000  # of drawings in the page; others are files beside it
 CSV_BYTES = 60_000  # a larger table is not carried in the page: its Parquet file is beside it
 
 
@@ -53,6 +64,7 @@ def render(
     rerun: str,
     versions: Mapping[str, str],
     failed: Sequence[str] = (),
+    wanted: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, bytes]:
     """The page and its figures, as files to be written: report.html, figures/*.svg and figures/*.png.
 
@@ -67,19 +79,38 @@ def render(
         rerun: the command that repeats the study.
         versions: of this software and what it stands on.
         failed: a line for each unit of work that failed: its label and its error.
+        wanted: what the interactive part holds, see `explore.select`; as much as fits if omitted.
 
     Returns:
         The content of each file by its path relative to the folder of the study.
     """
     contents = gather(study, tables, pictures)
+    selection = select(contents, wanted)
     numbers = itertools.count(1)
     files: dict[str, bytes] = {}
+    room = Room(FIGURE_BYTES)
+    first = central_figure(contents)
+    central = _drawn(first, 0, files, room) if first is not None else None
     shown = []
     for section, figures, missing in sections(contents):
-        views = [_drawn(figure, next(numbers), files) for figure in figures]
+        views = [_drawn(figure, next(numbers), files, room) for figure in figures]
         shown.append(_SectionView(f"figures-{section.name}", section, missing, views))
-    page = _page(contents, shown, study, study_text, findings, rerun, versions, failed)
+    page = _page(contents, shown, central, selection, study, study_text, findings, rerun, versions, failed)
     return {"report.html": page.encode("utf-8"), **files}
+
+
+class Room:
+    """How many bytes of figures a page still takes."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self.left = n_bytes
+
+    def takes(self, text: str) -> bool:
+        """Whether there is room for it; if so it is taken."""
+        if len(text) > self.left:
+            return False
+        self.left -= len(text)
+        return True
 
 
 # The page ----------------------------------------------------------------------------------------------------------
@@ -96,6 +127,8 @@ class _SectionView:
 def _page(
     contents: Contents,
     shown: Sequence[_SectionView],
+    central: Mapping[str, Any] | None,
+    selection: Selection,
     study: Mapping[str, Any],
     study_text: str,
     findings: Sequence[Finding],
@@ -103,22 +136,22 @@ def _page(
     versions: Mapping[str, str],
     failed: Sequence[str],
 ) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("manifoldscope.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    ordered = sorted(findings, key=lambda finding: -finding.weight)
+    told = story(study, contents.tables, ordered)
     checks = contents.tables["checks"].sort("model", "check")
-    text: str = environment.get_template("report.html").render(
-        name=str(study.get("name") or "study"),
-        question=str(study.get("question") or ""),
+    name = str(study.get("name") or "study")
+    style = "\n".join((WEB / file).read_text(encoding="utf-8") for file in STYLES)
+    script = linked(WEB / "main.js", {"scatter": WEB / "views" / "scatter.js", **scripts()})
+    text: str = _template().render(
+        name=name,
+        story=told,
+        central=central,
         asked=words.asked(study),
         summary=_summary(contents),
-        findings=[_finding(finding) for finding in sorted(findings, key=lambda finding: -finding.weight)],
+        findings=[_finding(finding) for finding in ordered],
         sections=shown,
         left_out=_left_out(contents),
+        left_out_of_page=selection.left_out,
         flagged=checks.filter(pl.col("passed").eq(False)).to_dicts(),
         unjudged=checks.filter(pl.col("passed").is_null()).height,
         n_passed=checks.filter(pl.col("passed")).height,
@@ -134,16 +167,45 @@ def _page(
         study_text=study_text,
         versions={key: str(value) for key, value in versions.items()},
         number=words.number,
+        policy=policy(style, script),
+        style=style,
+        script=script,
+        facts=packed(explore(contents, selection, name=name, question=told.question)),
     )
     return text
 
 
-def _drawn(figure: Figure, number: int, files: dict[str, bytes]) -> dict[str, Any]:
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("manifoldscope.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html")
+
+
+def policy(style: str, script: str) -> str:
+    """The content security policy of a page: this style and this script, pictures that are in it, and nothing else."""
+    hashes = (base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode() for text in (style, script))
+    allowed = zip(("style-src", "script-src"), hashes, strict=True)
+    return (
+        "default-src 'none'; "
+        + "; ".join(f"{what} 'sha256-{digest}'" for what, digest in allowed)
+        + "; img-src data: blob:"
+    )
+
+
+def _drawn(figure: Figure, number: int, files: dict[str, bytes], room: Room) -> dict[str, Any]:
     """A figure as the page shows it; its drawings are added to the files."""
     name = figure.name if f"figures/{figure.name}.svg" not in files else f"{figure.name}--{number}"
     svg = figure.chart.svg()
     files[f"figures/{name}.svg"] = svg.encode("utf-8")
     files[f"figures/{name}.png"] = figure.chart.png()
+    drawing = inline(
+        svg, prefix=f"f{number}", description=f"Figure {number}: {figure.title}" if number else figure.title
+    )
     return {
         "id": f"figure-{number}",
         "number": number,
@@ -151,7 +213,7 @@ def _drawn(figure: Figure, number: int, files: dict[str, bytes]) -> dict[str, An
         "title": figure.title,
         "caption": figure.caption,
         "more": figure.more,
-        "svg": inline(svg, prefix=f"f{number}", description=f"Figure {number}: {figure.title}"),
+        "svg": drawing if room.takes(drawing) else "",
         "table": _view(name, figure.table, "", rows=60),
     }
 

@@ -124,10 +124,10 @@ def _paragraphs(fact: AcrossClasses) -> list[str]:
     if not fact.pairs:
         return []
     if len(fact.pairs) <= MOST_SPELLED_OUT:
-        clauses = [_clause(pair) for pair in fact.pairs]
+        clauses = [clause(pair) for pair in fact.pairs]
     else:
         clauses = [*_range(fact.asked), *_reasons(fact.pairs)]
-    return [_opening(fact), *clauses, _at_equal_difficulty(fact.asked)]
+    return [_opening(fact), *clauses, at_equal_difficulty(fact.asked)]
 
 
 def _opening(fact: AcrossClasses) -> str:
@@ -164,7 +164,8 @@ def _settings(pairs: Sequence[Pair]) -> str:
     return listed(phrases)
 
 
-def _clause(pair: Pair) -> str:
+def clause(pair: Pair) -> str:
+    """The coefficient of a pair with its interval and p, and what is left where clean difficulty is held fixed."""
     where = f"{pair.model}, {pair.layer}"
     if pair.plain is None:
         return f"{where}: no correlation, as {_because(pair.reason)}."
@@ -214,10 +215,10 @@ def _range(asked: Asked) -> list[str]:
     by_size = sorted(asked, key=lambda one: -abs(one[1].value))
     seen = [pair for pair, r in by_size if r.seen]
     if not seen:
-        return [f"{text}. The strongest: {_clause(by_size[0][0])}"]
+        return [f"{text}. The strongest: {clause(by_size[0][0])}"]
     shown = seen[:MOST_SPELLED_OUT]
     head = f"The strongest {len(shown)} of {len(seen)} with evidence" if len(shown) < len(seen) else "With evidence"
-    return [f"{text}. {head}:", *map(_clause, shown)]
+    return [f"{text}. {head}:", *map(clause, shown)]
 
 
 def _reasons(pairs: Sequence[Pair]) -> list[str]:
@@ -229,7 +230,7 @@ def _reasons(pairs: Sequence[Pair]) -> list[str]:
     return [f"No correlation for {some(names)}, as {reason}." for reason, names in by_reason.items()]
 
 
-def _at_equal_difficulty(asked: Asked) -> str:
+def at_equal_difficulty(asked: Asked) -> str:
     """What is left of each association among classes that are equally hard when clean."""
     by_phrase: dict[str, list[str]] = {}
     gated: list[tuple[Pair, Given]] = []

@@ -57,7 +57,7 @@ def _title(found: Sequence[Profile], name: str) -> str:
 def _networks(found: Sequence[Profile], name: str) -> list[str]:
     """A paragraph per network; of many, which networks have which shape, and the largest change."""
     if len(found) <= MOST_SPELLED_OUT:
-        return [_network(each, name) for each in found]
+        return [of_network(each, name) for each in found]
     parts = []
     for shape, said in _SHAPES.items():
         mine = [each for each in found if each.shape == shape]
@@ -67,10 +67,11 @@ def _networks(found: Sequence[Profile], name: str) -> list[str]:
     if depths:
         parts.append(f"The highest mean is at relative depths from {min(depths):.2f} to {max(depths):.2f}.")
     largest = max(found, key=lambda each: abs(each.change.value))
-    return [" ".join(parts), f"The largest change: {_network(largest, name)}"]
+    return [" ".join(parts), f"The largest change: {of_network(largest, name)}"]
 
 
-def _network(profile: Profile, name: str) -> str:
+def of_network(profile: Profile, name: str) -> str:
+    """One profile in words; `name` is that of the measure inside a sentence."""
     first, last, peak = profile.first, profile.last, profile.peak
     text = (
         f"{profile.model}, {len(profile.compared)} layers, {plural(peak.n_classes, 'class', 'es')}: mean {name} is "

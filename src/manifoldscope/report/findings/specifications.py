@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from manifoldscope.evidence.specification import CHOICES, Curve, specification_curves
 from manifoldscope.report.findings.association import CONTROLS, GATES
 from manifoldscope.report.findings.finding import FINDINGS, Finding, Tables
-from manifoldscope.report.findings.phrases import MOST_SPELLED_OUT, listed, not_counted, p_value, plural, some
+from manifoldscope.report.findings.phrases import MOST_SPELLED_OUT, capital, listed, not_counted, p_value, plural, some
 
 _PLURALS = {
     "measure": "measures",
@@ -23,12 +23,13 @@ _CAVEATS = (
     "The median is over all measures, layers, attacks and outcomes of this study: those that point opposite ways "
     "cancel, and others could have been asked for.",
 )
-_REMOVES = {
+REMOVES = {
     "": "With nothing held fixed, how hard classes are when clean can make all of a median.",
     "margin": "Given the margin, a small p claims only that margins on two draws do not explain the median.",
     "clean_accuracy": "Given clean accuracy, a small p claims only that clean accuracies on two draws do not explain "
     "the median.",
 }
+"""What the p of a median claims, by what is held fixed."""
 
 Curves = Mapping[str, Sequence[Curve]]
 
@@ -42,13 +43,13 @@ def found(tables: Tables) -> list[Finding]:
     curves = {model: each for model, each in fact.curves.items() if any(one.answers for one in each)}
     if not curves:
         return []
-    answered = [control for control in _REMOVES if any(each.answers for each in _of(curves, control))]
+    answered = [control for control in REMOVES if any(each.answers for each in _of(curves, control))]
     return [
         Finding(
             kind="specifications",
             title=_title(curves),
             text="\n\n".join(filter(None, [*_paragraphs(curves), _gated(curves), not_counted(fact.at_chance)])),
-            caveats=(*_CAVEATS, *(_REMOVES[control] for control in answered)),
+            caveats=(*_CAVEATS, *(REMOVES[control] for control in answered)),
             numbers=fact.rows,
             weight=62,
         )
@@ -72,7 +73,7 @@ def _title(curves: Curves) -> str:
         text = f"Over {len(first.cells)} specifications in {model} {_where(first)}the median r is {_median(first)}"
         return "; ".join([text, *(f"{_given(each.control)} it is {_median(each)}" for each in others)])
     parts: list[str] = []
-    for control in _REMOVES:
+    for control in REMOVES:
         answering = [each for each in _of(curves, control) if each.answers]
         if answering:
             seen = sum(each.seen for each in answering)
@@ -113,6 +114,18 @@ def _paragraph(model: str, every: Sequence[Curve]) -> str:
     clauses[0] += f" {_beside_signs(first)}"
     clauses += [f"{_given(each.control)}, over {len(each.cells)}, {_beside_signs(each)}" for each in others]
     return f"{model}: {'; '.join(clauses)}."
+
+
+def of_curve(curve: Curve) -> str:
+    """One curve in words: its median with what that claims, or why nothing can be said."""
+    if curve.gates:
+        why = listed([GATES[gate] for gate in curve.gates])
+        return f"Given {CONTROLS[curve.control]}, nothing can be said of {curve.model}: {why}."
+    if curve.median is None:
+        return f"The median over {plural(len(curve.cells), 'specification')} was not tested."
+    among = f" ({_among(curve)})" if _among(curve) else ""
+    text = f"over {plural(len(curve.cells), 'specification')}{among} the median r is {_beside_signs(curve)}"
+    return f"{capital(', '.join(filter(None, [_given(curve.control), text])))}. {REMOVES[curve.control]}"
 
 
 def _beside_signs(curve: Curve) -> str:

@@ -105,12 +105,13 @@ def _opening(fact: NetworksByClasses) -> str:
 def _lines(layers: Sequence[Levels]) -> list[str]:
     """A line per layer; of many, those of the lowest and of the highest mean r."""
     if len(layers) <= MOST_SPELLED_OUT:
-        return [_line(each) for each in layers]
+        return [of_layer(each) for each in layers]
     ordered = sorted(layers, key=lambda each: each.within.value)
-    return [f"Of {len(layers)} layers, the lowest and the highest: {_line(ordered[0])} {_line(ordered[-1])}"]
+    return [f"Of {len(layers)} layers, the lowest and the highest: {of_layer(ordered[0])} {of_layer(ordered[-1])}"]
 
 
-def _line(fact: Levels) -> str:
+def of_layer(fact: Levels) -> str:
+    """One setting in words: within networks, and between them."""
     text = (
         f"{fact.layer}: within these {fact.n_networks} networks mean r = {_mean(fact)}, below 0 in {fact.n_negative}; "
         + ("no r between two networks" if fact.between is None else f"between networks r = {fact.between:+.2f}")

@@ -1,0 +1,134 @@
+"""The story of a study, before anything else: what was asked, the answer, how sure it is, and what would change it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from manifoldscope.evidence.across_classes import across_classes
+from manifoldscope.report import words
+from manifoldscope.report.central_pair import central_pair
+from manifoldscope.report.contents import Contents
+from manifoldscope.report.figure import Figure
+from manifoldscope.report.figures.dimension_accuracy import beside_accuracy, central_cloud
+from manifoldscope.report.findings import Finding
+from manifoldscope.report.findings.association import at_equal_difficulty, clause
+
+MOST_SURE, MOST_CHANGES = 3, 3
+"""Paragraphs that say how sure the answer is, and reasons that would change it, before the reader explores."""
+
+LONGEST = 420
+"""Characters of one of them; the finding has the whole."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """What is read first.
+
+    Attributes:
+        question: as the study file asks it; empty where it asks none.
+        answer: one sentence.
+        sure: coefficients with their intervals, and whether checks were passed.
+        change: what speaks against the answer, and what it would take.
+    """
+
+    question: str
+    answer: str
+    sure: tuple[str, ...]
+    change: tuple[str, ...]
+
+
+def story(study: Mapping[str, Any], tables: Mapping[str, pl.DataFrame], findings: Sequence[Finding]) -> Story:
+    """The story that the weightiest finding tells; `findings` by falling weight, as `diagnose` returns them.
+
+    Example:
+        >>> story({}, {"checks": pl.DataFrame(schema={"passed": pl.Boolean})}, []).answer
+        'No conclusion could be drawn'
+    """
+    question = str(study.get("question") or "")
+    if not findings:
+        missing = "The tables do not hold both the geometry and the robustness of enough classes."
+        return Story(question, "No conclusion could be drawn", (missing,), ())
+    first = findings[0]
+    sure = _association(tables) if first.kind == "association" else _paragraphs(first.text)
+    return Story(
+        question,
+        first.title,
+        tuple(_cut(text) for text in (*sure[: MOST_SURE - 1], _checked(tables["checks"])) if text),
+        tuple(_cut(text) for text in first.caveats[:MOST_CHANGES]),
+    )
+
+
+def _association(tables: Mapping[str, pl.DataFrame]) -> list[str]:
+    """The largest coefficient with its interval, and what is left of it at equal clean difficulty."""
+    fact, pair = across_classes(tables), central_pair(tables)
+    if fact is None or pair is None:
+        return []
+    label = words.measure(fact.measure, fact.parameters)
+    against = f"{label} against robust accuracy under {words.attack(pair.attack)}"
+    largest = f" (the largest of {words.count(len(fact.asked), 'coefficient')})" if len(fact.asked) > 1 else ""
+    strength = words.at_strength(pair.attack, pair.strength)
+    return [
+        f"{against} at {strength}, over {words.number(pair.n)} classes{largest}: {clause(pair)}",
+        at_equal_difficulty([(pair, pair.plain)]) if pair.plain is not None else "",
+    ]
+
+
+def _paragraphs(text: str) -> list[str]:
+    """The paragraphs of a finding, one that ends with a colon together with the next."""
+    said = [part.replace("\n", " ") for part in text.split("\n\n") if part.strip()]
+    return [f"{said[0]} {said[1]}", *said[2:]] if len(said) > 1 and said[0].endswith(":") else said
+
+
+def central(contents: Contents) -> Figure | None:
+    """The one picture that carries the answer: the classes of one network; None where nothing was associated."""
+    fact, pair = across_classes(contents.tables), central_pair(contents.tables)
+    if fact is None or pair is None:
+        return None
+    table = beside_accuracy(
+        contents.tables["geometry"],
+        contents.tables["robustness"],
+        layer=pair.layer,
+        measure=fact.measure,
+        parameters=fact.parameters or "",
+        attack=pair.attack,
+        iterate=pair.iterate,
+    ).filter((pl.col("model") == pair.model) & ((pl.col("strength") - pair.strength).abs() < 1e-12))
+    if table.is_empty():
+        return None
+    label = words.measure(fact.measure, fact.parameters)
+    several = f"Of {words.count(len(fact.asked), 'coefficient')} it is the largest, chosen for its size: it overstates."
+    n_images = words.number(int(table["n_images"][0]))
+    return Figure(
+        name="central",
+        title=f"{label} against robust accuracy, {pair.model} at {pair.layer}",
+        caption=(
+            f"Each point is a class, with the 95% interval of its accuracy over {n_images} images under "
+            f"{words.attack(pair.attack)}.{' ' + several if len(fact.asked) > 1 else ''}"
+        ),
+        chart=central_cloud(table, contents.tables["associations"], models=contents.models),
+        table=table,
+    )
+
+
+def _checked(checks: pl.DataFrame) -> str:
+    """Whether the evaluation passed its checks."""
+    judged = checks.filter(pl.col("passed").is_not_null()) if checks.height else checks
+    if judged.is_empty():
+        return "No check of the evaluation was run."
+    failed = judged.filter(~pl.col("passed")).height
+    if not failed:
+        return f"All {words.number(judged.height)} checks of the evaluation passed."
+    return f"{failed} of {words.number(judged.height)} checks of the evaluation are flagged."
+
+
+def _cut(text: str) -> str:
+    """The text, shortened at the end of a clause where it is long."""
+    if len(text) <= LONGEST:
+        return text
+    head = text[:LONGEST]
+    end = max(head.rfind(mark) for mark in ("; ", ". ", ", "))
+    return f"{head[: end if end > LONGEST // 2 else LONGEST].rstrip(' ;,.')} …"

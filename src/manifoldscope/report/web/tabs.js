@@ -1,0 +1,52 @@
+// One view at a time beside the scatter: tabs, of which only the one that is open is drawn.
+import { h } from "./dom.js";
+
+/**
+ * @typedef {import("./facts.js").Choice} Choice
+ * @typedef {{update: (choice: Choice) => void}} Mounted
+ */
+
+/**
+ * @param {HTMLElement} host
+ * @param {import("./facts.js").Facts} facts
+ * @param {import("./choice.js").Store} store
+ * @param {(name: string, panel: HTMLElement) => Mounted} mount
+ * @returns {(choice: Choice) => void} what is to be called with each choice
+ */
+export function tabs(host, facts, store, mount) {
+  const list = h("div", { role: "tablist", class: "tabs", "aria-label": "views" });
+  const panels = h("div", { class: "panels" });
+  host.append(list, panels);
+  /** @type {Map<string, {tab: HTMLElement, panel: HTMLElement, mounted?: Mounted}>} */
+  const shown = new Map();
+  for (const [place, { name, title, caption, missing, data }] of facts.views.entries()) {
+    const tab = h("button", { type: "button", role: "tab", id: `tab-${place}`, "aria-controls": `panel-${place}`, onclick: () => store.set({ view: name }) }, title);
+    const panel = h("div", { role: "tabpanel", id: `panel-${place}`, "aria-labelledby": `tab-${place}`, "data-view": name, hidden: true });
+    panel.append(data === null ? h("p", { class: "missing" }, `Not shown: ${missing}.`) : h("div", { class: "view" }), h("p", { class: "caption" }, caption));
+    list.append(tab);
+    panels.append(panel);
+    shown.set(name, { tab, panel });
+  }
+  list.addEventListener("keydown", (event) => {
+    const names = [...shown.keys()];
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    const next = names[(names.indexOf(store.choice.view) + step + names.length) % names.length];
+    store.set({ view: next });
+    shown.get(next)?.tab.focus();
+    event.preventDefault();
+  });
+  return (choice) => {
+    for (const [name, each] of shown) {
+      const open = name === choice.view;
+      each.tab.setAttribute("aria-selected", String(open));
+      each.tab.setAttribute("tabindex", open ? "0" : "-1");
+      each.panel.hidden = !open;
+      const body = /** @type {HTMLElement | null} */ (each.panel.querySelector(".view"));
+      if (!open || !body) continue;
+      each.mounted ??= mount(name, body);
+      each.mounted.update(choice);
+    }
+  };
+}
+
