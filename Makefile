@@ -6,12 +6,12 @@ OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: study test test-oldest gpu format docs clean
+.PHONY: study test test-oldest browser gpu format docs clean
 
 study: $(VENV)/.installed
 	$(BIN)/manifoldscope run digits --out runs/digits
 
-test: $(VENV)/.installed-test
+test: $(VENV)/.installed-test browser node_modules/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -20,6 +20,22 @@ test: $(VENV)/.installed-test
 # The same tests with the oldest supported version of everything that is installed.
 test-oldest: $(OLDEST)/.installed
 	$(OLDEST)/bin/python -m pytest
+
+# A browser for the tests of the report (Debian's own, where it may be installed), and what checks the report's scripts.
+# Neither is needed: without them, the tests that would use them are skipped.
+browser:
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing chromium"; \
+	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1 && exit 0; \
+	  fi; \
+	  echo "browser tests will be skipped: install chromium or google-chrome for them"
+
+node_modules/.installed: package.json .npmrc
+	@if ! command -v npm >/dev/null; then \
+	  echo "the types of the report's scripts will not be checked: install Node.js with npm for that"; \
+	elif npm install --silent --no-audit --no-fund; then touch $@; \
+	else echo "the types of the report's scripts will not be checked: npm could not install what package.json names"; fi
 
 # On a machine with a GPU, with any Python that has the package's dependencies: make gpu GPU_PYTHON=python3
 GPU_PYTHON ?= $(BIN)/python
@@ -58,4 +74,4 @@ $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(OLDEST) runs build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) node_modules runs build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

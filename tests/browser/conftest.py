@@ -1,0 +1,163 @@
+"""A real browser, the pages it opens, and what no page may do: complain, ask for anything, or break its own policy."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from manifoldscope.report import FIGURES
+from manifoldscope.report.chart import Chart
+from tests.browser import made_up
+
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="browser tests need playwright: pip install 'manifoldscope[test]'"
+)
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--enable-unsafe-swiftshader",
+)  # fmt: skip
+AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+DRAWN = ("examples",)
+"""The figures that made-up pages are written with: each has tests of its own, and all of them take long to draw."""
+
+POLICY = """addEventListener("securitypolicyviolation", (event) =>
+  console.error(`policy: ${event.effectiveDirective} ${event.blockedURI} ${event.sample}`));"""
+
+
+MEASURED = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Takes a sentence with a figure that was measured; all are printed after the tests."""
+    return request.config.stash.setdefault(MEASURED, []).append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what was measured."""
+    for sentence in config.stash.get(MEASURED, []):
+        terminalreporter.write_line(f"measured: {sentence}")
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Any]:
+    """Chromium as it is installed; closed with the last test of this folder."""
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        pytest.skip("no browser: install chromium (apt-get install chromium) or google-chrome")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
+        yield opened
+        opened.close()
+
+
+@dataclass
+class Written:
+    """A page on the disk, and the tables that it was made from."""
+
+    path: Path
+    tables: dict[str, pl.DataFrame]
+
+
+@pytest.fixture(scope="package")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Written]:
+    """Pages of `made_up.SIZES` by name, each written once."""
+    known: dict[str, Written] = {}
+
+    def page(name: str) -> Written:
+        if name not in known:
+            arguments = made_up.arguments(made_up.SIZES[name])
+            with pytest.MonkeyPatch.context() as patch:
+                assert set(DRAWN) <= set(FIGURES.names())
+                patch.setattr(FIGURES, "_entries", {each: FIGURES[each] for each in DRAWN})
+                patch.setattr(Chart, "png", lambda self, dpi=200: b"")  # stands beside the page, and not in it
+                path = made_up.write(arguments, tmp_path_factory.mktemp("page"))
+            known[name] = Written(path, arguments["tables"])
+        return known[name]
+
+    return page
+
+
+@dataclass
+class Visit:
+    """One page in one window; `trouble` holds everything that it should not have done."""
+
+    page: Any
+    trouble: list[str] = field(default_factory=list)
+
+    def address(self) -> dict[str, list[str]]:
+        """What the address says is chosen: all values of each part."""
+        pairs = self.page.evaluate("[...new URLSearchParams(location.hash.slice(1))]")
+        found: dict[str, list[str]] = {}
+        for name, value in pairs:
+            found.setdefault(name, []).append(value)
+        return found
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
+    """Opens pages, and fails a test in which one of them did what it should not have done."""
+    contexts, visits = [], []
+
+    def opened(path: Path, address: str = "", *, width: int = 1400, live: bool = True, **settings: Any) -> Visit:
+        context = browser.new_context(viewport={"width": width, "height": 900}, **settings)
+        context.set_default_timeout(15_000)
+        context.add_init_script(POLICY)
+        contexts.append(context)
+        found = Visit(context.new_page())
+        visits.append(found)
+        watch(found)
+        found.page.goto(path.as_uri() + address)
+        if live:
+            ready(found.page)
+        return found
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert [trouble for each in visits for trouble in each.trouble] == []
+
+
+def watch(visit: Visit) -> None:
+    """Note errors, dialogs and requests for anything but the page itself."""
+
+    def console(message: Any) -> None:
+        if message.type == "error":
+            visit.trouble.append(f"console: {message.text}")
+
+    def request(asked: Any) -> None:
+        inside = asked.url.startswith(("data:", "blob:"))
+        if not (inside or (asked.url.startswith("file:") and asked.is_navigation_request())):
+            visit.trouble.append(f"request: {asked.url}")
+
+    def dialog(shown: Any) -> None:
+        visit.trouble.append(f"dialog: {shown.message}")
+        shown.dismiss()
+
+    visit.page.on("console", console)
+    visit.page.on("pageerror", lambda error: visit.trouble.append(f"error: {error}"))
+    visit.page.on("request", request)
+    visit.page.on("dialog", dialog)
+
+
+def ready(page: Any) -> None:
+    """Wait until the page has come to life; to wait for a function, playwright would need what the policy forbids."""
+    page.wait_for_selector("html[data-ready=true]", state="attached", timeout=60_000)
+
+
+def said(visit: Visit) -> dict[str, str]:
+    """What the address says is chosen: one value of each part."""
+    return {name: values[0] for name, values in visit.address().items()}
+
+
+def number(text: str) -> float | None:
+    """A number as a page writes it."""
+    return None if text == "–" else float(re.sub(r"[\u202f,]", "", text).replace("−", "-"))

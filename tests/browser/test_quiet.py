@@ -1,0 +1,106 @@
+"""Every page comes to life in a browser without a complaint, a request or a breach of its policy, and shows pictures.
+
+That nothing of the kind happened is asked of every visit in this folder, when it ends: see `conftest.visit`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.browser.conftest import Visit, Written
+from tests.browser.made_up import SIZES
+
+SMALL = [name for name in SIZES if name not in ("large", "two thousand points")]
+
+
+def tabs(page: Any) -> Iterator[str]:
+    """The name of each view, once it is open."""
+    for tab in page.locator("[role=tab]").all():
+        tab.click()
+        panel = page.locator(f"#{tab.get_attribute('aria-controls')}")
+        assert panel.is_visible()
+        yield panel.get_attribute("data-view")
+
+
+def ink(drawing: Any) -> float:
+    """How much the pixels of an element differ from each other: 0 where it is blank."""
+    with Image.open(io.BytesIO(drawing.screenshot())) as picture:
+        return float(np.asarray(picture.convert("RGB"), dtype=np.float64).std(axis=(0, 1)).max())
+
+
+def drawings(page: Any, where: str) -> list[Any]:
+    """The pictures of a part that are visible and no mere icon."""
+    found = page.locator(f"{where} :is(svg, canvas)").all()
+    boxes = [(each, each.bounding_box()) for each in found if each.is_visible()]
+    return [each for each, box in boxes if box and min(box["width"], box["height"]) > 40]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_plot_of_every_view_has_ink(
+    written: Callable[[str], Written], visit: Callable[..., Visit], name: str
+) -> None:
+    page = visit(written(name).path).page
+    if SIZES[name].attacks:
+        assert drawings(page, ".scatter")
+    for where in (".scatter", *(f"[data-view={view}]" for view in tabs(page))):
+        if where != ".scatter":
+            page.locator(f"[role=tab][aria-controls={page.locator(where).get_attribute('id')}]").click()
+        for drawing in drawings(page, where):
+            assert ink(drawing) > 1, f"{where} is blank"
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_view_shows_something_or_says_why_not(
+    written: Callable[[str], Written], visit: Callable[..., Visit], name: str
+) -> None:
+    page = visit(written(name).path).page
+    for view in tabs(page):
+        panel = page.locator(f"[data-view={view}]")
+        picture = bool(drawings(page, f"[data-view={view}]")) or panel.locator("table, img, canvas").count()
+        assert picture or panel.locator(".missing, .fact").count(), f"{view} is empty"
+
+
+def test_paper_has_everything(written: Callable[[str], Written], visit: Callable[..., Visit]) -> None:
+    page = visit(written("ordinary").path).page
+    paper = page.pdf(format="A4", print_background=True)
+    assert paper.startswith(b"%PDF")
+    assert len(paper) > 50_000
+
+
+@pytest.mark.parametrize("width", [1400, 800, 390])
+def test_nothing_is_wider_than_the_window(
+    written: Callable[[str], Written], visit: Callable[..., Visit], width: int
+) -> None:
+    for name in ("ordinary", "hostile names"):
+        page = visit(written(name).path, width=width).page
+        for _ in tabs(page):
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_heading_sorts_its_table_by_mouse_and_by_keyboard(
+    written: Callable[[str], Written], visit: Callable[..., Visit]
+) -> None:
+    page = visit(written("ordinary").path).page
+    part = page.locator("#table-models")
+    part.evaluate("(part) => { for (let each = part; each; each = each.parentElement) each.open = true; }")
+    heading = part.locator("th", has_text="clean_accuracy")
+    place = heading.evaluate("(cell) => cell.cellIndex")
+
+    def column() -> list[float]:
+        texts = part.locator(f"tbody tr td:nth-child({place + 1})").all_inner_texts()
+        return [float(text) for text in texts]
+
+    assert len(column()) == len(SIZES["ordinary"].networks)
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert column() == sorted(column())
+    heading.locator("button").focus()
+    page.keyboard.press("Enter")
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert column() == sorted(column(), reverse=True)
