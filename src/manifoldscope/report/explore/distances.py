@@ -67,7 +67,7 @@ def nearest(apart: Reals, place: int, most: int) -> list[int]:
     row = apart[place].copy()
     row[place] = np.nan
     order = np.argsort(row, kind="stable")
-    return order[: min(most, int(np.isfinite(row).sum()))].tolist()
+    return [int(other) for other in order[: min(most, int(np.isfinite(row).sum()))]]
 
 
 def seriation(apart: Reals) -> list[int]:

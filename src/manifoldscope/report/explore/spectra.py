@@ -38,7 +38,7 @@ def spectra(page: Explored, order: Sequence[int]) -> tuple[dict[str, Any], int |
     found: dict[tuple[int, int], dict[int, tuple[Reals, int, int]]] = {}
     for picture in page.contents.pictures_of("spectrum"):
         names = picture.names
-        index = names.get("class_index")
+        index = int(names.get("class_index", -1))
         if names["model"] not in page.networks or names["layer"] not in page.layers or index not in page.class_position:
             continue
         share = shares(picture.arrays["eigenvalues"])
@@ -96,7 +96,8 @@ def isotropic(n_points: int, n_features: int) -> Reals:
     mass = np.concatenate([[0.0], np.cumsum(np.sin(middle) ** 2 * np.cos(middle) ** 2 / x)])
     at = np.interp(1 - (np.arange(n) + 0.5) / n, mass / mass[-1], t)
     values = low + (high - low) * np.sin(at) ** 2
-    return values / values.sum()
+    shares_of_all: Reals = values / values.sum()
+    return shares_of_all
 
 
 def _size(n: int) -> int:

@@ -210,7 +210,9 @@ def _bytes(image: Reals) -> Bytes:
 def _uri(image: Bytes, lossless: bool) -> str:
     """PNG, or JPEG where that is allowed and smaller."""
     picture = Image.fromarray(image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image)
-    forms = {"png": {"optimize": True}} if lossless else {"png": {"optimize": True}, "jpeg": {"quality": 85}}
+    forms: dict[str, dict[str, Any]] = (
+        {"png": {"optimize": True}} if lossless else {"png": {"optimize": True}, "jpeg": {"quality": 85}}
+    )
     texts = []
     for form, settings in forms.items():
         stream = io.BytesIO()

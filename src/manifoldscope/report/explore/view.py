@@ -74,11 +74,11 @@ class Explored:
 
     def strengths(self, attack: str) -> list[float]:
         """Of an attack, rising."""
-        return sorted(self._named(attack)["strength"].unique().to_list())
+        return self._ways[attack][0]
 
     def iterates(self, attack: str) -> list[str]:
         """Of an attack, `last` before `any`."""
-        return sorted(self._named(attack)["iterate"].unique(), key=lambda name: name != "last")
+        return self._ways[attack][1]
 
     @cached_property
     def robustness(self) -> pl.DataFrame:
@@ -143,13 +143,18 @@ class Explored:
         with_text = rows.with_columns(_parameters=pl.col("parameters").fill_null(""))
         return with_text.join(known, on=["measure", "_parameters"], maintain_order="left").drop("_parameters")
 
-    def _named(self, attack: str) -> pl.DataFrame:
-        return self._by_attack[attack]
-
     @cached_property
-    def _by_attack(self) -> Mapping[str, pl.DataFrame]:
-        named = with_attack_name(self.contents.tables["robustness"]).select("attack_name", "strength", "iterate")
-        return {attack: named.filter(pl.col("attack_name") == attack).unique() for attack in self.attacks}
+    def _ways(self) -> Mapping[str, tuple[list[float], list[str]]]:
+        """Strengths and iterates of each attack."""
+        named = with_attack_name(self.contents.tables["robustness"])
+        rows = {attack: named.filter(pl.col("attack_name") == attack) for attack in self.attacks}
+        return {
+            attack: (
+                sorted(each["strength"].unique().to_list()),
+                sorted(each["iterate"].unique().to_list(), key=lambda name: name != "last"),
+            )
+            for attack, each in rows.items()
+        }
 
 
 def placed(rows: pl.DataFrame, column: str, values: Sequence[object], name: str) -> pl.DataFrame:

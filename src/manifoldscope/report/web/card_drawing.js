@@ -12,8 +12,11 @@ import { interval, number, percent } from "./words.js";
  * @typedef {{value: number, low: number | null, high: number | null, colour: string, shape: string, hollow?: boolean}} Mark
  */
 
-const WIDE = 240;
-const HIGH = 26;
+const WIDE = 130;
+const HIGH = 24;
+
+/** Of more classes a strip shows where the middle half and the middle 95% of them are. */
+const MOST_TICKS = 80;
 const MOST_LINES = 24;
 
 /**
@@ -27,7 +30,7 @@ export function look(choice, position) {
 }
 
 /**
- * A tick for each class, and a mark with its interval for those that are looked at.
+ * A tick for each of few classes, bands for many, and a mark with its interval for those that are looked at.
  * @param {(number | null)[]} all
  * @param {Mark[]} marks
  * @param {{domain: [number, number], label: string, centre?: number}} options
@@ -36,7 +39,13 @@ export function strip(all, marks, options) {
   const [low, high] = options.domain;
   const inside = (/** @type {number} */ value) => Math.min(WIDE - 7, Math.max(7, 7 + ((value - low) / (high - low || 1)) * (WIDE - 14)));
   const middle = HIGH / 2;
-  const ticks = all.filter((value) => value !== null).map((value) => `M${inside(/** @type {number} */ (value)).toFixed(1)} ${middle - 5}v10`);
+  const known = /** @type {number[]} */ (all.filter((value) => value !== null)).sort((a, b) => a - b);
+  const at = (/** @type {number} */ share) => inside(known[Math.round(share * (known.length - 1))]);
+  const many = known.length > MOST_TICKS;
+  const ticks = (many ? [known[0], known[known.length - 1]] : known).map((value) => `M${inside(value).toFixed(1)} ${middle - 4}v8`);
+  const bands = (many ? [0.025, 0.25] : []).map((share) =>
+    s("rect", { class: "share", x: at(share), width: at(1 - share) - at(share), y: middle - 4, height: 8 }),
+  );
   const drawn = marks.flatMap((mark, i) => {
     const y = marks.length > 1 ? middle + (i - (marks.length - 1) / 2) * (10 / marks.length) : middle;
     const bar = mark.low !== null && mark.high !== null;
@@ -53,6 +62,7 @@ export function strip(all, marks, options) {
     { class: "strip", viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": options.label },
     s("line", { class: "axis", x1: 0, x2: WIDE, y1: middle, y2: middle }),
     options.centre !== undefined && s("path", { class: "centre", d: `M${inside(options.centre).toFixed(1)} 2V${HIGH - 2}` }),
+    ...bands,
     s("path", { class: "ticks", d: ticks.join("") }),
     ...drawn,
   );

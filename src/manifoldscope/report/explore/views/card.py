@@ -29,9 +29,10 @@ _PER_NEIGHBOUR, _PER_NUMBER = 14, 7  # bytes
     title="Diagnosis card",
     caption=(
         "What is known of the class that was chosen last, in the chosen network and layer and under the chosen attack. "
-        "A tick is a class, at its distance from the mean over the classes in standard deviations; intervals are 95%. "
-        "Intervals of single accuracies are Wilson's and take no account of how many classes there are. A hollow mark "
-        "is a value near the most that so many points can show, or one that describes the sample and not the manifold."
+        "A tick is a class, at its distance from the mean over the classes in standard deviations (z); of many classes "
+        "bands show the middle half and the middle 95%. Intervals are 95%; Wilson's, of single accuracies, take no "
+        "account of how many classes there are. A hollow mark is a value near the most that so many points can show, "
+        "or one that describes the sample and not the manifold."
     ),
     place=10,
     script="card.js",

@@ -13,9 +13,10 @@ from manifoldscope.report.explore.view import VIEWS, Explored
     "compare",
     title="Cards side by side",
     caption=(
-        "The chosen classes beside each other, in the chosen network and layer and under the chosen attack. On each "
-        "measure small ticks are all classes and marks are the chosen ones with their 95% intervals, where these are "
-        "known; the scale of each measure goes from its lowest to its highest value."
+        "The chosen classes beside each other, in the chosen network and layer and under the chosen attack. Marks are "
+        "the chosen classes with their 95% intervals, where these are known; ticks are all classes, and of many "
+        "classes bands show the middle half and the middle 95%. Accuracies are drawn from 0 to 100%, and each measure "
+        "from its lowest to its highest value."
     ),
     place=15,
     script="compare.js",

@@ -10,7 +10,7 @@ import polars as pl
 
 from manifoldscope.evidence import with_attack_name
 from manifoldscope.report import words
-from manifoldscope.report.explore.distances import Between, between, pair_label, pair_measure, seriation
+from manifoldscope.report.explore.distances import Between, between, pair_label, seriation
 from manifoldscope.report.explore.numbers import short
 from manifoldscope.report.explore.view import VIEWS, Explored, placed
 
@@ -66,7 +66,6 @@ def confusion(page: Explored) -> dict[str, Any] | None:
         "orders": {f"{each.network}.{each.layer}": seriation(each.apart) for each in orders},
         "distances": {f"{each.network}.{each.layer}": packed_distances(each) for each in measured},
         "pair_measure": pair_label(page),
-        "nearer_is_larger": (pair_measure(page) or ("", ""))[0] == "centroid_cosine",
         "left_out": _left_out(cells, len(matrices), len(orders), len(measured)),
     }
 
@@ -126,7 +125,7 @@ def _cell(page: Explored, cell: pl.DataFrame, most: int) -> dict[str, Any]:
     correct[own["c"].to_numpy()] = own["count"].to_numpy()
     wrong = cell.filter(pl.col("c") != pl.col("p"))
     kept = wrong.sort("count", "c", "p", descending=[True, False, False]).head(most).sort("c", "p")
-    found = {
+    found: dict[str, Any] = {
         "of": kept.select("c", "p", "count").to_numpy().ravel().tolist(),
         "correct": correct.tolist(),
         "n": n.tolist(),

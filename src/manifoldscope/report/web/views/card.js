@@ -1,6 +1,6 @@
 // The diagnosis card of one class.
 import { curves, images, look, spectrum, strip, around } from "../card_drawing.js";
-import { counts, curve, doubt, standings, taken, triples, under, viewData } from "../cards.js";
+import { counts, curve, doubt, standings, taken, triples, under } from "../cards.js";
 import { clear, h } from "../dom.js";
 import { behind } from "../table.js";
 import { interval, number, percent } from "../words.js";
@@ -73,7 +73,7 @@ function card(page, choice, position, wide) {
   const half = wide > 520 ? Math.max(300, wide / 2 - 8) : Math.max(300, wide);
   const variance = spectrum(facts, choice, position, half);
   const width = variance ? half : Math.max(300, wide);
-  const left = [page.data.left_out, viewData(facts, "confusion")?.left_out].filter(Boolean).join(" ");
+  const left = page.data.left_out;
   return [
     heading(facts, choice, position),
     said(page, choice, position),
@@ -212,7 +212,8 @@ function misclassified(page, choice, position) {
     const rows = taken(page.facts, found, position).slice(0, MOST_TAKEN);
     const items = rows.map((row) => h("li", {}, row.position === null ? row.name : other(page, clean ? "clean" : "taken", row.position), ` ${row.count} of ${wrong}`));
     const when = clean ? "When clean" : `Under ${under(page.facts, choice)}, last iterate`;
-    return h("div", {}, h("p", { class: "hint" }, `${when}: ${wrong} of ${found.n[position]} images`), rows.length ? h("ol", {}, ...items) : null);
+    const cut = found.least ? `; classes that take fewer than ${found.least} of them may be missing` : "";
+    return h("div", {}, h("p", { class: "hint" }, `${when}: ${wrong} of ${found.n[position]} images${cut}`), rows.length ? h("ol", {}, ...items) : null);
   });
   return parts.some(Boolean) ? h("section", {}, h("h4", {}, "Misclassified as"), ...parts) : null;
 }

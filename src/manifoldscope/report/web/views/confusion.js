@@ -1,5 +1,5 @@
 // What the images of each class are classified as: a matrix whose cells can be reached by mouse and by keyboard.
-import { counts, under, viewData } from "../cards.js";
+import { counts, under } from "../cards.js";
 import { classColour, ramp } from "../colours.js";
 import { clear, h } from "../dom.js";
 import { distances, MOST_SHOWN, ordered, shown, table } from "../matrix.js";
@@ -137,8 +137,7 @@ function matrix(page, choice, places, found) {
   );
   list.sort((a, b) => Number(b[2]) - Number(a[2]));
   const measure = data.pair_measure || "Distance";
-  const left = viewData(facts, "confusion").left_out;
-  const rest = [behind(["True class", "Seen as", "Images", "Share", measure], list, "confused pairs of the classes shown"), left ? h("p", { class: "files" }, left) : null];
+  const rest = [behind(["True class", "Seen as", "Images", "Share", measure], list, "confused pairs of the classes shown"), data.left_out ? h("p", { class: "files" }, data.left_out) : null];
   return { grid: h("div", { class: "scroll", role: "region", "aria-label": "confusion matrix", tabindex: "0" }, grid), cells, rest: rest.filter((part) => part !== null), places, store };
 }
 
