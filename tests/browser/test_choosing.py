@@ -223,7 +223,8 @@ def test_the_table_behind_the_scatter_is_that_of_the_study(
             ("low", row["robust_accuracy_low"]),
             ("high", row["robust_accuracy_high"]),
         ):
-            assert number(cells[column]) == pytest.approx(wanted, rel=2e-3, abs=2e-4), (column, cells)
+            close = None if wanted is None else pytest.approx(wanted, rel=2e-3, abs=2e-4)
+            assert number(cells[column]) == close, (column, cells)
 
 
 def test_the_scatter_has_a_point_for_every_class_with_both_numbers(
@@ -231,7 +232,8 @@ def test_the_scatter_has_a_point_for_every_class_with_both_numbers(
 ) -> None:
     seen = visit(written("large").path)
     if not seen.address():  # it is written with the first choice
-        seen.page.locator(POINT).first.click()
+        seen.page.locator(f"{POINT}[tabindex='0']").focus()
+        seen.page.keyboard.press("Enter")
     at = said(seen)
     measure, _, parameters = at["measure"].partition(" ")
     known = (

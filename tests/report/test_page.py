@@ -97,7 +97,7 @@ def test_every_inline_figure_is_on_disk_as_svg_and_png_at_200_dpi(report: Path, 
         sorted(path.stem for path in (report.parent / "figures").glob(f"*.{kind}")) for kind in ("svg", "png")
     )
     assert svgs == pngs
-    assert len(svgs) == page.tags.count("svg") == page.tags.count("figure") == 18
+    assert len(svgs) == page.tags.count("svg") == page.tags.count("figure") == 19
     for path in (report.parent / "figures").glob("*.png"):
         data = path.read_bytes()
         place = data.index(b"pHYs") + 4

@@ -102,7 +102,7 @@ def test_orders_and_distances_are_those_of_the_pairs() -> None:
         rows.sort("class_index", "other_class_index")["value"].to_numpy(), abs=2 * packed["step"]
     )
     assert sorted(data["orders"][f"{n}.{layer}"]) == list(range(10))
-    assert (data["pair_measure"], data["nearer_is_larger"]) == ("Centroid distance", False)
+    assert data["pair_measure"] == "Centroid distance"
 
 
 def test_near_classes_stand_beside_each_other() -> None:
