@@ -34,7 +34,8 @@ STYLES = ("report.css", "explore.css", "cards.css", "views.css")
 """Style sheets of the page, in `report/web`."""
 
 ROWS_SHOWN = 200
-FIGURE_BYTES = 3_500_000  # of drawings in the page; others are files beside it
+PAGE_BYTES = 6_500_000  # of facts, drawings and the tables behind them; tables of the study come to them
+FIGURE_BYTES = 3_500_000  # at most of these for drawings with their tables; other drawings are files beside the page
 CSV_BYTES = 60_000  # a larger table is not carried in the page: its Parquet file is beside it
 
 
@@ -88,14 +89,16 @@ def render(
     selection = select(contents, wanted)
     numbers = itertools.count(1)
     files: dict[str, bytes] = {}
-    room = Room(FIGURE_BYTES)
+    name, question = str(study.get("name") or "study"), str(study.get("question") or "")
+    facts = packed(explore(contents, selection, name=name, question=question))
+    room = Room(min(FIGURE_BYTES, PAGE_BYTES - len(facts)))
     first = central_figure(contents)
     central = _drawn(first, 0, files, room) if first is not None else None
     shown = []
     for section, figures, missing in sections(contents):
         views = [_drawn(figure, next(numbers), files, room) for figure in figures]
         shown.append(_SectionView(f"figures-{section.name}", section, missing, views))
-    page = _page(contents, shown, central, selection, study, study_text, findings, rerun, versions, failed)
+    page = _page(contents, shown, central, facts, selection, study, study_text, findings, rerun, versions, failed)
     return {"report.html": page.encode("utf-8"), **files}
 
 
@@ -105,11 +108,11 @@ class Room:
     def __init__(self, n_bytes: int) -> None:
         self.left = n_bytes
 
-    def takes(self, text: str) -> bool:
-        """Whether there is room for it; if so it is taken."""
-        if len(text) > self.left:
+    def takes(self, n_bytes: int) -> bool:
+        """Whether there is room for so many; if so it is taken."""
+        if n_bytes > self.left:
             return False
-        self.left -= len(text)
+        self.left -= n_bytes
         return True
 
 
@@ -128,6 +131,7 @@ def _page(
     contents: Contents,
     shown: Sequence[_SectionView],
     central: Mapping[str, Any] | None,
+    facts: str,
     selection: Selection,
     study: Mapping[str, Any],
     study_text: str,
@@ -170,7 +174,7 @@ def _page(
         policy=policy(style, script),
         style=style,
         script=script,
-        facts=packed(explore(contents, selection, name=name, question=told.question)),
+        facts=facts,
     )
     return text
 
@@ -203,6 +207,7 @@ def _drawn(figure: Figure, number: int, files: dict[str, bytes], room: Room) -> 
     svg = figure.chart.svg()
     files[f"figures/{name}.svg"] = svg.encode("utf-8")
     files[f"figures/{name}.png"] = figure.chart.png()
+    table = _view(name, figure.table, "", rows=60)
     drawing = inline(
         svg, prefix=f"f{number}", description=f"Figure {number}: {figure.title}" if number else figure.title
     )
@@ -213,8 +218,8 @@ def _drawn(figure: Figure, number: int, files: dict[str, bytes], room: Room) -> 
         "title": figure.title,
         "caption": figure.caption,
         "more": figure.more,
-        "svg": drawing if room.takes(drawing) else "",
-        "table": _view(name, figure.table, "", rows=60),
+        "svg": drawing if room.takes(len(drawing) + len(table.csv)) else "",
+        "table": table,
     }
 
 

@@ -80,8 +80,8 @@ def found_four_times_in_five(n: int, what: str, smallest: float) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    """`a, b and c`; nothing of none."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def some(names: Sequence[str], most: int = 4) -> str:

@@ -109,7 +109,8 @@ export function read(facts, hash) {
     const place = name === null ? -1 : (named(facts, { ...facts.start, ...found })[part]?.indexOf(name) ?? -1);
     if (place >= 0) found[part] = place;
   }
-  const classes = asked.getAll("class").map((name) => facts.classes.findIndex((each) => each.name === name));
+  const names = addresses(facts);
+  const classes = asked.getAll("class").map((name) => names.indexOf(name));
   if (asked.has("class")) found.classes = [...new Set(classes.filter((place) => place >= 0))].slice(0, MOST_CLASSES);
   const view = facts.views.find((each) => each.name === asked.get("view"));
   if (view) found.view = view.name;
@@ -124,11 +125,23 @@ export function read(facts, hash) {
 export function written(facts, choice) {
   const names = named(facts, choice);
   const said = new URLSearchParams();
-  for (const place of choice.classes) said.append("class", facts.classes[place].name);
+  const classes = addresses(facts);
+  for (const place of choice.classes) said.append("class", classes[place]);
   for (const part of SINGLE) {
     const name = names[part][/** @type {any} */ (choice)[part]];
     if (name !== undefined) said.set(part, name);
   }
   said.set("view", choice.view);
   return said.toString();
+}
+
+/**
+ * What each class is called in an address: its name, and its index where others have the same.
+ * @param {Facts} facts
+ */
+function addresses(facts) {
+  /** @type {Map<string, number>} */
+  const times = new Map();
+  for (const { name } of facts.classes) times.set(name, (times.get(name) ?? 0) + 1);
+  return facts.classes.map(({ name, index }) => (times.get(name) === 1 ? name : `${name} (${index})`));
 }

@@ -32,7 +32,19 @@ function save(button) {
 /** A link into a folded part opens it. */
 function reveal() {
   if (!location.hash || isChoice(location.hash)) return;
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = document.getElementById(named(location.hash.slice(1)));
   for (let part = target; part; part = part.parentElement) if (part instanceof HTMLDetailsElement) part.open = true;
   target?.scrollIntoView();
+}
+
+/**
+ * The text of an address; one that is written wrongly, as it is.
+ * @param {string} text
+ */
+function named(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }

@@ -25,7 +25,7 @@ export function number(value, digits = 3) {
  */
 export function coefficient(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
-  return value.toFixed(2).replace("-0.00", "0.00").replace("-", MINUS);
+  return fixed(value, 2).replace("-0.00", "0.00").replace("-", MINUS);
 }
 
 /**
@@ -65,10 +65,35 @@ export function listing(names, limit = 8) {
  * @param {number} digits
  */
 function general(value, digits) {
-  const [mantissa, power] = value.toExponential(digits - 1).split("e");
+  const rounded = even(value, digits);
+  const [mantissa, power] = rounded.toExponential(digits - 1).split("e");
   const exponent = Number(power);
-  if (exponent >= -4 && exponent < digits) return trimmed(value.toFixed(Math.max(0, digits - 1 - exponent)));
+  if (exponent >= -4 && exponent < digits) return trimmed(rounded.toFixed(Math.max(0, digits - 1 - exponent)));
   return `${trimmed(mantissa)}e${exponent < 0 ? "-" : "+"}${String(Math.abs(exponent)).padStart(2, "0")}`;
+}
+
+/**
+ * So many decimals.
+ * @param {number} value
+ * @param {number} decimals
+ */
+function fixed(value, decimals) {
+  const digits = Math.floor(Math.log10(Math.abs(value) || 1)) + 1 + decimals;
+  return (digits > 0 ? even(value, digits) : value).toFixed(decimals);
+}
+
+/**
+ * A number that lies exactly between two others of so many digits is the even one of them, as IEEE and Python round; the
+ * browser's own rounding takes the larger. Any other number is left as it is.
+ * @param {number} value
+ * @param {number} digits
+ */
+function even(value, digits) {
+  const [mantissa, power] = value.toExponential(60).split("e");
+  const figures = mantissa.replace(/[-.]/g, "");
+  if (!/^50*$/.test(figures.slice(digits)) || Number(figures[digits - 1]) % 2 === 1) return value;
+  const kept = figures.slice(0, digits);
+  return Number(`${value < 0 ? "-" : ""}${kept[0]}.${kept.slice(1)}e${power}`);
 }
 
 /** @param {string} text */
