@@ -24,14 +24,22 @@ def violations(page: Any, part: str = "html", *, contrast: bool = True) -> list[
     return list(page.evaluate(RUN, [part, contrast]))
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (1400, "dark"), (800, "light"), (390, "dark")])
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [
+        ("ordinary", 1400, "light"),
+        ("one network", 1400, "dark"),
+        ("one network", 800, "light"),
+        ("ordinary", 390, "dark"),
+    ],
+)
 def test_nothing_keeps_people_out(
-    written: Callable[[str], Written], visit: Callable[..., Visit], width: int, scheme: str
+    written: Callable[[str], Written], visit: Callable[..., Visit], name: str, width: int, scheme: str
 ) -> None:
     if not AXE.exists():
         pytest.skip("accessibility is checked by axe-core: npm install")
     # The page's own policy would not let a foreign script in; the same page without it is otherwise the same.
-    page = visit(written("ordinary").path, width=width, color_scheme=scheme, bypass_csp=True).page
+    page = visit(written(name).path, width=width, color_scheme=scheme, bypass_csp=True).page
     page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
     contrast = width == 1400  # colours are the same at every width, and take the longest
     found = violations(page, contrast=contrast)

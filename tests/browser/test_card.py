@@ -38,6 +38,8 @@ def unfolded(page: Any, title: str) -> list[dict[str, str]]:
     """The rows of a folded table of the card, by column."""
     part = page.locator(f"{CARD} details", has=page.locator("summary", has_text=title))
     part.locator("summary").click()
+    part.locator("tbody tr").first.wait_for()  # it is drawn when it is unfolded
+    part.locator("tbody tr").first.wait_for()
     columns = part.locator("thead th").all_inner_texts()
     rows = part.locator("tbody tr").evaluate_all(
         "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"

@@ -7,6 +7,8 @@ export function pageOf(page) {
     button.hidden = false;
     button.addEventListener("click", () => save(button));
   }
+  const wide = new ResizeObserver((sizes) => sizes.forEach(({ target }) => reach(/** @type {HTMLElement} */ (target))));
+  for (const drawing of page.querySelectorAll(".chart")) wide.observe(drawing);
   addEventListener("hashchange", reveal);
   reveal();
   addEventListener("beforeprint", () => {
@@ -27,6 +29,15 @@ function save(button) {
   link.download = `${button.dataset.name}.svg`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+/**
+ * What is wider than its place can be scrolled by keyboard.
+ * @param {HTMLElement} drawing
+ */
+function reach(drawing) {
+  if (drawing.scrollWidth > drawing.clientWidth + 1) drawing.tabIndex = 0;
+  else drawing.removeAttribute("tabindex");
 }
 
 /** A link into a folded part opens it. */

@@ -53,7 +53,7 @@ export const view = {
       h("label", {}, "Colour by ", colour),
       button("−", "smaller", () => scene.magnify(-1)),
       button("+", "larger", () => scene.magnify(1)),
-      button("Reset view", "reset the view", () => scene.reset()),
+      button("Reset view", "Reset view", () => scene.reset()),
       button("‹ image", "previous image", () => step(-1)),
       button("image ›", "next image", () => step(1)),
     );
