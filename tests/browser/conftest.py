@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,6 @@ import pytest
 from manifoldscope.report import FIGURES
 from manifoldscope.report.chart import Chart
 from tests.browser import made_up
-
-sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="browser tests need playwright: pip install 'manifoldscope[test]'"
-)
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (
@@ -47,14 +44,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"measured: {sentence}")
 
 
+def program() -> str | None:
+    """The browser that is installed."""
+    return next(filter(None, map(shutil.which, PROGRAMS)), None)
+
+
+def pytest_runtest_setup() -> None:
+    """Skip all tests of this folder for one reason, which is printed once."""
+    if find_spec("playwright") is None:
+        pytest.skip("browser tests need playwright: pip install 'manifoldscope[test]'")
+    if program() is None:
+        pytest.skip("browser tests need a browser: install chromium (apt-get install chromium) or google-chrome")
+
+
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     """Chromium as it is installed; closed with the last test of this folder."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        pytest.skip("no browser: install chromium (apt-get install chromium) or google-chrome")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program(), args=list(ARGUMENTS))
         yield opened
         opened.close()
 
