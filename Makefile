@@ -33,9 +33,9 @@ browser:
 
 node_modules/.installed: package.json .npmrc
 	@if ! command -v npm >/dev/null; then \
-	  echo "the types of the report's scripts will not be checked: install Node.js with npm for that"; \
+	  echo "the report's types and accessibility will not be checked: install Node.js with npm for that"; \
 	elif npm install --silent --no-audit --no-fund; then touch $@; \
-	else echo "the types of the report's scripts will not be checked: npm could not install what package.json names"; fi
+	else echo "the report's types and accessibility will not be checked: npm could not install what package.json names"; fi
 
 # On a machine with a GPU, with any Python that has the package's dependencies: make gpu GPU_PYTHON=python3
 GPU_PYTHON ?= $(BIN)/python
