@@ -27,7 +27,7 @@ def violations(page: Any, part: str = "html", *, contrast: bool = True) -> list[
 @pytest.mark.parametrize(
     ("name", "width", "scheme"),
     [
-        ("ordinary", 1400, "light"),
+        ("one network", 1400, "light"),
         ("one network", 1400, "dark"),
         ("one network", 800, "light"),
         ("ordinary", 390, "dark"),
