@@ -269,27 +269,20 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
     return page
 
 
-def selected(folder: str | Path, wanted: Mapping[str, Sequence[str]], out: str | Path | None = None) -> Path:
-    """Another page of finished results, whose interactive part holds what was asked for.
+def selected(folder: str | Path, wanted: Mapping[str, Sequence[str]]) -> str:
+    """Another page of finished results, whose interactive part holds what was asked for; nothing is written.
 
     Args:
-        folder: of the results; its tables are read and nothing in it is computed.
+        folder: of the results.
         wanted: names by "networks", "layers", "measures", "attacks" or "classes".
-        out: the file; report-selected.html beside the report if omitted.
 
     Raises:
         StudyError: a name that the study does not have, or more than a page holds.
-        StoreError: the folder holds no finished study, or the file cannot be written.
+        StoreError: the folder holds no finished study.
     """
     store = Store(folder)
     tables = {name: store.read_table(name) for name in TABLES}
-    page = _rendered(store, tables, (), wanted)["report.html"]
-    path = Path(out) if out is not None else store.folder / "report-selected.html"
-    try:
-        path.write_bytes(page)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror}") from error
-    return path
+    return _rendered(store, tables, (), wanted)["report.html"].decode()
 
 
 def _rendered(

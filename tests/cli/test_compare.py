@@ -45,7 +45,8 @@ def test_results_of_one_name_are_called_by_their_folders(
 
 def test_a_file_of_somebody_else_is_not_replaced(finished: Path, another: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.html").write_text("mine")
-    with pytest.raises(StoreError, match=r"mine.html is in the way: it is no comparison, and is not replaced"):
+    message = "mine.html is in the way: it is no page of this command, and is not replaced"
+    with pytest.raises(StoreError, match=message):
         compared(str(finished), str(another), "--out", str(tmp_path / "mine.html"))
     assert (tmp_path / "mine.html").read_text() == "mine"
     with pytest.raises(StoreError, match="there is no folder"):

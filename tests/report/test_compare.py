@@ -194,7 +194,7 @@ def test_the_page_is_whole_and_the_same_each_time(whole: Comparison) -> None:
     text = page(whole)
     assert page(whole) == text
     assert "The answer of first" in text
-    root = ElementTree.fromstring(re.search(r"<svg [^>]*paired.*?</svg>", text, re.DOTALL)[0])  # type: ignore[index]
+    root = ElementTree.fromstring(re.search(r"<svg [^>]*paired.*?</svg>", text, re.DOTALL)[0])
     points = [group for group in root.iter("g") if group.get("class") == "point"]
     assert sorted({int(each.get("data-class", "-1")) for each in points}) == list(range(8))
     n_panels = sum(len(each.quantities) for each in whole.beside)

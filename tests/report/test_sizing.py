@@ -103,7 +103,7 @@ def printed(sampled: dict[str, pl.DataFrame]) -> dict[str, Chart]:
 def test_all_text_is_at_least_six_points_and_on_the_page(printed: dict[str, Chart]) -> None:
     for name, chart in printed.items():
         chart.png(100)
-        renderer = chart._get_renderer()  # type: ignore[attr-defined]
+        renderer = chart._get_renderer()
         for text in chart.findobj(Text):
             if not text.get_text() or not text.get_visible():
                 continue
@@ -120,7 +120,7 @@ def test_all_text_is_at_least_six_points_and_on_the_page(printed: dict[str, Char
 def test_rows_do_not_cover_each_other_and_a_panel_that_begins_one_is_labelled(printed: dict[str, Chart]) -> None:
     chart = printed["transfer"]
     assert chart.grid.abreast == 1
-    renderer = chart._get_renderer()  # type: ignore[attr-defined]
+    renderer = chart._get_renderer()
     boxes = [box for axes in chart.flat if (box := axes.get_tightbbox(renderer)) is not None and axes.axison]
     assert all(upper.y0 > lower.y1 for upper, lower in itertools.pairwise(boxes))
     for axes in chart.flat:

@@ -13,7 +13,8 @@ import pytest
 
 from manifoldscope.evidence import associate_frame
 from manifoldscope.report import associated, measured
-from manifoldscope.report.small import MARK, Part, digest, small_page
+from manifoldscope.report.document import digest
+from manifoldscope.report.small import MARK, Part, small_page
 from manifoldscope.seeds import numpy_generator
 
 NAMES = ["face", "house", "tool", "<script>alert(1)</script>"]

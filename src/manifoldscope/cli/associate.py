@@ -47,7 +47,7 @@ def execute(options: argparse.Namespace) -> int:
     if (options.cells is None) != (options.key is None):
         raise StudyError("--cells and --key go together: the outcomes of a long table, and what its pairs are about")
     if options.report:
-        pages.require_writable(options.report)
+        pages.require_report(options.report)
     x, y, held = options.x, options.y, [*options.control, *options.second_draw]
     frame = read_frame(options.table, numeric=[*x, *y, *held])
     if options.cells is not None:
@@ -65,7 +65,7 @@ def execute(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     if options.report:
-        pages.write(options.report, _page(options, frame, x, y, found))
+        pages.write_report(options.report, _page(options, frame, x, y, found))
     print_table(found, as_json=options.json)
     return 0
 

@@ -5,17 +5,13 @@ from __future__ import annotations
 import argparse
 import tomllib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from manifoldscope.cli.pages import require_writable, write
 from manifoldscope.cli.printing import say
-from manifoldscope.errors import StoreError
-from manifoldscope.files import open_regular, why
 
 if TYPE_CHECKING:
     from manifoldscope.report.compare import Studied
-
-_BEGINNING = 2_000  # bytes within which a page says what it is
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,14 +23,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Write the page, and print the comparison in short."""
     from manifoldscope.report.compare import compare
-    from manifoldscope.report.compared_page import page, summary
+    from manifoldscope.report.compared_page import MARK, page, summary
 
-    _require_writable(Path(options.out))
+    require_writable(options.out, MARK, "--out")
     comparison = compare(_studied(options.folders))
-    try:
-        Path(options.out).write_text(page(comparison), encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise StoreError(f"cannot write {options.out}: {why(error)}; give another --out") from None
+    write(options.out, page(comparison), "--out")
     for line in summary(comparison):
         say(line)
     say(f"the page is in {options.out}")
@@ -59,20 +52,3 @@ def _studied(folders: Sequence[str]) -> list[Studied]:
         Studied(name, study, {table: result.table(table) for table in TABLES}, result.findings)
         for name, study, result in zip(names, studies, results, strict=True)
     ]
-
-
-def _require_writable(path: Path) -> None:
-    """Raise StoreError where the page would replace a file that is no such page."""
-    from manifoldscope.report.compared_page import MARK
-
-    if not (path.exists() or path.is_symlink()):
-        if not path.parent.is_dir():
-            raise StoreError(f"cannot write {path}: there is no folder {str(path.parent)!r}; make it, or change --out")
-        return
-    try:
-        with open_regular(path) as opened:
-            ours = MARK.encode() in opened.read(_BEGINNING)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {why(error)}; give another --out") from None
-    if not ours:
-        raise StoreError(f"{path} is in the way: it is no comparison, and is not replaced; give another --out")

@@ -119,7 +119,7 @@ def execute(options: argparse.Namespace) -> int:
         raise StudyError(f"--null stands beside values, which --{instead[0]} does not print; leave out one of them")
     _require_outcome(options)
     if options.report:
-        pages.require_writable(options.report)
+        pages.require_report(options.report)
     sets = load_sets(
         options.points,
         options.labels,
@@ -158,7 +158,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.report:
         from manifoldscope.cli.measured_page import measured_page
 
-        pages.write(options.report, measured_page(options, sets, wanted, values, found))
+        pages.write_report(options.report, measured_page(options, sets, wanted, values, found))
     print_table(found, as_json=options.json)
     return 0
 

@@ -24,34 +24,45 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", metavar="FILE", help="also write a page with figures and the table: one HTML file")
 
 
-def require_writable(path: str) -> None:
-    """Raise StoreError where a page cannot be written, before anything is computed.
-
-    A file that is there is replaced only if it is such a page itself.
-    """
+def require_report(path: str) -> None:
+    """Raise StoreError where --report cannot write its page, before anything is computed."""
     from manifoldscope.report.small import MARK
 
+    require_writable(path, MARK, "--report")
+
+
+def write_report(path: str, page: str) -> None:
+    """Write the page of --report, and say where it is beside what the command prints."""
+    write(path, page, "--report")
+    say(f"the page is in {path}", file=sys.stderr)
+
+
+def require_writable(path: str, mark: str, option: str) -> None:
+    """Raise StoreError where a page cannot be written, before anything is computed.
+
+    A file that is there is replaced only if it bears the mark of such a page itself (`report.document.mark`).
+    """
     file = Path(path)
     if not file.parent.is_dir():
         raise StoreError(
-            f"cannot write {path}: there is no folder {str(file.parent)!r}; make it, or give another --report"
+            f"cannot write {path}: there is no folder {str(file.parent)!r}; make it, or give another {option}"
         )
     if not (file.exists() or file.is_symlink()):
         return
     try:
         with open_regular(file) as opened:
-            ours = MARK.encode() in opened.read(_BEGINNING)
+            ours = mark.encode() in opened.read(_BEGINNING)
     except OSError as error:
-        raise StoreError(f"cannot write {path}: {why(error)}; give another --report") from None
+        raise StoreError(f"cannot write {path}: {why(error)}; give another {option}") from None
     if not ours:
         raise StoreError(
             f"{path} is in the way: it is no page of this command, and is not replaced; move it away, or give another "
-            "--report"
+            f"{option}"
         )
 
 
-def write(path: str, page: str) -> None:
-    """Write the page, whole or not at all, and say where it is.
+def write(path: str, page: str, option: str) -> None:
+    """Write the page, whole or not at all.
 
     Raises:
         StoreError: the disk is full, or the folder cannot be written.
@@ -65,9 +76,9 @@ def write(path: str, page: str) -> None:
         os.chmod(draft, 0o666 & ~_umask())
         os.replace(draft, file)
     except OSError as error:
-        Path(draft).unlink(missing_ok=True) if draft else None
-        raise StoreError(f"cannot write {path}: {why(error)}; give another --report, or make room") from error
-    say(f"the page is in {path}", file=sys.stderr)
+        if draft:
+            Path(draft).unlink(missing_ok=True)
+        raise StoreError(f"cannot write {path}: {why(error)}; give another {option}, or make room") from error
 
 
 def command_line() -> str:

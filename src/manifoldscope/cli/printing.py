@@ -39,8 +39,7 @@ def told(story: Story) -> list[str]:
 
 def _block(text: str, most: int, indent: str = "") -> list[str]:
     """The text in so many lines, with an ellipsis where it is longer."""
-    options = {"initial_indent": indent, "subsequent_indent": indent, "max_lines": most, "placeholder": " …"}
-    return wrap(text, width=WIDTH, **options)  # type: ignore[arg-type]  # a mapping of several types
+    return wrap(text, width=WIDTH, initial_indent=indent, subsequent_indent=indent, max_lines=most, placeholder=" …")
 
 
 def print_table(table: Any, *, as_json: bool) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import webbrowser
+from pathlib import Path
 
+from manifoldscope.cli.pages import require_writable, write
 from manifoldscope.cli.printing import say
 
 
@@ -26,11 +28,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Write it anew, and print where it is."""
     from manifoldscope.api import conclude, selected
+    from manifoldscope.errors import StudyError
+    from manifoldscope.report.document import mark
     from manifoldscope.report.explore.selection import parsed
+    from manifoldscope.report.page import SELECTION
     from manifoldscope.study.store import Store
 
+    if options.out and not options.select:
+        raise StudyError("--out names the page of --select; the report itself stands in its folder")
     if options.select:
-        path = selected(options.folder, parsed(options.select), options.out)
+        wanted = parsed(options.select)
+        path = Path(options.out or Path(options.folder) / "report-selected.html")
+        require_writable(str(path), mark(SELECTION), "--out")
+        write(str(path), selected(options.folder, wanted), "--out")
     else:
         path = conclude(Store(options.folder), anew=True)
     say(str(path))

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import jinja2
-
 from manifoldscope.report import words
 from manifoldscope.report.compare import Answer, Beside, Compared, Comparison
+from manifoldscope.report.document import mark, policy, template
 from manifoldscope.report.explore.view import WEB
 from manifoldscope.report.linking import linked
-from manifoldscope.report.page import policy
 from manifoldscope.report.paired_plot import forest, scatter
 
-MARK = '<meta name="generator" content="manifoldscope: studies compared">'
-"""What tells such a page from another file."""
+MARK = mark("studies compared")
 
 ROWS_SHOWN = 1000
 TEXT_SHOWN = 300  # letters of a setting
@@ -46,16 +43,9 @@ def page(comparison: Comparison) -> str:
     """The page; the same comparison gives the same text."""
     style = "\n".join((WEB / file).read_text(encoding="utf-8") for file in STYLES)
     script = linked(WEB / "compare.js", {})
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("manifoldscope.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     names = [each.name for each in comparison.studies]
     positions = {name: place for place, name in enumerate(comparison.classes)}
-    text: str = environment.get_template("compare.html").render(
+    text: str = template("compare.html").render(
         mark=MARK,
         policy=policy(style, script),
         style=style,

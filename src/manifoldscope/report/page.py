@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import polars as pl
 
 from manifoldscope.pictures import Picture
 from manifoldscope.report import words
 from manifoldscope.report.chart import inline
 from manifoldscope.report.contents import Contents, gather
+from manifoldscope.report.document import cell, csv_link, mark, policy, template
 from manifoldscope.report.explore import Selection, explore, select
 from manifoldscope.report.explore.page import packed
 from manifoldscope.report.explore.view import WEB, scripts
@@ -32,6 +30,9 @@ if TYPE_CHECKING:
 
 STYLES = ("report.css", "explore.css", "cards.css", "views.css")
 """Style sheets of the page, in `report/web`."""
+
+SELECTION = "a selection of a study"
+"""The kind of a page that `report --select` makes."""
 
 ROWS_SHOWN = 200
 PAGE_BYTES = 6_500_000  # of facts, drawings and the tables behind them; tables of the study come to them
@@ -146,7 +147,8 @@ def _page(
     name = str(study.get("name") or "study")
     style = "\n".join((WEB / file).read_text(encoding="utf-8") for file in STYLES)
     script = linked(WEB / "main.js", {"scatter": WEB / "views" / "scatter.js", **scripts()})
-    text: str = _template().render(
+    text: str = template("report.html").render(
+        mark=mark(SELECTION if selection.wanted else "a study"),
         name=name,
         story=told,
         central=central,
@@ -177,28 +179,6 @@ def _page(
         facts=facts,
     )
     return text
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("manifoldscope.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html")
-
-
-def policy(style: str, script: str) -> str:
-    """The content security policy of a page: this style and this script, pictures that are in it, and nothing else."""
-    hashes = (base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode() for text in (style, script))
-    allowed = zip(("style-src", "script-src"), hashes, strict=True)
-    return (
-        "default-src 'none'; "
-        + "; ".join(f"{what} 'sha256-{digest}'" for what, digest in allowed)
-        + "; img-src data: blob:"
-    )
 
 
 def _drawn(figure: Figure, number: int, files: dict[str, bytes], room: Room) -> dict[str, Any]:
@@ -267,22 +247,7 @@ def _left_out(contents: Contents) -> str:
 def _view(name: str, table: pl.DataFrame, row: str, rows: int = ROWS_SHOWN) -> _TableView:
     numeric = [dtype.is_numeric() for dtype in table.dtypes]
     cells = [
-        [_Cell(_text(value), is_number) for value, is_number in zip(line, numeric, strict=True)]
+        [_Cell(cell(value), is_number) for value, is_number in zip(line, numeric, strict=True)]
         for line in table.head(rows).iter_rows()
     ]
-    csv = ""
-    if table.height and table.estimated_size() < 4 * CSV_BYTES:
-        flat = table.select(pl.exclude(pl.List, pl.Struct, pl.Object)) if table.columns else table
-        data = flat.write_csv().encode("utf-8")
-        csv = "data:text/csv;charset=utf-8;base64," + base64.b64encode(data).decode() if len(data) <= CSV_BYTES else ""
-    return _TableView(name, row, table.columns, cells, table.height, csv)
-
-
-def _text(value: Any) -> str:
-    if value is None or value == "":
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float):
-        return words.number(value, 4)
-    return str(value)
+    return _TableView(name, row, table.columns, cells, table.height, csv_link(table, CSV_BYTES))

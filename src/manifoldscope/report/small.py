@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import importlib.resources
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jinja2
 import polars as pl
 
 from manifoldscope.report import words
 from manifoldscope.report.chart import Chart, inline, plain
+from manifoldscope.report.document import cell, csv_link, mark, policy, template
 
-MARK = '<meta name="generator" content="manifoldscope: a small page">'
-"""Stands at the beginning of each such page: by it a file is known as one that may be replaced by another."""
+MARK = mark("a small page")
 
 ROWS_SHOWN = 200
 CSV_BYTES = 500_000
@@ -79,19 +76,12 @@ def small_page(
         versions: of this software and what it stands on.
     """
     style = (importlib.resources.files("manifoldscope.report.templates") / "small.css").read_text("utf-8")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("manifoldscope.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     kept = table.select(name for name in table.columns if any(value not in (None, "") for value in table[name]))
     numbered = iter(range(1, 10_000))
-    text: str = environment.get_template("small.html").render(
+    text: str = template("small.html").render(
         mark=MARK,
         style=style,
-        policy=f"default-src 'none'; style-src '{digest(style)}'; img-src data:",
+        policy=policy(style),
         kind=kind,
         title=plain(title),
         about=[(name, plain(value)) for name, value in about if value],
@@ -107,18 +97,13 @@ def small_page(
         row=row,
         columns=kept.columns,
         numeric=[dtype.is_numeric() for dtype in kept.dtypes],
-        cells=[[_text(value) for value in line] for line in kept.head(ROWS_SHOWN).rows()],
+        cells=[[cell(value) for value in line] for line in kept.head(ROWS_SHOWN).rows()],
         n_rows=words.number(table.height),
-        csv=_csv(table),
+        csv=csv_link(table, CSV_BYTES),
         command=plain(command),
         versions=dict(versions),
     )
     return text
-
-
-def digest(text: str) -> str:
-    """How a content security policy names a style or a script: by its SHA-256."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def _view(drawing: Drawing, number: int) -> dict[str, Any]:
@@ -127,20 +112,3 @@ def _view(drawing: Drawing, number: int) -> dict[str, Any]:
         "caption": plain(drawing.caption),
         "svg": inline(drawing.chart.svg(), prefix=f"f{number}", description=drawing.title),
     }
-
-
-def _csv(table: pl.DataFrame) -> str:
-    content = table.write_csv().encode("utf-8")
-    if len(content) > CSV_BYTES:
-        return ""
-    return "data:text/csv;charset=utf-8;base64," + base64.b64encode(content).decode()
-
-
-def _text(value: Any) -> str:
-    if value is None or value == "":
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float):
-        return words.number(value, 4)
-    return plain(str(value))

@@ -59,7 +59,7 @@ def test_words_are_those_of_the_cards_of_the_most_fragile_classes() -> None:
     text = words[f"{page.networks.index('standard')}.{page.class_position[card.class_index]}"]
     assert f"{card.robust.n_correct} of {card.robust.n_images} images are robust: {card.robust.value:.1%}" in text
     assert f"{card.low:.1%} to {card.high:.1%}), which leaves rank" in text
-    assert f"Clean accuracy of the same images is {card.clean.value:.1%}." in text  # type: ignore[union-attr]
+    assert f"Clean accuracy of the same images is {card.clean.value:.1%}." in text
     assert f"{card.taken_for[0].n_into} as {card.taken_for[0].class_name}" in text
 
 

@@ -36,15 +36,15 @@ def test_each_setting_is_a_row_of_the_table(concluded: dict[str, pl.DataFrame]) 
     table = concluded["within_between"].filter(controls="").filter(pl.col("within").is_finite())
     assert len(data["settings"]) == table.height > 10
     for key, setting in data["settings"].items():
-        l, m, a, s, i, o = map(int, key.split("."))  # noqa: E741 -- as in the keys
+        layer, m, a, s, i, o = map(int, key.split("."))
         measure, parameters = page.measures[m]
         attack = page.attacks[a]
         (row,) = table.filter(
-            layer=page.layers[l], measure=measure, parameters=parameters, attack=attack,
+            layer=page.layers[layer], measure=measure, parameters=parameters, attack=attack,
             strength=page.strengths(attack)[s], iterate=page.iterates(attack)[i], outcome=list(OUTCOMES)[o],
         ).to_dicts()  # fmt: skip
         assert setting["within"] == pytest.approx(row["within"], rel=1e-4)
-        assert f"{page.layers[l]}: within these 2 networks mean r = {row['within']:+.2f}" in setting["text"]
+        assert f"{page.layers[layer]}: within these 2 networks mean r = {row['within']:+.2f}" in setting["text"]
         assert "no r between two networks" in setting["text"]
         assert setting["between"] is None
     assert data["said"].startswith("Nothing is said of other networks: that takes at least 8. Not counted: random")

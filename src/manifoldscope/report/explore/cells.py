@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from manifoldscope.evidence import nearly_constant
 from manifoldscope.evidence.two_draws import log_odds
@@ -63,20 +62,9 @@ def _outcomes(page: Explored) -> dict[str, list[Reals]]:
 
 def _sentences(page: Explored) -> dict[str, str]:
     rows = page.of_layers(page.contents.tables["associations"].rename({"n": "n_classes"}))
-    rows = placed(placed(rows, "attack", page.attacks, "a"), "outcome", list(OUTCOMES), "o")
-    parts = [
-        placed(
-            placed(rows.filter(pl.col("a") == place), "strength", page.strengths(attack), "s"),
-            "iterate",
-            page.iterates(attack),
-            "i",
-        )
-        for place, attack in enumerate(page.attacks)
-    ]
-    if not parts:
-        return {}
+    rows = page.under_attacks(placed(rows, "outcome", list(OUTCOMES), "o"))
     by_key: dict[str, list[dict[str, Any]]] = {}
-    for row in pl.concat(parts).iter_rows(named=True):
+    for row in rows.iter_rows(named=True):
         by_key.setdefault(".".join(str(row[name]) for name in _KEYS), []).append(row)
     return {key: sentence(found) for key, found in by_key.items()}
 

@@ -38,6 +38,7 @@ class Selection:
         classes: by class index.
         class_names: of the same.
         left_out: what there is beside it, in a sentence; empty where the page has everything.
+        wanted: whether it was asked for.
     """
 
     networks: tuple[str, ...]
@@ -47,6 +48,7 @@ class Selection:
     classes: tuple[int, ...]
     class_names: tuple[str, ...]
     left_out: str = ""
+    wanted: bool = False
 
     @property
     def n_cells(self) -> int:
@@ -94,7 +96,7 @@ def select(contents: Contents, wanted: Mapping[str, Sequence[str]] | None = None
             f"{page.n_cells * len(page.classes):,} values are more than the {MOST_VALUES:,} that a page holds; ask for "
             "fewer layers, measures, networks or classes"
         )
-    return replace(page, left_out=_left_out(page, contents, names))
+    return replace(page, left_out=_left_out(page, contents, names), wanted=bool(wanted))
 
 
 def parsed(texts: Sequence[str]) -> dict[str, list[str]]:

@@ -85,17 +85,7 @@ class Explored:
         """The rows of `robustness` that are in this page, with columns n, a, s, i and c: positions."""
         named = with_attack_name(self.contents.tables["robustness"])
         rows = placed(named, "model", self.networks, "n")
-        rows = placed(placed(rows, "attack_name", self.attacks, "a"), "class_index", self.classes, "c")
-        parts = [
-            placed(
-                placed(rows.filter(pl.col("a") == place), "strength", self.strengths(attack), "s"),
-                "iterate",
-                self.iterates(attack),
-                "i",
-            )
-            for place, attack in enumerate(self.attacks)
-        ]
-        return pl.concat([rows.clear().with_columns(s=pl.lit(0, pl.Int64), i=pl.lit(0, pl.Int64)), *parts])
+        return self.under_attacks(placed(rows, "class_index", self.classes, "c"), "attack_name")
 
     @cached_property
     def cells(self) -> Mapping[str, pl.DataFrame]:
@@ -115,9 +105,12 @@ class Explored:
         """Of every class under each network, attack, strength and iterate ("n.a.s.i"): images, robust ones, and those
         correct when clean."""
         parts = self.robustness.partition_by("n", "a", "s", "i", as_dict=True, maintain_order=True)
-        names = ("n_images", "n_robust", "n_clean_correct")
         return {
-            ".".join(map(str, key)): tuple(self.over_classes(rows, name) for name in names)  # type: ignore[misc]
+            ".".join(map(str, key)): (
+                self.over_classes(rows, "n_images"),
+                self.over_classes(rows, "n_robust"),
+                self.over_classes(rows, "n_clean_correct"),
+            )
             for key, rows in parts.items()
         }
 
@@ -131,6 +124,20 @@ class Explored:
         found = np.full(len(self.classes), np.nan)
         found[[self.class_position[index] for index in rows["class_index"]]] = reals(rows, column)
         return found
+
+    def under_attacks(self, table: pl.DataFrame, column: str = "attack") -> pl.DataFrame:
+        """The rows by attack (its name in `column`), strength and iterate that are here, with columns a, s and i."""
+        rows = placed(table, column, self.attacks, "a")
+        parts = [
+            placed(
+                placed(rows.filter(pl.col("a") == place), "strength", self.strengths(attack), "s"),
+                "iterate",
+                self.iterates(attack),
+                "i",
+            )
+            for place, attack in enumerate(self.attacks)
+        ]
+        return pl.concat([rows.clear().with_columns(s=pl.lit(0, pl.Int64), i=pl.lit(0, pl.Int64)), *parts])
 
     def of_layers(self, table: pl.DataFrame) -> pl.DataFrame:
         """The rows by model, layer, measure and parameters that are in this page, with columns n, l and m."""

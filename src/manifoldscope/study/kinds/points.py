@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
@@ -66,7 +67,7 @@ class Points(Unit):
         copy: whose gradients are taken (the study's `gradients`).
     """
 
-    version = 1
+    version = 2
     files = ("arrays.safetensors",)
 
     network: NetworkRef
@@ -111,13 +112,10 @@ class Points(Unit):
         images = self._chosen(context)
         margins = margins_of(network, images, context.at_once(network, images))
         found: dict[str, _Coordinates] = {}
-        flat: list[str] = []
         for manifolds in points_in_turn(context, network, images, self.layers):
-            tick(0.4 * (len(found) + len(flat)) / len(self.layers))
-            try:
+            tick(0.4 * len(found) / len(self.layers))
+            with suppress(GeometryError):  # one point, or points that are all equal: there is nothing to see
                 found[manifolds[0].layer] = _Coordinates.of(manifolds, self.axes)
-            except GeometryError:  # one point, or points that are all equal
-                flat.append(manifolds[0].layer)
         predicted = torch.tensor(margins["prediction"])
         attacked = predicted.clone()
         if self.attack is not None:
@@ -138,7 +136,6 @@ class Points(Unit):
             arrays={name: array.contiguous().numpy() for name, array in arrays.items()},
             facts={
                 "layers": [coordinates.facts for coordinates in found.values()],
-                "flat": flat,
                 "output_names": {str(index): name for index, name in sorted(names.items())},
             },
         )

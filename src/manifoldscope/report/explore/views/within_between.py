@@ -81,20 +81,8 @@ def _rows(page: Explored) -> pl.DataFrame:
         measure_text=pl.concat_str("measure", pl.col("parameters").fill_null(""), separator="\n")
     )
     table = placed(placed(table, "layer", page.layers, "l"), "outcome", list(OUTCOMES), "o")
-    table = placed(
-        placed(table, "measure_text", ["\n".join(each) for each in page.measures], "m"), "attack", page.attacks, "a"
-    )
-    parts = [
-        placed(
-            placed(table.filter(pl.col("a") == place), "strength", page.strengths(attack), "s"),
-            "iterate",
-            page.iterates(attack),
-            "i",
-        )
-        for place, attack in enumerate(page.attacks)
-    ]
-    empty = table.clear().with_columns(s=pl.lit(0, pl.Int64), i=pl.lit(0, pl.Int64))
-    return pl.concat([empty, *parts]).sort("o", "i", "m", "a", "s", "l")
+    table = placed(table, "measure_text", ["\n".join(each) for each in page.measures], "m")
+    return page.under_attacks(table).sort("o", "i", "m", "a", "s", "l")
 
 
 def _settings(rows: pl.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
