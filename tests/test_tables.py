@@ -44,3 +44,9 @@ def test_the_examples_run():
     from manifoldscope import tables
 
     assert doctest.testmod(tables).failed == 0
+
+
+def test_a_row_that_stands_twice_is_an_error():
+    rows = [{"model": "a", "check": "x", "passed": passed} for passed in (True, False)]
+    with pytest.raises(ManifoldscopeError, match="2 rows are told twice or more, such as that of model 'a', check 'x'"):
+        conform("checks", rows)

@@ -80,7 +80,7 @@ def conform(table: str | Schema, rows: pl.DataFrame | Sequence[Mapping[str, Any]
         rows: what it holds.
 
     Raises:
-        ManifoldscopeError: a table or a column that is not known.
+        ManifoldscopeError: a table or a column that is not known, or a row that stands twice.
     """
     if isinstance(table, Schema):
         schema = table
@@ -99,10 +99,28 @@ def conform(table: str | Schema, rows: pl.DataFrame | Sequence[Mapping[str, Any]
         )
     if strangers:
         raise ManifoldscopeError(f"table {schema.name}: {unknown('column', min(strangers), schema.columns)}")
-    return frame.select(
+    found = frame.select(
         (pl.col(column) if column in frame.columns else pl.lit(None)).cast(dtype).alias(column)
         for column, dtype in schema.columns.items()
     ).sort(schema.identity)
+    each_once(found, schema)
+    return found
+
+
+def each_once(rows: pl.DataFrame, schema: Schema) -> None:
+    """Refuse a table in which a row stands twice, by those of its identifying columns that are there.
+
+    Raises:
+        ManifoldscopeError: there are two.
+    """
+    told = [column for column in schema.identity if column in rows.columns]
+    if told and rows.height > 1 and (twice := rows.select(told).is_duplicated()).any():
+        first = rows.filter(twice).select(told).row(0, named=True)
+        shown = ", ".join(f"{column} {value!r}" for column, value in first.items() if value is not None)
+        raise ManifoldscopeError(
+            f"table {schema.name}: {int(twice.sum())} rows are told twice or more, such as that of {shown}; give each "
+            "once"
+        )
 
 
 def parameters_text(parameters: Mapping[str, Any]) -> str:

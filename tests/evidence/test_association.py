@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from manifoldscope.errors import StudyError
+from manifoldscope.errors import ManifoldscopeError, StudyError
 from manifoldscope.evidence import associate, associate_frame, association_table, nearly_constant
 from manifoldscope.tables import TABLES, conform
 
@@ -390,3 +390,28 @@ def test_ordinary_pairs_have_no_leverage() -> None:
     for seed in range(40):
         x, y, _ = related(100, seed=seed)
         assert not associate(x, y, **NO_DRAWS).note
+
+
+@pytest.mark.parametrize("name", ["geometry", "robustness", "models"])
+def test_a_row_that_stands_twice_is_refused(name: str) -> None:
+    given = tables(["net0"], n_classes=6, strengths=[0.1])
+    twice = given[name].with_columns(pl.lit(None).alias(given[name].columns[-1]))
+    with pytest.raises(ManifoldscopeError, match=f"table {name}: .* rows are told twice or more.*net0"):
+        association_table(**{**given, name: pl.concat([given[name], twice], how="vertical_relaxed")}, permutations=9)
+
+
+def test_a_class_that_holds_at_every_epsilon_is_above_all_others_by_rank() -> None:
+    given = tables(["net0"], n_classes=8, strengths=[0.1])
+    values = given["geometry"].filter((pl.col("class_index") >= 0) & pl.col("attack").is_null())["value"]
+    most = int(values.arg_max() or 0)
+    rows = [
+        {"model": "net0", "attack": "pgd", "image": f"{label}/{at}", "label": label, "clean_prediction": label}
+        | {"minimal_epsilon": float("inf") if label == most and at > 1 else value + 0.01 * at}
+        for label, value in enumerate(values)
+        for at in range(5)
+    ]
+    found = association_table(**given, outcomes=conform("outcomes", rows), permutations=99)
+    cells = {row["method"]: row for row in found.filter(outcome="minimal_epsilon").iter_rows(named=True)}
+    assert (cells["spearman"]["coefficient"], cells["spearman"]["n"]) == (1, 8)
+    assert (cells["pearson"]["n"], cells["pearson"]["n_left_out"]) == (7, 1)
+    assert cells["pearson"]["note"] == "1 of 8 outcomes are infinite, and left out"

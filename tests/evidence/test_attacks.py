@@ -12,7 +12,12 @@ from manifoldscope.tables import conform
 
 def names(*rows: dict[str, Any]) -> list[str]:
     common = {"model": "net", "attack": "pgd", "strength": 0.1, "norm": "linf", "n_steps": 20, "iterate": "last"}
-    table = conform("robustness", [{**common, "parameters": "", **row} for row in rows])
+    every = [{**common, **row} for row in rows]
+    told = [
+        {"parameters": f"norm={row['norm']} steps={row['n_steps']}", "class_index": at, **row}
+        for at, row in enumerate(every)
+    ]
+    table = conform("robustness", told)
     return sorted(set(with_attack_name(table)["attack_name"]))
 
 

@@ -219,14 +219,14 @@ def test_granularity_is_that_of_the_class_with_the_fewest_images() -> None:
 
 def test_gaps_between_iterates_are_summed_over_classes_and_two_ways_of_one_attack_are_kept_apart() -> None:
     rows = [
-        {"model": "net", "attack": "pgd", "parameters": "", "strength": 0.1, "iterate": iterate, "class_index": label}
-        | {"n_images": 50, "n_robust": 20 - fell * (iterate == "any"), "n_steps": n_steps}
+        {"model": "net", "attack": "pgd", "strength": 0.1, "iterate": iterate, "class_index": label}
+        | {"n_images": 50, "n_robust": 20 - fell * (iterate == "any"), "parameters": f"steps={n_steps}"}
+        | {"n_steps": n_steps}
         for n_steps, fell in ((10, 5), (40, 1))
         for label in range(2)
         for iterate in ("last", "any")
     ]
-    table = conform("robustness", rows).with_columns(parameters=pl.format("steps={}", "n_steps"))
-    first, second = gaps(table)
+    first, second = gaps(conform("robustness", rows))
     assert (first.n_images, first.n_robust, first.n_robust_any, first.gap) == (100, 40, 30, 0.1)
     assert second.gap == pytest.approx(0.02)
     assert (first.attack, second.attack) == ("pgd (10 steps)", "pgd (40 steps)")

@@ -134,3 +134,20 @@ def test_within_groups_only_complete_pairs_count_and_their_means_cost_degrees_of
     with_gaps = associate_frame(pl.concat([whole, only]), "x", "y", by="of", pooled=True, permutations=9)
     without = associate_frame(whole, "x", "y", by="of", pooled=True, permutations=9)
     assert with_gaps["coefficient"].to_list() == pytest.approx(without["coefficient"].to_list())
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-200, 1e200, 1e300])
+def test_units_do_not_matter_to_many_cells(factor: float) -> None:
+    x, other, y, z = np.random.default_rng(0).normal(size=(4, 30))
+    expected, found = (
+        associate_frame(
+            pl.DataFrame({"x": x * by, "other": other * by, "y": (x + y) * by, "z": (x + z) * by}),
+            ["x", "other"],
+            "y",
+            controls=["z"],
+            permutations=99,
+        )
+        for by in (1.0, factor)
+    )
+    for column in ("coefficient", "low", "high", "p_value", "p_adjusted"):
+        assert found[column].to_list() == pytest.approx(expected[column].to_list(), rel=1e-6), column

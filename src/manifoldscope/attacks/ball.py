@@ -40,8 +40,15 @@ def distance(clean: Tensor, images: Tensor, norm: Norm) -> Tensor:
         difference = difference.cpu()
     if norm == "l2":  # squares of many float32 pixels add up to errors beyond the budget's tolerance
         difference = difference.double()
-    away: Tensor = torch.linalg.vector_norm(difference, ord=math.inf if norm == "linf" else 2, dim=1)
-    return away.double()
+    return lengths(difference, norm).double()
+
+
+def lengths(rows: Tensor, norm: Norm) -> Tensor:
+    """(n,) those of rows (n, n_features) in this norm."""
+    if norm == "linf":
+        return rows.abs().amax(1)  # several times as fast as vector_norm on a CPU
+    found: Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return found
 
 
 def projected(images: Tensor, clean: Tensor, radius: Tensor, norm: Norm) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from manifoldscope.attacks.apgd import at_least_one, goal_classes
-from manifoldscope.attacks.ball import Norm, check_radius, distance, per_image, projected, random_start
+from manifoldscope.attacks.ball import Norm, check_radius, distance, lengths, per_image, projected, random_start
 from manifoldscope.attacks.perturbation import ATTACKS, Outcome, Perturbation, Rows, Seen, State
 
 ALPHA_MAX = 0.1
@@ -138,7 +138,7 @@ class FABT(Perturbation):
         # the plane is where the loss, taken as linear around the present image, is 0
         rise = torch.cat([-loss, (normal * (present - origin)).sum(1) - loss])
         way = to_plane(torch.cat([present, origin]), torch.cat([normal, normal]), rise, self.norm)
-        length = torch.linalg.vector_norm(way, ord=torch.inf if self.norm == "linf" else 2, dim=1).clamp_min(1e-8)
+        length = lengths(way, self.norm).clamp_min(1e-8)
         alpha = (length[:n] / (length[:n] + length[n:])).clamp(max=ALPHA_MAX)[:, None]
         ends: Tensor = (1 - alpha) * (present + ETA * way[:n]) + alpha * (origin + ETA * way[n:])
         return ends.clamp(0, 1).view_as(images)

@@ -26,9 +26,6 @@ _LEVERAGE, _TIMES_THE_MEAN, _MOST = 0.25, 8, 0.9
 """A pair has leverage if at least this share of the sum of squares of x or y about its mean goes with it, and so many
 times the mean share (or the last, if that is less)."""
 
-_LARGE = 1e100
-"""Numbers above this are scaled before they are squared, and extents below one over it."""
-
 _MOVES = 0.1
 """By how much the coefficient must differ without a pair for it to be named."""
 
@@ -169,7 +166,6 @@ def associate(
         if row.min() == row.max():
             return without(f"{name} is {row[0] + origin:.4g} for all {n} pairs, and nothing goes with a constant")
     shown = values[:2] + np.array(origins[:2])[:, None]
-    values = _in_range(values)
     if method == "spearman":
         values = stats.rankdata(values, axis=1)
     block = Block.of(values[:1], values[1:2], values[2 : 2 + d], values[2 + d :] if again else None)
@@ -202,16 +198,6 @@ def _complete(
     left_out = stacked.shape[1] - len(whole)
     note = f"{left_out} of {stacked.shape[1]} pairs hold no number and were left out" if left_out else ""
     return stacked[:, whole], [row.origin for row in rows.values()], note
-
-
-def _in_range(values: FloatArray) -> FloatArray:
-    """The same, scaled where squares would leave float64."""
-    peaks = np.abs(values).max(axis=1, keepdims=True)
-    rows = np.where(peaks > _LARGE, values / np.where(peaks > _LARGE, peaks, 1.0), values)
-    extents = np.ptp(rows, axis=1, keepdims=True)
-    small = (extents > 0) & (extents < 1 / _LARGE)
-    scaled: FloatArray = np.where(small, (rows - rows[:, :1]) / np.where(small, extents, 1.0), rows)
-    return scaled
 
 
 def leverage(block: Block, shown: FloatArray, names: tuple[str, str], *, cell: tuple[int, int] = (0, 0)) -> str:

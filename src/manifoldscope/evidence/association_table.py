@@ -35,7 +35,7 @@ from manifoldscope.evidence.two_draws import (
     normal_scores,
     vanishes_at,
 )
-from manifoldscope.tables import INTEGER, REAL, TEXT, Schema, conform
+from manifoldscope.tables import INTEGER, REAL, TABLES, TEXT, Schema, conform, each_once
 
 ASSOCIATIONS = Schema(
     name="associations",
@@ -150,12 +150,14 @@ def associate_study(
     """Every measure against every outcome: the tables "associations" and "specifications".
 
     *Cells.* Within a network the pairs are its classes. Outcomes are robust accuracy, its log-odds among the images
-    that are correct when clean, and where a minimal perturbation was sought, its median over images. "pearson" and
-    "spearman" hold nothing fixed; "two_draws" is the primary test (see `two_draws`): it holds difficulty fixed, once by
-    the margin and once by clean accuracy, and has no row where the outcome is the clean accuracy. Rows of the network
-    "*" compare networks: the mean of the measure over classes against the mean outcome, where at least five networks
-    have both; replicates of one network (named by "replicate_of" in `models.provenance`) are averaged first and count
-    as one. Measures of a whole layer, and of attacked images, are not used.
+    that are correct when clean, and where a minimal perturbation was sought, its median over images: infinite where
+    most images of a class hold at every epsilon, which is above all others by rank ("spearman"), and no number to the
+    other methods, which leave such classes out and say so. "pearson" and "spearman" hold nothing fixed; "two_draws" is
+    the primary test (see `two_draws`): it holds difficulty fixed, once by the margin and once by clean accuracy, and
+    has no row where the outcome is the clean accuracy. Rows of the network "*" compare networks: the mean of the
+    measure over classes against the mean outcome, where at least five networks have both; replicates of one network
+    (named by "replicate_of" in `models.provenance`) are averaged first and count as one. Measures of a whole layer, and
+    of attacked images, are not used.
 
     *Many cells.* `p_adjusted` compares each cell with the largest statistic of its family under joint permutations of
     the classes: all rows of one network with one method and one control; those of clean accuracy apart.
@@ -174,7 +176,12 @@ def associate_study(
 
     Raises:
         StudyError: an unknown method.
+        ManifoldscopeError: a row that stands twice in a table.
     """
+    given = {"geometry": geometry, "robustness": robustness, "models": models, "margins": margins, "outcomes": outcomes}
+    for name, table in given.items():
+        if table is not None:
+            each_once(table, TABLES[name])
     for method in methods:
         if method not in ASKED:
             raise StudyError(unknown("method", method, ASKED))
@@ -265,7 +272,7 @@ class _Family:
                 if self.method == "pearson" and said.get("coefficient") is not None:
                     found[at] |= self._without_noise(at, cells.have, said)
         whole = [
-            {**fixed, **grid.measures[row], **grid.outcomes[column], **cell}
+            {**fixed, **grid.measures[row], **grid.outcomes[column], **cell, "note": self._noted(cell, column)}
             for (row, column), cell in sorted(found.items())
         ]
         known = [row for row in whole if row.get("coefficient") is not None]
@@ -280,6 +287,12 @@ class _Family:
             "gate": next((row["gate"] for row in known if row["gate"]), ""),
         }
         return whole, {**fixed, **curve}
+
+    def _noted(self, cell: Mapping[str, Any], column: int) -> str:
+        """The note of a cell, with those that it leaves out because their outcome is infinite."""
+        infinite = 0 if self.method == "spearman" else int(np.isposinf(self.grid.y[column]).sum())
+        text = f"{infinite} of {len(self.grid.classes)} outcomes are infinite, and left out" if infinite else ""
+        return "; ".join(filter(None, [cell["note"], text]))
 
     def _without_noise(
         self, at: tuple[int, int], have: npt.NDArray[np.bool_], said: Mapping[str, Any]
@@ -311,8 +324,9 @@ class _Family:
                 counted = first.known & second.known & (second.n_correct > 0)
         every = range(len(self.grid.outcomes))
         columns = [column for column in every if self.grid.is_clean[column] == self.clean]
+        y = np.nan_to_num(self.grid.y, nan=np.nan) if self.method == "spearman" else self.grid.y  # infinite has a rank
         for rows, have_x in alike(self.grid.x, range(len(self.grid.x))):
-            for some, have_y in alike(self.grid.y, columns):
+            for some, have_y in alike(y, columns):
                 yield rows, some, counted & have_x & have_y, gate
 
 
@@ -379,7 +393,7 @@ def _said(
             r = float(block.coefficients[i, j])
             said: dict[str, Any] = {"gate": " ".join(cells.gates)}
             if math.isnan(r):
-                constant = np.ptp(grid.y[column, cells.have]) == 0
+                constant = grid.y[column, cells.have].min() == grid.y[column, cells.have].max()
                 reason = "every outcome is the same" if constant else "the control leaves nothing of one of the two"
                 yield (row, column), {**said, "note": reason}
                 continue

@@ -78,7 +78,7 @@ def network_means(
     keys = (*ATTACK, "outcome")
     classes = values.select("model", "class_index").unique()
     accuracies = (
-        found.filter(pl.col("y").is_finite())
+        found.filter(pl.col("y").is_not_nan())
         .join(classes, on=["model", "class_index"], how="semi")
         .group_by("model", *keys, maintain_order=True)
         .agg(pl.col("y", "clean").mean())

@@ -29,6 +29,9 @@ NOTHING = 1e-5
 SINGULAR = 1e-10
 """Singular values of the controls below this share of the largest are rounding."""
 
+_LARGE = 1e100
+"""Numbers above this are scaled before they are squared, and extents below one over it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Block:
@@ -115,11 +118,22 @@ class Block:
 
 def unit(rows: FloatArray) -> FloatArray:
     """(..., K) centred, and of length 1; what is constant becomes 0."""
+    rows = _in_range(rows)
     centred = rows - rows.mean(axis=-1, keepdims=True)
     length = np.linalg.norm(centred, axis=-1, keepdims=True)
     flat = (np.ptp(rows, axis=-1, keepdims=True) == 0) | (length == 0)
     found: FloatArray = np.where(flat, 0.0, centred / np.where(flat, 1.0, length))
     return found
+
+
+def _in_range(rows: FloatArray) -> FloatArray:
+    """(..., K) the same, scaled where squares would leave float64."""
+    peaks = np.abs(rows).max(axis=-1, keepdims=True, initial=0.0)
+    rows = np.where(peaks > _LARGE, rows / np.where(peaks > _LARGE, peaks, 1.0), rows)
+    extents = np.ptp(rows, axis=-1, keepdims=True)
+    small = (extents > 0) & (extents < 1 / _LARGE)
+    scaled: FloatArray = np.where(small, (rows - rows[..., :1]) / np.where(small, extents, 1.0), rows)
+    return scaled
 
 
 def residuals(values: FloatArray, own: FloatArray, other: FloatArray) -> FloatArray:
