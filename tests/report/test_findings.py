@@ -159,7 +159,7 @@ def test_the_main_question(plain: tuple[Any, ...], partial: tuple[Any, ...] | No
     assert finding.title == title
     assert text in finding.text
     assert (
-        "pgd at strength 0.1, where the classes of a network differ most in robust accuracy (last iterate)"
+        "PGD at ε = 0.1, where the classes of a network differ most in robust accuracy (last iterate)"
         in finding.text
     )
     assert len(finding.numbers) == len(associations)
@@ -427,7 +427,7 @@ def test_networks_are_compared_as_an_order_and_tested_only_from_five() -> None:
     three = of_kind("networks", study(models=("random", "standard", "adversarial")))
     assert three.title == "Across 3 networks, the more robust have more dimensions at penultimate"
     assert "penultimate: random (6.45; 35.7%), standard (7.45; 37.7%), adversarial (8.45; 39.7%)." in three.text
-    assert "pgd at strength 0.1, where the networks differ most" in three.text
+    assert "PGD at ε = 0.1, where the networks differ most" in three.text
     assert any("too few for a p-value" in caveat for caveat in three.caveats)
     five = tuple(f"net{i}" for i in range(5))
     tested = of_kind("networks", study(row("spearman", 0.9, 0.04, model="*", n=5), models=five))
@@ -496,7 +496,7 @@ def test_networks_are_compared_under_an_attack() -> None:
     tables = controlled(study(models=("a", "b")))
     noise = (pl.col("attack") == "noise") & (pl.col("model") == "b")
     apart = tables["robustness"].with_columns(robust_accuracy=pl.when(noise).then(1.0).otherwise("robust_accuracy"))
-    assert "under pgd at strength 0.1" in of_kind("networks", tables | {"robustness": apart}).text
+    assert "under PGD at ε = 0.1" in of_kind("networks", tables | {"robustness": apart}).text
 
 
 def test_replicates_of_a_network_are_one_network() -> None:
@@ -607,7 +607,7 @@ def test_iterates() -> None:
     )
     finding = of_kind("iterates", tables)
     assert finding.title == "The last iterate alone overstates robustness by up to 10.0 points"
-    assert "pgd at strength 0.1" in finding.text
+    assert "PGD at ε = 0.1" in finding.text
 
 
 def test_images_skipped() -> None:

@@ -53,7 +53,7 @@ def page(tables: dict[str, pl.DataFrame]) -> str:
 
 Random weights, standard and adversarial training (PGD at epsilon 0.3) of `small:cnn`, three seeds each, beside six trained
 networks of other people. 500 images of each class are measured, 50 others attacked. Training takes 2,000 images of each class;
-at full size it takes all.
+at full size (`full.toml`) it takes all.
 
 **Answer.** At the flattened convolution, with standardised features as in the original study, the order of the mean dimensions
 is {orders[0]}: {"the order of the original study" if same else "not the order of the original study, random > standard > adversarial"}.

@@ -108,7 +108,7 @@ standard deviation over seeds. The interval of the difference is Welch's, at 95%
 
 **What is in doubt.** The networks are small, trained for about a minute on 10,000 images; three seeds show differences of
 above {100 * half:.0f} points only; the strengths are two out of many, and the layer is one. A penalty of the last hidden layer can be met
-there without anything else of the network changing. N-FGSM's epsilon is the one that is attacked.
+there without anything else of the network changing. N-FGSM's epsilon is the one that is attacked. At full size: `full.toml`.
 """
 
 

@@ -128,6 +128,11 @@ def at_strength(name: str, value: float) -> str:
     return f"{symbol} = {strength(value)}" if symbol == "ε" else f"{symbol} {strength(value)}"
 
 
+def attack_at(name: str, value: float) -> str:
+    """`PGD at ε = 0.1`."""
+    return f"{attack(name)} at {at_strength(name, value)}"
+
+
 def strength_axis(name: str) -> str:
     """The label of an axis of strengths, with its unit."""
     if strength_name(name) == "ε":

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from manifoldscope.evidence.across_classes import AcrossClasses, Given, NoCoefficient, Pair, across_classes
 from manifoldscope.evidence.significance import Coefficient
 from manifoldscope.evidence.two_draws import FEWEST_CLASSES, FEWEST_IMAGES, LEAST_RELIABILITY
+from manifoldscope.report import words
 from manifoldscope.report.findings.association_caveats import caveats
 from manifoldscope.report.findings.finding import FINDINGS, Finding, Tables
 from manifoldscope.report.findings.phrases import (
@@ -146,7 +147,7 @@ def _opening(fact: AcrossClasses) -> str:
 
 
 def _settings(pairs: Sequence[Pair]) -> str:
-    """`pgd at strength 0.1`, or which strength for which network."""
+    """`PGD at ε = 0.1`, or which strength for which network."""
     by_attack: dict[str, dict[str, float]] = {}
     for pair in pairs:
         by_attack.setdefault(pair.attack, {})[pair.model] = pair.strength
@@ -155,12 +156,13 @@ def _settings(pairs: Sequence[Pair]) -> str:
         values = sorted(set(strengths.values()))
         few = len(strengths) <= MOST_SPELLED_OUT
         if len(values) == 1 and (len(by_attack) == 1 or not few):
-            phrases.append(f"{attack} at strength {values[0]:.4g}")
+            phrases.append(words.attack_at(attack, values[0]))
         elif few:
-            each = [f"{strength:.4g} ({model})" for model, strength in strengths.items()]
-            phrases.append(f"{attack} at strength {listed(each)}")
+            each = [f"{words.strength(strength)} ({model})" for model, strength in strengths.items()]
+            phrases.append(f"{words.attack(attack)} at {words.strength_name(attack)} = {listed(each)}")
         else:
-            phrases.append(f"{attack} at strengths from {values[0]:.4g} to {values[-1]:.4g}")
+            ends = " to ".join(words.strength(value) for value in (values[0], values[-1]))
+            phrases.append(f"{words.attack(attack)} at {words.strength_name(attack)} from {ends}")
     return listed(phrases)
 
 

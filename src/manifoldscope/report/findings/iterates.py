@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from manifoldscope.evidence.iterates import gaps
 from manifoldscope.report.findings.finding import FINDINGS, Finding, Tables
+from manifoldscope.report.words import attack_at
 
 
 @FINDINGS.register("iterates")
@@ -28,7 +29,7 @@ def found(tables: Tables) -> list[Finding]:
         Finding(
             kind="iterates",
             title=f"The last iterate alone overstates robustness by up to {100 * worst.gap:.1f} points",
-            text=f"Largest for {worst.model} under {worst.attack} at strength {worst.strength:.4g}: "
+            text=f"Largest for {worst.model} under {attack_at(worst.attack, worst.strength)}: "
             f"{worst.n_robust} of {worst.n_images} images are robust at the last iterate, and "
             f"{worst.n_robust_any} at every iterate. An attacker would take the best iterate: 'any' is the safer "
             "number.",

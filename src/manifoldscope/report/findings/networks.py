@@ -19,6 +19,7 @@ from manifoldscope.report.findings.phrases import (
     not_counted,
     p_value,
 )
+from manifoldscope.report.words import attack_at
 
 
 @FINDINGS.register("networks")
@@ -29,7 +30,7 @@ def found(tables: Tables) -> list[Finding]:
         return []
     words = MeasureWords(fact.measure)
     opening = (
-        f"From the least to the most robust under {fact.attack} at strength {fact.strength:.4g}, where the networks "
+        f"From the least to the most robust under {attack_at(fact.attack, fact.strength)}, where the networks "
         f"differ most (mean {words.name} of the classes; robust accuracy):"
     )
     text = [opening, *_lines(fact.layers), not_counted(fact.at_chance)]

@@ -9,6 +9,7 @@ from typing import Any
 from manifoldscope.evidence.prediction import ClassesPredicted, NetworkPredicted, Predictors, prediction
 from manifoldscope.report.findings.finding import FINDINGS, Finding, Tables
 from manifoldscope.report.findings.phrases import MOST_SPELLED_OUT, MeasureWords, every, listed, plural
+from manifoldscope.report.words import attack_at
 
 _ATTACK_FREE = {
     "first_order_distance": "the first-order distance",
@@ -88,7 +89,7 @@ def _sentence(each: ClassesPredicted, n_cells: int) -> str:
     r = {name: f"{each.score(name).r:+.2f}" for name in PREDICTORS}
     chosen = "" if n_cells == 1 else f", which adds most of {n_cells} measures and layers,"
     text = (
-        f"{each.model}, {each.attack} at strength {each.strength:.4g}, {plural(each.n, 'class', 'es')}, each predicted "
+        f"{each.model}, {attack_at(each.attack, each.strength)}, {plural(each.n, 'class', 'es')}, each predicted "
         f"from the others: r = {r['difficulty']} by clean accuracy, {r['margin']} by the margin, {r['measure']} by "
         f"{_named(each)}{chosen or ','} and {r['margin_and_measure']} by that and the margin."
     )

@@ -15,6 +15,7 @@ from manifoldscope.report.findings.phrases import (
     not_counted,
     p_value,
 )
+from manifoldscope.report.words import attack_at
 
 
 @FINDINGS.register("within_between")
@@ -97,8 +98,8 @@ def _where(found: Sequence[Levels], n_layers: int) -> str:
 
 def _opening(fact: NetworksByClasses) -> str:
     return (
-        f"Mean r over networks across their classes, and r of the means of networks ({fact.attack} at strength "
-        f"{fact.strength:.4g}, {fact.iterate} iterate):"
+        f"Mean r over networks across their classes, and r of the means of networks ("
+        f"{attack_at(fact.attack, fact.strength)}, {fact.iterate} iterate):"
     )
 
 
