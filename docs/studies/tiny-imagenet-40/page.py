@@ -71,6 +71,8 @@ def _answer(cells: dict[tuple[str, ...], dict[str, float]], networks: list[str])
         else "Difficulty can be held fixed in every network"
     )
     counts = [sum((row["p_adjusted"] or 1) < 0.05 for row in rows) for rows in given]
+    least = min(row["low"] for rows in given for row in rows)
+    highest = max(row["high"] for rows in given for row in rows)
     most = max(abs(row["coefficient"]) for rows in given for row in rows)
     return (
         f"Raw, the classes with fewer dimensions are the more robust in every network (r = {_all(raw)}), as in the original study"
@@ -78,7 +80,8 @@ def _answer(cells: dict[tuple[str, ...], dict[str, float]], networks: list[str])
         else f"Raw, the sign differs between networks (r = {_all(raw)})"
     ) + (
         f". {left}, and then nothing is seen: with the margin held fixed r = {_all(given[0])}, with clean accuracy {_all(given[1])}. "
-        f"How hard a class is when clean is enough to explain the raw association."
+        f"How hard a class is when clean is enough to explain the raw association; the intervals below, {least:+.2f} to {highest:+.2f} "
+        "in all, do not exclude a moderate one beside it."
         if not any(counts)
         else f". {left}: an association is left given the margin in {counts[0]}, given clean accuracy in {counts[1]} of "
         f"{len(networks)} networks, of {most:.2f} at most."
