@@ -20,7 +20,9 @@ def test_its_file_is_a_study(path: Path) -> None:
     assert study.question
 
 
-@pytest.mark.parametrize("folder", sorted(path.parent for path in RECORDED.glob("*/tables")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "folder", sorted(path.parent for path in RECORDED.glob("*/tables")), ids=lambda path: path.name
+)
 def test_it_has_a_page_that_is_listed(folder: Path) -> None:
     assert f"({folder.name}/README.md)" in (RECORDED / "README.md").read_text(encoding="utf-8")
     assert (folder / "README.md").exists()

@@ -159,8 +159,7 @@ def test_the_main_question(plain: tuple[Any, ...], partial: tuple[Any, ...] | No
     assert finding.title == title
     assert text in finding.text
     assert (
-        "PGD at ε = 0.1, where the classes of a network differ most in robust accuracy (last iterate)"
-        in finding.text
+        "PGD at ε = 0.1, where the classes of a network differ most in robust accuracy (last iterate)" in finding.text
     )
     assert len(finding.numbers) == len(associations)
 

@@ -637,3 +637,26 @@ def test_a_class_that_fails_costs_no_other(tmp_path, monkeypatch):
     assert sizes == [30, 10, 10, 10] * 2
     assert sorted(outcome.failed) == [f"random · class 4 · pgd {strength} · attack" for strength in ("0", "0.1")]
     assert set(outcome.failed.values()) == {"these are refused"}
+
+
+def test_an_image_more_attacks_what_is_new_and_the_rest_of_its_chunk_alone(tmp_path, monkeypatch):
+    def study(n_images):
+        data = {**tiny.raw()["data"], "robustness": {"images_per_class": n_images}}
+        return tiny.study(data=data, models=tiny.raw()["models"][:1], minimal=[{"steps": 3, "tolerance": 0.2}])
+
+    sizes = attacked_by(monkeypatch)
+    store, columns = Store(tmp_path / "run"), ["model", "attack", "strength", "image", "robust_last", "minimal_epsilon"]
+    outcome = run_units(study(30), store, progress=QUIET)
+    labels = [unit.label for unit in outcome.units if unit.kind == "attack" and unit.attack.strength == 0]
+    assert [label.split(" · ")[1] for label in labels[:3]] == ["class 1", "class 1 from image 26", "class 4"]
+    fewer = tables(store)
+    run_units(study(55), store, progress=QUIET)
+    assert sizes == [90, 90, 3 * 30, 3 * 30]  # strengths; of each class 25 and 5 images instead of the 5 before
+    more = tables(store)
+    kept = more["outcomes"].join(fewer["outcomes"].select("image").unique(), on="image", how="semi")
+    assert kept.select(columns).equals(fewer["outcomes"].select(columns))
+    assert more["robustness"]["n_images"].unique().to_list() == [55]
+    fresh = Store(tmp_path / "fresh")
+    run_units(study(55), fresh, progress=QUIET)
+    assert tables(fresh)["outcomes"].select(columns).equals(more["outcomes"].select(columns))
+    assert tables(fresh)["minimal"].equals(more["minimal"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -20,7 +20,7 @@ from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Payload, Unit, kind
 from manifoldscope.tables import TEXT, Schema, conform
 from manifoldscope.vision.datasets import dataset_entry, load
-from manifoldscope.vision.images import ImageSet, choose_classes, draw
+from manifoldscope.vision.images import ImageSet, batches, choose_classes, draw
 
 SKIPPED_IMAGES = Schema(
     name="skipped_images",
@@ -46,7 +46,7 @@ class Draw(Unit):
         rivals: keys of the draws, of the same part of the dataset, that were made before.
     """
 
-    version = 3
+    version = 4
     files = ("images.parquet", "skipped_images.parquet")
     tables = (SKIPPED_IMAGES,)
 
@@ -77,28 +77,47 @@ class Draw(Unit):
         )
 
 
+CHUNK = 25
+"""Images of a class that are attacked as one unit of work. A larger draw begins with the smaller one, and so with its
+chunks; were they smaller, storing them would cost more than attacking a small network does."""
+
 AT_LEAST: Mapping[Role, int] = {"robustness": 1, "geometry": 2, "training": 1}
 """How many images of each class a draw needs: one point has no spectrum."""
 
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """The images of one draw, the unit that remembers them, and a digest of each class's images."""
+    """The images of one draw, the unit that remembers them, and digests of each class's images, `CHUNK` in turn."""
 
     images: ImageSet
     unit: Draw
-    digests: Mapping[int, str]
+    digests: Mapping[int, tuple[str, ...]]
 
     @property
     def digest(self) -> str:
         """A digest of all the images."""
-        return hashlib.sha256("".join(self.digests[label] for label in sorted(self.digests)).encode()).hexdigest()
+        return joined(digest for label in sorted(self.digests) for digest in self.digests[label])
+
+    def of_class(self, label: int) -> str:
+        """A digest of the images of one class."""
+        return joined(self.digests[label])
+
+
+def joined(digests: Iterable[str]) -> str:
+    """One digest of several."""
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def in_chunks(images: ImageSet) -> tuple[str, ...]:
+    """Digests of the images of one class, `CHUNK` in turn."""
+    places = torch.arange(len(images))
+    return tuple(images.subset(places[part]).digest() for part in batches(len(images), CHUNK))
 
 
 def of_classes(drawn: Drawn, labels: Sequence[int]) -> Drawn:
     """The images of some of the classes of a draw; nothing is read."""
     kept = torch.isin(drawn.images.labels, torch.tensor(labels))
-    digests = {label: digest for label, digest in drawn.digests.items() if label in set(labels)}
+    digests = {label: each for label, each in drawn.digests.items() if label in set(labels)}
     return replace(drawn, images=drawn.images.subset(kept), digests=digests)
 
 
@@ -147,8 +166,7 @@ def _of_equal_sizes(drawn: Drawn, seed: int) -> Drawn:
         rows = (images.labels == label).nonzero().flatten()
         if size > smallest:
             rows = rows[torch.randperm(size, generator=generator(seed, "equal sizes", label))[:smallest]]
-            told = f"{digests[label]}\x1f{seed}\x1f{smallest}"
-            digests[label] = hashlib.sha256(told.encode()).hexdigest()
+            digests[label] = (joined([drawn.of_class(label), f"\x1f{seed}\x1f{smallest}"]),)
         kept.append(rows)
     return replace(drawn, images=images.subset(torch.cat(kept).sort().values), digests=digests)
 
@@ -188,7 +206,7 @@ def remembered(store: Store, unit: Draw, whole: ImageSet) -> Drawn | None:
         return None
     position = {name: index for index, name in enumerate(whole.names)}
     images = whole.subset([position[name] for name in store.table(unit, "images")["image"]])
-    return Drawn(images, unit, {int(label): digest for label, digest in store.facts(unit)["digests"].items()})
+    return Drawn(images, unit, {int(label): tuple(each) for label, each in store.facts(unit)["digests"].items()})
 
 
 def publish(
@@ -203,7 +221,7 @@ def publish(
                 [{"image": image, "class_name": name, "reason": reason} for image, name, reason in skipped_images],
             ),
         },
-        facts={"digests": {str(label): digest for label, digest in drawn.digests.items()}},
+        facts={"digests": {str(label): list(each) for label, each in drawn.digests.items()}},
     )
     store.publish(unit, payload, {"started": began, "seconds": time.time() - began})
 
@@ -246,12 +264,12 @@ def _one(
     except DataError as error:
         advice = "; reduce images_per_class of another draw, or set data.same_images = true" if rivals else ""
         raise DataError(f"data.{role}: {error}{advice}") from None
-    digests: dict[int, str] = {}
+    digests: dict[int, tuple[str, ...]] = {}
     with splits.progress.stage(f"reading and digesting {len(result.images):,} images ({role})") as tick:
         n_done = 0
         for label in classes:
             of_class = result.images.of_class(label)
-            digests[label] = of_class.digest()
+            digests[label] = in_chunks(of_class)
             tick(n_done := n_done + len(of_class))
     drawn = Drawn(result.images, unit, digests)
     publish(store, unit, drawn, result.skipped_images, began)

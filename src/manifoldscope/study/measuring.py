@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
+import torch
 
 from manifoldscope.geometry import ClassManifold, Scaling
 from manifoldscope.geometry.measures import MEASURES
@@ -109,6 +110,12 @@ def by_scaling(plans: Sequence[MeasurePlan], *, joint: bool) -> dict[Scaling, li
 def of_layer(manifold: ClassManifold, rows: Sequence[Row]) -> list[Row]:
     """Rows with the layer of a manifold, and how its positions became points."""
     return [{"layer": manifold.layer, "pool": manifold.pool, **row} for row in rows]
+
+
+def shown(images: ImageSet, of: Iterable[ClassRef]) -> ImageSet:
+    """The images of a draw that units name, in their order; nothing is read."""
+    places = ((images.labels == each.index).nonzero().flatten()[each.first :][: each.n_images] for each in of)
+    return images.subset(torch.cat(list(places)))
 
 
 def refuse_positions(study: Study, what: str) -> None:

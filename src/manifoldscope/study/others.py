@@ -12,7 +12,7 @@ from pydantic import field_validator, model_validator
 
 from manifoldscope.errors import DataError, unknown
 from manifoldscope.seeds import derive
-from manifoldscope.study.draws import Draw, Drawn, Role, fingerprint, publish, remembered
+from manifoldscope.study.draws import Draw, Drawn, Role, fingerprint, in_chunks, publish, remembered
 from manifoldscope.study.plan import Study
 from manifoldscope.study.section import KindSection, known_dataset, setting
 from manifoldscope.study.store import Store
@@ -120,7 +120,7 @@ def _one(
     except DataError as error:
         raise DataError(f"{plan.key} {plan.name!r}: {error}") from None
     images = result.images
-    drawn = Drawn(images, unit, {label: images.of_class(other).digest() for label, other in labels.items()})
+    drawn = Drawn(images, unit, {label: in_chunks(images.of_class(other)) for label, other in labels.items()})
     publish(store, unit, drawn, result.skipped_images, began)
     return drawn
 

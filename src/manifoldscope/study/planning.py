@@ -1,22 +1,23 @@
 """From a study to its units of work: which networks it has, and what every kind of unit is asked of them.
 
-A class is the grain: a killed run loses one class of one attack, and a class more costs that class alone.
+A class is the grain, and where images are attacked some images of a class: a class or an image more costs little more
+than what is new.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from manifoldscope.errors import DataError, StudyError
-from manifoldscope.study.draws import Drawn, Role, of_classes
+from manifoldscope.study.draws import CHUNK, Drawn, Role, of_classes
 from manifoldscope.study.layers import measured_layers
 from manifoldscope.study.plan import ModelPlan, Study, models_of
 from manifoldscope.study.refs import ClassRef, NetworkRef
 from manifoldscope.study.unit import Unit, canonical, kinds
-from manifoldscope.vision.images import ImageSet
+from manifoldscope.vision.images import ImageSet, batches
 from manifoldscope.vision.sources import SOURCES
 from manifoldscope.vision.usercode import code_digest
 from manifoldscope.vision.weights import file_digest
@@ -97,12 +98,19 @@ class Planning:
     def class_of(self, drawn: Drawn, label: int) -> ClassRef:
         """The images of one class in a draw."""
         return ClassRef(
-            digest=drawn.digests[label],
+            digest=drawn.of_class(label),
             index=label,
             name=drawn.images.class_names[label],
             n_images=int((drawn.images.labels == label).sum()),
             split=drawn.images.split,
         )
+
+    def chunks(self) -> Iterator[ClassRef]:
+        """The images that are attacked, of every class `CHUNK` at a time: what is found of one rests on no other."""
+        drawn = self.draws["robustness"]
+        for images in self.classes("robustness"):
+            for digest, part in zip(drawn.digests[images.index], batches(images.n_images, CHUNK), strict=True):
+                yield replace(images, digest=digest, first=part.start, n_images=part.stop - part.start)
 
     def layers(self, network: PlannedNetwork) -> tuple[str, ...]:
         """The layers of a network that are measured, by name: see `measured_layers`."""

@@ -59,13 +59,14 @@ class NetworkRef:
 
 @dataclass(frozen=True)
 class ClassRef:
-    """The images of one class as a unit names them.
+    """The images of one class, or some in turn, as a unit names them.
 
     Attributes:
         digest: of the images.
         index, name: of the class.
         n_images: how many they are.
         split: of the dataset.
+        first: the place of the first of them among those of the class.
     """
 
     digest: str
@@ -73,6 +74,10 @@ class ClassRef:
     name: str = unkeyed()
     n_images: int = unkeyed()
     split: str = unkeyed()
+    first: int = unkeyed(0)
+
+    def __str__(self) -> str:
+        return f"class {self.name}" + (f" from image {self.first + 1}" if self.first else "")
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from manifoldscope.seeds import derive
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import Costs, Need
 from manifoldscope.study.expected import expected_of
-from manifoldscope.study.measuring import named
+from manifoldscope.study.measuring import named, shown
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import AttackRef, ClassRef, NetworkRef, unkeyed
 from manifoldscope.study.store import Store
@@ -41,7 +41,7 @@ from manifoldscope.vision.network import Network
 @kind("attack", place=40)
 @dataclass(frozen=True, kw_only=True)
 class Attack(Unit):
-    """One network, one class, one attack or corruption at one strength: classes are attacked together.
+    """One network, images of one class, one attack or corruption at one strength: classes are attacked together.
 
     Attributes:
         iterate: "both", or "any" alone.
@@ -74,16 +74,16 @@ class Attack(Unit):
 
     @classmethod
     def of_network(cls, planning: Planning, network: PlannedNetwork) -> Iterator[Self]:
-        """A unit for each strength and class; where the sweep reuses outcomes, by strength."""
+        """A unit for each strength and chunk of images; where the sweep reuses outcomes, by strength."""
         study, expected = planning.study, expected_of(planning, network.plan)
         for plan in study.perturbations:
             attacks = plan.perturbations()
             reuse = plan.sweep == "reuse"
             if reuse:
                 attacks.sort(key=lambda attack: attack.strength)
-            weaker: dict[int, str] = {}  # the key of the unit of each class at the next smaller strength
+            weaker: dict[ClassRef, str] = {}  # the key of the unit of these images at the next smaller strength
             for place, attack in enumerate(attacks):
-                for images in planning.classes("robustness"):
+                for images in planning.chunks():
                     unit = cls(
                         network=network.ref,
                         images=images,
@@ -94,14 +94,14 @@ class Attack(Unit):
                         reuses=tuple(each.strength for each in attacks[:place]) if reuse else (),
                         seed=study.seed,
                         batch_size=study.batch_size,
-                        weaker=weaker.get(images.index),
-                        example=planning.is_example(images.index),
+                        weaker=weaker.get(images),
+                        example=planning.is_example(images.index) and not images.first,
                         n_together=len(planning.draws["robustness"].images),
                         expected=expected,
                     )
                     yield unit
                     if reuse:
-                        weaker[images.index] = unit.key
+                        weaker[images] = unit.key
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -109,7 +109,7 @@ class Attack(Unit):
 
     @property
     def parts(self) -> tuple[str, ...]:
-        return (f"class {self.images.name}", str(self.attack))
+        return (str(self.images), str(self.attack))
 
     @property
     def group(self) -> tuple[str, ...]:
@@ -128,8 +128,7 @@ class Attack(Unit):
         first, drawn = units[0], context.shown(units[0].network.name, "robustness")
         plan, attack = context.study.attack(first.attack.name, first.attack.strength)
         network = context.network(first.network.name)
-        chosen = torch.cat([(drawn.labels == unit.images.index).nonzero().flatten() for unit in units])
-        images = drawn.subset(chosen)
+        images = shown(drawn, [unit.images for unit in units])
         weaker = [context.store.table(unit.weaker, "outcomes") for unit in units if unit.weaker is not None]
         misclassified = None
         if weaker:
@@ -163,7 +162,7 @@ class Attack(Unit):
     def _part(
         self, outcomes: Outcomes, images: ImageSet, where: slice, context: Context, attack: Perturbation
     ) -> Payload:
-        """What was found of the images of one class, which are those of `where` among all."""
+        """What was found of the images of this unit, which are those of `where` among all."""
         network = context.network(self.network.name)
         mine = outcomes.table.filter(pl.col("image").is_in(list(images.names)))
         own = Outcomes(mine, tuple(found[where] for found in outcomes.adversarial))

@@ -16,7 +16,7 @@ from manifoldscope.errors import AttackError
 from manifoldscope.seeds import derive
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import SECONDS_OF_A_UNIT, Costs, Need
-from manifoldscope.study.measuring import named
+from manifoldscope.study.measuring import named, shown
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import ClassRef, NetworkRef, unkeyed
 from manifoldscope.study.section import KindSection, setting
@@ -125,7 +125,7 @@ class AttackFree(Unit):
 
     @property
     def parts(self) -> tuple[str, ...]:
-        return (f"class {self.images.name}", f"{self.name} {self.radius:g}")
+        return (str(self.images), f"{self.name} {self.radius:g}")
 
     @property
     def group(self) -> tuple[str, ...]:
@@ -143,7 +143,7 @@ class AttackFree(Unit):
     def compute_together(cls, units: Sequence[Self], context: Context, tick: Tick) -> list[Payload]:
         """The margin of every image, how steep it is, and the distances that follow."""
         first, drawn = units[0], context.shown(units[0].network.name, "geometry")
-        images = drawn.subset(torch.cat([(drawn.labels == unit.images.index).nonzero().flatten() for unit in units]))
+        images = shown(drawn, [unit.images for unit in units])
         found = lipschitz_estimates(
             context.network(first.network.name),
             images,

@@ -131,7 +131,7 @@ class Geometry(Unit):
 
     @property
     def parts(self) -> tuple[str, ...]:
-        return (f"class {self.images.name}",)
+        return (str(self.images),)
 
     def compute(self, context: Context, tick: Tick) -> Payload:
         """Every measure of each layer, and what pictures need: spectra, correlations."""

@@ -44,7 +44,7 @@ from manifoldscope.seeds import derive, generator
 from manifoldscope.study.challenges import AttackPlan
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import POINTS, Costs, Need, reading_seconds
-from manifoldscope.study.measuring import named, points_of
+from manifoldscope.study.measuring import named, points_of, shown
 from manifoldscope.study.plan import LayerText, Study
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import AttackRef, ClassRef, NetworkRef, unkeyed
@@ -255,7 +255,7 @@ class Intervention(Unit):
     def parts(self) -> tuple[str, ...]:
         whose = "all classes" if self.of == "all" else "the class"
         what = f"{self.keep} {self.n_directions} of {whose}"
-        return (f"class {self.images.name}", self.layer, what, str(self.attack))
+        return (str(self.images), self.layer, what, str(self.attack))
 
     @property
     def group(self) -> tuple[str, ...]:
@@ -384,7 +384,7 @@ def _attacked(
         return {unit.key: [{"directions": "leading", "draw": 0, "note": note}] for unit in units}
     network, drawn = context.network(first.network.name), context.shown(first.network.name, "robustness")
     plan, attack = context.study.attack(first.attack.name, first.attack.strength)
-    images = drawn.subset(torch.cat([(drawn.labels == unit.images.index).nonzero().flatten() for unit in units]))
+    images = shown(drawn, [unit.images for unit in units])
     shape = network.pixels(images, slice(0, 1)).shape[1:]
     keep = cast("Keep", first.keep)
     rows: dict[str, list[Row]] = {unit.key: [] for unit in units}

@@ -13,7 +13,7 @@ from torch import Tensor
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import SECONDS_OF_A_UNIT, Costs, Need
 from manifoldscope.study.draws import Role
-from manifoldscope.study.measuring import named
+from manifoldscope.study.measuring import named, shown
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import ClassRef, NetworkRef, unkeyed
 from manifoldscope.study.store import Store
@@ -78,7 +78,7 @@ class Margins(Unit):
 
     @property
     def parts(self) -> tuple[str, ...]:
-        return (f"class {self.images.name}", self.role)
+        return (str(self.images), self.role)
 
     @property
     def together(self) -> tuple[Any, ...]:
@@ -93,8 +93,7 @@ class Margins(Unit):
         first = units[0]
         drawn = context.shown(first.network.name, cast("Role", first.role))
         network = context.network(first.network.name)
-        chosen = torch.cat([(drawn.labels == unit.images.index).nonzero().flatten() for unit in units])
-        images = drawn.subset(chosen)
+        images = shown(drawn, [unit.images for unit in units])
         table = pl.DataFrame(
             {"image": list(images.names), **margins_of(network, images, context.at_once(network, images))}
         )

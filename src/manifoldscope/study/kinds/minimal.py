@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
 import polars as pl
-import torch
 from pydantic import model_validator
 
 from manifoldscope.attacks.ball import Norm
@@ -17,7 +16,7 @@ from manifoldscope.errors import ManifoldscopeError
 from manifoldscope.seeds import derive
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import SECONDS_OF_A_UNIT, Costs, Need
-from manifoldscope.study.measuring import named
+from manifoldscope.study.measuring import named, shown
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import ClassRef, NetworkRef, unkeyed
 from manifoldscope.study.section import KindSection, setting
@@ -70,7 +69,7 @@ class MinimalPlan(KindSection):
 @kind("minimal", place=42)
 @dataclass(frozen=True, kw_only=True)
 class Minimal(Unit):
-    """One network, one class, one search.
+    """One network, images of one class, one search.
 
     Attributes:
         search: the setting of the search; `parameters`: what else defines it, as tables have it.
@@ -101,7 +100,7 @@ class Minimal(Unit):
         study = planning.study
         for plan in study.section(MinimalPlan):
             search = plan.search()
-            for images in planning.classes("robustness"):
+            for images in planning.chunks():
                 yield cls(
                     network=network.ref,
                     images=images,
@@ -118,7 +117,7 @@ class Minimal(Unit):
 
     @property
     def parts(self) -> tuple[str, ...]:
-        return (f"class {self.images.name}", f"{self.name} {self.largest:g}")
+        return (str(self.images), f"{self.name} {self.largest:g}")
 
     @property
     def group(self) -> tuple[str, ...]:
@@ -136,16 +135,16 @@ class Minimal(Unit):
     def compute_together(cls, units: Sequence[Self], context: Context, tick: Tick) -> list[Payload]:
         first, drawn = units[0], context.shown(units[0].network.name, "robustness")
         plan = next(plan for plan in context.study.section(MinimalPlan) if plan.name == first.name)
-        chosen = torch.cat([(drawn.labels == unit.images.index).nonzero().flatten() for unit in units])
         found = minimal_perturbation(
             context.network(first.network.name),
-            drawn.subset(chosen),
+            shown(drawn, [unit.images for unit in units]),
             **asdict(plan.search()),
             seed=derive(first.seed, "smallest"),
             batch_size=first.batch_size,
             memory=context.memory,
         ).drop("model", "attack")
-        return [Payload(tables={"minimal": found.filter(label=unit.images.index)}) for unit in units]
+        names = [list(shown(drawn, [unit.images]).names) for unit in units]
+        return [Payload(tables={"minimal": found.filter(pl.col("image").is_in(mine))}) for mine in names]
 
     @property
     def gradients(self) -> Gradients:
