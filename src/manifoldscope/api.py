@@ -94,8 +94,9 @@ class Result:
     @property
     def story(self) -> Story:
         """What was asked, the answer, how sure it is, and what would change it."""
-        study = tomllib.loads(Store(self.folder).plan()[1]["study"])
-        return story(study, {name: self.table(name) for name in TABLES}, self.findings)
+        failed, n_missing = _not_done(Store(self.folder))
+        tables = {name: self.table(name) for name in TABLES}
+        return story(self._study(), tables, self.findings, n_failed=len(failed), n_missing=n_missing)
 
     @property
     def report(self) -> Path:
@@ -116,7 +117,7 @@ class Result:
         """The answer in a notebook: the question, what was found and how surely, and the central figure."""
         try:
             study, tables = self._study(), {name: self.table(name) for name in TABLES}
-            findings = self.findings
+            findings, (failed, n_missing) = self.findings, _not_done(Store(self.folder))
         except StoreError as error:  # the folder was moved, or its tables are not written yet
             return f"<p><code>{escape(repr(self))}</code>: {escape(str(error))}</p>"
         return notebook.shown(
@@ -125,7 +126,8 @@ class Result:
             findings=findings,
             figure=notebook.central(study, tables),
             report=self.report,
-            n_failed=len(self.failed),
+            n_failed=len(failed),
+            n_missing=n_missing,
         )
 
     def _repr_png_(self) -> bytes | None:
@@ -240,12 +242,11 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
     units, facts = store.plan()
     text = facts["study"]
     done = [unit for unit in units if store.done(unit)]
-    keys = {unit.key for unit in done}
-    failed = [f"{unit.label}: {error}" for unit in units if unit.key not in keys and (error := store.failure(unit))]
+    failed, n_missing = _not_done(store)
     state = [
         TABLES_VERSION,
         text,
-        failed,
+        [failed, n_missing],
         facts["versions"]["manifoldscope"],
         [[entry.name, entry.version] for registry in (FIGURES, FINDINGS, VIEWS) for entry in registry],
         [[unit.key, names_of(unit)] for unit in done],
@@ -261,7 +262,7 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
     asked = study.associations
     tables |= concluded(tables, methods=asked.methods, permutations=asked.permutations, seed=study.seed)
     files = {f"tables/{name}.parquet": _parquet(table) for name, table in tables.items()}
-    files |= _rendered(store, tables, failed)
+    files |= _rendered(store, tables)
     store.outputs.remove([MADE_FROM])
     store.outputs.write(files)
     store.outputs.remove([name for name in store.outputs.names("figures/") if name not in files])
@@ -282,17 +283,17 @@ def selected(folder: str | Path, wanted: Mapping[str, Sequence[str]]) -> str:
     """
     store = Store(folder)
     tables = {name: store.read_table(name) for name in TABLES}
-    return _rendered(store, tables, (), wanted)["report.html"].decode()
+    return _rendered(store, tables, wanted)["report.html"].decode()
 
 
 def _rendered(
     store: Store,
     tables: Mapping[str, pl.DataFrame],
-    failed: Sequence[str],
     wanted: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, bytes]:
     """The page and its figures."""
     units, facts = store.plan()
+    failed, n_missing = _not_done(store)
     study = parse(tomllib.loads(facts["study"]), run_plugins=False)
     return render(
         study=study.model_dump(mode="json", exclude_none=True),
@@ -303,8 +304,16 @@ def _rendered(
         rerun=shlex.join(["manifoldscope", "run", str(store.folder / "study.toml"), "--out", str(store.folder)]),
         versions={name: str(value) for name, value in facts["versions"].items()},
         failed=failed,
+        n_missing=n_missing,
         wanted=wanted,
     )
+
+
+def _not_done(store: Store) -> tuple[list[str], int]:
+    """The units that failed, with their errors, and how many others are missing."""
+    left = [unit for unit in store.plan()[0] if not store.done(unit)]
+    failed = [f"{unit.label}: {error}" for unit in left if (error := store.failure(unit))]
+    return failed, len(left) - len(failed)
 
 
 def _made_from(store: Store) -> str:

@@ -37,7 +37,7 @@ def test_results_of_one_name_are_called_by_their_folders(
 ) -> None:
     copy = tmp_path / "copy"
     copy.symlink_to(finished, target_is_directory=True)
-    with pytest.raises(StudyError, match="called alike"):
+    with pytest.raises(StudyError, match="is given twice"):
         compared(str(finished), str(finished), "--out", str(tmp_path / "page.html"))
     assert compared(str(finished), str(copy), "--out", str(tmp_path / "page.html")) == 0
     assert "no setting differs" in capsys.readouterr().out
@@ -54,5 +54,10 @@ def test_a_file_of_somebody_else_is_not_replaced(finished: Path, another: Path, 
 
 
 def test_one_study_cannot_be_compared(finished: Path, tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="there are 1 studies to compare; give 2 to 8"):
+    with pytest.raises(StudyError, match="one study cannot be compared; give 2 to 8"):
         compared(str(finished), "--out", str(tmp_path / "page.html"))
+
+
+def test_one_folder_given_twice_is_refused(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="is given twice; give each folder of results once"):
+        compared(str(finished), f"{finished}/", "--out", str(tmp_path / "page.html"))

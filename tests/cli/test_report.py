@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from manifoldscope.api import open_results
 from manifoldscope.cli import main
+from manifoldscope.cli.printing import told
 from manifoldscope.report import FIGURES
 
 
@@ -76,3 +78,17 @@ def test_it_opens_in_a_browser_where_there_is_one(
     assert main(["report", str(folder), "--open"]) == 0
     assert opened == [(folder / "report.html").resolve().as_uri()]
     assert ("no browser could be started" in capsys.readouterr().out) is not there
+
+
+def test_what_was_not_computed_is_said_before_anything_else(folder: Path, capsys: Any) -> None:
+    units = sorted((folder / "units").glob("attack/*")) or sorted((folder / "units").rglob("outcomes.parquet"))
+    unit = units[0] if units[0].is_dir() else units[0].parent
+    shutil.rmtree(unit)
+    assert main(["report", str(folder)]) == 0
+    said = "the answer is of what there is: one unit of work missing (1 not computed yet)"
+    assert said in (folder / "report.html").read_text(encoding="utf-8")
+    assert "every unit of work that was asked for is done" not in (folder / "report.html").read_text(encoding="utf-8")
+    result = open_results(folder)
+    assert said in result.story.incomplete
+    assert any("one unit of work missing" in line for line in told(result.story))
+    capsys.readouterr()

@@ -415,3 +415,10 @@ def test_a_class_that_holds_at_every_epsilon_is_above_all_others_by_rank() -> No
     assert (cells["spearman"]["coefficient"], cells["spearman"]["n"]) == (1, 8)
     assert (cells["pearson"]["n"], cells["pearson"]["n_left_out"]) == (7, 1)
     assert cells["pearson"]["note"] == "1 of 8 outcomes are infinite, and left out"
+
+
+def test_what_all_but_one_share_has_no_coefficient_wherever_it_is_asked_for() -> None:
+    x, y = [5.0] * 9 + [6.0], list(range(10))
+    for found in (associate(x, y), associate(y, x, method="spearman")):
+        assert np.isnan(found.coefficient)
+        assert "is 5 for all but 1 of 10 pairs, on which alone a coefficient would rest" in found.note

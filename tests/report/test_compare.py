@@ -147,7 +147,7 @@ def test_strengths_that_only_one_study_has_are_not_compared() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["a"], "there are 1 studies to compare; give 2 to 8 folders"),
+        (["a"], "one study cannot be compared; give 2 to 8 folders"),
         (["a", "a"], r"two of the studies are called alike \(a, a\)"),
     ],
 )

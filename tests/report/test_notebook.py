@@ -68,7 +68,7 @@ def test_a_study_without_an_association_has_words_and_no_figure():
     assert figure is None
     text = page(every, n_failed=2)
     assert "<svg" not in text
-    assert "2 units of this study failed" in text
+    assert "two units of work missing (2 failed)" in text
     assert "not complete" in text
 
 

@@ -26,6 +26,7 @@ from manifoldscope.api import run
 from manifoldscope.attacks import load_saved_images
 from manifoldscope.errors import DataError, ModelError, StoreError, StudyError
 from manifoldscope.study import Store, run_units
+from manifoldscope.study.loading import parse
 from manifoldscope.study.progress import Progress
 from manifoldscope.study.results import collect
 from manifoldscope.vision.sources import network
@@ -370,7 +371,7 @@ def test_a_link_to_nothing_is_skipped(photographs, tmp_path):
 
 def test_a_draw_that_leaves_nothing_says_which_draw_and_what_to_reduce(photographs, tmp_path):
     data = {"source": "folder", "root": str(photographs), "robustness": {"images_per_class": 8}}
-    with pytest.raises(DataError, match=r"data\.geometry: class 'cats' .* reduce images_per_class of another draw"):
+    with pytest.raises(DataError, match=r"data\.geometry: class 'cats' .* reduce images_per_class of data.robustness"):
         run_units(of_photographs(photographs, data=data), Store(tmp_path / "run"), progress=QUIET)
 
 
@@ -660,3 +661,18 @@ def test_an_image_more_attacks_what_is_new_and_the_rest_of_its_chunk_alone(tmp_p
     run_units(study(55), fresh, progress=QUIET)
     assert tables(fresh)["outcomes"].select(columns).equals(more["outcomes"].select(columns))
     assert tables(fresh)["minimal"].equals(more["minimal"])
+
+
+@pytest.mark.parametrize(("changes", "other"), [({"attacks": []}, "robustness"), ({"measures": []}, "geometry")])
+def test_where_nothing_is_attacked_or_measured_one_draw_is_for_both(changes, other, tmp_path):
+    raw = tiny.raw(**changes, models=tiny.raw()["models"])
+    del raw["data"][other]
+    study = parse(raw)
+    assert (study.data.same_images, study.data.geometry) == (True, study.data.robustness)
+    assert parse(study.model_dump(exclude_none=True)) == study
+    outcome = run_units(study, Store(tmp_path / "run"), progress=QUIET)
+    assert outcome.failed == {}
+    assert {unit.role for unit in Store(tmp_path / "run").plan()[0] if unit.kind == "draw"} == {
+        "robustness",
+        "training",
+    }

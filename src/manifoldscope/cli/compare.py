@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manifoldscope.cli.pages import require_writable, write
@@ -37,10 +38,14 @@ def execute(options: argparse.Namespace) -> int:
 def _studied(folders: Sequence[str]) -> list[Studied]:
     """The studies under the names of their files, or of their folders where two have one name."""
     from manifoldscope.api import open_results
+    from manifoldscope.errors import StudyError
     from manifoldscope.report.compare import Studied
     from manifoldscope.study.store import Store
     from manifoldscope.tables import TABLES
 
+    places = [Path(folder).absolute() for folder in folders]
+    if twice := next((folder for folder, place in zip(folders, places, strict=True) if places.count(place) > 1), None):
+        raise StudyError(f"{twice} is given twice; give each folder of results once")
     results = [open_results(folder) for folder in folders]
     studies = [tomllib.loads(Store(folder).plan()[1]["study"]) for folder in folders]
     names = [str(study.get("name") or result.folder.name) for study, result in zip(studies, results, strict=True)]

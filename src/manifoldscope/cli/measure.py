@@ -149,7 +149,7 @@ def execute(options: argparse.Namespace) -> int:
             return extrapolations(manifolds, wanted, factor=options.extrapolate, **common)
         if options.reliability:
             return reliabilities(manifolds, wanted, **common)
-        halvings = 0 if options.outcome else options.halvings
+        halvings = 0 if options.outcome and not options.report else options.halvings  # the page shows them
         return measured(manifolds, wanted, halvings=halvings, null=options.null, **common)
 
     found = values = stepwise(sets, table)

@@ -31,7 +31,8 @@ def wrapped(text: str) -> str:
 def told(story: Story) -> list[str]:
     """The story of a study in at most thirteen lines: the question, the answer, how sure, and what would change it."""
     lines = [*_block(story.question, 2), *_block(story.answer, 2)]
-    for heading, parts, most in (("How sure", story.sure, (2, 2, 1)), ("What would change it", story.change, (1, 1))):
+    sure = [text for text in (story.incomplete, *story.sure) if text]
+    for heading, parts, most in (("How sure", sure, (2, 2, 1)), ("What would change it", story.change, (1, 1))):
         lines += [f"{heading}:"] * bool(parts)
         lines += [line for part, n in zip(parts, most, strict=False) for line in _block(part, n, "  ")]
     return lines

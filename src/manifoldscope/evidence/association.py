@@ -165,6 +165,11 @@ def associate(
     for name, row, origin in zip(names, values, origins, strict=False):
         if row.min() == row.max():
             return without(f"{name} is {row[0] + origin:.4g} for all {n} pairs, and nothing goes with a constant")
+        if few := nearly_constant(row):
+            shared = np.median(row) + origin
+            return without(
+                f"{name} is {shared:.4g} for all but {few} of {n} pairs, on which alone a coefficient would rest"
+            )
     shown = values[:2] + np.array(origins[:2])[:, None]
     if method == "spearman":
         values = stats.rankdata(values, axis=1)

@@ -152,10 +152,13 @@ def compare(studies: Sequence[Studied]) -> Comparison:
         StudyError: fewer than two studies, or too many, or two of one name.
     """
     if not 2 <= len(studies) <= MOST_STUDIES:
-        raise StudyError(f"there are {len(studies)} studies to compare; give 2 to {MOST_STUDIES} folders of results")
+        told = words.count(len(studies), "study", "studies")
+        raise StudyError(f"{told} cannot be compared; give 2 to {MOST_STUDIES} folders of results")
     names = [each.name for each in studies]
     if len(set(names)) < len(names):
-        raise StudyError(f"two of the studies are called alike ({', '.join(names)}); each needs a name of its own")
+        raise StudyError(
+            f"two of the studies are called alike ({', '.join(names)}); give folders that have names of their own"
+        )
     settings = [flattened(each.study) for each in studies]
     keys = list(dict.fromkeys(itertools.chain(*settings)))
     differing = {key: tuple(each.get(key, "") for each in settings) for key in keys}

@@ -40,6 +40,7 @@ def shown(
     figure: Figure | None,
     report: Path,
     n_failed: int = 0,
+    n_missing: int = 0,
 ) -> str:
     """A piece of HTML for the output of a cell; it loads nothing and runs no script.
 
@@ -51,16 +52,15 @@ def shown(
         findings: the weightiest first, as `diagnose` gives them.
         figure: the one that carries the answer, see `central`; None where there is none.
         report: the file with the whole report.
-        n_failed: how many units of work failed.
+        n_failed, n_missing: how many units of work failed, and were not computed yet.
     """
-    told = story(study, tables, findings)
+    told = story(study, tables, findings, n_failed=n_failed, n_missing=n_missing)
     parts = [f"<p><b>{_text(str(study.get('name') or 'study'))}</b></p>"]
     if told.question:
         parts.append(f'<p class="soft">{_text(told.question)}</p>')
     parts.append(f'<p class="answer">{_text(told.answer)}</p>')
-    if n_failed:
-        units = "unit of this study" if n_failed == 1 else "units of this study"
-        parts.append(f'<p class="caution"><b>Incomplete:</b> {n_failed} {units} failed.</p>')
+    if told.incomplete:
+        parts.append(f'<p class="caution">{_text(told.incomplete)}</p>')
     parts += [f"<p>{_text(part)}</p>" for part in told.sure]
     if told.change:
         parts.append(f'<div class="caution"><b>Reasons for caution</b>{_listed(told.change)}</div>')

@@ -66,6 +66,7 @@ def render(
     rerun: str,
     versions: Mapping[str, str],
     failed: Sequence[str] = (),
+    n_missing: int = 0,
     wanted: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, bytes]:
     """The page and its figures, as files to be written: report.html, figures/*.svg and figures/*.png.
@@ -81,6 +82,7 @@ def render(
         rerun: the command that repeats the study.
         versions: of this software and what it stands on.
         failed: a line for each unit of work that failed: its label and its error.
+        n_missing: how many were not computed yet.
         wanted: what the interactive part holds, see `explore.select`; as much as fits if omitted.
 
     Returns:
@@ -99,7 +101,9 @@ def render(
     for section, figures, missing in sections(contents):
         views = [_drawn(figure, next(numbers), files, room) for figure in figures]
         shown.append(_SectionView(f"figures-{section.name}", section, missing, views))
-    page = _page(contents, shown, central, facts, selection, study, study_text, findings, rerun, versions, failed)
+    page = _page(
+        contents, shown, central, facts, selection, study, study_text, findings, rerun, versions, failed, n_missing
+    )
     return {"report.html": page.encode("utf-8"), **files}
 
 
@@ -140,9 +144,10 @@ def _page(
     rerun: str,
     versions: Mapping[str, str],
     failed: Sequence[str],
+    n_missing: int,
 ) -> str:
     ordered = sorted(findings, key=lambda finding: -finding.weight)
-    told = story(study, contents.tables, ordered)
+    told = story(study, contents.tables, ordered, n_failed=len(failed), n_missing=n_missing)
     checks = contents.tables["checks"].sort("model", "check")
     name = str(study.get("name") or "study")
     style = "\n".join((WEB / file).read_text(encoding="utf-8") for file in STYLES)
@@ -164,6 +169,7 @@ def _page(
         checks=_view("checks", checks, "one check of one network's evaluation"),
         skipped_images=_view("skipped_images", contents.tables["skipped_images"], TABLES["skipped_images"].row),
         failed=list(failed),
+        n_missing=n_missing,
         tables=[
             _view(name, with_chance(contents.tables[name]), schema.row)
             for name, schema in TABLES.items()

@@ -33,32 +33,55 @@ class Story:
         answer: one sentence.
         sure: coefficients with their intervals, and whether checks were passed.
         change: what speaks against the answer, and what it would take.
+        incomplete: how much of the study is not there; empty where all is.
     """
 
     question: str
     answer: str
     sure: tuple[str, ...]
     change: tuple[str, ...]
+    incomplete: str = ""
 
 
-def story(study: Mapping[str, Any], tables: Mapping[str, pl.DataFrame], findings: Sequence[Finding]) -> Story:
+def story(
+    study: Mapping[str, Any],
+    tables: Mapping[str, pl.DataFrame],
+    findings: Sequence[Finding],
+    *,
+    n_failed: int = 0,
+    n_missing: int = 0,
+) -> Story:
     """The story that the weightiest finding tells; `findings` by falling weight, as `diagnose` returns them.
+
+    Args:
+        n_failed, n_missing: units of work that failed, and that were not computed yet.
 
     Example:
         >>> story({}, {"checks": pl.DataFrame(schema={"passed": pl.Boolean})}, []).answer
         'No conclusion could be drawn'
     """
-    question = str(study.get("question") or "")
+    question, incomplete = str(study.get("question") or ""), _incomplete(n_failed, n_missing)
     if not findings:
         missing = "The tables do not hold both the geometry and the robustness of enough classes."
-        return Story(question, "No conclusion could be drawn", (missing,), ())
+        return Story(question, "No conclusion could be drawn", (missing,), (), incomplete)
     first = findings[0]
-    sure = _association(tables) if first.kind == "association" else _paragraphs(first.text)
+    sure = (_association(tables) if first.kind == "association" else []) or _paragraphs(first.text)
     return Story(
         question,
         first.title,
         tuple(_cut(text) for text in (*sure[: MOST_SURE - 1], _checked(tables["checks"])) if text),
         tuple(_cut(text) for text in first.caveats[:MOST_CHANGES]),
+        incomplete,
+    )
+
+
+def _incomplete(n_failed: int, n_missing: int) -> str:
+    states = [f"{n_failed} failed"] * bool(n_failed) + [f"{n_missing} not computed yet"] * bool(n_missing)
+    if not states:
+        return ""
+    units = words.count(n_failed + n_missing, "unit")
+    return (
+        f"This study is incomplete, and the answer is of what there is: {units} of work missing ({', '.join(states)})."
     )
 
 
@@ -122,7 +145,8 @@ def _checked(checks: pl.DataFrame) -> str:
     failed = judged.filter(~pl.col("passed")).height
     if not failed:
         return f"All {words.number(judged.height)} checks of the evaluation passed."
-    return f"{failed} of {words.number(judged.height)} checks of the evaluation are flagged."
+    are = "is" if failed == 1 else "are"
+    return f"{failed} of {words.count(judged.height, 'check')} of the evaluation {are} flagged."
 
 
 def _cut(text: str) -> str:

@@ -250,6 +250,7 @@ def _one(
     if (known := remembered(store, unit, whole)) is not None:
         return known
     began = time.time()
+    measured = study.data.same_images and "geometry" in study.asked_tables
     taken = frozenset(name for other in rivals for name in other.images.names)
     try:
         with splits.progress.stage(f"reading images of {len(classes):,} classes ({role})"):
@@ -259,10 +260,11 @@ def _one(
                 images_per_class=plan.images_per_class,
                 seed=derive(study.seed, "draw", role),
                 exclude=taken,
-                at_least=AT_LEAST["geometry" if study.data.same_images else role],
+                at_least=AT_LEAST["geometry" if measured else role],
             )
     except DataError as error:
-        advice = "; reduce images_per_class of another draw, or set data.same_images = true" if rivals else ""
+        names = " or ".join(f"data.{other.unit.role}" for other in rivals)
+        advice = f"; reduce images_per_class of {names}, or set data.same_images = true" if rivals else ""
         raise DataError(f"data.{role}: {error}{advice}") from None
     digests: dict[int, tuple[str, ...]] = {}
     with splits.progress.stage(f"reading and digesting {len(result.images):,} images ({role})") as tick:

@@ -342,6 +342,19 @@ class Study(Section):
         return plans
 
     @model_validator(mode="after")
+    def _one_draw(self) -> Study:
+        """Where nothing is attacked, or nothing measured, one draw is for both: another would take all other images."""
+        data, nothing = self.data, DrawPlan()
+        if data.same_images or any(self.section(section) for section in sections()):
+            return self
+        if "robustness" not in self.asked_tables and data.robustness == nothing:
+            data = data.model_copy(update={"same_images": True, "robustness": data.geometry})
+        elif "geometry" not in self.asked_tables and data.geometry == nothing:
+            data = data.model_copy(update={"same_images": True, "geometry": data.robustness})
+        object.__setattr__(self, "data", data)
+        return self
+
+    @model_validator(mode="after")
     def _unique(self) -> Study:
         names = [("models", [name for name, _, _ in models_of(self)])]
         names += [(f"parts of the study in the column {column!r}", found) for column, found in self._named().items()]
