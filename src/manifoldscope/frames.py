@@ -86,14 +86,14 @@ def _csv(content: bytes, numeric: frozenset[str], *, separator: str) -> pl.DataF
     require_memory(4 * len(content) + _CELL * (content.count(separator.encode()) + content.count(b"\n")))
     rows = _rows(_text(content), separator)
     if not rows:
-        raise _BrokenError("it is empty; expected a header and one row per pair")
+        raise _BrokenError("it is empty; expected a header and a row for each case")
     (_, cells), *body = rows
     header = [name.strip() for name in cells]
     _require_separator(header, separator)
     if twice := [name for name, count in Counter(header).items() if count > 1]:
         raise _BrokenError(f"its header names the column {shortened(twice[0])!r} twice; give each its own name")
     if not body:
-        raise _BrokenError("it has a header and no rows; expected one row per pair")
+        raise _BrokenError("it has a header and no rows; expected a row for each case")
     for number, row in body:
         if len(row) != len(header):
             raise _BrokenError(f"row {number} has {len(row)} cells, and the header names {len(header)} columns")

@@ -70,7 +70,8 @@ def execute(options: argparse.Namespace) -> int:
             f"{tall} {'figure is' if one else 'figures are'} taller than a page ({PAGE} mm): with a larger --width "
             f"{'its' if one else 'their'} panels stand abreast"
         )
-    say(f"{len(written)} figures ({', '.join(formats)}) in {folder}" if written else "there was no figure to draw")
+    n = "1 figure" if len(written) == 1 else f"{len(written)} figures"
+    say(f"{n} ({', '.join(formats)}) in {folder}" if written else "there was no figure to draw")
     return 1 if failed else 0
 
 

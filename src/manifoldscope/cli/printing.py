@@ -39,8 +39,19 @@ def told(story: Story) -> list[str]:
 
 
 def _block(text: str, most: int, indent: str = "") -> list[str]:
-    """The text in so many lines, with an ellipsis where it is longer."""
-    return wrap(text, width=WIDTH, initial_indent=indent, subsequent_indent=indent, max_lines=most, placeholder=" …")
+    """The text in so many lines; where it is longer, to the end of a clause that fits, with an ellipsis."""
+
+    def lines_of(part: str) -> list[str]:
+        return wrap(part, width=WIDTH, initial_indent=indent, subsequent_indent=indent)
+
+    lines = lines_of(text)
+    if len(lines) <= most:
+        return lines
+    head = " ".join(line.strip() for line in lines[:most])[:-2]
+    end = max(head.rfind(mark) for mark in ("; ", ". ", ", ", " ("))
+    if head.rfind("(") > head.rfind(")"):  # none is left open
+        end = head.rfind(" (")
+    return lines_of(f"{head[: end if end > len(head) // 2 else len(head)].rstrip(' ;,.')} …")
 
 
 def print_table(table: Any, *, as_json: bool) -> None:

@@ -76,7 +76,7 @@ def test_a_measure_that_all_classes_but_one_or_two_share_has_no_r(n_others: int,
         assert texts
         assert all(("not given" in text) is not given for text in texts)
     if not given:
-        assert f"r not given: all but {n_others} classes share one value" in headings(central(shared))[1]
+        assert f"r not given: one value in all but {n_others} of the classes" in headings(central(shared))[1]
 
 
 def test_each_network_is_shown_at_the_strength_of_the_findings(tables: dict[str, pl.DataFrame]) -> None:

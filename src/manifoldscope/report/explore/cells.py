@@ -103,4 +103,8 @@ def _withheld(page: Explored, key: str) -> str:
     if page.networks[int(n)] in page.at_chance:
         return "This network is at chance level when clean: its robust accuracies are not informative."
     few = nearly_constant(page.values[f"{n}.{layer}.{measure}"])
-    return f"No coefficient: all but {few} classes share one value, and it would rest on these." if few else ""
+    return (
+        f"No coefficient: the value is the same for all but {few} of the classes, and it would rest on these alone."
+        if few
+        else ""
+    )

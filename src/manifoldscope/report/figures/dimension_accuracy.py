@@ -338,7 +338,7 @@ def _association_text(row: dict[str, Any] | None, panel: pl.DataFrame, *, short:
     if row["coefficient"] is None or not math.isfinite(row["coefficient"]):
         return f"{symbol} undefined"
     if few := nearly_constant(reals(panel, "value")):
-        return f"{symbol} not given" if short else f"{symbol} not given: all but {few} classes share one value"
+        return f"{symbol} not given" if short else f"{symbol} not given: one value in all but {few} of the classes"
     value, low, high = (words.coefficient(row[key]) for key in ("coefficient", "low", "high"))
     if short:
         return f"{symbol} {value}" + (f" ({low} to {high})" if low != "–" else "")

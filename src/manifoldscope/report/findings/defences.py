@@ -68,7 +68,9 @@ def _title(rows: list[dict[str, Any]], at: str) -> str:
             f"{best['robust_accuracy']:.1%}"
         )
     loss = best["clean_loss"]
-    clean = "" if loss is None or best["model"] == best["baseline"] else f", {_points(loss)} of clean accuracy"
+    known = loss is not None and best["clean_loss_low"] is not None
+    clear = known and best["clean_loss_low"] * best["clean_loss_high"] > 0
+    clean = f", {_points(loss)} of clean accuracy" if clear else ", without a clear loss of clean accuracy" * known
     return f"Of the networks of {best['source']}, {best['model']} is the most robust at {at}: " + (
         f"{best['robust_accuracy']:.1%}{clean}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from manifoldscope.evidence.specification import CHOICES, Curve, specification_curves
@@ -136,7 +137,8 @@ def _beside_signs(curve: Curve) -> str:
 def _among(curve: Curve) -> str:
     """`2 measures and 3 layers`: what is chosen."""
     chosen = {choice: len(curve.values(choice)) for choice in CHOICES}
-    return listed([f"{n} {_PLURALS[choice]}" for choice, n in chosen.items() if n > 1])
+    told = listed([f"{n} {_PLURALS[choice]}" for choice, n in chosen.items() if n > 1])
+    return told if math.prod(chosen.values()) == len(curve.cells) or not told else f"{told}, not all combined"
 
 
 def _gated(curves: Curves) -> str:
