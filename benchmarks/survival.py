@@ -55,7 +55,7 @@ STUDY = tiny.raw(
     ],
     minimal=[{"steps": 3, "tolerance": 0.1}],
     **tiny.OTHERS,
-    sampling={"halvings": 2, "reliability": 2, "curve": 2},
+    sampling={"split_halves": 2, "reliability": 2, "curve": 2},
 )
 TABLES = ("models", "geometry", "pairs", "reliability", "robustness", "outcomes", "minimal", "transfer", "shifts")
 CALLS = {"rename": ("rename", "replace"), "fsync": ("fsync",), "unlink": ("unlink", "remove"), "mkdir": ("mkdir",)}

@@ -233,7 +233,11 @@ def test_equal_sizes_hold_for_every_table_of_measure(classes, capsys):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--halvings", "-1", "argument --halvings: -1 is no number of draws; expected a whole number, 0 for none"),
+        (
+            "--split-halves",
+            "-1",
+            "argument --split-halves: -1 is no number of draws; expected a whole number, 0 for none",
+        ),
         ("--null", "-1", "argument --null: -1 is no number of draws"),
         ("--null", "many", "argument --null: many is no number of draws"),
         ("--extrapolate", "5", "argument --extrapolate: 5 times the points cannot be told; expected more than 1"),

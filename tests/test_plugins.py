@@ -346,7 +346,7 @@ def test_points_are_measured_by_a_measure_of_a_plugin(plugin, tmp_path, capsys):
         str(plugin),
         "--measure",
         "my_spread",
-        "--halvings=0",
+        "--split-halves=0",
     ]
     assert main(command) == 0
     assert "my_spread" in capsys.readouterr().out

@@ -102,7 +102,7 @@ def test_mutated_labels_are_refused_or_name_classes(tmp_path: Path, capsys: pyte
     write(tmp_path / "p.npy")
     path = tmp_path / "labels.npy"
     np.save(path, LABELS)
-    command = ["measure", str(tmp_path / "p.npy"), "--labels", str(path), "--measure", "two_nn", "--halvings", "0"]
+    command = ["measure", str(tmp_path / "p.npy"), "--labels", str(path), "--measure", "two_nn", "--split-halves", "0"]
     for content in mutations(path.read_bytes(), budget(30), seed=2):
         path.write_bytes(content)
         assert main(command) in (0, 2)

@@ -82,7 +82,7 @@ class TestStandardErrors:
         (found,) = subsampled(classes, ["centroid_distance"], n_splits=60, generator=seeded(6))
         errors = [estimate.stderr for estimate in found.pairs.values()]
         assert len(errors) == 3
-        # halvings of one sample know its deviation to about 10%, and that of 80 points its true one to 8%
+        # split_halves of one sample know its deviation to about 10%, and that of 80 points its true one to 8%
         assert errors == pytest.approx([math.sqrt(2 / 80)] * 3, rel=0.35)
         (each,) = subsampled(classes, ["participation_ratio"], generator=seeded(6))
         assert all(estimate.stderr > 0 for estimate in each.classes)

@@ -148,10 +148,10 @@ def test_measure_takes_each_time_apart(path: Path, capsys: pytest.CaptureFixture
         spikes[:time, :, time] = np.eye(5)[:time]
     np.save(path, spikes)
     command = ["measure", str(path), "--axes", MEAN, "--pool", "time=each", "--measure", "pca_dimension", "--json"]
-    assert main([*command, "--halvings", "0", "--set", "pca_dimension.fraction=1.0"]) == 0
+    assert main([*command, "--split-halves", "0", "--set", "pca_dimension.fraction=1.0"]) == 0
     found = rows(capsys)
     assert [(row["time"], row["value"]) for row in found] == [(0, 0), (1, 1), (2, 2), (3, 3)]
-    assert main([*command, "--halvings", "0", "--window", "2:3"]) == 0
+    assert main([*command, "--split-halves", "0", "--window", "2:3"]) == 0
     assert [row["time"] for row in rows(capsys)] == [2]
 
 

@@ -335,7 +335,7 @@ def test_the_footer_of_parquet_says_what_the_table_takes() -> None:
 
 def test_measure_reads_a_table_by_the_name_of_its_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "p.csv", labelled=True)
-    assert main(["measure", str(path), "--measure", "pca_dimension", "--halvings", "0"]) == 0
+    assert main(["measure", str(path), "--measure", "pca_dimension", "--split-halves", "0"]) == 0
     rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:]]
     assert rows == [["face", "pca_dimension"], ["house", "pca_dimension"]]
     assert main(["measure", str(path), "--labels", "kind"]) == 2

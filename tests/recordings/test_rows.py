@@ -24,8 +24,8 @@ def classes(*sizes: int) -> list[ClassManifold]:
 
 def test_a_class_has_the_same_rows_alone_and_among_others():
     manifolds = classes(20, 30, 25)
-    together = measured(manifolds, WANTED, halvings=2, null=5, seed=3).filter(label="11").drop("label", "other")
-    alone = class_rows(manifolds[1], WANTED, label=11, halvings=2, null=5, seed=3)
+    together = measured(manifolds, WANTED, split_halves=2, null=5, seed=3).filter(label="11").drop("label", "other")
+    alone = class_rows(manifolds[1], WANTED, label=11, split_halves=2, null=5, seed=3)
     assert together.to_dicts() == alone
     curve = curves(manifolds, WANTED, draws=2, seed=3).filter(label="11").drop("label")
     assert curve["value"].to_list() == [
@@ -36,9 +36,11 @@ def test_a_class_has_the_same_rows_alone_and_among_others():
 def test_rows_have_the_columns_of_their_tables():
     manifolds = classes(20, 20, 20)
     made = {
-        "geometry": class_rows(manifolds[0], WANTED, label=10, halvings=1, seed=0),
+        "geometry": class_rows(manifolds[0], WANTED, label=10, split_halves=1, seed=0),
         "pairs": [
-            row for row in joint_rows(manifolds, [("centroid_distance", {})], halvings=1, seed=0) if row["other_place"]
+            row
+            for row in joint_rows(manifolds, [("centroid_distance", {})], split_halves=1, seed=0)
+            if row["other_place"]
         ],
         "curves": curve_rows(manifolds, [("centroid_distance", {})], draws=1, seed=0),
         "reliability": [reliability_row("two_nn", {}, manifolds, splits=1, seed=0)],
@@ -61,7 +63,7 @@ def test_a_value_that_describes_the_sample_is_flagged():
 
     def falls(n_points: int, n_features: int) -> bool | None:
         points = ClassManifold(torch.randn(n_points, n_features, generator=generator(0, "points")), label=10)
-        (found,) = class_rows(points, [("participation_ratio", {})], label=10, halvings=3, seed=0)
+        (found,) = class_rows(points, [("participation_ratio", {})], label=10, split_halves=3, seed=0)
         return found["falls_when_halved"]
 
     assert falls(200, 3) is False

@@ -35,7 +35,7 @@ def model(name: str, objective: str, defence: Any) -> dict[str, Any]:
 
 
 def study(models: list[dict[str, Any]], **changes: Any) -> Any:
-    asked = {"measures": ["pca_dimension"], "layers": ["penultimate"], "sampling": {"halvings": 1}}
+    asked = {"measures": ["pca_dimension"], "layers": ["penultimate"], "sampling": {"split_halves": 1}}
     return tiny.study(models=models, **asked, **changes)
 
 

@@ -96,7 +96,7 @@ def test_a_pattern_that_matches_nothing_and_weights_that_are_not_there_stop_the_
 
 @pytest.fixture(scope="module")
 def study():
-    return tiny.parse(of_random("cnn", sampling={"reliability": 4, "halvings": 1}))
+    return tiny.parse(of_random("cnn", sampling={"reliability": 4, "split_halves": 1}))
 
 
 @pytest.fixture(scope="module")

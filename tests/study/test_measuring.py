@@ -26,7 +26,7 @@ ATTACKS = [{"kind": "pgd", "epsilons": [0.1], "steps": 3, "displacement": True}]
 
 @pytest.fixture(scope="module")
 def study():
-    return tiny.study(measures=MEASURES, attacks=ATTACKS, jacobian_norm=4, sampling={"halvings": 2})
+    return tiny.study(measures=MEASURES, attacks=ATTACKS, jacobian_norm=4, sampling={"split_halves": 2})
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def asked(tmp_path_factory):
     raw = tiny.raw(measures=["participation_ratio", "two_nn", "centroid_distance", "linear_margin"], layers=["flatten"])
     raw["models"] = raw["models"][:1]
     raw["data"]["geometry"] = {"images_per_class": 40}
-    raw["sampling"] = {"halvings": 2, "null": 9, "curve": 2, "reliability": 3, "extrapolate": 2}
+    raw["sampling"] = {"split_halves": 2, "null": 9, "curve": 2, "reliability": 3, "extrapolate": 2}
     study, store = parse(raw), Store(tmp_path_factory.mktemp("asked") / "run")
     assert run_units(study, store, progress=QUIET).failed == {}
     return study, store, collect(store, store.plan()[0])
@@ -221,6 +221,8 @@ def test_random_directions_of_the_layer_are_those_of_the_points_measured(tables,
 
 
 def test_another_joint_measure_computes_the_layers_alone(study, store):
-    more = tiny.study(measures=[*MEASURES, "linear_margin"], attacks=ATTACKS, jacobian_norm=4, sampling={"halvings": 2})
+    more = tiny.study(
+        measures=[*MEASURES, "linear_margin"], attacks=ATTACKS, jacobian_norm=4, sampling={"split_halves": 2}
+    )
     assert run_units(more, store, progress=QUIET).n_computed == 4  # two networks, two layers
     assert run_units(study, store, progress=QUIET).n_computed == 0

@@ -280,7 +280,7 @@ CHANGES = {
     "InterventionPlan.draws": {"interventions": [{"draws": 2}]},
     "InterventionPlan.attack": {"interventions": [{"attack": "pgd"}]},
     "InterventionPlan.strength": {"interventions": [{"strength": 0.1}]},
-    "SamplingPlan.halvings": {"sampling.halvings": 2},
+    "SamplingPlan.split_halves": {"sampling.split_halves": 2},
     "SamplingPlan.equal_sizes": None,  # see the test of classes of unequal sizes
     "SamplingPlan.null": {"sampling.null": 20},
     "SamplingPlan.curve": {"sampling.curve": 3},
@@ -348,7 +348,7 @@ def by_kind(store, raw):
     [
         ({"null": 20}, ["pca_dimension", "centroid_distance"], {"geometry", "layer"}),
         ({"curve": 3}, ["pca_dimension", "centroid_distance"], {"geometry", "layer"}),
-        ({"halvings": 2}, ["centroid_distance"], {"layer"}),
+        ({"split_halves": 2}, ["centroid_distance"], {"layer"}),
         ({"extrapolate": 2}, ["pca_dimension", "centroid_distance"], {"geometry"}),
         ({"reliability": 5}, ["pca_dimension"], {"layer"}),
     ],

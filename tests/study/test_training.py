@@ -45,7 +45,7 @@ def probed(**changes):
         measures=MEASURED,
         layers=["penultimate"],
         attacks=[{"kind": "pgd", "epsilons": [0.05], "steps": 2}],
-        sampling={"halvings": 1, "second_draw": False},
+        sampling={"split_halves": 1, "second_draw": False},
     )
 
 

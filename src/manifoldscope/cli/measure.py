@@ -67,7 +67,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="standardise: every feature to a variance of 1",
     )
     parser.add_argument(
-        "--halvings", type=_number, default=5, metavar="N", help="random halves for standard errors (5); 0: none"
+        "--split-halves", type=_number, default=5, metavar="N", help="random halves for standard errors (5); 0: none"
     )
     parser.add_argument("--equal", action="store_true", help="as many points of each class as the smallest has")
     parser.add_argument(
@@ -149,8 +149,8 @@ def execute(options: argparse.Namespace) -> int:
             return extrapolations(manifolds, wanted, factor=options.extrapolate, **common)
         if options.reliability:
             return reliabilities(manifolds, wanted, **common)
-        halvings = 0 if options.outcome and not options.report else options.halvings  # the page shows them
-        return measured(manifolds, wanted, halvings=halvings, null=options.null, **common)
+        split_halves = 0 if options.outcome and not options.report else options.split_halves
+        return measured(manifolds, wanted, split_halves=split_halves, null=options.null, **common)
 
     found = values = stepwise(sets, table)
     if options.outcome:

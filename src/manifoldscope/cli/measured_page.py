@@ -67,8 +67,8 @@ def _about(options: argparse.Namespace, sets: Sequence[PointSet]) -> list[tuple[
     each = f", {_span(sizes)} each" if len(manifolds) > 1 else ""
     window = f", samples {options.window[0]} to before {options.window[1]}" if options.window else ""
     pooled = [f"{axis}: {how}" for axis, how in options.pool]
-    halved = options.halvings and not (options.curve or options.extrapolate or options.reliability)
-    drawn = [f"standard errors from {options.halvings} random halves"] if halved else []
+    halved = options.split_halves and not (options.curve or options.extrapolate or options.reliability)
+    drawn = [f"standard errors from {options.split_halves} random halves"] if halved else []
     drawn += [f"chance from {options.null} draws"] if options.null else []
     drawn += ["as many points of each class"] if options.equal else []
     return [

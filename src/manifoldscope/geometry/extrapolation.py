@@ -82,7 +82,7 @@ def extrapolate(
         name: one of `MEASURES.names()`, not a joint measure.
         points: (number of points, n_features).
         n_points: the number to extrapolate to.
-        draws: how many draws of each size the curve is made of, and how many halvings the standard error.
+        draws: how many draws of each size the curve is made of, and how many split halves the standard error.
         generator: a CPU generator that chooses the points.
         scaling: as for `measure`.
         **parameters: of the measure.

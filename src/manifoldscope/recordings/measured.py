@@ -31,7 +31,7 @@ def measured(
     wanted: Asked,
     *,
     scaling: Scaling = "none",
-    halvings: int = 5,
+    split_halves: int = 5,
     null: int = 0,
     seed: int = 0,
 ) -> pl.DataFrame:
@@ -41,7 +41,7 @@ def measured(
         manifolds: the classes; one, or more for joint measures.
         wanted: the measures by name, or by name and parameters: ["two_nn", ("pca_dimension", {"fraction": 0.9})].
         scaling: as for `measure`.
-        halvings: random halves for standard errors and for what falls with fewer points; none for 0.
+        split_halves: random halves for standard errors and for what falls with fewer points; none for 0.
         null: draws of a Gaussian null of the same size (of shuffled labels for a joint measure); none for 0.
         seed: of every random draw.
 
@@ -59,14 +59,14 @@ def measured(
     for manifold in manifolds if single else ():
         try:
             cloud = Cloud(manifold, scaling=scaling)
-            found = class_rows(cloud, single, label=manifold.label, halvings=halvings, null=null, seed=seed)
+            found = class_rows(cloud, single, label=manifold.label, split_halves=split_halves, null=null, seed=seed)
         except GeometryError as error:
             raise GeometryError(f"label {_label(manifold)}: {error}") from None
         rows += [{"label": _label(manifold), "other": None, **row} for row in found]
     if joint:
         _require_classes(manifolds, joint)
         names = {WHOLE: None, None: None} | {place: _label(manifold) for place, manifold in enumerate(manifolds)}
-        found = joint_rows(manifolds, joint, scaling=scaling, halvings=halvings, null=null, seed=seed)
+        found = joint_rows(manifolds, joint, scaling=scaling, split_halves=split_halves, null=null, seed=seed)
         for row in found:
             place, other = row.pop("place"), row.pop("other_place")
             rows.append({"label": names[place], "other": names[other], **row})
@@ -86,7 +86,7 @@ def stepwise(sets: Sequence[PointSet], table: Callable[[list[ClassManifold]], pl
     Example:
         >>> import torch
         >>> steps = [PointSet({"time": at}, [ClassManifold(torch.eye(4)[:, : at + 1], name="v1")]) for at in (1, 2)]
-        >>> found = stepwise(steps, lambda each: measured(each, ["pca_dimension"], halvings=0))
+        >>> found = stepwise(steps, lambda each: measured(each, ["pca_dimension"], split_halves=0))
         >>> found.select("time", "value").rows()
         [(1, 2.0), (2, 3.0)]
     """

@@ -37,11 +37,11 @@ Wanted = Sequence[tuple[str, Mapping[str, Any]]]
 Row = dict[str, Any]
 
 EXTRAPOLATION_DRAWS = 20
-"""How many draws of each size, and how many halvings, an extrapolation rests on."""
+"""How many draws of each size, and how many split halves, an extrapolation rests on."""
 
 
 def class_rows(
-    points: ClassManifold | Cloud, wanted: Wanted, *, label: int, halvings: int, null: int = 0, seed: int
+    points: ClassManifold | Cloud, wanted: Wanted, *, label: int, split_halves: int, null: int = 0, seed: int
 ) -> list[Row]:
     """Measures of one class, a row each as in the table `geometry`.
 
@@ -49,7 +49,7 @@ def class_rows(
         points: (n_points, n_features) of the class.
         wanted: measures of one class.
         label: of the class, which names its streams of random numbers.
-        halvings: random halves for standard errors; 0: none.
+        split_halves: random halves for standard errors; 0: none.
         null: draws of an isotropic Gaussian null; 0: none.
         seed: of every draw.
 
@@ -59,8 +59,8 @@ def class_rows(
     subject = as_subject(points, [name for name, _ in wanted], "none")
     assert isinstance(subject, Cloud)
     found = (
-        subsampled(subject, wanted, n_splits=halvings, generator=generator(seed, "halves", label))
-        if halvings
+        subsampled(subject, wanted, n_splits=split_halves, generator=generator(seed, "halves", label))
+        if split_halves
         else [measure(name, subject, **settings) for name, settings in wanted]
     )
     rows = []
@@ -76,7 +76,7 @@ def joint_rows(
     wanted: Wanted,
     *,
     scaling: Scaling = "none",
-    halvings: int,
+    split_halves: int,
     null: int = 0,
     seed: int,
 ) -> list[Row]:
@@ -88,7 +88,7 @@ def joint_rows(
         manifolds: (n_points, n_features) each.
         wanted: joint measures.
         scaling: as for `measure`.
-        halvings: random halves for standard errors; 0: none.
+        split_halves: random halves for standard errors; 0: none.
         null: draws of shuffled labels; 0: none.
         seed: of every draw.
 
@@ -97,8 +97,8 @@ def joint_rows(
     """
     clouds = Clouds(manifolds, scaling=scaling)
     found = (
-        subsampled(clouds, wanted, n_splits=halvings, generator=generator(seed, "halves"))
-        if halvings
+        subsampled(clouds, wanted, n_splits=split_halves, generator=generator(seed, "halves"))
+        if split_halves
         else [measure(name, clouds, **settings) for name, settings in wanted]
     )
     rows = []

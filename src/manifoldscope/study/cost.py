@@ -198,7 +198,7 @@ def measuring_seconds(
     extrapolating = EXTRAPOLATION_DRAWS if sampling.get("extrapolate") else 0
     n_sizes = len(size_grid(n_points, smallest=8))
     # as often as all points: two halves cost a quarter each, and the smaller sizes of a curve no more than all points
-    often = 1 + sampling.get("halvings", 0) / 2
+    often = 1 + sampling.get("split_halves", 0) / 2
     null, curve = sampling.get("null", 0), sampling.get("curve", 0)
     each = null + curve + 2 * extrapolating
     calls = null + curve * n_sizes + extrapolating * (n_sizes + 4)

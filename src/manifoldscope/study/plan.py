@@ -208,7 +208,7 @@ class MeasurePlan(OpenSection):
 class SamplingPlan(Section):
     """What that many images can show: how sure a value is, what chance gives, and whether it grows with more images."""
 
-    halvings: int = setting(
+    split_halves: int = setting(
         5,
         "random halves of the points, for standard errors and for what decreases with fewer points",
         keyed=True,

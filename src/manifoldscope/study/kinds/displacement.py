@@ -146,7 +146,7 @@ class Displacement(Unit):
         places = {at: place for at, (place, _) in enumerate(classes)}
         wanted: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in COLLAPSE]
         first = classes[0][1]
-        found = joint_rows([manifold for _, manifold in classes], wanted, halvings=0, seed=self.seed)
+        found = joint_rows([manifold for _, manifold in classes], wanted, split_halves=0, seed=self.seed)
         return [
             {"layer": first.layer, "pool": first.pool, **row, "place": places.get(row["place"], WHOLE)}
             for row in found

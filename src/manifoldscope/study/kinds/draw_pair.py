@@ -97,7 +97,7 @@ class DrawPair(Unit):
             for manifold in points_of(context, network, images, self.layers):
                 for scaling, wanted in by_scaling(context.study.measures, joint=False).items():
                     cloud = Cloud(manifold, scaling=scaling)
-                    rows += of_layer(manifold, class_rows(cloud, wanted, label=label, halvings=0, seed=self.seed))
+                    rows += of_layer(manifold, class_rows(cloud, wanted, label=label, split_halves=0, seed=self.seed))
             found.append(rows)
             tick((1 + place) / 2)
         paired = [
@@ -121,7 +121,7 @@ class DrawPair(Unit):
         return costs.passing(self.n_images, fixed=fixed, widths=widths, reduce=POINTS)
 
     def seconds(self, costs: Costs, at_once: int) -> float:
-        plain = {"halvings": 0, "null": 0, "curve": 0, "extrapolate": 0.0}
+        plain = {"split_halves": 0, "null": 0, "curve": 0, "extrapolate": 0.0}
         measuring = measuring_seconds(self.measures, plain, self.n_images, 1, costs.widths(self.layers))
         return SECONDS_OF_A_UNIT + 2 * (costs.forward_seconds(self.n_images, at_once) + measuring)
 

@@ -122,7 +122,7 @@ class Geometry(Unit):
                 images=images,
                 layers=planning.layers(network),
                 measures=measures,
-                sampling=settings_of(study, "halvings", "null", "curve", "extrapolate") if measures else {},
+                sampling=settings_of(study, "split_halves", "null", "curve", "extrapolate") if measures else {},
                 projections=study.jacobian_norm,
                 seed=study.seed,
                 batch_size=study.batch_size,
@@ -148,7 +148,7 @@ class Geometry(Unit):
             for scaling, wanted in by_scaling(study.measures, joint=False).items():
                 cloud = Cloud(manifold, scaling=scaling)
                 stream: dict[str, Any] = {"label": label, "seed": self.seed}
-                found = class_rows(cloud, wanted, halvings=sampling.halvings, null=sampling.null, **stream)
+                found = class_rows(cloud, wanted, split_halves=sampling.split_halves, null=sampling.null, **stream)
                 rows += of_layer(manifold, found)
                 if sampling.curve:
                     curves += of_layer(manifold, curve_rows(cloud, wanted, draws=sampling.curve, **stream))
@@ -208,7 +208,7 @@ class Geometry(Unit):
         gradients = self.projections * len(self.layers) * costs.gradient_seconds(n, at_once)
         widths = costs.widths(self.layers)
         measuring = measuring_seconds(self.measures, self.sampling, n, 1, widths) + SECONDS_OF_A_VALUE * n * sum(widths)
-        n_calls: int = (1 + 2 * self.sampling.get("halvings", 0)) * len(self.measures) * len(widths)
+        n_calls: int = (1 + 2 * self.sampling.get("split_halves", 0)) * len(self.measures) * len(widths)
         measuring += n_calls * SECONDS_OF_A_CALL
         return SECONDS_OF_A_UNIT + costs.forward_seconds(n, at_once) + gradients + measuring
 

@@ -116,7 +116,7 @@ class Layer(Unit):
                 classes=planning.classes("geometry"),
                 layer=layer,
                 measures=joint,
-                sampling=settings_of(study, "halvings", "null", "curve") if joint else {},
+                sampling=settings_of(study, "split_halves", "null", "curve") if joint else {},
                 reliability={"splits": splits, "measures": measures_of(study, joint=False)} if splits else None,
                 seed=study.seed,
                 batch_size=study.batch_size,
@@ -159,7 +159,7 @@ class Layer(Unit):
         curves: list[Row] = []
         for scaling, wanted in by_scaling(study.measures, joint=True).items():
             common: dict[str, Any] = {"scaling": scaling, "seed": self.seed}
-            found += joint_rows(manifolds, wanted, halvings=sampling.halvings, null=sampling.null, **common)
+            found += joint_rows(manifolds, wanted, split_halves=sampling.split_halves, null=sampling.null, **common)
             if sampling.curve:
                 curves += curve_rows(manifolds, wanted, draws=sampling.curve, **common)
         agreement: list[Row] = []

@@ -162,11 +162,11 @@ class TrainingProbe(Unit):
         for scaling, wanted in by_scaling(study.measures, joint=False).items():
             for place, manifold in enumerate(manifolds):
                 found = class_rows(
-                    Cloud(manifold, scaling=scaling), wanted, label=manifold.label, halvings=0, seed=self.seed
+                    Cloud(manifold, scaling=scaling), wanted, label=manifold.label, split_halves=0, seed=self.seed
                 )
                 yield from of_layer(manifold, [{"place": place, **row} for row in found])
         for scaling, wanted in by_scaling(study.measures, joint=True).items():
-            joint = joint_rows(manifolds, wanted, scaling=scaling, halvings=0, seed=self.seed)
+            joint = joint_rows(manifolds, wanted, scaling=scaling, split_halves=0, seed=self.seed)
             yield from of_layer(manifolds[0], [row for row in joint if row["other_place"] is None])
 
     def _accuracy(self, context: Context, network: Network, images: ImageSet) -> Iterator[Row]:
