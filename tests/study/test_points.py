@@ -197,3 +197,12 @@ def test_thumbnails_are_small_and_bounded(monkeypatch):
     assert set(small.flatten().tolist()) == {128}
     monkeypatch.setattr(kept, "THUMBNAIL_BYTES", 6 * 3 * 8 * 4)
     assert kept.thumbnails(network, images).shape == (6, 8, 4, 3)
+
+
+def test_the_cheapest_attack_is_looked_at_on_half_of_the_images(tmp_path):
+    store = Store(tmp_path)
+    store.prepare()
+    attacks = [{"kind": "autoattack", "epsilons": [0.1]}, *tiny.raw()["attacks"]]
+    data = {**tiny.raw()["data"], "robustness": {"images_per_class": 50}}
+    (unit, _) = tiny.of_kind(tiny.planned(tiny.study(attacks=attacks, data=data), store), "points")
+    assert (unit.attack.name, unit.images_per_class) == ("pgd", 25)

@@ -259,7 +259,7 @@ class PointsPlan(Section):
     images_per_class: int = setting(
         40,
         "of how many images of each class, at most, points are kept for pictures of manifolds in three dimensions "
-        "(2,000 images, 60 classes and 4 layers a network at most); 0: none",
+        "(half of those that are attacked, 2,000 images, 60 classes and 4 layers a network at most); 0: none",
         keyed=True,
         ge=0,
         le=2_000,

@@ -35,6 +35,9 @@ Item = TypeVar("Item")
 MOST_IMAGES = 2_000
 """Of one network, evenly divided among its classes."""
 
+FEWEST_IMAGES = 10
+"""Of a class, where there are so many; beyond, half of those that are attacked."""
+
 MOST_CLASSES = 60
 """Of a network with more, as many evenly spaced by index."""
 
@@ -62,8 +65,8 @@ class Points(Unit):
     Attributes:
         images: of each class, those that are attacked; points are kept of `images_per_class` of them, evenly spaced.
         axes: how many principal axes of all these clean points are kept.
-        attack: the study's first attack with gradients, at the lower middle one of its strengths above 0; None where
-            there is no such attack.
+        attack: the study's attack of fewest gradients, at the lower middle one of its strengths above 0; None where
+            no attack asks for any.
         copy: whose gradients are taken (the study's `gradients`).
     """
 
@@ -95,7 +98,7 @@ class Points(Unit):
             images=tuple(images),
             layers=tuple(evenly(layers, MOST_LAYERS)),
             attack=_shown_attack(study),
-            images_per_class=min(study.points.images_per_class, MOST_IMAGES // len(images)),
+            images_per_class=_looked_at(study, images),
             axes=study.points.axes,
             copy=study.gradients,
             seed=study.seed,
@@ -225,12 +228,20 @@ class Points(Unit):
         yield Picture("thumbnails", {"model": self.network.name}, {"thumbnails": thumbs})
 
 
+def _looked_at(study: Study, images: Sequence[ClassRef]) -> int:
+    """Of how many images of a class points are kept: they are attacked once more, and a picture needs no more."""
+    half = max(each.n_images for each in images) // 2
+    return min(study.points.images_per_class, MOST_IMAGES // len(images), max(FEWEST_IMAGES, half))
+
+
 def _shown_attack(study: Study) -> AttackRef | None:
+    """The one of fewest gradients, the first of these, at the lower middle one of its strengths."""
+    found: list[tuple[int, AttackRef]] = []
     for plan in study.attacks:
         above = sorted((each for each in plan.perturbations() if each.strength > 0), key=lambda each: each.strength)
         if above and above[0].asks_gradients:
-            return AttackRef.of(above[(len(above) - 1) // 2], plan.name)
-    return None
+            found.append((above[0].passes[1], AttackRef.of(above[(len(above) - 1) // 2], plan.name)))
+    return min(found, key=lambda each: each[0])[1] if found else None
 
 
 @dataclass
