@@ -26,7 +26,7 @@ def state(visit: Visit) -> tuple[Any, ...]:
     """Everything that a choice of a class should change: the list, the address, and the scatter."""
     page = visit.page
     marked = page.locator(f"{POINT}[aria-selected=true]").evaluate_all("(all) => all.map((each) => each.dataset.key)")
-    return chosen(page), visit.address().get("class", []), sorted(map(int, marked))
+    return chosen(page), [name for name in visit.address().get("class", []) if name], sorted(map(int, marked))
 
 
 def only(visit: Visit, *names: str) -> None:
@@ -115,6 +115,51 @@ def test_at_most_six_classes_are_chosen(ordinary: Written, visit: Callable[..., 
         seen.page.locator("[role=combobox]").fill(name)
         seen.page.locator("[role=combobox]").press("Enter")
     assert len(chosen(seen.page)) == 6
+    assert seen.page.locator("[role=status].said").inner_text() == "6 classes at most: class 2 was let go."
+
+
+def test_back_undoes_a_choice(ordinary: Written, visit: Callable[..., Visit]) -> None:
+    seen = cleared(visit(ordinary.path))
+    for key in (2, 4):
+        seen.page.wait_for_timeout(900)  # what follows sooner is one step
+        seen.page.locator(f"{POINT}[data-key='{key}']").click()
+    only(seen, "class 3", "class 5")
+    seen.page.go_back()
+    only(seen, "class 3")
+    seen.page.go_back()
+    assert chosen(seen.page) == []
+
+
+def test_links_of_the_page_leave_the_choice_in_the_address(ordinary: Written, visit: Callable[..., Visit]) -> None:
+    seen = visit(ordinary.path, "#class=class+3")
+    assert abs(seen.page.locator("#explore").bounding_box()["y"]) < 40  # what was linked is seen first
+    address = seen.page.evaluate("location.hash")
+    seen.page.locator("nav a[href='#glossary']").click()
+    assert seen.page.evaluate("location.hash") == address
+    seen.page.wait_for_timeout(1500)  # it scrolls there
+    assert seen.page.locator("#glossary").bounding_box()["y"] < 900
+    assert seen.page.evaluate("document.activeElement.id") == "glossary"
+    plain = visit(ordinary.path)
+    plain.page.locator("nav a[href='#glossary']").click()
+    assert plain.page.evaluate("location.hash") == "#glossary"
+
+
+def test_on_a_phone_the_answer_is_seen_before_the_contents(ordinary: Written, visit: Callable[..., Visit]) -> None:
+    seen = visit(ordinary.path, width=390, has_touch=True, is_mobile=True)
+    assert seen.page.locator("#answer").bounding_box()["y"] < 400
+    seen.page.locator("nav summary").tap()
+    assert seen.page.locator("nav a[href='#glossary']").is_visible()
+
+
+def test_every_stop_of_the_keyboard_has_a_name(ordinary: Written, visit: Callable[..., Visit]) -> None:
+    seen = visit(ordinary.path, "#class=class+3&view=card")
+    seen.page.locator("[role=tab][aria-selected=true]").focus()
+    for _ in range(25):
+        seen.page.keyboard.press("Tab")
+        named = seen.page.evaluate(
+            "(e => !!(e.textContent.trim() || e.ariaLabel || e.labels?.length))(document.activeElement)"
+        )
+        assert named, seen.page.evaluate("document.activeElement.outerHTML.slice(0, 200)")
 
 
 def test_a_link_restores_what_one_saw(ordinary: Written, visit: Callable[..., Visit]) -> None:

@@ -6,6 +6,9 @@
 /** At most so many classes are chosen together. */
 export const MOST_CLASSES = 6;
 
+/** Choices that follow each other faster are one step of the browser's history. */
+const AT_ONCE = 800;
+
 /** What has one position among its names, and how these are found. */
 const SINGLE = ["network", "layer", "measure", "attack", "strength", "iterate", "outcome"];
 
@@ -16,13 +19,14 @@ export class Store {
   #listeners = [];
   /** @type {Facts} */
   #facts;
+  #chosen = -Infinity;
 
   /** @param {Facts} facts */
   constructor(facts) {
     this.#facts = facts;
     this.#choice = { ...facts.start, ...read(facts, location.hash) };
     addEventListener("hashchange", () => {
-      if (isChoice(location.hash)) this.#become({ ...facts.start, ...read(facts, location.hash) });
+      if (isChoice(location.hash) || !location.hash) this.#become({ ...facts.start, ...read(facts, location.hash) });
     });
   }
 
@@ -31,12 +35,14 @@ export class Store {
   }
 
   /**
-   * Choose something else; what does not go with it any more becomes what there is.
+   * Choose something else; what does not go with it any more becomes what there is. Back undoes it.
    * @param {Partial<Choice>} changes
    */
   set(changes) {
     this.#become({ ...this.#choice, ...changes });
-    history.replaceState(null, "", `#${written(this.#facts, this.#choice)}`);
+    const [before, now] = [this.#chosen, performance.now()];
+    this.#chosen = now;
+    history[now - before < AT_ONCE ? "replaceState" : "pushState"](null, "", `#${written(this.#facts, this.#choice)}`);
   }
 
   /**
@@ -127,6 +133,7 @@ export function written(facts, choice) {
   const said = new URLSearchParams();
   const classes = addresses(facts);
   for (const place of choice.classes) said.append("class", classes[place]);
+  if (!choice.classes.length) said.append("class", ""); // none is a choice too
   for (const part of SINGLE) {
     const name = names[part][/** @type {any} */ (choice)[part]];
     if (name !== undefined) said.set(part, name);

@@ -1,4 +1,5 @@
 // What can be chosen: one list each, and a search for classes.
+import { MOST_CLASSES } from "./choice.js";
 import { CLASS_COLOURS } from "./colours.js";
 import { clear, h } from "./dom.js";
 
@@ -60,6 +61,7 @@ function strengths(facts, choice) {
  */
 export function classes(host, facts, store) {
   const chosen = h("ul", { class: "chosen", "aria-label": "chosen classes" });
+  const said = h("span", { class: "said", role: "status" });
   const found = h("ul", { class: "found", id: "found", role: "listbox", "aria-label": "classes found", hidden: true });
   const field = h("input", {
     type: "search",
@@ -77,7 +79,7 @@ export function classes(host, facts, store) {
     onkeydown: (/** @type {KeyboardEvent} */ event) => move(event),
   });
   let at = 0;
-  host.append(h("div", { class: "search" }, field, found), chosen);
+  host.append(h("div", { class: "search" }, field, found), chosen, said);
 
   const take = (/** @type {number} */ position) => {
     field.value = "";
@@ -128,7 +130,12 @@ export function classes(host, facts, store) {
     mark();
   };
 
+  let before = store.choice.classes;
   const update = (/** @type {Choice} */ choice) => {
+    const gone = before.filter((key) => !choice.classes.includes(key));
+    const pushed = gone.length === 1 && before.length === MOST_CLASSES && choice.classes.length === MOST_CLASSES;
+    said.textContent = pushed ? `${MOST_CLASSES} classes at most: ${facts.classes[gone[0]].name} was let go.` : "";
+    before = choice.classes;
     const item = (/** @type {number} */ key, /** @type {number} */ place) => {
       const dot = h("span", { class: "dot", "aria-hidden": "true" });
       dot.style.background = CLASS_COLOURS[place];

@@ -10,7 +10,10 @@ export function pageOf(page) {
   const wide = new ResizeObserver((sizes) => sizes.forEach(({ target }) => reach(/** @type {HTMLElement} */ (target))));
   for (const drawing of page.querySelectorAll(".chart")) wide.observe(drawing);
   addEventListener("hashchange", reveal);
+  page.addEventListener("click", keep);
   reveal();
+  const contents = /** @type {HTMLDetailsElement | null} */ (page.querySelector("nav details"));
+  if (contents && matchMedia("(max-width: 60rem)").matches) contents.open = false;
   addEventListener("beforeprint", () => {
     for (const part of /** @type {NodeListOf<HTMLDetailsElement>} */ (page.querySelectorAll("details.more"))) part.open = true;
   });
@@ -42,10 +45,32 @@ function reach(drawing) {
 
 /** A link into a folded part opens it. */
 function reveal() {
-  if (!location.hash || isChoice(location.hash)) return;
-  const target = document.getElementById(named(location.hash.slice(1)));
+  if (location.hash && !isChoice(location.hash)) show(location.hash);
+}
+
+/**
+ * A link within the page leaves the choice in the address where it is.
+ * @param {Event} event
+ */
+function keep(event) {
+  const link = event.target instanceof Element ? event.target.closest('a[href^="#"]') : null;
+  const place = link?.getAttribute("href") ?? "";
+  if (!isChoice(location.hash) || place.length < 2 || isChoice(place)) return;
+  event.preventDefault();
+  show(place)?.focus({ preventScroll: true });
+}
+
+/**
+ * Go to a place of the page, and open what it is folded in.
+ * @param {string} place
+ * @param {ScrollBehavior} [behavior]
+ */
+export function show(place, behavior = "auto") {
+  const target = document.getElementById(named(place.slice(1)));
   for (let part = target; part; part = part.parentElement) if (part instanceof HTMLDetailsElement) part.open = true;
-  target?.scrollIntoView();
+  target?.scrollIntoView({ behavior });
+  if (target && !target.hasAttribute("tabindex") && target.tabIndex < 0) target.setAttribute("tabindex", "-1");
+  return target;
 }
 
 /**

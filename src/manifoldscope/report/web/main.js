@@ -1,9 +1,9 @@
 // The page comes to life: facts are read, lists and views are put in their places, and follow the choice.
-import { Store } from "./choice.js";
+import { Store, isChoice } from "./choice.js";
 import { classes, controls } from "./controls.js";
 import { h } from "./dom.js";
 import { facts } from "./facts.js";
-import { pageOf } from "./folded.js";
+import { pageOf, show } from "./folded.js";
 import { sortable } from "./table.js";
 import { tabs } from "./tabs.js";
 
@@ -19,6 +19,8 @@ export async function main(views) {
   if (explore) {
     try {
       await begin(explore, views);
+      const [visit] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType("navigation"));
+      if (isChoice(location.hash) && visit?.type === "navigate") show("#explore", "instant"); // a reload stays where it was
     } catch (error) {
       explore.replaceChildren(h("p", { class: "missing" }, "This browser cannot show the interactive part; every figure and table is below."));
       console.error(error);

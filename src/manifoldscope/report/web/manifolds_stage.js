@@ -21,7 +21,7 @@ export function stage(listeners) {
   const writing = s("g");
   const svg = s("svg", { "aria-hidden": "true" }, drawing, writing);
   const element = h("div", { class: "stage", tabindex: "0", role: "application", "aria-roledescription": "picture in space" }, canvas, svg);
-  Object.assign(element.style, { position: "relative", width: "100%", overflow: "hidden", touchAction: "none", cursor: "grab", userSelect: "none" });
+  Object.assign(element.style, { position: "relative", width: "100%", overflow: "hidden", touchAction: "pan-y", cursor: "grab", userSelect: "none" });
   Object.assign(element.style, { border: "1px solid var(--line)", borderRadius: "8px", background: "var(--card)" });
   for (const layer of [canvas, svg]) Object.assign(layer.style, { position: "absolute", left: "0", top: "0", display: "block" });
   Object.assign(svg.style, { pointerEvents: "none", width: "100%", height: "100%" });

@@ -185,8 +185,9 @@ export function explained(mark, text) {
     tooltip().hidden = true;
   };
   mark.addEventListener("mouseenter", show);
-  mark.addEventListener("focus", show);
   mark.addEventListener("mouseleave", hide);
+  if (!mark.hasAttribute("tabindex")) return; // a listener for the focus would make a stop of any line
+  mark.addEventListener("focus", show);
   mark.addEventListener("blur", hide);
 }
 

@@ -29,9 +29,10 @@ export function tabs(host, facts, store, mount) {
   }
   list.addEventListener("keydown", (event) => {
     const names = [...shown.keys()];
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step) return;
-    const next = names[(names.indexOf(store.choice.view) + step + names.length) % names.length];
+    const at = names.indexOf(store.choice.view);
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: names.length - 1 }[event.key];
+    if (to === undefined) return;
+    const next = names[(to + names.length) % names.length];
     store.set({ view: next });
     shown.get(next)?.tab.focus();
     event.preventDefault();

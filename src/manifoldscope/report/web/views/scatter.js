@@ -41,6 +41,10 @@ export const view = {
 function drawn(picture, page, choice) {
   const { facts, store } = page;
   const [x, y] = [values(facts, choice), outcome(facts, choice)];
+  if (!facts.attacks.length) {
+    picture.append(h("p", { class: "missing" }, "Nothing was attacked, so that there is no accuracy to set classes against; the views beside show their manifolds."));
+    return;
+  }
   if (!x || !y) {
     const what = x ? "was not attacked so" : "was not measured so";
     picture.append(h("p", { class: "missing" }, `Nothing to draw: ${facts.networks[choice.network]?.name ?? "a network"} ${what}.`));
