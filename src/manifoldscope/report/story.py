@@ -146,7 +146,8 @@ def _checked(checks: pl.DataFrame) -> str:
     if not failed:
         return f"All {words.number(judged.height)} checks of the evaluation passed."
     are = "is" if failed == 1 else "are"
-    return f"{failed} of {words.count(judged.height, 'check')} of the evaluation {are} flagged."
+    checks = "check" if judged.height == 1 else "checks"
+    return f"{failed} of {words.number(judged.height)} {checks} of the evaluation {are} flagged."
 
 
 def _cut(text: str) -> str:
