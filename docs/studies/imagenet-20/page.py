@@ -68,7 +68,7 @@ clean (docs/evidence.md). The original's networks have other weights, and its cl
 
 **What is in doubt.** {f"{plural(len(failed), 'check')} failed ({said})." if len(failed) else "Every check passed."} A dimension of 50 images
 cannot exceed 49, and grows with their number: only its order over classes is used. Checks of attacks are on few images, since
-they were run on a CPU.
+they were run on a CPU. At full size: `full.toml`, not run.
 """
 
 
