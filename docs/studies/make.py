@@ -111,6 +111,7 @@ def told(tables: Mapping[str, pl.DataFrame], study: Mapping[str, Any], kinds: Se
 def what_it_took(table: pl.DataFrame) -> list[str]:
     """In words."""
     hours = table["seconds"].sum() / 3600
+    whole = f"{hours:.1f} hours" if hours >= 0.95 else f"{60 * hours:.0f} minutes"
     devices = ", ".join(sorted(table["device"].unique()))
     torch = ", ".join(sorted(map(str, table["torch"].unique())))
     per_kind = (
@@ -123,7 +124,7 @@ def what_it_took(table: pl.DataFrame) -> list[str]:
     return [
         "## What it took",
         "",
-        f"{hours:.1f} hours of units on {devices} (torch {torch}; other work ran beside it): {', '.join(parts)}. "
+        f"{whole} of units on {devices} (torch {torch}; other work ran beside it): {', '.join(parts)}. "
         "`tables/took.csv` has all kinds.",
     ]
 

@@ -43,7 +43,7 @@ def page(tables: dict[str, pl.DataFrame]) -> str:
     return f"""# What defences cost, and what they lose
 
 Adversarial training, a fixed Gabor front end, a denoiser in front, noise on the input in training, and a vote over noisy
-copies, beside standard training of the same small network (`small:cnn`) on MNIST, about a minute of training each.
+copies, beside standard training of the same small network (`small:cnn`) on MNIST, less than a minute of training each.
 {best["n_images"]} images are attacked by AutoAttack and PGD; a network that votes is attacked with its noise known.
 
 **Answer.** At epsilon {STRENGTH:g} (L-infinity) {best["model"]} keeps {best["robust_accuracy"]:.1%}

@@ -145,9 +145,8 @@ def _checked(checks: pl.DataFrame) -> str:
     failed = judged.filter(~pl.col("passed")).height
     if not failed:
         return f"All {words.number(judged.height)} checks of the evaluation passed."
-    are = "is" if failed == 1 else "are"
-    checks = "check" if judged.height == 1 else "checks"
-    return f"{failed} of {words.number(judged.height)} {checks} of the evaluation {are} flagged."
+    are, ending = "is" if failed == 1 else "are", "" if judged.height == 1 else "s"
+    return f"{failed} of {words.number(judged.height)} check{ending} of the evaluation {are} flagged."
 
 
 def _cut(text: str) -> str:
