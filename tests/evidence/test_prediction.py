@@ -141,8 +141,8 @@ def test_what_cannot_be_asked_is_not_answered() -> None:
 @pytest.mark.parametrize(
     ("world", "same_images", "title"),
     [
-        (World(n_classes=40), False, "Geometry adds nothing that is seen to difficulty in predicting"),
-        (STRONG, False, "In net, dimension at deep adds to difficulty in predicting which classes are robust"),
+        (World(n_classes=40), False, "Geometry adds nothing that is seen to the margin in predicting"),
+        (STRONG, False, "In net, dimension at deep adds to the margin in predicting which classes are robust"),
         (STRONG, True, "cannot be answered with these data"),
     ],
 )
@@ -161,7 +161,7 @@ def test_the_finding_names_attack_free_predictors() -> None:
     (found,) = [each for each in diagnose(tables) if each.kind == "prediction"]
     text = (
         r"Without geometry, r = [+-]0\.\d\d by the first-order distance and \+0\.\d\d by the local Lipschitz distance; "
-        r"beyond difficulty the local Lipschitz distance lowers the squared error by \d+\.\d% \(adjusted p = 0\.002\)\."
+        r"beyond the margin the local Lipschitz distance lowers the squared error by \d+\.\d% \(adjusted p = 0\.002\)\."
     )
     assert re.search(text, found.text), found.text
     assert [row["measure"] for row in found.numbers] == [

@@ -23,7 +23,7 @@ _CAVEATS = (
     "Where predictors say nothing, predictions correlate negatively with what was left out (about -0.3 for one "
     "predictor): 0 is not what chance gives.",
     "Margins of few images are noisy, and a measure that follows difficulty improves a prediction by that alone; the "
-    "p-value is of what it says beyond difficulty.",
+    "p-value is of what it says beyond margins on two draws, and of no other sign of difficulty.",
 )
 
 
@@ -72,13 +72,13 @@ def _title(best: Sequence[ClassesPredicted]) -> str:
     adds = [each for each in asked if each.adds]
     what = "in predicting which classes are robust"
     if not asked:
-        return f"Whether geometry adds to difficulty {what} cannot be answered with these data"
+        return f"Whether geometry adds to the margin {what} cannot be answered with these data"
     if not adds:
         networks = asked[0].model if len(asked) == 1 else f"{every(len(asked))} networks"
-        return f"Geometry adds nothing that is seen to difficulty {what} ({networks})"
+        return f"Geometry adds nothing that is seen to the margin {what} ({networks})"
     if len(asked) == 1:
-        return f"In {adds[0].model}, {_named(adds[0])} adds to difficulty {what}"
-    return f"Geometry adds to difficulty {what}, in {len(adds)} of {len(asked)} networks"
+        return f"In {adds[0].model}, {_named(adds[0])} adds to the margin {what}"
+    return f"Geometry adds to the margin {what}, in {len(adds)} of {len(asked)} networks"
 
 
 def _named(each: ClassesPredicted | NetworkPredicted) -> str:
@@ -97,7 +97,7 @@ def _sentence(each: ClassesPredicted, n_cells: int) -> str:
         return f"{text} Difficulty cannot be held fixed with these data."
     change = "lowers" if each.gain > 0 else "raises"
     return (
-        f"{text} Beyond difficulty it {change} the squared error by {abs(each.gain):.1%} (adjusted p = "
+        f"{text} Beyond the margin it {change} the squared error by {abs(each.gain):.1%} (adjusted p = "
         f"{each.p_adjusted:.2g})."
     )
 
@@ -119,7 +119,7 @@ def _beside(attack_free: Sequence[ClassesPredicted]) -> list[str]:
     which = "it" if len(attack_free) == 1 else said(best)
     change = "lowers" if best.gain > 0 else "raises"
     return [
-        f"{text}; beyond difficulty {which} {change} the squared error by {abs(best.gain):.1%} (adjusted p = "
+        f"{text}; beyond the margin {which} {change} the squared error by {abs(best.gain):.1%} (adjusted p = "
         f"{best.p_adjusted:.2g})."
     ]
 
