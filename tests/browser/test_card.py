@@ -118,3 +118,29 @@ def test_what_its_images_are_taken_for_is_counted_from_the_outcomes(
     every = {f"{ORDINARY.classes[label]} {count} of {wrong.total()}" for label, count in wrong.items()}
     assert shown
     assert set(shown) <= every
+
+
+def test_words_and_numbers_each_say_the_strength_that_they_are_of(card: Visit) -> None:
+    page = card.page
+    page.locator("select[name=strength]").select_option(label="ε = 0.2")
+    words_of, chosen_of = page.locator(f"{CARD} .said h4").all_inner_texts()
+    text = page.locator(f"{CARD} .said p").inner_text()
+    attack, strength = words_of.removeprefix("In words: ").split(", ")[:2]
+    assert text.startswith(f"Under {attack}, {strength} (")
+    assert "whatever is chosen" in words_of
+    assert chosen_of == "As chosen: APGD, ε = 0.2, last iterate"
+    page.locator("select[name=strength]").select_option(label="ε = 0.1")
+    assert page.locator(f"{CARD} .said h4").all_inner_texts() == [words_of, "As chosen: APGD, ε = 0.1, last iterate"]
+
+
+def test_adversarial_images_are_of_the_chosen_network_or_none(
+    written: Callable[[str], Written], visit: Callable[..., Visit]
+) -> None:
+    page = visit(written("large").path, "#class=class+1&network=network+2&view=card").page
+    said_of = page.locator(f"{CARD} .triple figcaption small").all_inner_texts()
+    assert said_of
+    assert all(text.startswith("network 2 ·") for text in said_of)
+    page.locator("select[name=network]").select_option(label="network 4")
+    assert page.locator(f"{CARD} .triple").count() == 0
+    hint = page.locator(f"{CARD} .pictures").inner_text()
+    assert "The page holds no adversarial images of class 1 for network 4." in hint

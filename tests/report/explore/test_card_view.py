@@ -63,6 +63,15 @@ def test_words_are_those_of_the_cards_of_the_most_fragile_classes() -> None:
     assert f"{card.taken_for[0].n_into} as {card.taken_for[0].class_name}" in text
 
 
+def test_the_attack_that_words_are_of_is_said_beside_them() -> None:
+    data = shown(page := page_of(sampled_tables()))
+    for key, text in data["words"].items():
+        network = key.split(".")[0]
+        attack, strength, iterate = data["told_under"][network].rsplit(", ", 2)
+        at_chance = text.startswith(f"{page.networks[int(network)]} is at chance level")
+        assert at_chance or text.startswith(f"Under {attack}, {strength} ({iterate}),")
+
+
 def test_a_network_at_chance_level_has_no_words_on_its_classes() -> None:
     words = shown(page := page_of(study_tables()))["words"]
     assert (

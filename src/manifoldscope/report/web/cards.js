@@ -148,7 +148,7 @@ export function taken(facts, found, position) {
 }
 
 /**
- * The attacked images of a class, those nearest to the choice first.
+ * The attacked images of a class in the chosen network, those nearest to the chosen attack first.
  * @param {Facts} facts
  * @param {Choice} choice
  * @param {number} position
@@ -158,10 +158,8 @@ export function triples(facts, choice, position) {
   /** @type {Triple[]} */
   const every = viewData(facts, "card")?.triples?.of[`${position}`] ?? [];
   const far = (/** @type {Triple} */ each) =>
-    1000 * Number(each.network !== choice.network) +
-    100 * Number(each.attack !== choice.attack) +
-    Math.abs((each.strength ?? 50) - choice.strength);
-  return [...every].sort((a, b) => far(a) - far(b));
+    100 * Number(each.attack !== choice.attack) + Math.abs((each.strength ?? 50) - choice.strength);
+  return every.filter((each) => each.network === choice.network).sort((a, b) => far(a) - far(b));
 }
 
 /**

@@ -6,7 +6,7 @@
 /** At most so many classes are chosen together. */
 export const MOST_CLASSES = 6;
 
-/** Choices that follow each other faster are one step of the browser's history. */
+/** Choices of the same kind that follow each other faster are one step of the browser's history, in milliseconds. */
 const AT_ONCE = 800;
 
 /** What has one position among its names, and how these are found. */
@@ -19,14 +19,15 @@ export class Store {
   #listeners = [];
   /** @type {Facts} */
   #facts;
-  #chosen = -Infinity;
+  #last = { part: "", at: -Infinity };
 
   /** @param {Facts} facts */
   constructor(facts) {
     this.#facts = facts;
     this.#choice = { ...facts.start, ...read(facts, location.hash) };
     addEventListener("hashchange", () => {
-      if (isChoice(location.hash) || !location.hash) this.#become({ ...facts.start, ...read(facts, location.hash) });
+      this.#last = { part: "", at: -Infinity }; // what is chosen after Back is a step of its own
+      this.#become({ ...facts.start, ...read(facts, location.hash) });
     });
   }
 
@@ -39,10 +40,14 @@ export class Store {
    * @param {Partial<Choice>} changes
    */
   set(changes) {
+    const before = written(this.#facts, this.#choice);
     this.#become({ ...this.#choice, ...changes });
-    const [before, now] = [this.#chosen, performance.now()];
-    this.#chosen = now;
-    history[now - before < AT_ONCE ? "replaceState" : "pushState"](null, "", `#${written(this.#facts, this.#choice)}`);
+    const address = written(this.#facts, this.#choice);
+    if (address === before) return;
+    const [part, at] = [Object.keys(changes).join(), performance.now()];
+    const goesOn = part === this.#last.part && at - this.#last.at < AT_ONCE;
+    this.#last = { part, at };
+    history[goesOn ? "replaceState" : "pushState"](null, "", `#${address}`);
   }
 
   /**

@@ -133,8 +133,8 @@ export function classes(host, facts, store) {
   let before = store.choice.classes;
   const update = (/** @type {Choice} */ choice) => {
     const gone = before.filter((key) => !choice.classes.includes(key));
-    const pushed = gone.length === 1 && before.length === MOST_CLASSES && choice.classes.length === MOST_CLASSES;
-    said.textContent = pushed ? `${MOST_CLASSES} classes at most: ${facts.classes[gone[0]].name} was let go.` : "";
+    const full = before.length === MOST_CLASSES && choice.classes.length === MOST_CLASSES;
+    said.textContent = full && gone.length === 1 && gone[0] === before[0] ? `${MOST_CLASSES} classes at most: ${facts.classes[gone[0]].name} was let go.` : "";
     before = choice.classes;
     const item = (/** @type {number} */ key, /** @type {number} */ place) => {
       const dot = h("span", { class: "dot", "aria-hidden": "true" });

@@ -35,12 +35,16 @@ function save(button) {
 }
 
 /**
- * What is wider than its place can be scrolled by keyboard.
+ * What is wider than its place can be scrolled by keyboard, and then has the name of what is drawn in it.
  * @param {HTMLElement} drawing
  */
 function reach(drawing) {
-  if (drawing.scrollWidth > drawing.clientWidth + 1) drawing.tabIndex = 0;
-  else drawing.removeAttribute("tabindex");
+  const name = drawing.querySelector("svg")?.getAttribute("aria-label") ?? "figure";
+  const wide = { tabindex: "0", role: "group", "aria-label": name };
+  for (const [attribute, value] of Object.entries(wide)) {
+    if (drawing.scrollWidth > drawing.clientWidth + 1) drawing.setAttribute(attribute, value);
+    else drawing.removeAttribute(attribute);
+  }
 }
 
 /** A link into a folded part opens it. */
@@ -50,12 +54,13 @@ function reveal() {
 
 /**
  * A link within the page leaves the choice in the address where it is.
- * @param {Event} event
+ * @param {MouseEvent} event
  */
 function keep(event) {
   const link = event.target instanceof Element ? event.target.closest('a[href^="#"]') : null;
   const place = link?.getAttribute("href") ?? "";
-  if (!isChoice(location.hash) || place.length < 2 || isChoice(place)) return;
+  const elsewhere = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey; // in another tab or window
+  if (elsewhere || !isChoice(location.hash) || place.length < 2 || isChoice(place)) return;
   event.preventDefault();
   show(place)?.focus({ preventScroll: true });
 }

@@ -143,7 +143,7 @@ export function stage(listeners) {
 
 /**
  * Dragging turns, two fingers and the wheel magnify, and a click picks; the wheel only once the stage has the focus, so
- * that a page can be scrolled past it.
+ * that a page can be scrolled past it. A finger that moves up or down scrolls the page as well.
  * @param {HTMLElement} element
  * @param {{turn: (right: number, down: number) => void, magnify: (factor: number) => void, pick: (x: number, y: number) => void}} acts
  */

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from manifoldscope.evidence.class_by_class import telling_classes
 from manifoldscope.evidence.measures import describes_sample, near_ceiling
 from manifoldscope.report import words
 from manifoldscope.report.explore.card_words import told
@@ -41,8 +42,9 @@ _PER_NEIGHBOUR, _PER_NUMBER = 14, 7  # bytes
 def card(page: Explored) -> dict[str, Any] | None:
     """What a card shows beside the page's numbers; by positions, and bounded.
 
-    `words` by network and class; `triples` and `strips` of images; `spectra` and `nearest` by network and layer;
-    `doubt` and `null` by network, layer and measure; `margins` by network and draw; `pair_measure` in words.
+    `words` by network and class, and `told_under`, the attack that these are of, by network; `triples` and `strips` of
+    images; `spectra` and `nearest` by network and layer; `doubt` and `null` by network, layer and measure; `margins` by
+    network and draw; `pair_measure` in words.
     """
     if not page.classes:
         return None
@@ -54,6 +56,7 @@ def card(page: Explored) -> dict[str, Any] | None:
     margins, n_margins = _margins(page)
     return {
         "words": text,
+        "told_under": _told_under(page),
         "triples": pictures,
         "strips": strips(page, order),
         "spectra": lines,
@@ -69,6 +72,16 @@ def card(page: Explored) -> dict[str, Any] | None:
             n_told,
             n_margins,
         ),
+    }
+
+
+def _told_under(page: Explored) -> dict[str, str]:
+    """The attack, strength and iterate that the words of each network are of: where its classes differ most."""
+    rows = telling_classes(page.contents.tables["robustness"]).unique("model", maintain_order=True)
+    return {
+        str(page.networks.index(row["model"])): f"{words.attack(row['attack'])}, "
+        f"{words.at_strength(row['attack'], row['strength'])}, {words.iterate(row['iterate'])}"
+        for row in rows.filter(pl.col("model").is_in(page.networks)).to_dicts()
     }
 
 

@@ -99,7 +99,7 @@ function heading(facts, choice, position) {
 }
 
 /**
- * The card in words, and the numbers of what is chosen.
+ * The card in words, which are of one strength whatever is chosen, and the numbers of what is chosen.
  * @param {Page} page
  * @param {Choice} choice
  * @param {number} position
@@ -111,14 +111,23 @@ function said(page, choice, position) {
   const clean = facts.accuracy[`${choice.network}.${choice.attack}.${choice.strength}.${choice.iterate}`]?.clean?.[position];
   const margin = data.margins[`${choice.network}`] ?? {};
   const rows = [
-    now && [`Robust (${under(facts, choice)})`, `${interval(now.k / now.n, now.low, now.high, percent)}, ${now.k} of ${now.n} images`],
+    now && ["Robust", `${interval(now.k / now.n, now.low, now.high, percent)}, ${now.k} of ${now.n} images`],
     now && typeof clean === "number" && ["Correct when clean", `${percent(clean / now.n)}, ${clean} of ${now.n} of the same images`],
     ...Object.entries(margin).map(
       ([draw, each]) => each.margin[position] !== null && [`Margin when clean (${draw} draw)`, `${number(each.margin[position])}, standard deviation over images ${number(each.sd[position])}`],
     ),
   ].filter((row) => Array.isArray(row));
   const list = h("dl", {}, ...rows.flatMap(([term, value]) => [h("dt", {}, term), h("dd", {}, value)]));
-  return h("div", { class: "said" }, text ? h("p", {}, text) : null, rows.length ? list : null);
+  const at = text && !facts.networks[choice.network].at_chance && data.told_under[`${choice.network}`];
+  const iterate = facts.attacks[choice.attack]?.iterates[choice.iterate]?.label;
+  return h(
+    "div",
+    { class: "said" },
+    at && h("h4", {}, `In words: ${at} `, h("small", {}, "where the classes differ most, whatever is chosen")),
+    text && h("p", {}, text),
+    now && h("h4", {}, `As chosen: ${[under(facts, choice), iterate].filter(Boolean).join(", ")}`),
+    rows.length ? list : null,
+  );
 }
 
 /**
@@ -132,7 +141,8 @@ function pictures(page, choice, position) {
   const row = data.strips[`${position}`];
   if (!found.length && !row) return h("p", { class: "missing" }, "No images of this class are in the page.");
   const few = row && h("img", { class: "images", src: row.uri, alt: `${row.n} clean images of ${facts.classes[position].name}` });
-  return h("div", { class: "pictures" }, few ?? null, h("div", { class: "triples" }, ...found.map((each) => images(facts, each))));
+  const none = facts.attacks.length > 0 && !found.length && `The page holds no adversarial images of ${facts.classes[position].name} for ${facts.networks[choice.network].name}.`;
+  return h("div", { class: "pictures" }, few ?? null, none && h("p", { class: "hint" }, none), h("div", { class: "triples" }, ...found.map((each) => images(facts, each))));
 }
 
 /**
@@ -149,6 +159,7 @@ function stands(page, choice, position) {
     const label = facts.measures[each.measure].label;
     const away = each.z === null ? "" : `, ${number(each.z, 2)} standard deviations from the mean`;
     const value = interval(each.value, each.low, each.high);
+    const [alone, ...ends] = value.split(" ");
     const mark = { value: each.value, low: each.low, high: each.high, ...look(choice, position), hollow: doubt(each) !== "" };
     const drawn = strip(all, [mark], { domain: around(all, each.mean, each.deviation), centre: each.mean, label: `${label}: ${value}${away}` });
     const button = h(
@@ -162,13 +173,13 @@ function stands(page, choice, position) {
       {},
       h("th", { scope: "row" }, button, notes ? h("small", {}, notes) : null),
       h("td", {}, drawn),
-      h("td", { class: "n" }, value),
+      h("td", { class: "n value" }, alone, ends.length > 0 && " ", ends.length > 0 && h("span", {}, ends.join(" "))),
       h("td", { class: "n" }, each.z === null ? "–" : `${each.z > 0 ? "+" : ""}${number(Number(each.z.toFixed(1)))}`),
       h("td", { class: "n" }, each.percentile === null ? "–" : number(Math.round(each.percentile))),
     );
   });
-  const heads = ["Measure", "Among the classes", "Value", "z", "Percentile"].map((name) => h("th", { scope: "col" }, name));
-  const grid = h("table", { class: "stands" }, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...rows));
+  const heads = ["Measure", "Among the classes", "Value", "z", "Percen\u00adtile"].map((name) => h("th", { scope: "col" }, name));
+  const grid = h("table", { class: "stands own" }, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...rows));
   const more = every.length > rows.length && h("p", { class: "files" }, `The first ${rows.length} of ${number(every.length)} measures; the table below has all.`);
   return h("section", {}, h("h4", {}, "Where it stands"), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "where it stands" }, grid), more || null);
 }

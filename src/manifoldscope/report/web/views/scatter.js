@@ -53,7 +53,10 @@ function drawn(picture, page, choice) {
   const share = facts.outcomes[choice.outcome].name === "robust_accuracy";
   const format = (/** @type {number | null} */ value) => (share ? percent(value) : number(value));
   const measure = facts.measures[choice.measure].label;
+  const width = Math.min(560, picture.clientWidth || 560); // text keeps its size where there is less room
   const frame = plot({
+    width,
+    height: Math.max(300, (5 / 7) * width),
     x: { domain: around([...x.value, ...few(x.low, choice, facts), ...few(x.high, choice, facts)]), label: measure },
     y: {
       domain: share ? [-0.02, 1.02] : around([...y.value, ...few(y.low, choice, facts), ...few(y.high, choice, facts)]),
