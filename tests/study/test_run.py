@@ -29,6 +29,7 @@ from manifoldscope.study import Store, run_units
 from manifoldscope.study.loading import parse
 from manifoldscope.study.progress import Progress
 from manifoldscope.study.results import collect
+from manifoldscope.tables import TABLES
 from manifoldscope.vision.sources import network
 from tests.study import tiny
 
@@ -676,3 +677,17 @@ def test_where_nothing_is_attacked_or_measured_one_draw_is_for_both(changes, oth
         "robustness",
         "training",
     }
+
+
+def test_two_names_for_one_network_have_a_row_each(tmp_path):
+    training = {"objective": "standard", "epochs": 1, "batch_size": 20}
+    models = [{"name": name, "source": "small:cnn", "training": training} for name in ("a", "b")]
+    result = run(tiny.study(models=models), out=tmp_path / "run", progress=QUIET)
+    assert result.failed == {}
+    found = {name: result.table(name) for name in TABLES}
+    named = {name: rows for name, rows in found.items() if "model" in rows.columns and len(rows)}
+    assert {"models", "geometry", "robustness", "outcomes", "margins", "layers", "training"} <= set(named)
+    for name, rows in named.items():
+        mine, other = (rows.filter(model=model).drop("model") for model in ("a", "b"))
+        assert len(mine) == len(other), name
+        assert name == "models" or mine.equals(other), name  # where each comes from is its own

@@ -280,6 +280,13 @@ def test_a_folder_of_classes_with_and_without_splits(tmp_path: Path) -> None:
         load("folder", root=tmp_path / "split", split="vall")
 
 
+def test_a_class_may_have_any_name_that_is_not_hidden(tmp_path: Path) -> None:
+    for name in ("__proto__", "cat", "__MACOSX", "__pycache__", ".git"):
+        write_image(tmp_path / name / "1.png")
+    with pytest.warns(UserWarning, match="left out the folder '.git', whose name begins with a dot"):
+        assert load("folder", root=tmp_path).class_names == {0: "__proto__", 1: "cat"}
+
+
 def test_folders_without_classes_or_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no folders in it; expected one folder a class"):
         load("folder", root=tmp_path)

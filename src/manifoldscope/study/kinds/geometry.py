@@ -214,25 +214,22 @@ class Geometry(Unit):
 
     @classmethod
     def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, list[pl.DataFrame]]:
-        names = {
-            unit.key: {
-                "model": unit.network.name,
-                "class_index": unit.images.index,
-                "class_name": unit.images.name,
-            }
-            for unit in units
-        }
         return {
             "geometry": [
-                named(store.table(unit, "geometry"), **names[unit.key], split=unit.images.split) for unit in units
+                named(store.table(unit, "geometry"), **unit._names, split=unit.images.split) for unit in units
             ],
-            "curves": [named(store.table(unit, "curves"), **names[unit.key]) for unit in units],
+            "curves": [named(store.table(unit, "curves"), **unit._names) for unit in units],
         }
+
+    @property
+    def _names(self) -> dict[str, Any]:
+        """What tables call it; units of one key may have several names."""
+        return {"model": self.network.name, "class_index": self.images.index, "class_name": self.images.name}
 
     def pictures(self, store: Store) -> Iterator[Picture]:
         """Spectra of every class, and correlations of features of the examples."""
         arrays, facts = store.arrays(self), store.facts(self)
-        names = {"model": self.network.name, "class_name": self.images.name, "class_index": self.images.index}
+        names = self._names
         for name, array in arrays.items():
             what, rest = name.split("/", 1)
             if what == "correlation" and rest in facts["correlations"]:

@@ -19,13 +19,18 @@ SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", "
 """What the name of an image file ends in; other files in a class's folder are passed over."""
 
 
+LEFT_BEHIND = frozenset({"__MACOSX", "__pycache__"})
+"""Folders that other programs leave, and that are no class."""
+
+
 def _is_image(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def folders(place: Path) -> list[str]:
     """The folders in a folder that are not hidden, by name."""
-    return [e.name for e in _entries(place) if not e.name.startswith((".", "__")) and _is_folder(e)]
+    named = (e for e in _entries(place) if not e.name.startswith(".") and e.name not in LEFT_BEHIND)
+    return [e.name for e in named if _is_folder(e)]
 
 
 def n_images_in(place: Path | str) -> int:
