@@ -79,7 +79,9 @@ def _title(networks: Sequence[ClassByClass]) -> str:
             f"{_percent(only.spread.accuracy)} of all images"
         )
     if len(networks) <= MOST_SPELLED_OUT:
-        return f"Worst-class robust accuracy is {listed([_worst_beside_all(each) for each in networks])}"
+        apart = len({(each.attack, each.strength) for each in networks}) > 1
+        told = listed([_worst_beside_all(each, at=apart) for each in networks])
+        return f"Worst-class robust accuracy is {told}"
     worst = [each.worst.robust.value for each in networks]
     return (
         f"Worst-class robust accuracy goes from {_percent(min(worst))} to {_percent(max(worst))} over "
@@ -87,9 +89,11 @@ def _title(networks: Sequence[ClassByClass]) -> str:
     )
 
 
-def _worst_beside_all(fact: ClassByClass) -> str:
+def _worst_beside_all(fact: ClassByClass, *, at: bool) -> str:
+    """With the attack and its strength, where networks are not told at the same one."""
     worst, every = _percent(fact.worst.robust.value), _percent(fact.spread.accuracy)
-    return f"{worst} in {fact.model} ({every} over all classes)"
+    under = f" under {words.attack_at(fact.attack, fact.strength)}" if at else ""
+    return f"{worst} in {fact.model}{under} ({every} over all classes)"
 
 
 def _range(networks: Sequence[ClassByClass]) -> str:
