@@ -6,7 +6,8 @@
 
 Each study has a `page.py` beside its `study.toml`: `TABLES`, which tables are kept; `FIGURES`, which registered figures
 are shown; `FINDINGS`, which registered findings are told; `page(tables)`, its words, in which every number is read off
-a table; and, where large tables are summed up, `derived(result)`, small tables by name.
+a table; and, where tables are large, `UNUSED`, columns that are not kept, and `derived(result)`, small tables by name
+that sum them up.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ def keep(
     results: Path,
     wanted: Mapping[str, pl.Expr | None],
     derived: Callable[[ms.Result], Mapping[str, pl.DataFrame]],
+    unused: Sequence[str] = (),
 ) -> None:
     """Write the tables of a run as csv, the rows that a study keeps, and what the run took."""
     opened = ms.open(results)
@@ -48,7 +50,7 @@ def keep(
         table = opened.table(name)
         table = table if rows is None else table.filter(rows)
         empty = [column for column in table.columns if 0 < len(table) == table[column].null_count()]
-        table.drop(empty).write_csv(folder / "tables" / f"{name}.csv", float_precision=6)
+        table.drop(*empty, *unused, strict=False).write_csv(folder / "tables" / f"{name}.csv", float_precision=6)
     for name, table in derived(opened).items():
         table.write_csv(folder / "tables" / f"{name}.csv", float_precision=6)
     took(results).write_csv(folder / "tables" / f"{TOOK}.csv", float_precision=1)
@@ -148,7 +150,7 @@ def main() -> None:
     folder = HERE / options.name
     page = page_of(folder)
     if options.results is not None:
-        keep(folder, options.results, page.TABLES, getattr(page, "derived", lambda _: {}))
+        keep(folder, options.results, page.TABLES, getattr(page, "derived", lambda _: {}), getattr(page, "UNUSED", ()))
     write(folder, page)
 
 

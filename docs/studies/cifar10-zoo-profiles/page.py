@@ -13,6 +13,7 @@ TABLES = {
     "layers": None,
     "geometry": (pl.col("attack").fill_null("") == "") & (pl.col("class_index") >= 0),
 }
+UNUSED = ("note", "split", "stderr", "falls_when_halved")
 FIGURES = ["depth_profile"]
 FINDINGS: list[str] = []
 NAMES = {"pca_dimension": "PCA dimension (95%)", "participation_ratio": "participation ratio", "two_nn": "TwoNN"}
