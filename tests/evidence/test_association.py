@@ -18,6 +18,8 @@ from scipy import stats
 
 from manifoldscope.errors import ManifoldscopeError, StudyError
 from manifoldscope.evidence import associate, associate_frame, association_table, nearly_constant
+from manifoldscope.evidence.association_table import associate_study
+from manifoldscope.evidence.specification import specification_curves
 from manifoldscope.tables import TABLES, conform
 
 PLAIN = {0.0: -0.560, 0.0002: -0.610, 0.0005: -0.636, 0.002: -0.675, 0.005: -0.643}
@@ -215,6 +217,30 @@ def test_the_table_within_a_network() -> None:
         named=True,
     )
     assert row["coefficient"] == pytest.approx(np.corrcoef(both["value"], both["robust_accuracy"])[0, 1])
+
+
+@pytest.mark.parametrize("harmless", [False, True])
+def test_a_specification_curve_holds_the_cells_that_its_median_is_over(harmless: bool) -> None:
+    given_tables = tables(["net0"], n_classes=12, strengths=[0.0, 0.01, 0.1], measures=2)
+    if harmless:  # an attack that changes nothing still is an attack
+        weak = pl.col("strength") == 0.01
+        changed = [
+            pl.when(weak).then(of_clean).otherwise(name).alias(name)
+            for name, of_clean in (("robust_accuracy", "clean_accuracy"), ("n_robust", "n_clean_correct"))
+        ]
+        given_tables["robustness"] = given_tables["robustness"].with_columns(changed)
+    found = associate_study(**given_tables, permutations=20, methods=["pearson"])
+    known = conform("models", [{"model": "net0", "clean_accuracy": 0.9, "n_classes": 12}])
+    fact = specification_curves(
+        {"associations": found.associations, "specifications": found.specifications, "models": known}
+    )
+    assert fact is not None
+    (curve,) = fact.curves["net0"]
+    assert {cell.specification.attack[1] for cell in curve.cells} == {0.01, 0.1}
+    assert len(curve.cells) == fact.rows[0]["n_cells"]
+    assert curve.n_negative == fact.rows[0]["n_negative"]
+    assert curve.median is not None
+    assert curve.median.value == pytest.approx(np.median([cell.r.value for cell in curve.cells]))
 
 
 def test_across_networks_replicates_count_once_and_fewer_than_five_networks_give_no_row() -> None:

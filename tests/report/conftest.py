@@ -422,7 +422,8 @@ def _curves(where: dict[str, str], names: tuple[str, ...], random: np.random.Gen
 
 def concluded_tables(tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """The medians of these associations, as if they had been tested, and networks by classes."""
-    known = tables["associations"].filter(pl.col("coefficient").is_finite())
+    of_attacks = pl.col("strength").is_null() | (pl.col("strength") > 0)  # at 0 it is the clean accuracy
+    known = tables["associations"].filter(pl.col("coefficient").is_finite(), of_attacks)
     medians = known.group_by("model", "method", "controls", maintain_order=True).agg(
         pl.len().alias("n_cells"),
         pl.col("coefficient").median().alias("median"),

@@ -24,6 +24,11 @@ ATTACK = ("attack", "strength", "iterate")
 """What tells accuracies apart; `attack` as `with_attack_name` names it."""
 
 
+def is_clean_accuracy(strength: float | None) -> bool:
+    """Whether the accuracy under an attack of this strength is the clean accuracy; a minimal perturbation has none."""
+    return strength == 0
+
+
 def outcomes_of_classes(robustness: pl.DataFrame, outcomes: pl.DataFrame | None) -> pl.DataFrame:
     """A row per network, attack, strength, iterate, class and outcome: `y`, and its sampling variance."""
     named = with_attack_name(robustness).with_columns(attack="attack_name")
@@ -34,11 +39,9 @@ def outcomes_of_classes(robustness: pl.DataFrame, outcomes: pl.DataFrame | None)
     binomial = share * (1 - share) / (n_images - 1)
     of_odds = 1 / (robust + 0.5) + 1 / (asked - robust + 0.5)
     parts = [
-        named.select(
-            *keys, y="robust_accuracy", clean="clean_accuracy", noise=binomial, outcome=pl.lit("robust_accuracy")
-        ),
+        named.select(*keys, y="robust_accuracy", noise=binomial, outcome=pl.lit("robust_accuracy")),
         named.filter((pl.col("strength") > 0) & (asked > 0) & asked.is_not_null()).select(
-            *keys, y=odds, clean="clean_accuracy", noise=of_odds, outcome=pl.lit("log_odds")
+            *keys, y=odds, noise=of_odds, outcome=pl.lit("log_odds")
         ),
     ]
     if outcomes is not None and not outcomes["minimal_epsilon"].is_null().all():
@@ -52,12 +55,11 @@ def outcomes_of_classes(robustness: pl.DataFrame, outcomes: pl.DataFrame | None)
             .with_columns(
                 strength=pl.lit(None, pl.Float64),
                 iterate=pl.lit(None, pl.String),
-                clean=pl.lit(None, pl.Float64),
                 noise=pl.lit(None, pl.Float64),
                 outcome=pl.lit("minimal_epsilon"),
             )
         )
-        parts.append(medians.select(*keys, "y", "clean", "noise", "outcome"))
+        parts.append(medians.select(*keys, "y", "noise", "outcome"))
     return pl.concat(parts, how="vertical_relaxed")
 
 
@@ -81,10 +83,10 @@ def network_means(
         found.filter(pl.col("y").is_not_nan())
         .join(classes, on=["model", "class_index"], how="semi")
         .group_by("model", *keys, maintain_order=True)
-        .agg(pl.col("y", "clean").mean())
+        .agg(pl.col("y").mean())
         .with_columns(network=pl.col("model").replace(names))
         .group_by("network", *keys, maintain_order=True)
-        .agg(pl.col("y", "clean").mean())
+        .agg(pl.col("y").mean())
         .with_columns(noise=pl.lit(None, pl.Float64))
     )
     return means, accuracies
@@ -140,10 +142,9 @@ class Grid:
         measures, x = matrix(measured.sort(*MEASURE), MEASURE, "value")
         ordered = found.sort(*ATTACK, "outcome", nulls_last=True)
         outcomes, y = matrix(ordered, (*ATTACK, "outcome"), "y")
-        _, clean = matrix(ordered, (*ATTACK, "outcome"), "clean")
         _, noise = matrix(ordered, (*ATTACK, "outcome"), "noise")
-        same = np.array([np.array_equal(a, b, equal_nan=True) for a, b in zip(y, clean, strict=True)], dtype=bool)
-        return cls(measures, outcomes, x, y, noise, same, tuple(place), tuple(str(each) for each in both["_name"]))
+        is_clean = np.array([is_clean_accuracy(each["strength"]) for each in outcomes], dtype=bool)
+        return cls(measures, outcomes, x, y, noise, is_clean, tuple(place), tuple(str(each) for each in both["_name"]))
 
 
 def grids_of_networks(

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from manifoldscope.evidence.at_chance import at_chance
+from manifoldscope.evidence.grid import is_clean_accuracy
 from manifoldscope.evidence.significance import Coefficient, finite
 
 FEWEST_CELLS = 4
@@ -57,7 +58,7 @@ class Curve:
     Attributes:
         control: what is held fixed: "margin", "clean_accuracy", or "" for nothing. The p of the median claims only
             what that removes.
-        cells: by rising coefficient; empty where no control could be made.
+        cells: by rising coefficient, without those of the clean accuracy itself; empty where no control could be made.
         median: of the coefficients, with its p; None where it was not tested.
         gates: why clean difficulty cannot be held fixed in some of the cells; empty where it can.
     """
@@ -131,7 +132,7 @@ def _curves(model: str, associations: pl.DataFrame, medians: pl.DataFrame) -> It
         which = (
             (pl.col("model") == model) & (pl.col("method") == method) & (pl.col("controls").fill_null("") == control)
         )
-        rows = associations.filter(which).to_dicts()
+        rows = [row for row in associations.filter(which).to_dicts() if not is_clean_accuracy(row["strength"])]
         cells = [Cell(_specification(row), r) for row in rows if (r := Coefficient.of(row)) is not None]
         counted = [row for row in rows if Coefficient.of(row) is not None] or rows
         gates = dict.fromkeys(gate for row in counted for gate in (row["gate"] or "").split())

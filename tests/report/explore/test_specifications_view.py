@@ -83,7 +83,7 @@ def test_long_curves_are_thinned_evenly_with_both_ends() -> None:
     models = [f"net{at}" for at in range(12)]
     n = 800
     r = np.linspace(-0.9, 0.9, n)
-    each = pl.DataFrame({"layer": [f"layer{at % 20}" for at in range(n)], "strength": np.arange(n) / n})
+    each = pl.DataFrame({"layer": [f"layer{at % 20}" for at in range(n)], "strength": np.arange(1, n + 1) / n})
     each = each.with_columns(coefficient=r, low=r - 0.1, high=r + 0.1, p_adjusted=pl.lit(0.123456))
     told = {"measure": "pca_dimension", "attack": "pgd", "iterate": "last", "outcome": "log_odds"}
     each = each.with_columns(pl.lit(value).alias(name) for name, value in told.items())

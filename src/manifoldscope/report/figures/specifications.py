@@ -113,8 +113,6 @@ def _caption(model: str, curves: Sequence[Curve]) -> str:
     text += "."
     if alike := _alike(curves):
         text += f" The same in all: {words.listing(alike)}."
-    if any(cell.specification.attack[1] == 0 for each in curves for cell in each.cells):
-        text += " At strength 0 the outcome is the clean accuracy."
     if gates := dict.fromkeys(gate for each in curves for gate in each.gates):
         text += (
             " Grey or empty: clean difficulty cannot be held fixed with these data "
