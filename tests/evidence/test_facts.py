@@ -217,7 +217,7 @@ def test_granularity_is_that_of_the_class_with_the_fewest_images() -> None:
     assert granularity(conform("robustness", [])) is None
 
 
-def test_gaps_between_iterates_are_summed_over_classes_and_two_ways_of_one_attack_are_kept_apart() -> None:
+def test_gaps_between_iterates_are_summed_over_classes_and_attacks_and_chance_level_kept_apart() -> None:
     rows = [
         {"model": "net", "attack": "pgd", "strength": 0.1, "iterate": iterate, "class_index": label}
         | {"n_images": 50, "n_robust": 20 - fell * (iterate == "any"), "parameters": f"steps={n_steps}"}
@@ -226,7 +226,10 @@ def test_gaps_between_iterates_are_summed_over_classes_and_two_ways_of_one_attac
         for label in range(2)
         for iterate in ("last", "any")
     ]
-    first, second = gaps(conform("robustness", rows))
+    chance = [row | {"model": "random", "n_robust": 50 * (row["iterate"] == "last")} for row in rows]
+    models = [{"model": "net", "clean_accuracy": 0.9}, {"model": "random", "clean_accuracy": 0.5}]
+    models = conform("models", [each | {"n_classes": 2} for each in models])
+    first, second = gaps(conform("robustness", rows + chance), models)
     assert (first.n_images, first.n_robust, first.n_robust_any, first.gap) == (100, 40, 30, 0.1)
     assert second.gap == pytest.approx(0.02)
     assert (first.attack, second.attack) == ("pgd (10 steps)", "pgd (40 steps)")

@@ -191,7 +191,7 @@ def test_many_pairs_have_one_answer(coefficients: str, title: str) -> None:
     ]
     finding = of_kind("association", study(*rows, models=("a", "b")))
     fewer = "classes with fewer dimensions"
-    assert finding.title == title.format(fewer=fewer, Fewer=fewer.capitalize(), pairs="network-layer pairs")
+    assert finding.title == title.format(fewer=fewer, Fewer=fewer.capitalize(), pairs="layers of 2 networks")
     assert len(finding.title) <= 110
     assert all(f"{one['model']}, {one['layer']}: r = {one['coefficient']:+.2f}" in finding.text for one in rows)
     assert len(finding.numbers) == len(rows)
@@ -235,11 +235,11 @@ def test_where_difficulty_cannot_be_held_fixed_it_is_said_and_no_number_given() 
     one = of_kind("association", study(*gated("a", "few_classes few_images", 0.4), models=("a",)))
     assert one.title.endswith("; whether beyond how hard they are when clean cannot be answered")
     assert "(fewer than 20 classes and fewer than 20 images of a class on a draw)" in one.text
-    assert "if the margin had a reliability of 0.40 (a at x) or less" in one.text
+    assert "if the correlation of the margins between two draws of images were 0.40 (a at x) or less" in one.text
     assert "given" not in one.text.split("Among")[0].replace("explain", "")
     rows = [*gated("a", "same_images", -0.4), *pair("b", "x", (-0.6, SEEN), (-0.5, SEEN))]
     two = of_kind("association", study(*rows, models=("a", "b")))
-    assert "no reliability of the margin would explain r of a at x" in two.text
+    assert "no noise in the margins would explain r of a at x" in two.text
     assert "the association holds, given their margins and given clean accuracy, for b at x" in two.text
 
 

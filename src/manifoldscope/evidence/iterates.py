@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from manifoldscope.evidence.at_chance import at_chance
 from manifoldscope.evidence.attacks import with_attack_name
 
 
@@ -22,8 +23,9 @@ class Gap:
     gap: float
 
 
-def gaps(robustness: pl.DataFrame) -> list[Gap]:
-    """Every setting that was judged both ways, that of the largest gap first."""
+def gaps(robustness: pl.DataFrame, models: pl.DataFrame) -> list[Gap]:
+    """Every setting that was judged both ways, that of the largest gap first; without networks at chance level."""
+    robustness = robustness.filter(~pl.col("model").is_in(list(at_chance(models))))
     keys = ["model", "attack", "strength", "class_index"]
     named = (
         with_attack_name(robustness).with_columns(attack="attack_name").select(*keys, "iterate", "n_images", "n_robust")

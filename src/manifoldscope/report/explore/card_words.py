@@ -81,10 +81,8 @@ def _hard(card: Card) -> Iterator[str]:
         yield f"Clean accuracy of the same images is {_percent(card.clean.value)}."
     for each in card.hardness:
         if each.draw == "robustness" and each.margin is not None and each.rank is not None:
-            yield (
-                f"Its mean margin of the logits when clean is {words.number(each.margin)}, rank {each.rank} of "
-                f"{each.n_classes} from the smallest."
-            )
+            place = f", rank {each.rank} of {each.n_classes} from the smallest" * (each.n_classes > 1)
+            yield f"Its mean margin of the logits when clean is {words.number(each.margin)}{place}."
 
 
 def _taken_for(card: Card) -> Iterator[str]:

@@ -79,7 +79,7 @@ def sentence(rows: list[dict[str, Any]]) -> str:
     gated = [_CONTROLS[row["controls"]] for row in given if row["gate"]]
     text = "; ".join(parts)
     classes = next((row["n_classes"] for row in plain), None)
-    ending = f" Over {words.number(classes)} classes." if classes else ""
+    ending = f" Over {words.number(classes)} {'class' if classes == 1 else 'classes'}." if classes else ""
     if gated:
         ending += f" These data cannot tell what is left {words.listing(gated)}."
     return f"{text}.{ending}" if text else ending.strip()

@@ -96,18 +96,18 @@ def _where_more(found: Asked, of: Asked, words: MeasureWords, verb: str) -> str:
     if n_fewer and n_more:
         return f"{classes} {n_fewer} of {_counted(of)}, less robust in {n_more}"
     if len(found) == len(of):
-        return f"{classes} {every(len(of))} {_unit(of)}s"
+        return f"{classes} {every(len(of))} {_units(of)}"
     return f"{classes} {len(found)} of {_counted(of)}{f' ({at(found[0][0])})' if len(found) == 1 else ''}"
 
 
-def _unit(pairs: Asked) -> str:
+def _units(pairs: Asked) -> str:
     """What tells them apart."""
     n_models = len({pair.model for pair, _ in pairs})
-    return "layer" if n_models == 1 else "network" if n_models == len(pairs) else "network-layer pair"
+    return "layers" if n_models == 1 else "networks" if n_models == len(pairs) else f"layers of {n_models} networks"
 
 
 def _counted(pairs: Asked) -> str:
-    return f"{len(pairs)} {_unit(pairs)}s"
+    return f"{len(pairs)} {_units(pairs)}"
 
 
 def _classes(pairs: Iterable[tuple[Pair, Coefficient]]) -> str:
@@ -260,9 +260,12 @@ def _gated(found: Sequence[tuple[Pair, Given]]) -> str:
     unable = [name for name, value in known if value <= 0]
     if able:
         shown = [*able[:MOST_SPELLED_OUT], *([f"{len(able) - MOST_SPELLED_OUT} more"] * (len(able) > MOST_SPELLED_OUT))]
-        text += f"; at face value it would explain all of r if the margin had a reliability of {listed(shown)} or less"
+        text += (
+            "; at face value it would explain all of r if the correlation of the margins between two draws of images "
+            f"were {listed(shown)} or less"
+        )
     if unable:
-        text += f"; at face value no reliability of the margin would explain r of {some(unable)}"
+        text += f"; at face value no noise in the margins would explain r of {some(unable)}"
     return f"{text}."
 
 

@@ -146,7 +146,7 @@ def _card(card: Card) -> str:
     """`8 (24.0%, 14.3% to 37.4%, rank 1 to 4; clean 90.0%; as 1 in 20 of 34 misclassified images)`."""
     parts = [f"{_percent(card.robust.value)}, {_interval(card.robust.low, card.robust.high)}"]
     ranks = f"{card.first_rank} to {card.last_rank}" if card.first_rank < card.last_rank else str(card.first_rank)
-    parts[0] += f", rank {ranks} of {card.n_classes}"
+    parts[0] += f", rank {ranks} of {card.n_classes}" * (card.n_classes > 1)
     if card.clean is not None:
         parts.append(f"clean {_percent(card.clean.value)}")
     if card.taken_for:

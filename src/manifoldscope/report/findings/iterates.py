@@ -12,7 +12,7 @@ from manifoldscope.report.words import attack_at
 @FINDINGS.register("iterates")
 def found(tables: Tables) -> list[Finding]:
     """By how much the last iterate alone overstates robustness."""
-    facts = gaps(tables["robustness"])
+    facts = gaps(tables["robustness"], tables["models"])
     if not facts:
         return []
     worst = facts[0]
@@ -21,7 +21,7 @@ def found(tables: Tables) -> list[Finding]:
             Finding(
                 kind="iterates",
                 title="No image was misclassified on the way and classified correctly at the end",
-                text=f"The two agree over {len(facts)} settings.",
+                text=f"The two agree under every attack at every strength ({len(facts)} in all).",
                 weight=18,
             )
         ]
