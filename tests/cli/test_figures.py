@@ -15,7 +15,7 @@ from manifoldscope.report import FIGURES
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """There are these figures alone, since all take long to draw."""
-    kept = ("classes", "histograms", "training")
+    kept = ("classes", "histograms", "training", "transfer")
     assert set(kept) <= set(FIGURES.names())
     monkeypatch.setattr(FIGURES, "_entries", {name: FIGURES[name] for name in kept})
 
@@ -33,7 +33,7 @@ def test_figures_are_drawn_in_every_format_at_their_width(
     assert drawn(*words, "--out", str(tmp_path / "drawn")) == 0
     files = {path.name: path.read_bytes() for path in (tmp_path / "drawn").iterdir()}
     names = {Path(name).stem for name in files}
-    assert names == {"classes", "histograms--pca-dimension--fraction-0.95", "histograms--participation-ratio"}
+    assert names == {"classes", "histograms--pca_dimension--fraction-0.95", "histograms--participation_ratio"}
     assert len(files) == 9
     assert files["classes.pdf"].startswith(b"%PDF-")
     assert files["classes.png"].startswith(b"\x89PNG")
@@ -44,8 +44,32 @@ def test_figures_are_drawn_in_every_format_at_their_width(
 
 
 def test_one_drawing_is_asked_for_by_the_name_of_its_file(finished: Path, tmp_path: Path) -> None:
-    assert drawn(str(finished), "--only", "histograms--participation-ratio", "--out", str(tmp_path)) == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["histograms--participation-ratio.pdf"]
+    assert drawn(str(finished), "--only", "histograms--participation_ratio", "--out", str(tmp_path)) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["histograms--participation_ratio.pdf"]
+
+
+def test_what_a_study_has_nothing_for_is_said_with_the_reason_where_it_was_asked_for(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert drawn(str(finished), "--only", "transfer", "classes", "--out", str(tmp_path)) == 1
+    printed = capsys.readouterr()
+    assert printed.err == (
+        "not drawn: transfer: no adversarial examples were shown to other networks (transfer = true in [[attacks]])\n"
+    )
+    assert "1 figure (pdf)" in printed.out
+    assert drawn(str(finished), "--only", "transfer", "--out", str(tmp_path)) == 1
+    assert "no figure was drawn" in capsys.readouterr().out
+    assert drawn(str(finished), "--out", str(tmp_path)) == 0
+    printed = capsys.readouterr()
+    assert "this study has nothing for: transfer (--only NAME says why)" in printed.out
+    assert not printed.err
+
+
+def test_a_drawing_that_is_asked_for_beside_its_figure_is_drawn_once(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert drawn(str(finished), "--only", "histograms--participation_ratio", "histograms", "--out", str(tmp_path)) == 0
+    assert "2 figures (pdf)" in capsys.readouterr().out
 
 
 def test_a_figure_without_room_is_named_and_the_others_are_drawn(
@@ -63,6 +87,9 @@ def test_a_figure_without_room_is_named_and_the_others_are_drawn(
     ("words", "message"),
     [
         (["--only", "clases"], "--only: there is no figure 'clases'; did you mean 'classes'"),
+        (["--only", "histogram--participation_ratio"], "no figure 'histogram'; did you mean 'histograms'"),
+        (["--only", "histograms--dimension"], "no figure 'histograms--dimension'; did you mean 'histograms--p"),
+        (["--only", "nope"], "there is no figure 'nope'; there are: classes, histograms, "),
         (["--width", "85"], "the width '85' cannot be read: it has no unit"),
         (["--style", "pape"], "there is no style 'pape'; did you mean 'paper'"),
         (["--format", "pfd"], "--format pfd: there is no format 'pfd'; did you mean 'pdf'"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import re
+from collections.abc import Iterator
 from types import ModuleType
 
 import polars as pl
@@ -10,8 +12,11 @@ import pytest
 from matplotlib.figure import Figure as MatplotlibFigure
 
 import manifoldscope as ms
+from conftest import concluded_tables, other_tables, study_pictures
 from manifoldscope.errors import StudyError
-from manifoldscope.report import FIGURES, Figure, draw
+from manifoldscope.registry import Entry
+from manifoldscope.report import FIGURES, Chart, Figure, draw
+from manifoldscope.report.figure import why_not
 
 
 class Stored:
@@ -32,6 +37,54 @@ def test_every_registered_name_is_a_function_with_its_summary() -> None:
         assert function.__doc__.startswith(entry.summary)
 
 
+def test_drawings_are_named_after_their_figure(sampled: dict[str, pl.DataFrame]) -> None:
+    tables = sampled | concluded_tables(sampled) | other_tables()
+    pictures = study_pictures()
+    n_drawn = 0
+    for entry in FIGURES:
+        names = [figure.name for figure in draw(entry.name, tables, pictures=pictures)]
+        n_drawn += bool(names)
+        assert len(set(names)) == len(names)
+        assert all(name == entry.name or name.startswith(f"{entry.name}--") for name in names), names
+    assert n_drawn > 15
+
+
+def test_a_drawing_that_is_called_otherwise_gets_the_name_of_its_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sizes(contents: object) -> Iterator[Figure]:
+        for name in ("sizes", "standard/0", "sizes--standard/0", "sizes--Größe 1"):
+            yield Figure(name, "", "", Chart(), pl.DataFrame())
+
+    entry = Entry("figure", "sizes", sizes, {})
+    monkeypatch.setattr(FIGURES, "_entries", {**FIGURES._entries, "sizes": entry})
+    names = [figure.name for figure in draw("sizes", {})]
+    assert names == ["sizes", "sizes--standard-0", "sizes--standard-0--2", "sizes--gr-e-1"]
+
+
+def test_every_figure_says_why_it_is_not_drawn(tables: dict[str, pl.DataFrame]) -> None:
+    for entry in FIGURES:
+        assert draw(entry.name, {}) == []
+        assert len(why_not(entry.name)) > 15
+        with pytest.raises(StudyError, match=re.escape(f"{entry.name!r} is not drawn: {why_not(entry.name)}")):
+            getattr(ms.report.figures, entry.name)({})
+
+
+def test_the_picture_that_opens_the_report_is_drawn_by_its_name(tables: dict[str, pl.DataFrame]) -> None:
+    (figure,) = draw("central", tables)
+    assert figure.name == "central"
+    assert ms.report.figures.central(tables).svg() == figure.chart.svg()
+
+
+def test_a_single_drawing_is_asked_for_by_its_name(tables: dict[str, pl.DataFrame]) -> None:
+    (figure,) = draw("histograms--participation_ratio", tables)
+    assert figure.name == "histograms--participation_ratio"
+    with pytest.raises(
+        StudyError, match="no figure 'histograms--ratio'; did you mean 'histograms--participation_ratio'"
+    ):
+        draw("histograms--ratio", tables)
+    with pytest.raises(StudyError, match="there is no figure 'histogram'; did you mean 'histograms'"):
+        draw("histogram--participation_ratio", tables)
+
+
 def test_results_and_tables_give_the_same_figure(sampled: dict[str, pl.DataFrame]) -> None:
     (first, *_) = draw("transfer", sampled)
     for source in (sampled, Stored(sampled)):
@@ -47,8 +100,8 @@ def test_of_several_drawings_one_can_be_asked_for_or_all(tables: dict[str, pl.Da
     assert len(histograms(tables, which="all")) == len(drawn)
     assert histograms(tables, which=1).svg() == drawn[1].chart.svg()
     assert histograms(tables, which=drawn[1].name).svg() == drawn[1].chart.svg()
-    with pytest.raises(StudyError, match="there is no drawing 'histogram--pca-dimension'; did you mean"):
-        histograms(tables, which="histogram--pca-dimension")
+    with pytest.raises(StudyError, match="there is no drawing 'histogram--pca_dimension'; did you mean"):
+        histograms(tables, which="histogram--pca_dimension")
     with pytest.raises(StudyError, match=f"which = 9; expected a place from 0 to {len(drawn) - 1}"):
         histograms(tables, which=9)
 
@@ -59,7 +112,7 @@ def test_a_figure_is_drawn_in_a_style_at_a_width(tables: dict[str, pl.DataFrame]
 
 
 def test_what_cannot_be_drawn_says_why() -> None:
-    with pytest.raises(StudyError, match="'transfer' is not drawn: the tables hold nothing for it"):
+    with pytest.raises(StudyError, match="'transfer' is not drawn: no adversarial examples were shown"):
         ms.report.figures.transfer({})
     with pytest.raises(StudyError, match="'examples' is not drawn: no adversarial examples were saved"):
         ms.report.figures.examples({})

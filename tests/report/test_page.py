@@ -189,8 +189,8 @@ def test_pairs_displacements_curves_and_reliabilities_are_shown_where_there_are_
     assert "null_p" in page.text
     assert "Mantel" in page.text
     names = {path.name.split("--")[0] for path in (tmp_path / "figures").glob("*.svg")}
-    assert {"class-pairs", "displacement", "value-by-points", "reliability.svg", "transfer"} <= names
-    assert {"accuracy-by-step.svg", "training-history.svg"} <= names
+    assert {"pairs", "displacement", "curves", "reliability.svg", "transfer"} <= names
+    assert {"convergence.svg", "training.svg"} <= names
     assert list(render(**arguments(tables={}, pictures=[]))) == ["report.html"]
 
 

@@ -7,10 +7,9 @@ import pytest
 
 from conftest import study_tables
 from manifoldscope.cli.printing import WIDTH, told
-from manifoldscope.report import diagnose
+from manifoldscope.report import diagnose, draw
 from manifoldscope.report.central_pair import central_pair
-from manifoldscope.report.contents import gather
-from manifoldscope.report.story import LONGEST, Story, central, story
+from manifoldscope.report.story import LONGEST, Story, story
 from manifoldscope.tables import TABLES, conform
 
 
@@ -39,7 +38,7 @@ def test_the_answer_is_the_weightiest_finding_and_its_coefficient_has_an_interva
 
 
 def test_the_central_picture_is_of_the_pair_with_the_largest_coefficient(tables: dict[str, pl.DataFrame]) -> None:
-    figure, pair = central(gather({}, tables, [])), central_pair(tables)
+    (figure,), pair = draw("central", tables), central_pair(tables)
     assert figure is not None
     assert pair is not None
     assert figure.table["model"].unique().to_list() == [pair.model]
@@ -51,13 +50,13 @@ def test_without_findings_it_says_so() -> None:
     empty = {name: conform(name, []) for name in TABLES}
     found = story({}, empty, [])
     assert found.answer == "No conclusion could be drawn"
-    assert central(gather({}, empty, [])) is None
+    assert draw("central", empty) == []
 
 
 def test_a_terminal_shows_it_in_fifteen_lines_at_most() -> None:
     long = "a clause of some length, and another one; " * 40
-    lines = told(Story(long, long, (long,) * 3, (long,) * 3))
-    assert len(lines) <= 13
+    lines = told(Story(long, long, (long,) * 3, (long,) * 3, also=(long, long)))
+    assert len(lines) == 15
     assert all(len(line) <= WIDTH for line in lines)
 
 

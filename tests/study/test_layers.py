@@ -205,7 +205,7 @@ def test_a_study_of_all_layers_ends_in_a_profile(tmp_path):
     assert set(result.table("geometry").filter(layer="conv1")["pool"]) == {"flatten"}
     (figure,) = result.draw("depth_profile")
     assert figure.table.filter(measure="pca_dimension")["layer"].to_list() == CNN
-    assert (out / "figures" / "depth-profile.svg").is_file()
+    assert (out / "figures" / "depth_profile.svg").is_file()
     assert [finding.title for finding in result.findings if finding.kind == "depth"]
     assert not result.status.missing
     assert ms.run(tiny.parse(raw), out=out, progress=QUIET).n_computed == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,33 +35,36 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="NAME",
-        help="these alone: names of `manifoldscope list figures`, or of files",
+        help="these alone: names of `manifoldscope list figures`, or of single files without their ending",
     )
     parser.add_argument("--out", metavar="FOLDER", help="where to write them; DIR/figures-STYLE if omitted")
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Write the files and print their names and sizes; 1 where a figure could not be drawn."""
+    """Write the files and print their names and sizes; 1 where a figure that was asked for could not be drawn."""
     from manifoldscope.report.sizing import sized
 
     formats = _formats(options.format)
     with sized(options.style, options.width):
         folder = Path(options.out) if options.out else Path(options.folder) / f"figures-{options.style}"
         failed: dict[str, str] = {}
-        written: set[str] = set()
-        tall = 0
-        for figure in _drawn(options.folder, options.only, failed):
+        absent: dict[str, str] = {}
+        n_written = tall = 0
+        for figure in _drawn(options.folder, options.only, failed, absent):
             try:
                 width, height = figure.chart.printed_size
-                name = figure.name if figure.name not in written else f"{figure.name}--{len(written) + 1}"
                 for form in formats:
-                    _write(folder / f"{name}.{form}", content(figure.chart, form))
+                    _write(folder / f"{figure.name}.{form}", content(figure.chart, form))
             except StudyError as error:
                 failed[figure.name] = str(error)
                 continue
-            written.add(name)
+            n_written += 1
             tall += height * 25.4 > PAGE
-            say(f"{name}: {width * 25.4:.0f} x {height * 25.4:.0f} mm")
+            say(f"{figure.name}: {width * 25.4:.0f} x {height * 25.4:.0f} mm")
+    if options.only:
+        failed |= absent
+    elif absent:
+        say(f"this study has nothing for: {', '.join(absent)} (--only NAME says why)")
     for name, reason in failed.items():
         say(f"not drawn: {name}: {reason}", file=sys.stderr)
     if tall and options.width:
@@ -70,8 +73,8 @@ def execute(options: argparse.Namespace) -> int:
             f"{tall} {'figure is' if one else 'figures are'} taller than a page ({PAGE} mm): with a larger --width "
             f"{'its' if one else 'their'} panels stand abreast"
         )
-    n = "1 figure" if len(written) == 1 else f"{len(written)} figures"
-    say(f"{n} ({', '.join(formats)}) in {folder}" if written else "there was no figure to draw")
+    n = "1 figure" if n_written == 1 else f"{n_written} figures"
+    say(f"{n} ({', '.join(formats)}) in {folder}" if n_written else "no figure was drawn")
     return 1 if failed else 0
 
 
@@ -93,39 +96,41 @@ def _formats(text: str) -> list[str]:
     return asked
 
 
-def _drawn(folder: str, only: Sequence[str], failed: dict[str, str]) -> Iterator[Figure]:
-    """The figures of results in the order of the report; those that have no room are named in `failed`."""
+def _drawn(folder: str, only: Sequence[str], failed: dict[str, str], absent: dict[str, str]) -> Iterator[Figure]:
+    """The figures of results in the order of the report.
+
+    Those that have no room are named in `failed`, and those that these results have nothing for in `absent`.
+    """
     from manifoldscope.api import open_results
     from manifoldscope.report import FIGURES
+    from manifoldscope.report.figure import registered, why_not
+    from manifoldscope.report.sizing import TooNarrowError
 
     result = open_results(folder)
-    entries = sorted(FIGURES, key=lambda entry: (entry.traits["section"].place, entry.name))
-    registered = [entry.name for entry in entries]
-    files = set(only) - set(registered)
-    seen: set[str] = set()
-    waiting: list[Figure] = []
-    for name in registered:
-        if only and name not in only and not files:
+    known = [entry.name for entry in sorted(FIGURES, key=lambda entry: (entry.traits["section"].place, entry.name))]
+    for name in only:
+        if registered(name) not in known:
+            raise StudyError(f"--only: {unknown('figure', printable(registered(name)), known)}")
+    wanted = list(dict.fromkeys(only)) or known
+    wanted = [name for name in wanted if registered(name) == name or registered(name) not in wanted]
+    single: dict[str, list[Figure]] = {}
+    for name in wanted:
+        if registered(name) != name:  # drawn before anything is written, since only then a mistake shows
+            try:
+                single[name] = result.draw(name)
+            except TooNarrowError as error:
+                failed[name] = str(error)
+    for name in sorted(wanted, key=lambda name: known.index(registered(name))):
+        if name in failed:
             continue
         try:
-            figures = result.draw(name)
+            figures = single[name] if name in single else result.draw(name)
         except StudyError as error:
-            if not only or name in only:
-                failed[name] = str(error)
+            failed[name] = str(error)
             continue
-        seen |= {figure.name for figure in figures}
-        chosen = [figure for figure in figures if not only or name in only or figure.name in files]
-        if files:
-            waiting += chosen  # until it is known that all of them are there
-        else:
-            yield from chosen
-    _all_known(files, {*registered, *seen})
-    yield from waiting
-
-
-def _all_known(files: Collection[str], known: Collection[str]) -> None:
-    for name in sorted(set(files) - set(known)):
-        raise StudyError(f"--only: {unknown('figure', printable(name), known)}")
+        if not figures:
+            absent[name] = why_not(name)
+        yield from figures
 
 
 def _write(path: Path, data: bytes) -> None:

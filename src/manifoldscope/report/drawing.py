@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from manifoldscope.errors import StudyError, unknown
 from manifoldscope.pictures import Picture
 from manifoldscope.report.chart import Chart
-from manifoldscope.report.figure import FIGURES, Figure, draw
+from manifoldscope.report.figure import FIGURES, Figure, draw, why_not
 from manifoldscope.report.sizing import sized
 
 
@@ -69,8 +69,7 @@ def drawer(name: str) -> Callable[..., Chart | list[Chart]]:
                 given = type(source).__name__
                 raise StudyError(f"{name} is drawn from results or tables by name, not {given}; give ms.open(DIR)")
         if not drawn:
-            why = entry.traits.get("missing", "the tables hold nothing for it")
-            raise StudyError(f"the figure {name!r} is not drawn: {why}")
+            raise StudyError(f"the figure {name!r} is not drawn: {why_not(name)}")
         return [figure.chart for figure in drawn] if which == "all" else _chosen(drawn, which).chart
 
     function.__name__ = function.__qualname__ = name

@@ -13,9 +13,8 @@ import polars as pl
 
 from manifoldscope.report.chart import inline, plain, styled
 from manifoldscope.report.contents import gather
-from manifoldscope.report.figure import FIGURES, Figure
+from manifoldscope.report.figure import FIGURES, Figure, opening
 from manifoldscope.report.findings import Finding
-from manifoldscope.report.story import central as of_story
 from manifoldscope.report.story import story
 
 _STYLE = """
@@ -59,6 +58,7 @@ def shown(
     if told.question:
         parts.append(f'<p class="soft">{_text(told.question)}</p>')
     parts.append(f'<p class="answer">{_text(told.answer)}</p>')
+    parts += [f"<p>{_text(finding)}.</p>" for finding in told.also]
     if told.incomplete:
         parts.append(f'<p class="caution">{_text(told.incomplete)}</p>')
     parts += [f"<p>{_text(part)}</p>" for part in told.sure]
@@ -69,9 +69,8 @@ def shown(
         own = hashlib.sha256(svg.encode()).hexdigest()[:8]  # two outputs of a notebook are one page
         parts.append(f'<div class="chart">{inline(svg, prefix=f"ms-{own}", description=figure.title)}</div>')
         parts.append(f"<details><summary>How to read the figure</summary><p>{_text(figure.caption)}</p></details>")
-    if len(findings) > 1:
-        titles = _listed([finding.title for finding in findings[1:]])
-        parts.append(f"<details><summary>What else was found ({len(findings) - 1})</summary>{titles}</details>")
+    if others := [finding.title for finding in findings[1:] if finding.title not in told.also]:
+        parts.append(f"<details><summary>What else was found ({len(others)})</summary>{_listed(others)}</details>")
     where = f'<a href="{escape(link(report))}" target="_blank" rel="noopener">{_text(str(report))}</a>'
     parts.append(f'<p class="soft">The whole report: {where}</p>')
     return f'<div class="manifoldscope"><style>{_STYLE}</style>{"".join(parts)}</div>'
@@ -79,7 +78,7 @@ def shown(
 
 @styled
 def central(study: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> Figure | None:
-    """The figure that carries the answer: that of the story, or else the first of dimension against accuracy.
+    """The figure that carries the answer: that which opens the report, or else the first of dimension against accuracy.
 
     Args:
         study: the study file as nested tables, for the order of networks, layers and measures.
@@ -90,7 +89,7 @@ def central(study: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> Fig
     """
     contents = gather(study, tables, [])
     first = iter(FIGURES["dimension_against_accuracy"].target(contents))
-    return of_story(contents) or next(first, None)
+    return opening(contents) or next(first, None)
 
 
 def link(report: Path) -> str:

@@ -17,11 +17,10 @@ from manifoldscope.report.document import cell, csv_link, mark, policy, template
 from manifoldscope.report.explore import Selection, explore, select
 from manifoldscope.report.explore.page import packed
 from manifoldscope.report.explore.view import WEB, scripts
-from manifoldscope.report.figure import Figure, Section, sections
+from manifoldscope.report.figure import Figure, Section, opening, sections
 from manifoldscope.report.figures.panel import MOST_ATTACKS, MOST_LAYERS, MOST_MEASURES, MOST_MODELS
 from manifoldscope.report.linking import linked
 from manifoldscope.report.rows import clean_geometry, number_range, with_chance
-from manifoldscope.report.story import central as central_figure
 from manifoldscope.report.story import story
 from manifoldscope.tables import TABLES
 
@@ -95,7 +94,7 @@ def render(
     name, question = str(study.get("name") or "study"), str(study.get("question") or "")
     facts = packed(explore(contents, selection, name=name, question=question))
     room = Room(min(FIGURE_BYTES, PAGE_BYTES - len(facts)))
-    first = central_figure(contents)
+    first = opening(contents)
     central = _drawn(first, 0, files, room) if first is not None else None
     shown = []
     for section, figures, missing in sections(contents):
@@ -189,7 +188,7 @@ def _page(
 
 def _drawn(figure: Figure, number: int, files: dict[str, bytes], room: Room) -> dict[str, Any]:
     """A figure as the page shows it; its drawings are added to the files."""
-    name = figure.name if f"figures/{figure.name}.svg" not in files else f"{figure.name}--{number}"
+    name = figure.name
     svg = figure.chart.svg()
     files[f"figures/{name}.svg"] = svg.encode("utf-8")
     files[f"figures/{name}.png"] = figure.chart.png()

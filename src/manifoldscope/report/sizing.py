@@ -16,6 +16,11 @@ from dataclasses import dataclass, replace
 from manifoldscope.errors import StudyError, unknown
 from manifoldscope.report.styles import DRAWN_POINTS, STYLES, Style
 
+
+class TooNarrowError(StudyError):
+    """A width in print has no room for a figure."""
+
+
 INCHES = {"mm": 1 / 25.4, "cm": 1 / 2.54, "in": 1.0, "pt": 1 / 72}
 """What a width may be given in."""
 
@@ -165,14 +170,14 @@ class Grid:
         """The grid for a width in print: as many columns abreast as that holds.
 
         Raises:
-            StudyError: it does not hold one.
+            TooNarrowError: it does not hold one.
         """
         if size.width is None:
             return self
         room = size.width / size.scale - self.left - self.right
         if room < _LEAST_PANEL:
             needed = (self.left + self.right + _LEAST_PANEL) * size.scale * 25.4
-            raise StudyError(
+            raise TooNarrowError(
                 f"a width of {size.width * 25.4:.4g} mm is too small for this figure, whose labels leave no room; give "
                 f"at least --width {math.ceil(needed)}mm"
             )

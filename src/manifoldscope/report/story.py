@@ -11,14 +11,14 @@ import polars as pl
 from manifoldscope.evidence.across_classes import across_classes
 from manifoldscope.report import words
 from manifoldscope.report.central_pair import central_pair
-from manifoldscope.report.contents import Contents
-from manifoldscope.report.figure import Figure
-from manifoldscope.report.figures.dimension_accuracy import beside_accuracy, central_cloud
 from manifoldscope.report.findings import Finding
 from manifoldscope.report.findings.association import at_equal_difficulty, clause
 
 MOST_SURE, MOST_CHANGES = 3, 3
 """Paragraphs that say how sure the answer is, and reasons that would change it, before the reader explores."""
+
+MOST_ALSO, MAIN = 2, 80
+"""Other findings that are told beside the answer, and the least weight of those that answer a question of their own."""
 
 LONGEST = 420
 """Characters of one of them; the finding has the whole."""
@@ -31,6 +31,7 @@ class Story:
     Attributes:
         question: as the study file asks it; empty where it asks none.
         answer: one sentence.
+        also: what else was found that answers a question of the study, a sentence each.
         sure: coefficients with their intervals, and whether checks were passed.
         change: what speaks against the answer, and what it would take.
         incomplete: how much of the study is not there; empty where all is.
@@ -41,6 +42,7 @@ class Story:
     sure: tuple[str, ...]
     change: tuple[str, ...]
     incomplete: str = ""
+    also: tuple[str, ...] = ()
 
 
 def story(
@@ -72,6 +74,7 @@ def story(
         tuple(_cut(text) for text in (*sure[: MOST_SURE - 1], _checked(tables["checks"])) if text),
         tuple(_cut(text) for text in first.caveats[:MOST_CHANGES]),
         incomplete,
+        tuple(each.title for each in findings[1:] if each.weight >= MAIN)[:MOST_ALSO],
     )
 
 
@@ -104,37 +107,6 @@ def _paragraphs(text: str) -> list[str]:
     """The paragraphs of a finding, one that ends with a colon together with the next."""
     said = [part.replace("\n", " ") for part in text.split("\n\n") if part.strip()]
     return [f"{said[0]} {said[1]}", *said[2:]] if len(said) > 1 and said[0].endswith(":") else said
-
-
-def central(contents: Contents) -> Figure | None:
-    """The one picture that carries the answer: the classes of one network; None where nothing was associated."""
-    fact, pair = across_classes(contents.tables), central_pair(contents.tables)
-    if fact is None or pair is None:
-        return None
-    table = beside_accuracy(
-        contents.tables["geometry"],
-        contents.tables["robustness"],
-        layer=pair.layer,
-        measure=fact.measure,
-        parameters=fact.parameters or "",
-        attack=pair.attack,
-        iterate=pair.iterate,
-    ).filter((pl.col("model") == pair.model) & ((pl.col("strength") - pair.strength).abs() < 1e-12))
-    if table.is_empty():
-        return None
-    label = words.measure(fact.measure, fact.parameters)
-    several = f"Of {words.count(len(fact.asked), 'coefficient')} it is the largest, chosen for its size: it overstates."
-    n_images = words.number(int(table["n_images"][0]))
-    return Figure(
-        name="central",
-        title=f"{label} against robust accuracy, {pair.model} at {pair.layer}",
-        caption=(
-            f"Each point is a class, with the 95% interval of its accuracy over {n_images} images under "
-            f"{words.attack(pair.attack)}.{' ' + several if len(fact.asked) > 1 else ''}"
-        ),
-        chart=central_cloud(table, contents.tables["associations"], models=contents.models),
-        table=table,
-    )
 
 
 def _checked(checks: pl.DataFrame) -> str:

@@ -161,8 +161,8 @@ def listing(names: Sequence[str], limit: int = 8) -> str:
 
 
 def slug(*parts: str) -> str:
-    """A file name from any texts: letters, digits, dots and hyphens."""
-    words = (re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-.") for part in parts)
+    """A file name from any texts: letters, digits, dots, underscores and hyphens."""
+    words = (re.sub(r"[^a-z0-9._]+", "-", part.lower()).strip("-.") for part in parts)
     return "--".join(filter(None, words))[:120]
 
 

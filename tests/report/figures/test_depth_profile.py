@@ -123,7 +123,7 @@ def test_two_layers_are_not_drawn_and_the_page_says_why() -> None:
     assert drawn("depth_profile", tables) == []
     page = render(**arguments(tables=tables, pictures=[]))["report.html"].decode()
     assert "no network has 3 or more measured layers that were pooled alike" in page
-    assert not re.search("depth-profile", page)
+    assert not re.search("depth_profile", page)
 
 
 def test_the_caption_stands_alone() -> None:

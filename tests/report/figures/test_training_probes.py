@@ -47,8 +47,8 @@ def probed() -> dict[str, pl.DataFrame]:
 def test_accuracies_are_of_all_classes_and_measures_their_mean(probed: dict[str, pl.DataFrame]) -> None:
     figures = drawn("training_probes", probed)
     assert [(figure.name, figure.more) for figure in figures] == [
-        ("training-probes--penultimate", False),
-        ("training-probes--flatten", True),
+        ("training_probes--penultimate", False),
+        ("training_probes--flatten", True),
     ]
     chart = figures[0].chart
     accuracy, *panels = chart.flat[:4]

@@ -1,8 +1,9 @@
 """The figures of a report, a file each; they are registered where they are defined, and named nowhere else.
 
 A figure is a function of `Contents` that yields a `Figure` for each drawing: its name, title and caption, the `Chart`,
-and the table behind it. It yields none where there is nothing to show; if that is to be said, it is registered with the
-reason, `missing="no spectra were kept"`. Its `Section` has the question that it answers, and a place among the others:
+and the table behind it. The name is the registered one, or begins with it and two hyphens. It yields none where there
+is nothing to show; the reason, `missing="no spectra were kept"`, is said where someone asks for it, and in the page
+unless it is `optional=True`. Its `Section` has the question that it answers, and a place among the others:
 
     from manifoldscope.report import FIGURES, Chart, Figure, Section
 

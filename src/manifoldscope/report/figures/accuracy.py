@@ -37,7 +37,7 @@ def accuracy(contents: Contents) -> Iterator[Figure]:
             continue
         under = words.attack(attack)
         yield Figure(
-            name=words.slug("accuracy-by-strength", attack),
+            name=words.slug("accuracy", attack),
             title=f"Robust accuracy under {under}",
             caption=(
                 f"The share of all images that are classified correctly under {under}, with its 95% Wilson interval "

@@ -19,7 +19,12 @@ from manifoldscope.report.rows import number_range, reals, with_interval
 SECTION = Section("convergence", "Would more steps of the attack find more?", place=50)
 
 
-@FIGURES.register("convergence", section=SECTION)
+@FIGURES.register(
+    "convergence",
+    section=SECTION,
+    optional=True,
+    missing='no attack was checked step by step (checks = "full")',
+)
 def convergence(contents: Contents) -> Iterator[Figure]:
     """Accuracy against the step of the attack that was checked."""
     table = convergence_table(contents.tables["convergence"])
@@ -28,7 +33,7 @@ def convergence(contents: Contents) -> Iterator[Figure]:
     attack = words.attack(str(table["attack"][0]))
     at = words.at_strength(str(table["attack"][0]), float(table["strength"][0]))
     yield Figure(
-        name="accuracy-by-step",
+        name="convergence",
         title=f"Robust accuracy by the step of {attack} at {at}",
         caption=(
             f"The share of a sample of {number_range(table['n_images'])} images that is classified correctly when "

@@ -34,7 +34,7 @@ def correlations(contents: Contents) -> Iterator[Figure]:
             raise ManifoldscopeError(f"correlations have a matrix of shape {matrix.shape}; expected a square one")
     if pictures:
         yield Figure(
-            name="feature-correlations",
+            name="correlations",
             title="Correlations between features within a class",
             caption=(
                 "The Pearson correlation of every two features over the images of one class: red where they rise "

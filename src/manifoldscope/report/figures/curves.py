@@ -34,7 +34,12 @@ from manifoldscope.tables import WHOLE
 SECTION = Section("curves", "How do the values depend on the number of images?", place=120)
 
 
-@FIGURES.register("curves", section=SECTION)
+@FIGURES.register(
+    "curves",
+    section=SECTION,
+    optional=True,
+    missing="no curves over the number of points were measured (sampling.curve)",
+)
 def curves(contents: Contents) -> Iterator[Figure]:
     """Each measure against the number of points that are measured."""
     every = contents.tables["curves"]
@@ -43,7 +48,7 @@ def curves(contents: Contents) -> Iterator[Figure]:
         measured = table.filter(pl.col("extrapolated").not_().fill_null(True))
         label = words.measure(measure, parameters)
         yield Figure(
-            name=words.slug("value-by-points", measure, parameters),
+            name=words.slug("curves", measure, parameters),
             title=f"{label} against the number of images",
             caption=(
                 f"The {words.noun(label)} of each class (a thin line) when {number_range(measured['n_points'])} of its "

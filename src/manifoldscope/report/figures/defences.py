@@ -28,7 +28,12 @@ _COSTS = {
 """The columns that say what a network costs: the heading of the panel, and the label of its axis."""
 
 
-@FIGURES.register("defences", section=SECTION)
+@FIGURES.register(
+    "defences",
+    section=SECTION,
+    optional=True,
+    missing="no network was attacked with and without a defence",
+)
 def defences(contents: Contents) -> Iterator[Figure]:
     """Robust against clean accuracy, and against what a defence costs: a figure for each source and norm."""
     for rank, table in enumerate(told(contents.tables["defences"]).partition_by("source", "norm", maintain_order=True)):

@@ -77,7 +77,7 @@ def depth_profile(contents: Contents) -> Iterator[Figure]:
         mine = [each for each in shown if (each.measure, each.parameters) in some]
         table = profile_table(mine, associated)
         yield Figure(
-            name="depth-profile" if at == 0 else words.slug("depth-profile", *some[0]),
+            name="depth_profile" if at == 0 else words.slug("depth_profile", *some[0]),
             title=_title(some, models),
             caption=_caption(mine, associated, n_networks=len({each.model for each in every})),
             chart=profile_chart(mine, associated, measures=some, models=models, looks=contents.models),

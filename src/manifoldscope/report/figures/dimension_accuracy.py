@@ -81,7 +81,7 @@ def dimension_against_accuracy(contents: Contents) -> Iterator[Figure]:
         if telling.is_empty():
             continue
         yield Figure(
-            name=words.slug("dimension-against-accuracy", measure, parameters, layer, attack),
+            name=words.slug("dimension_against_accuracy", measure, parameters, layer, attack),
             title=f"{label} against robust accuracy under {under}, layer {layer}",
             caption=f"Each point is a class: {axes_meant}. {_SHORT if captioned else _CAPTION}",
             chart=at_one_strength(telling, associations, models=contents.models),
@@ -90,7 +90,7 @@ def dimension_against_accuracy(contents: Contents) -> Iterator[Figure]:
         )
         if table["strength"].n_unique() > 1:
             yield Figure(
-                name=words.slug("dimension-against-accuracy-by-strength", measure, parameters, layer, attack),
+                name=words.slug("dimension_against_accuracy", "every-strength", measure, parameters, layer, attack),
                 title=f"{label} against robust accuracy under {under} at every strength, layer {layer}",
                 caption=(
                     f"A row is a network, a column per strength, a point per class: {axes_meant}."

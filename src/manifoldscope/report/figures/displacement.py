@@ -56,7 +56,12 @@ _CONTROL_NAMES = {
 }
 
 
-@FIGURES.register("displacement", section=SECTION)
+@FIGURES.register(
+    "displacement",
+    section=SECTION,
+    optional=True,
+    missing="no attack follows where its images move (displacement = true in [[attacks]])",
+)
 def displacement(contents: Contents) -> Iterator[Figure]:
     """Where the images that an attack made lie in each layer: a figure per attack and layer."""
     geometry, robustness = contents.tables["geometry"], contents.tables["robustness"]

@@ -36,7 +36,7 @@ def examples(contents: Contents) -> Iterator[Figure]:
     pictures = contents.pictures_of("example")
     if pictures:
         yield Figure(
-            name="attacked-examples",
+            name="examples",
             title="Original, perturbation, adversarial image",
             caption=(
                 "Left the original, right the attacked image, between them what was added, magnified by the factor "

@@ -40,7 +40,12 @@ _WHOSE = {"class": "each class", "all": "all classes"}
 _KEYS = ("model", "keep", "n_directions", "directions")
 
 
-@FIGURES.register("interventions", section=SECTION)
+@FIGURES.register(
+    "interventions",
+    section=SECTION,
+    optional=True,
+    missing="no directions of a layer were changed ([[interventions]]), or no layer spans so many",
+)
 def interventions(contents: Contents) -> Iterator[Figure]:
     """Robust and clean accuracy against the number of directions: a figure per layer and whose directions they are.
 

@@ -26,7 +26,12 @@ MOST_NETWORKS = 6
 _PAIRS = ((0, 1), (0, 2), (1, 2))
 
 
-@FIGURES.register("manifolds", section=SECTION)
+@FIGURES.register(
+    "manifolds",
+    section=SECTION,
+    optional=True,
+    missing="no points were kept for pictures (points.images_per_class)",
+)
 def manifolds(contents: Contents) -> Iterator[Figure]:
     """Points of three classes of each network in the three principal axes that they share, clean and attacked.
 

@@ -27,7 +27,12 @@ from manifoldscope.report.rows import number_range, reals
 SECTION = Section("minimal", "How small a perturbation misclassifies the images of a class?", place=30)
 
 
-@FIGURES.register("minimal", section=SECTION)
+@FIGURES.register(
+    "minimal",
+    section=SECTION,
+    optional=True,
+    missing="no minimal perturbations were searched for ([[minimal]])",
+)
 def minimal(contents: Contents) -> Iterator[Figure]:
     """Robust accuracy against epsilon, per class, from searches for the minimal perturbation: a figure per search."""
     found, outcomes = contents.tables["minimal"], contents.tables["outcomes"]
@@ -35,7 +40,7 @@ def minimal(contents: Contents) -> Iterator[Figure]:
         table = not_found(found, attack=attack)
         norm = table["norm"][0].replace("linf", "L∞").replace("l2", "L2")
         yield Figure(
-            name=words.slug("accuracy-by-minimal-epsilon", attack),
+            name=words.slug("minimal", attack),
             title=f"Robust accuracy against ε by the search {words.attack(attack)}",
             caption=(
                 f"Each line is a class: the share of its {number_range(table['n_images'])} images that are "

@@ -18,7 +18,12 @@ from manifoldscope.report.figures.panel import MOST_LAYERS, MOST_MEASURES, headi
 SECTION = Section("number-of-classes", "What does the number of training classes change?", place=64)
 
 
-@FIGURES.register("number_of_classes", section=SECTION)
+@FIGURES.register(
+    "number_of_classes",
+    section=SECTION,
+    optional=True,
+    missing="all networks are trained on as many classes",
+)
 def number_of_classes(contents: Contents) -> Iterator[Figure]:
     """A measure over the classes that all networks know, against the number that they are trained on.
 
@@ -31,7 +36,7 @@ def number_of_classes(contents: Contents) -> Iterator[Figure]:
             continue
         label = words.measure(measure, parameters)
         yield Figure(
-            name=words.slug("number-of-classes", measure, parameters),
+            name=words.slug("number_of_classes", measure, parameters),
             title=f"{label} against the number of training classes",
             caption=(
                 f"The mean {words.noun(label)} over the {mine[0].n_common} classes that all networks of a line know, "

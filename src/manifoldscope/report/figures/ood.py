@@ -26,7 +26,12 @@ SECTION = Section(
 )
 
 
-@FIGURES.register("ood", section=SECTION)
+@FIGURES.register(
+    "ood",
+    section=SECTION,
+    optional=True,
+    missing="no other dataset was tested as out-of-distribution ([[ood]])",
+)
 def ood(contents: Contents) -> Iterator[Figure]:
     """How well each score tells the images of each OOD dataset from in-distribution ones."""
     every = contents.tables["ood"]

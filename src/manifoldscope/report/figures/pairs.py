@@ -59,7 +59,7 @@ _SIGNED = ("centroid_cosine",)
 _OPTIMAL_LEAVES = 200  # beyond that many classes the best order of the leaves takes too long
 
 
-@FIGURES.register("pairs", section=SECTION)
+@FIGURES.register("pairs", section=SECTION, optional=True, missing="no measure compares pairs of classes")
 def pairs(contents: Contents) -> Iterator[Figure]:
     """Each measure of pairs of classes in each layer, beside the misclassifications under the first attack."""
     every = contents.tables["pairs"]
@@ -78,7 +78,7 @@ def pairs(contents: Contents) -> Iterator[Figure]:
                 continue
             label = words.measure(measure, parameters)
             yield Figure(
-                name=words.slug("class-pairs", measure, parameters, layer),
+                name=words.slug("pairs", measure, parameters, layer),
                 title=f"{label} of every two classes, layer {layer}",
                 caption=_caption(contents, table, f"{words.noun(label)} in layer {layer}", attack, short=captioned),
                 chart=class_pairs(

@@ -28,7 +28,12 @@ SECTION = Section(
 )
 
 
-@FIGURES.register("reliability", section=SECTION)
+@FIGURES.register(
+    "reliability",
+    section=SECTION,
+    optional=True,
+    missing="no reliabilities were estimated (sampling.reliability)",
+)
 def reliability(contents: Contents) -> Iterator[Figure]:
     """How well two halves of the images agree on the classes, measure by measure."""
     table = contents.tables["reliability"]

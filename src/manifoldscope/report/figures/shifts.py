@@ -31,14 +31,19 @@ from manifoldscope.report.rows import number_range, reals, with_interval
 SECTION = Section("shifts", "How accurate is the network under distribution shift?", place=90)
 
 
-@FIGURES.register("shifts", section=SECTION)
+@FIGURES.register(
+    "shifts",
+    section=SECTION,
+    optional=True,
+    missing="no other dataset of the same classes was tested ([[shifts]])",
+)
 def shifts(contents: Contents) -> Iterator[Figure]:
     """Accuracy on each dataset of the same classes against clean accuracy."""
     every = contents.tables["shifts"]
     for rank, dataset in enumerate(every["dataset"].unique(maintain_order=True)):
         table = shifted_beside_clean(every.filter(pl.col("dataset") == dataset))
         yield Figure(
-            name=words.slug("shifted-accuracy", dataset),
+            name=words.slug("shifts", dataset),
             title=f"Accuracy on {dataset} beside clean accuracy",
             caption=(
                 f"Each point is a class: across, the share of its {number_range(table['n_clean'])} images of the study "

@@ -40,7 +40,7 @@ def spectra(contents: Contents) -> Iterator[Figure]:
     pictures = contents.pictures_of("spectrum")
     if pictures:
         yield Figure(
-            name="variance-spectra",
+            name="spectra",
             title="Variance along the principal axes",
             caption=(
                 "The share of a class's variance along each of its principal axes, largest first; both axes are "

@@ -20,7 +20,7 @@ from manifoldscope.report.rows import number_range, reals, with_interval
 SECTION = Section("training", "How did training go?", place=160)
 
 
-@FIGURES.register("training", section=SECTION)
+@FIGURES.register("training", section=SECTION, optional=True, missing="no network was trained in this study")
 def training(contents: Contents) -> Iterator[Figure]:
     """Loss and robust accuracy, epoch by epoch."""
     table = training_table(contents.tables["training"])
@@ -44,7 +44,7 @@ def training(contents: Contents) -> Iterator[Figure]:
             "catastrophic overfitting."
         )
     yield Figure(
-        name="training-history",
+        name="training",
         title="Training, epoch by epoch",
         caption=text,
         chart=training_history(table, models=contents.models),

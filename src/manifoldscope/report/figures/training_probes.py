@@ -45,7 +45,7 @@ def training_probes(contents: Contents) -> Iterator[Figure]:
     for layer in reversed(layers):  # the last layer first, where classes come apart
         table = measure_table(probes.filter(layer=layer)) if layer is not None else probes.head(0)
         yield Figure(
-            name=words.slug("training-probes", layer or ""),
+            name=words.slug("training_probes", layer or ""),
             title="Accuracy, epoch by epoch" if layer is None else f"Layer {layer} and accuracy, epoch by epoch",
             caption=_caption(accuracy, layer),
             chart=probes_by_epoch(accuracy, table, measures=measures, models=contents.models),

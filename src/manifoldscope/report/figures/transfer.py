@@ -25,7 +25,12 @@ _CELL = 0.52  # inches
 _DARK = 0.5  # a share from which the ground of a cell is too dark for dark letters
 
 
-@FIGURES.register("transfer", section=SECTION)
+@FIGURES.register(
+    "transfer",
+    section=SECTION,
+    optional=True,
+    missing="no adversarial examples were shown to other networks (transfer = true in [[attacks]])",
+)
 def transfer(contents: Contents) -> Iterator[Figure]:
     """Adversarial examples of each source model on each target model: a figure per attack."""
     every = transfer_table(contents.tables["transfer"])

@@ -41,7 +41,12 @@ SECTION = Section(
 )
 
 
-@FIGURES.register("within_between", section=SECTION)
+@FIGURES.register(
+    "within_between",
+    section=SECTION,
+    optional=True,
+    missing="fewer than two networks above chance level have an association across their classes",
+)
 def within_between(contents: Contents) -> Iterator[Figure]:
     """The classes of every network with its line, and the means of networks with theirs, a panel per layer.
 
@@ -60,7 +65,7 @@ def within_between(contents: Contents) -> Iterator[Figure]:
     label = words.measure(fact.measure, fact.parameters)
     opening = "Simpson's reversal: " if any(each.reversal for each in layers) else ""
     yield Figure(
-        name="within-between",
+        name="within_between",
         title=f"{opening}{label} against robust accuracy, within and between networks",
         caption=_caption(fact, layers, table, label),
         chart=within_between_chart(table, layers, label=label, models=contents.models),
