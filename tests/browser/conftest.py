@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from manifoldscope.report import FIGURES
+from manifoldscope.report import page as report_page
 from manifoldscope.report.chart import Chart
 from tests.browser import made_up
 
@@ -24,6 +25,9 @@ ARGUMENTS = (
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 DRAWN = ("examples",)
 """The figures that made-up pages are written with: each has tests of its own, and all of them take long to draw."""
+
+ROWS = 20
+"""Rows of a table in a made-up page, but in the one that is measured: most of the time goes to long tables."""
 
 POLICY = """addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.effectiveDirective} ${event.blockedURI} ${event.sample}`));"""
@@ -88,6 +92,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Written
                 assert set(DRAWN) <= set(FIGURES.names())
                 patch.setattr(FIGURES, "_entries", {each: FIGURES[each] for each in DRAWN})
                 patch.setattr(Chart, "png", lambda self, dpi=200: b"")  # stands beside the page, and not in it
+                if name != "large":
+                    patch.setattr(report_page, "ROWS_SHOWN", ROWS)
                 path = made_up.write(arguments, tmp_path_factory.mktemp("page"))
             known[name] = Written(path, arguments["tables"])
         return known[name]
@@ -111,50 +117,75 @@ class Visit:
         return found
 
 
+@dataclass
+class Tab:
+    """A window that is used by one test after another; what it does wrong belongs to the visit of the moment."""
+
+    page: Any
+    visit: Visit | None = None
+
+    def __post_init__(self) -> None:
+        self.page.on("console", lambda message: message.type == "error" and self.note(f"console: {message.text}"))
+        self.page.on("pageerror", lambda error: self.note(f"error: {error}"))
+        self.page.on("request", self.requested)
+        self.page.on("dialog", self.asked)
+
+    def note(self, trouble: str) -> None:
+        """Of the visit that it happens in."""
+        if self.visit is not None:
+            self.visit.trouble.append(trouble)
+
+    def requested(self, request: Any) -> None:
+        """A page may ask for itself, and for nothing else."""
+        inside = request.url.startswith(("data:", "blob:"))
+        if not (inside or (request.url.startswith("file:") and request.is_navigation_request())):
+            self.note(f"request: {request.url}")
+
+    def asked(self, dialog: Any) -> None:
+        """No page asks the reader anything."""
+        self.note(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+
+@pytest.fixture(scope="package")
+def tabs_of(browser: Any) -> Callable[..., list[Tab]]:
+    """The windows of each size and setting, free ones and those in use: a new one takes longer than most tests."""
+    known: dict[str, list[Tab]] = {}
+
+    def tabs(**settings: Any) -> list[Tab]:
+        return known.setdefault(repr(sorted(settings.items())), [])
+
+    return tabs
+
+
 @pytest.fixture
-def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
+def visit(browser: Any, tabs_of: Callable[..., list[Tab]]) -> Iterator[Callable[..., Visit]]:
     """Opens pages, and fails a test in which one of them did what it should not have done."""
-    contexts, visits = [], []
+    used: list[Tab] = []
+    visits: list[Visit] = []
 
     def opened(path: Path, address: str = "", *, width: int = 1400, live: bool = True, **settings: Any) -> Visit:
-        context = browser.new_context(viewport={"width": width, "height": 900}, **settings)
-        context.set_default_timeout(15_000)
-        context.add_init_script(POLICY)
-        contexts.append(context)
-        found = Visit(context.new_page())
-        visits.append(found)
-        watch(found)
-        found.page.goto(path.as_uri() + address)
+        known = tabs_of(width=width, **settings)
+        tab = next((each for each in known if each.visit is None), None)
+        if tab is None:
+            context = browser.new_context(viewport={"width": width, "height": 900}, **settings)
+            context.set_default_timeout(15_000)
+            context.add_init_script(POLICY)
+            tab = Tab(context.new_page())
+            known.append(tab)
+        tab.visit = Visit(tab.page)
+        used.append(tab)
+        visits.append(tab.visit)
+        tab.page.goto(path.as_uri() + address)
         if live:
-            ready(found.page)
-        return found
+            ready(tab.page)
+        return tab.visit
 
     yield opened
-    for context in contexts:
-        context.close()
+    for tab in used:
+        tab.page.goto("about:blank")
+        tab.visit = None
     assert [trouble for each in visits for trouble in each.trouble] == []
-
-
-def watch(visit: Visit) -> None:
-    """Note errors, dialogs and requests for anything but the page itself."""
-
-    def console(message: Any) -> None:
-        if message.type == "error":
-            visit.trouble.append(f"console: {message.text}")
-
-    def request(asked: Any) -> None:
-        inside = asked.url.startswith(("data:", "blob:"))
-        if not (inside or (asked.url.startswith("file:") and asked.is_navigation_request())):
-            visit.trouble.append(f"request: {asked.url}")
-
-    def dialog(shown: Any) -> None:
-        visit.trouble.append(f"dialog: {shown.message}")
-        shown.dismiss()
-
-    visit.page.on("console", console)
-    visit.page.on("pageerror", lambda error: visit.trouble.append(f"error: {error}"))
-    visit.page.on("request", request)
-    visit.page.on("dialog", dialog)
 
 
 def ready(page: Any) -> None:

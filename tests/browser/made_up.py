@@ -54,6 +54,8 @@ class Size:
         strengths: the same for every attack.
         with_pictures: for how many classes there are pictures.
         points_per_class: of each of these classes, how many images have points of a layer.
+        trained: the last epoch of each network that was trained here.
+        alike: whether all classes have the same numbers.
         name, question: of the study.
     """
 
@@ -65,6 +67,8 @@ class Size:
     strengths: Sequence[float] = (0.0, 0.05, 0.1, 0.2)
     with_pictures: int = 6
     points_per_class: int = 20
+    trained: Mapping[str, int] = field(default_factory=dict)
+    alike: bool = False
     name: str = "made up"
     question: str = "Are the classes that withstand attacks the ones with fewer dimensions?"
     seed: int = 0
@@ -79,13 +83,13 @@ def numbered(noun: str, n: int) -> tuple[str, ...]:
 LARGE = Size(
     classes=numbered("class", 1000),
     networks=numbered("network", 12),
-    layers=numbered("layer", 20),
+    layers=numbered("layer", 10),
     measures=MEASURES,
     attacks=ATTACKS[:3],
     with_pictures=12,
     name="a thousand classes",
 )
-ORDINARY = Size(classes=numbered("class", 10))
+ORDINARY = Size(classes=numbered("class", 10), trained={"standard": 10, "adversarial": 20})
 HOSTILE_SIZE = Size(
     classes=HOSTILE, networks=HOSTILE[:5], layers=(HOSTILE[0], HOSTILE[5], HOSTILE[6]), measures=MEASURES[:2],
     attacks=("pgd", HOSTILE[1]), strengths=(0.0, 0.1), name=HOSTILE[3], question=HOSTILE[0] + HOSTILE[1],
@@ -105,6 +109,16 @@ SIZES = {
         attacks=("pgd",),
         points_per_class=400,
     ),
+    "at one place": Size(
+        classes=numbered("class", 7),
+        networks=("alone",),
+        layers=("penultimate",),
+        measures=MEASURES[:1],
+        attacks=("pgd",),
+        with_pictures=0,
+        points_per_class=0,
+        alike=True,
+    ),
     "large": LARGE,
 }
 
@@ -123,6 +137,8 @@ def tables_of(size: Size) -> dict[str, pl.DataFrame]:
             "outcomes": _outcomes(size),
             "associations": _associations(size),
         }
+    if size.trained:
+        tables["training"] = _training(size)
     if len(size.classes) > 1:
         tables["pairs"] = _pairs(size)
     return {name: conform(name, table) for name, table in tables.items()}
@@ -148,7 +164,7 @@ def pictures_of(size: Size) -> list[Picture]:
 
 
 def arguments(size: Size) -> dict[str, Any]:
-    """What `manifoldscope.report.render` is called with; findings are made up where there are a million rows."""
+    """What `manifoldscope.report.render` is called with; findings are made up where there are too many rows."""
     tables = tables_of(size)
     measures = [{"name": name, **_settings(parameters)} for name, parameters in size.measures]
     attacks = [{"kind": name, "name": name, "epsilons": list(size.strengths)} for name in size.attacks]
@@ -167,7 +183,7 @@ def arguments(size: Size) -> dict[str, Any]:
         "study": study,
         "study_text": f"# {size.name!r}\n",
         "tables": tables,
-        "findings": [SAID] if tables["geometry"].height > 1_000_000 else diagnose(tables),
+        "findings": [SAID] if size is LARGE else diagnose(tables),
         "pictures": pictures_of(size),
         "rerun": f"manifoldscope run {size.name}",
         "versions": {"manifoldscope": "0.1.0"},
@@ -226,7 +242,7 @@ def _geometry(size: Size) -> pl.DataFrame:
     )
     frame = _frame(model=size.networks, layer=size.layers).join(measures, how="cross").join(_classes(size), how="cross")
     random = numpy_generator(size.seed, "made-up geometry")
-    value = 15 + 4 * random.normal(size=frame.height)
+    value = 15 + (not size.alike) * 4 * random.normal(size=frame.height)
     if len(size.measures) > 1:  # a value that is missing is shown as missing
         value[random.random(frame.height) < 0.01] = np.nan
     stderr = np.abs(0.5 * random.normal(size=frame.height))
@@ -243,6 +259,8 @@ def _robustness(size: Size) -> pl.DataFrame:
     clean = random.binomial(N_IMAGES, 0.93, size=frame.height)
     share = np.exp(-8 * frame["strength"].to_numpy()) * random.uniform(0.7, 1, size=frame.height)
     last = random.binomial(clean, share)
+    if size.alike:
+        last = clean = np.full(frame.height, N_IMAGES // 2)
     frame = frame.with_columns(
         parameters=pl.col("attack").replace_strict(PARAMETERS, default=""), norm=pl.lit("linf"), n_steps=pl.lit(20),
         n_images=pl.lit(N_IMAGES), n_clean_correct=pl.Series(clean), split=pl.lit("test"),
@@ -295,6 +313,12 @@ def _associations(size: Size) -> pl.DataFrame:
         gate=pl.lit(""),
         note=pl.lit("" if known else f"{len(size.classes)} pairs are too few; an association needs 4"),
     )
+
+
+def _training(size: Size) -> pl.DataFrame:
+    epochs = [(model, epoch) for model, last in size.trained.items() for epoch in range(1, last + 1)]
+    frame = pl.DataFrame(epochs, schema=["model", "epoch"], orient="row")
+    return frame.with_columns(loss=2 / pl.col("epoch"), n_classes=pl.lit(len(size.classes)), n_images=pl.lit(0))
 
 
 def _pairs(size: Size) -> pl.DataFrame:

@@ -118,6 +118,19 @@ def test_at_most_six_classes_are_chosen(ordinary: Written, visit: Callable[..., 
     assert seen.page.locator("[role=status].said").inner_text() == "6 classes at most: class 2 was let go."
 
 
+def test_a_search_without_a_hit_says_so(ordinary: Written, visit: Callable[..., Visit]) -> None:
+    page = visit(ordinary.path).page
+    field, said = page.locator("[role=combobox]"), page.locator("[role=status].said")
+    field.fill("zebra")
+    assert said.inner_text() == "No class in this page is called “zebra”."
+    assert page.locator("#found").is_hidden()
+    before = chosen(page)
+    field.press("Enter")
+    assert chosen(page) == before
+    field.fill("class 7")
+    assert said.inner_text() == ""
+
+
 def test_back_undoes_a_choice(ordinary: Written, visit: Callable[..., Visit]) -> None:
     seen = cleared(visit(ordinary.path))
     for key in (2, 4):
@@ -180,10 +193,32 @@ def test_a_link_restores_what_one_saw(ordinary: Written, visit: Callable[..., Vi
     assert again.page.locator(".scatter .fact").inner_text() == seen.page.locator(".scatter .fact").inner_text()
 
 
-def test_what_a_link_names_wrongly_is_left_out(ordinary: Written, visit: Callable[..., Visit]) -> None:
-    seen = visit(ordinary.path, "#class=nobody&layer=__proto__&network=constructor&strength=NaN&view=toString")
-    assert chosen(seen.page) == []
+def test_what_a_link_names_wrongly_is_left_out_and_said(ordinary: Written, visit: Callable[..., Visit]) -> None:
+    seen = visit(
+        ordinary.path,
+        "#class=nobody&class=class+2&layer=__proto__&network=constructor&attack=apgd&strength=NaN&view=toString&x=1",
+    )
+    note = seen.page.locator(".note")
+    assert chosen(seen.page) == ["class 2"]
+    assert said(seen)["attack"] == "apgd"
     assert seen.page.locator(POINT).count() > 0
+    assert note.inner_text() == (
+        "The link names the class “nobody”, the network “constructor”, the layer “__proto__”, the strength “NaN”, the "
+        "view “toString” and “x”, which this page does not have."
+    )
+    seen.page.locator(f"{POINT}[data-key='4']").click()
+    assert note.is_hidden()
+    seen.page.go_back()
+    assert "nobody" in note.inner_text()
+
+
+def test_a_link_with_more_classes_than_can_be_chosen_says_how_many_are_shown(
+    ordinary: Written, visit: Callable[..., Visit]
+) -> None:
+    seen = visit(ordinary.path, "#" + "&".join(f"class=class+{number}" for number in range(1, 10)))
+    assert chosen(seen.page) == [f"class {number}" for number in range(1, 7)]
+    said_of = seen.page.locator(".note").inner_text()
+    assert said_of == "The link names 9 classes; the first 6 are shown, the most that can be chosen."
 
 
 def cell(seen: Visit, tables: dict[str, pl.DataFrame]) -> pl.DataFrame:

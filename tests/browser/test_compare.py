@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import pytest
 from manifoldscope.report.compare import Studied, compare
 from manifoldscope.report.compared_page import page
 from manifoldscope.tables import conform
+from tests.browser.conftest import Visit
 
-NAMES = ["cat", "dog", "owl", "fox", '"><img src=x onerror=alert(1)>', "hen"]
+NAMES = ["cat", "dog", "owl", "fox", '"><img src=x onerror=alert(1)>', "hen", "yak", "emu"]
 
 
 def tables(shift: float) -> dict[str, Any]:
@@ -27,8 +28,8 @@ def tables(shift: float) -> dict[str, Any]:
     robustness = [
         {
             "model": "cnn", "attack": "pgd", "parameters": "", "strength": 0.1, "iterate": "last", "class_index": place,
-            "class_name": name, "n_images": 40, "n_clean_correct": 38, "n_robust": 5 * place + int(shift),
-            "robust_accuracy": (5 * place + int(shift)) / 40,
+            "class_name": name, "n_images": 40, "n_clean_correct": 38, "n_robust": 4 * place + int(shift),
+            "robust_accuracy": (4 * place + int(shift)) / 40,
         }
         for place, name in enumerate(NAMES)
     ]  # fmt: skip
@@ -44,26 +45,13 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def opened(browser: Any, written: Path) -> Iterator[Any]:
+def opened(visit: Callable[..., Visit], written: Path) -> Callable[..., Any]:
     """The page at an address; fails where it complained, or asked for anything but itself."""
-    contexts: list[Any] = []
-    trouble: list[str] = []
 
     def at(address: str = "", **settings: Any) -> Any:
-        context = browser.new_context(viewport={"width": 1400, "height": 900}, **settings)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.on("console", lambda message: trouble.append(message.text))
-        tab.on("pageerror", lambda error: trouble.append(str(error)))
-        tab.on("dialog", lambda dialog: trouble.append(dialog.message))
-        tab.on("request", lambda request: trouble.append(request.url) if ".html" not in request.url else None)
-        tab.goto(written.as_uri() + address)
-        return tab
+        return visit(written, address, live=False, **settings).page
 
-    yield at
-    for context in contexts:
-        context.close()
-    assert trouble == []
+    return at
 
 
 def lit(tab: Any) -> list[str]:
@@ -97,13 +85,48 @@ def test_the_keyboard_alone_chooses(opened: Any) -> None:
     assert lit(tab) == ["dog", "fox"]
     tab.locator("#class").fill("zebra")
     tab.keyboard.press("Enter")
-    assert "no class that both have begins with" in tab.locator(".said").inner_text()
+    assert tab.locator(".said").inner_text() == "No class of this page is called “zebra”."
+    tab.locator("#class").fill("fox")
+    tab.keyboard.press("Enter")
+    assert tab.locator(".said").inner_text() == "fox is chosen already."
 
 
 def test_a_link_shows_what_one_saw_and_names_run_nothing(opened: Any) -> None:
     tab = opened("#class=hen&class=nothing&class=%22%3E%3Cimg+src%3Dx+onerror%3Dalert(1)%3E")
     assert set(lit(tab)) == {"hen", NAMES[4]}
     assert tab.locator("img").count() == 0
+    assert tab.locator(".said").inner_text() == "The link names the class “nothing”, which this page does not have."
+
+
+def test_a_seventh_class_lets_the_first_one_go_and_says_so(opened: Any) -> None:
+    tab = opened(f"#{'&'.join(f'class={name}' for name in ('emu', 'yak', 'hen', 'fox', 'owl', 'dog', 'cat'))}")
+    assert set(lit(tab)) == {"emu", "yak", "hen", "fox", "owl", "dog"}
+    said = tab.locator(".said").inner_text()
+    assert said == "The link names 7 classes; the first 6 are shown, the most that can be chosen."
+    tab.locator("tr[data-class='0']").click()
+    assert "cat" in lit(tab)
+    assert "emu" not in lit(tab)
+    assert tab.locator(".said").inner_text() == "6 classes at most: emu was let go."
+
+
+def test_back_undoes_a_choice_and_a_link_of_the_page_keeps_it(opened: Any) -> None:
+    tab = opened("#class=owl")
+    tab.locator("tr[data-class='0']").click()
+    tab.locator(".skip").focus()
+    tab.keyboard.press("Enter")
+    assert lit(tab) == ["cat", "owl"]
+    tab.go_back()
+    assert lit(tab) == ["owl"]
+    tab.go_forward()
+    assert lit(tab) == ["cat", "owl"]
+
+
+def test_points_at_one_place_can_each_be_chosen_by_the_mouse(opened: Any) -> None:
+    tab = opened()
+    clean = tab.locator("svg.paired").nth(1)  # all clean accuracies are the same
+    for place in range(len(NAMES)):
+        clean.locator(f".point[data-class='{place}'] circle").click()
+        assert clean.locator(f".point[data-class='{place}'].on").count() == 1
 
 
 def test_without_scripts_the_page_is_whole(opened: Any) -> None:

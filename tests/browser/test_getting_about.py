@@ -84,10 +84,10 @@ def test_back_does_not_say_that_a_class_was_let_go(ordinary: Written, visit: Cal
     six = "&".join(f"class=class+{number}" for number in range(1, 7))
     seen = visit(ordinary.path, f"#{six}")
     seen.page.locator(f"{POINT}[data-key='7']").click()
-    assert "class 1 was let go" in seen.page.locator("[role=status]").inner_text()
+    assert "class 1 was let go" in seen.page.locator("[role=status].said").inner_text()
     seen.page.go_back()
     assert len(chosen(seen.page)) == 6
-    assert seen.page.locator("[role=status]").inner_text() == ""
+    assert seen.page.locator("[role=status].said").inner_text() == ""
 
 
 def test_home_and_end_go_to_the_first_and_the_last_tab(ordinary: Written, visit: Callable[..., Visit]) -> None:

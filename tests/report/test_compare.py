@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import math
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ElementTree
 from typing import Any
 
@@ -13,8 +18,10 @@ import pytest
 from conftest import study_tables
 from manifoldscope.errors import StudyError
 from manifoldscope.report import Finding
-from manifoldscope.report.compare import Comparison, Studied, compare, flattened
+from manifoldscope.report.compare import Comparison, Studied, compare, named
 from manifoldscope.report.compared_page import page, summary, told
+from manifoldscope.report.explore.view import WEB
+from manifoldscope.report.paired_plot import apart
 from manifoldscope.tables import conform
 
 CLASSES = ("cat", "dog", "owl", "fox", "hen")
@@ -56,7 +63,7 @@ def two(first: dict[str, float], second: dict[str, float], **changes: Any) -> Co
 RISING = dict(zip(CLASSES, (3.0, 5.0, 7.0, 9.0, 11.0), strict=True))
 
 
-def test_settings_are_compared_key_by_key_and_items_of_lists_by_their_names() -> None:
+def test_settings_are_compared_field_by_field_and_items_of_lists_by_their_names() -> None:
     study = {
         "seed": 0,
         "layers": ["penultimate"],
@@ -64,23 +71,36 @@ def test_settings_are_compared_key_by_key_and_items_of_lists_by_their_names() ->
         "attacks": [{"kind": "pgd", "steps": 20}, {"kind": "pgd", "steps": 40}],
         "models": [{"name": "cnn", "training": {"epochs": 3}}],
     }
-    assert flattened(study) == {
-        "seed": "0",
-        "layers.penultimate": "yes",
-        "data.source": "digits",
-        "data.classes": "1, 4",
-        "attacks.pgd": "yes",
-        "attacks.pgd.kind": "pgd",
-        "attacks.pgd.steps": "20",
-        "attacks.pgd (2)": "yes",
-        "attacks.pgd (2).kind": "pgd",
-        "attacks.pgd (2).steps": "40",
-        "models.cnn": "yes",
-        "models.cnn.training.epochs": "3",
+    assert named(study) == {
+        "seed": 0,
+        "layers": {"penultimate": {}},
+        "data": {"source": "digits", "classes": [1, 4]},
+        "attacks": {"pgd": {"kind": "pgd", "steps": 20}, "pgd (2)": {"kind": "pgd", "steps": 40}},
+        "models": {"cnn": {"training": {"epochs": 3}}},
     }
     found = compare([studied("a", {}, **study), studied("b", {}, **study, question="why?")])
     assert found.settings == {"name": ("a", "b"), "question": ("", "why?")}
-    assert found.n_same == 12
+    assert found.n_same == 9  # the seed, one layer, two of the data, two of each attack, one of the network
+    longer = study | {"models": [{"name": "cnn", "training": {"epochs": 5}}], "layers": ["penultimate", "conv1"]}
+    found = compare([studied("a", {}, **study), studied("b", {}, **longer)])
+    assert dict(found.settings) == {
+        "name": ("a", "b"),
+        "layers.conv1": ("", "yes"),
+        "models.cnn.training.epochs": ("3", "5"),
+    }
+
+
+def test_what_only_one_study_has_is_one_difference() -> None:
+    models = [{"name": "cnn", "source": "small:cnn"}]
+    more = [*models, {"name": "vgg", "source": "timm:vgg", "training": {"epochs": 9, "seeds": [0, 1]}}]
+    one, two = studied("a", {}, models=models), studied("b", {}, models=more, ood=[{"source": "svhn", "images": 50}])
+    found = compare([one, two])
+    assert dict(found.settings) == {
+        "name": ("a", "b"),
+        "models.vgg": ("", "source = timm:vgg, training.epochs = 9, training.seeds = 0, 1"),
+        "ood": ("", "svhn.source = svhn, svhn.images = 50"),
+    }
+    assert summary(found)[1] == "three settings differ: name, models.vgg and ood"
 
 
 def test_the_same_classes_are_found_by_name_in_any_order() -> None:
@@ -204,6 +224,41 @@ def test_the_page_is_whole_and_the_same_each_time(whole: Comparison) -> None:
             assert told(quantity) in text
     rows = re.findall(r'<tr data-class="\d+"><th scope="row">(\w+)</th>', text)
     assert rows == list("01245679") * 3
+
+
+def test_the_forest_says_what_its_lines_are_of(whole: Comparison) -> None:
+    text = page(whole)
+    question = "PCA dimension (95% of variance) in layer penultimate and robust accuracy"
+    assert f"The same question in each: {question}</h3>" in text
+    forest = ElementTree.fromstring(re.search(r"<svg [^>]*forest.*?</svg>", text, re.DOTALL)[0])
+    assert forest.get("aria-label") == f"{question}, by study and network"
+    said = [each.text for each in forest.iter("text")]
+    for answer in whole.answers:
+        assert f"{whole.studies[answer.study].name} · {answer.network}" in said
+        assert answer.under in said
+        assert answer.under.startswith("PGD ε = ")
+
+
+def test_points_at_one_place_stand_around_it() -> None:
+    text = page(two(dict.fromkeys(CLASSES, 4.0), dict.fromkeys(CLASSES, 4.0)))
+    for panel in re.findall(r"<svg [^>]*paired.*?</svg>", text, re.DOTALL):
+        marks = [(float(x), float(y)) for x, y in re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', panel)]
+        assert len(marks) == len(CLASSES)
+        assert min(math.dist(one, other) for one, other in itertools.combinations(marks, 2)) > 7.5  # their diameter: 8
+        middle = np.mean(marks, axis=0)
+        assert max(math.dist(mark, middle) for mark in marks) < 10
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node")
+def test_the_page_of_a_study_moves_points_apart_in_the_same_way() -> None:
+    random = np.random.default_rng(0)
+    places = [tuple(map(float, at)) for at in random.integers(0, 12, size=(60, 2))] + [(30.0, 30.0)] * 20
+    script = f"""
+      import {{ apart }} from {json.dumps((WEB / "apart.js").as_uri())};
+      console.log(JSON.stringify(apart({json.dumps(places)}, 4)));
+    """
+    done = subprocess.run(["node", "--input-type=module", "-e", script], capture_output=True, text=True, check=True)
+    np.testing.assert_allclose(json.loads(done.stdout), apart(places, 4.0), atol=0.01)
 
 
 def test_the_page_loads_nothing_and_allows_nothing_inline(whole: Comparison) -> None:

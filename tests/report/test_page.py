@@ -321,6 +321,21 @@ def test_a_small_study_makes_a_small_page(report: Path) -> None:
     assert report.stat().st_size < 3_000_000
 
 
+def test_a_selection_says_what_it_holds_and_how_to_make_others(tmp_path: Path, report: Path) -> None:
+    wanted = {"networks": ["standard"], "measures": ["participation_ratio"], "classes": ["1,7"]}
+    page = Page(written(tmp_path, **arguments(wanted=wanted, pictures=[])))
+    text = " ".join(page.text.split())
+    said = (
+        "This page is a selection: the part to explore holds the network standard, the measure participation ratio and "
+        "the classes 1 and 7."
+    )
+    assert 0 < text.lower().index(said.lower()) < text.index("How sure is that?")
+    assert "manifoldscope report DIR --select PART=NAME,NAME" in text
+    assert "whose own page is report.html" in text
+    assert "<title>digits, a selection: manifoldscope</title>" in page.source
+    assert "This page is a selection" not in report.read_text(encoding="utf-8")
+
+
 def test_long_tables_are_capped_with_a_note_and_no_csv(tmp_path: Path) -> None:
     one = study_tables(2)["outcomes"]
     outcomes = pl.concat([one.with_columns(pl.col("image") + f"/{copy}") for copy in range(30)])

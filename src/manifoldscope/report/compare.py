@@ -44,16 +44,30 @@ class Studied:
 
 @dataclass(frozen=True)
 class Answer:
-    """The association across the classes of one network of a study, from its table `associations`."""
+    """The association across the classes of one network of a study, from its table `associations`.
+
+    Attributes:
+        study: its position.
+        measure: in words.
+        layer: where it was measured.
+        under: the attack and its strength.
+    """
 
     study: int
     network: str
-    asked: str
+    measure: str
+    layer: str
+    under: str
     coefficient: float
     low: float
     high: float
     p_adjusted: float
     n: int
+
+    @property
+    def asked(self) -> str:
+        """What is set against what."""
+        return f"{self.measure} in layer {self.layer} and robust accuracy, {self.under}"
 
 
 @dataclass(frozen=True)
@@ -123,8 +137,9 @@ class Comparison:
 
     Attributes:
         studies: as they were given.
-        settings: those that differ, by key: a text for each study, empty where it has none.
-        n_same: how many keys are the same in all.
+        settings: fields that differ, by key: a text for each study, empty where it has none. What only some have as a
+            whole, such as a network, is one of them.
+        n_same: how many fields are the same in all.
         answers: associations by study and network.
         beside: networks of two studies.
         classes: of two studies or more, by name.
@@ -159,9 +174,7 @@ def compare(studies: Sequence[Studied]) -> Comparison:
         raise StudyError(
             f"two of the studies are called alike ({', '.join(names)}); give folders that have names of their own"
         )
-    settings = [flattened(each.study) for each in studies]
-    keys = list(dict.fromkeys(itertools.chain(*settings)))
-    differing = {key: tuple(each.get(key, "") for each in settings) for key in keys}
+    settings = dict(compared_settings([named(each.study) for each in studies]))
     contents = [gather(each.study, each.tables, ()) for each in studies]
     pairs = itertools.combinations(range(len(studies)), 2)
     chosen = [pair for pair in pairs if len(studies) <= _ALL_WITH_ALL or pair[0] == 0]
@@ -169,44 +182,76 @@ def compare(studies: Sequence[Studied]) -> Comparison:
     shared = dict.fromkeys(name for each in beside for quantity in each.quantities for name in quantity.classes)
     return Comparison(
         studies=tuple(studies),
-        settings={key: values for key, values in differing.items() if len(set(values)) > 1},
-        n_same=sum(len(set(values)) == 1 for values in differing.values()),
+        settings={key: values for key, values in settings.items() if len(set(values)) > 1},
+        n_same=sum(len(set(values)) == 1 for values in settings.values()),
         answers=tuple(_answers(contents)),
         beside=beside,
         classes=tuple(shared),
     )
 
 
-def flattened(study: Mapping[str, Any], path: str = "") -> dict[str, str]:
-    """A study file as texts by dotted key; items of a list, such as networks, by their names."""
-    found: dict[str, str] = {}
+def named(study: Mapping[str, Any], top: bool = True) -> dict[str, Any]:
+    """A study file whose lists of tables, such as networks, are tables by the names of their items.
+
+    Example:
+        >>> named({"seed": 0, "layers": ["fc"], "models": [{"name": "cnn", "epochs": 3}]})
+        {'seed': 0, 'layers': {'fc': {}}, 'models': {'cnn': {'epochs': 3}}}
+    """
+    found: dict[str, Any] = {}
     for key, value in study.items():
-        here = f"{path}.{key}" if path else str(key)
         if isinstance(value, Mapping):
-            found |= flattened(value, here)
-        elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+            found[str(key)] = named(value, top=False)
+        elif isinstance(value, list) and (
+            any(isinstance(item, Mapping) for item in value) or (top and key in ("measures", "layers"))
+        ):
+            items: dict[str, Any] = {}
             for item in value:
-                if isinstance(item, Mapping):
-                    name = _unused(f"{here}.{item.get('name') or item.get('kind') or item.get('source')}", found)
-                    found |= {name: "yes"} | flattened({k: v for k, v in item.items() if k != "name"}, name)
-                else:
-                    found[f"{here}.{item}"] = "yes"
-        elif isinstance(value, list) and path == "" and key in ("measures", "layers"):
-            found |= {f"{here}.{item}": "yes" for item in value}
+                table = item if isinstance(item, Mapping) else {"name": item}
+                name = table.get("name") or table.get("kind") or table.get("source")
+                items[_unused(str(name), items)] = named({k: v for k, v in table.items() if k != "name"}, top=False)
+            found[str(key)] = items
         else:
-            found[here] = _text(value)
+            found[str(key)] = value
     return found
 
 
-def _unused(name: str, taken: Mapping[str, str]) -> str:
+def compared_settings(
+    tables: Sequence[Mapping[str, Any] | None], path: str = ""
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each field by its dotted key, with a text for each study; a table that not all have is one field."""
+    known = [table for table in tables if table is not None]
+    for key in dict.fromkeys(itertools.chain(*known)):
+        here = f"{path}.{key}" if path else key
+        values = [None if table is None else table.get(key) for table in tables]
+        if all(isinstance(value, Mapping) for value in values) and any(values):
+            yield from compared_settings(values, here)
+        else:
+            yield here, tuple(_text(value) for value in values)
+
+
+def _unused(name: str, taken: Mapping[str, Any]) -> str:
     numbers = (name if number == 1 else f"{name} ({number})" for number in itertools.count(1))
     return next(each for each in numbers if each not in taken)
 
 
 def _text(value: Any) -> str:
+    """A field in one line; a table as its fields, and one without any as `yes`."""
+    if value is None:
+        return ""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} = {_text(each)}" for key, each in _fields(value)) or "yes"
     if isinstance(value, list):
         return ", ".join(map(_text, value))
     return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _fields(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        here = f"{path}.{key}" if path else str(key)
+        if isinstance(value, Mapping) and value:
+            yield from _fields(value, here)
+        else:
+            yield here, value
 
 
 # Answers -----------------------------------------------------------------------------------------------------------
@@ -238,12 +283,10 @@ def _answers(contents: Sequence[Contents]) -> Iterator[Answer]:
             if here.is_empty() or network in at_chance(each.tables["models"]):
                 continue
             row = {key: float("nan") if value is None else value for key, value in here.row(0, named=True).items()}
-            asked = (
-                f"{words.measure(measure, parameters)} in layer {layer} and robust accuracy, {words.attack(attack)} "
-                f"{words.at_strength(attack, strengths[network])}"
-            )
+            under = f"{words.attack(attack)} {words.at_strength(attack, strengths[network])}"
             r, low, high, p = (float(row[key]) for key in ("coefficient", "low", "high", "p_adjusted"))
-            yield Answer(place, network, asked, r, low, high, p, int(row["n"]))
+            label = words.measure(measure, parameters)
+            yield Answer(place, network, label, layer, under, r, low, high, p, int(row["n"]))
 
 
 def _main_layer(layers: Sequence[str]) -> str:

@@ -54,7 +54,8 @@ def page(comparison: Comparison) -> str:
         title=words.listing(names),
         questions=[str(each.study.get("question") or "") for each in comparison.studies],
         findings=[comparison.findings(place) for place in range(len(names))],
-        forest=forest(_lines(comparison), label="Association across classes by study and network"),
+        forest=forest(_lines(comparison), label=f"{_question(comparison.answers)}, by study and network"),
+        question=_question(comparison.answers),
         answers=[_answer(each, names) for each in comparison.answers],
         settings=[(key, [_cut(value) for value in values]) for key, values in comparison.settings.items()],
         n_same=comparison.n_same,
@@ -107,11 +108,23 @@ def _cut(text: str) -> str:
     return text if len(text) <= TEXT_SHOWN else f"{text[:TEXT_SHOWN]}… ({len(text)} characters)"
 
 
-def _lines(comparison: Comparison) -> list[tuple[str, float, float, float]]:
+def _question(answers: Sequence[Answer]) -> str:
+    """What the lines of the forest are of, as far as all of them are of it."""
+    measures, layers = ({getattr(each, part) for each in answers} for part in ("measure", "layer"))
+    measure = measures.pop() if len(measures) == 1 else "a measure of the classes"
+    layer = f" in layer {layers.pop()}" if len(layers) == 1 else ""
+    return f"{measure}{layer} and robust accuracy"
+
+
+def _lines(comparison: Comparison) -> list[tuple[str, float, float, float, str]]:
     names = [each.name for each in comparison.studies]
-    return [
-        (f"{names[each.study]} · {each.network}", each.coefficient, each.low, each.high) for each in comparison.answers
-    ]
+    common = _question(comparison.answers)
+    lines = []
+    for each in comparison.answers:
+        own = [part for part in (each.measure, f"layer {each.layer}") if part not in common]
+        title = f"{names[each.study]} · {each.network}"
+        lines.append((title, each.coefficient, each.low, each.high, ", ".join([*own, each.under])))
+    return lines
 
 
 def _answer(answer: Answer, names: Sequence[str]) -> list[str]:

@@ -162,6 +162,7 @@ def _page(
         sections=shown,
         left_out=_left_out(contents),
         left_out_of_page=selection.left_out,
+        selection=selection.asked_for if selection.wanted else "",
         flagged=checks.filter(pl.col("passed").eq(False)).to_dicts(),
         unjudged=checks.filter(pl.col("passed").is_null()).height,
         n_passed=checks.filter(pl.col("passed")).height,

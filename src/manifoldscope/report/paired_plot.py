@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Mapping, Sequence
 from xml.etree.ElementTree import Element, SubElement
@@ -21,6 +22,7 @@ _SIDE, _LEFT, _TOP, _BELOW = 250.0, 52.0, 8.0, 44.0  # pixels
 _NAMED = 25  # up to so many classes have their names beside them
 _WITH_INTERVALS = 150
 _NAME_LENGTH = 18
+_NEAR, _WIDEST = 0.5, 4.0  # radii of a mark: as near are at one place, and the largest ring around one
 
 
 def scatter(quantity: Compared, positions: Mapping[str, int], *, x_label: str, y_label: str) -> str:
@@ -51,13 +53,14 @@ def scatter(quantity: Compared, positions: Mapping[str, int], *, x_label: str, y
     return _written(root)
 
 
-def forest(lines: Sequence[tuple[str, float, float, float]], *, label: str) -> str:
-    """A line per (name, coefficient, low, high), from -1 to 1; empty where there is none."""
+def forest(lines: Sequence[tuple[str, float, float, float, str]], *, label: str) -> str:
+    """A line per (name, coefficient, low, high, what else is said of it), from -1 to 1; empty where there is none."""
     known = [line for line in lines if line[1] == line[1]]
     if not known:
         return ""
     left, side, row = 260.0, 360.0, 24.0
-    root = _root(left + side + 16, row * len(known) + 34, label, "forest")
+    right = 7.0 * max(len(plain(line[4], 40)) for line in known)
+    root = _root(left + side + 16 + right, row * len(known) + 34, label, "forest")
 
     def across(value: float) -> float:
         return left + (value + 1) / 2 * side
@@ -66,9 +69,10 @@ def forest(lines: Sequence[tuple[str, float, float, float]], *, label: str) -> s
     for tick in (-1.0, -0.5, 0.0, 0.5, 1.0):
         _line(root, across(tick), 4, across(tick), bottom, "same" if tick == 0 else "grid")
         _text(root, across(tick), bottom + 16, words.number(tick), "tick", "middle")
-    for place, (name, value, low, high) in enumerate(known):
+    for place, (name, value, low, high, more) in enumerate(known):
         y = row * place + 16
         _text(root, left - 10, y + 4, plain(name, 40), "line", "end")
+        _text(root, left + side + 12, y + 4, plain(more, 40), "tick", "start")
         if low == low and high == high:
             _line(root, across(max(low, -1)), y, across(min(high, 1)), y, "interval")
         mark = SubElement(root, "circle", {"cx": f"{across(value):.1f}", "cy": f"{y:g}", "r": "4.5", "class": "mark"})
@@ -80,11 +84,12 @@ def forest(lines: Sequence[tuple[str, float, float, float]], *, label: str) -> s
 def _points(root: Element, quantity: Compared, positions: Mapping[str, int], across: Place, up: Place) -> None:
     order = np.lexsort((quantity.y, quantity.x))
     named = len(order) <= _NAMED
+    radius = 4.0 if named else 3.0
+    shown = [place for place in order if np.isfinite(quantity.x[place]) and np.isfinite(quantity.y[place])]
+    moves = apart([(across(float(quantity.x[place])), up(float(quantity.y[place]))) for place in shown], radius)
     taken: list[tuple[float, float, float]] = []
-    for place in order:
+    for place, (dx, dy) in zip(shown, moves, strict=True):
         x, y, name = float(quantity.x[place]), float(quantity.y[place]), quantity.classes[place]
-        if not (np.isfinite(x) and np.isfinite(y)):
-            continue
         group = SubElement(root, "g", {"class": "point", "data-class": str(positions[name])})
         if len(order) <= _WITH_INTERVALS and quantity.x_limits and quantity.y_limits:
             (left, right), (low, high) = (
@@ -92,13 +97,38 @@ def _points(root: Element, quantity: Compared, positions: Mapping[str, int], acr
             )
             _line(group, across(left), up(y), across(right), up(y), "interval")
             _line(group, across(x), up(low), across(x), up(high), "interval")
-        SubElement(group, "circle", {"cx": f"{across(x):.1f}", "cy": f"{up(y):.1f}", "r": "4" if named else "3"})
+        at = {"cx": f"{across(x) + dx:.1f}", "cy": f"{up(y) + dy:.1f}"}
+        SubElement(group, "circle", {**at, "r": f"{radius:g}"})
         text = plain(name, _NAME_LENGTH)
-        box = (across(x) + 6, up(y) - 5, 7.0 * len(text))
+        box = (across(x) + dx + 6, up(y) + dy - 5, 7.0 * len(text))
         free = named and not any(_over(box, other) for other in taken)
         taken += [box] if free else []
         _text(group, box[0], box[1], text, "name" if free else "name far", "start")
         SubElement(group, "title").text = plain(f"{name}: {_said(x, quantity.share)}, {_said(y, quantity.share)}")
+
+
+def apart(places: Sequence[tuple[float, float]], radius: float) -> list[tuple[float, float]]:
+    """How far each mark moves so that those at one place stand in a ring around it; `web/apart.js` does the same.
+
+    Example:
+        >>> apart([(10.0, 10.0), (30.0, 10.0), (10.0, 10.0)], radius=4.0)
+        [(-4.2, 0.0), (0.0, 0.0), (4.2, 0.0)]
+    """
+    rings: list[tuple[tuple[float, float], list[int]]] = []
+    for place, at in enumerate(places):
+        found = next((members for centre, members in rings if math.dist(centre, at) < _NEAR * radius), None)
+        if found is None:
+            rings.append((at, [place]))
+        else:
+            found.append(place)
+    moves = [(0.0, 0.0)] * len(places)
+    for _, members in rings:
+        n = len(members)
+        ring = radius * min(_WIDEST, 1.05 / math.sin(math.pi / n)) if n > 1 else 0.0
+        for k, place in enumerate(members if n > 1 else []):
+            angle = 2 * math.pi * k / n
+            moves[place] = (round(-ring * math.cos(angle), 2), round(-ring * math.sin(angle), 2) + 0.0)
+    return moves
 
 
 def _over(one: tuple[float, float, float], other: tuple[float, float, float]) -> bool:

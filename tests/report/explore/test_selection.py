@@ -48,6 +48,9 @@ def test_what_was_asked_for_is_held() -> None:
     assert found.layers == ("layer07", "layer09")
     assert found.networks == ("net1",)
     assert len(found.measures) == 4
+    assert found.asked_for == "the network net1 and the layers layer07 and layer09"
+    assert found.wanted
+    assert not select(every).wanted
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -18,7 +19,7 @@ def short(value: float | None, digits: int = DIGITS) -> float | None:
         >>> short(12.345678), short(float("nan")), short(3.0)
         (12.346, None, 3)
     """
-    if value is None or not np.isfinite(value):
+    if value is None or not math.isfinite(value):  # many times faster than numpy's of a single number
         return None
     rounded = float(f"{value:.{digits}g}")
     return int(rounded) if rounded == int(rounded) and abs(rounded) < 1e15 else rounded

@@ -38,7 +38,7 @@ class Selection:
         classes: by class index.
         class_names: of the same.
         left_out: what there is beside it, in a sentence; empty where the page has everything.
-        wanted: whether it was asked for.
+        wanted: the parts that were asked for, of `PARTS`.
     """
 
     networks: tuple[str, ...]
@@ -48,7 +48,23 @@ class Selection:
     classes: tuple[int, ...]
     class_names: tuple[str, ...]
     left_out: str = ""
-    wanted: bool = False
+    wanted: tuple[str, ...] = ()
+
+    @property
+    def asked_for(self) -> str:
+        """What was asked for, in words, such as `the network cnn and the classes cat and dog`; empty if nothing was."""
+        names = {
+            "networks": self.networks,
+            "layers": self.layers,
+            "measures": [words.measure(*measure) for measure in self.measures],
+            "attacks": [words.attack(attack) for attack in self.attacks],
+            "classes": list(dict.fromkeys(self.class_names)),
+        }
+        one = {"classes": "class"}
+        nouns = {part: one.get(part, part[:-1]) if len(names[part]) == 1 else part for part in PARTS}
+        return words.listing(
+            [f"the {nouns[part]} {words.listing(names[part])}" for part in PARTS if part in self.wanted]
+        )
 
     @property
     def n_cells(self) -> int:
@@ -96,7 +112,7 @@ def select(contents: Contents, wanted: Mapping[str, Sequence[str]] | None = None
             f"{page.n_cells * len(page.classes):,} values are more than the {MOST_VALUES:,} that a page holds; ask for "
             "fewer layers, measures, networks or classes"
         )
-    return replace(page, left_out=_left_out(page, contents, names), wanted=bool(wanted))
+    return replace(page, left_out=_left_out(page, contents, names), wanted=tuple(wanted))
 
 
 def parsed(texts: Sequence[str]) -> dict[str, list[str]]:

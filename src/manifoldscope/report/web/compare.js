@@ -1,11 +1,15 @@
 // Studies side by side: a class that is chosen, in a panel, in a table or by its name, lights up everywhere.
-import { MOST_CLASSES } from "./choice.js";
+import { MOST_CLASSES, Steps, askedFor, classesOf, notHeld, quoted, tooMany } from "./address.js";
 import { clear, h } from "./dom.js";
+import { pageOf } from "./folded.js";
 
 /** Where each class is in the page, and which are chosen; the address has their names. */
 class Chosen {
   /** @type {number[]} */
   places = [];
+  /** What is said beside the search. */
+  said = "";
+  #steps = new Steps();
 
   /** @param {string[]} names of all classes, by position */
   constructor(names) {
@@ -17,17 +21,23 @@ class Chosen {
   /** @param {number} place */
   toggle(place) {
     const without = this.places.filter((each) => each !== place);
-    this.places = without.length < this.places.length ? without : [...this.places, place].slice(-MOST_CLASSES);
-    const said = new URLSearchParams(this.places.map((each) => ["class", this.names[each]]));
-    history.replaceState(null, "", this.places.length ? `#${said}` : location.pathname + location.search);
+    const all = without.length < this.places.length ? without : [...this.places, place];
+    const gone = all.length > MOST_CLASSES ? all.shift() : undefined;
+    this.said = gone === undefined ? "" : `${MOST_CLASSES} classes at most: ${this.names[gone]} was let go.`;
+    this.places = all;
+    const classes = this.places.map((each) => ["class", this.names[each]]);
+    this.#steps.write(String(new URLSearchParams(classes.length ? classes : [["class", ""]])), "class"); // none is a choice too
     this.show();
   }
 
-  /** Choose what the address names; what is not there is left out. */
+  /** Choose what the address names, and say what of it is not there. */
   read() {
-    const asked = location.hash.includes("=") ? new URLSearchParams(location.hash.slice(1)).getAll("class") : [];
-    const places = asked.map((name) => this.names.indexOf(name)).filter((place) => place >= 0);
-    this.places = [...new Set(places)].slice(0, MOST_CLASSES);
+    const asked = askedFor(location.hash);
+    const { places, missing, n } = classesOf(asked, this.names);
+    this.places = places;
+    const others = [...new Set(asked.keys())].filter((part) => part !== "class").map(quoted);
+    this.said = [notHeld([...missing.map((name) => `the class ${quoted(name)}`), ...others]), tooMany(n)].filter(Boolean).join(" ");
+    this.#steps.moved();
     this.show();
   }
 
@@ -46,6 +56,13 @@ class Chosen {
       return h("li", {}, h("button", button, h("span", { class: `dot c${colour}` }), this.names[place], " ×"));
     };
     clear(list).append(...this.places.map(item));
+    this.say(this.said);
+  }
+
+  /** @param {string} text beside the search */
+  say(text) {
+    const line = /** @type {HTMLElement} */ (document.querySelector(".chooser .said"));
+    line.textContent = text;
   }
 }
 
@@ -86,17 +103,16 @@ function byKeyboard(panel, chosen) {
 function bySearch(chosen) {
   const chooser = /** @type {HTMLElement} */ (document.querySelector(".chooser"));
   const input = /** @type {HTMLInputElement} */ (chooser.querySelector("input"));
-  const said = /** @type {HTMLElement} */ (chooser.querySelector(".said"));
   chooser.hidden = false;
   const choose = () => {
     const typed = input.value.trim().toLowerCase();
     if (!typed) return;
     const exact = chosen.names.findIndex((name) => name.toLowerCase() === typed);
     const place = exact >= 0 ? exact : chosen.names.findIndex((name) => name.toLowerCase().startsWith(typed));
-    said.textContent = place < 0 ? `no class that both have begins with “${input.value}”` : "";
-    if (place < 0) return;
+    if (place < 0) return chosen.say(`No class of this page is called ${quoted(input.value.trim())}.`);
     input.value = "";
-    if (!chosen.places.includes(place)) chosen.toggle(place);
+    if (chosen.places.includes(place)) chosen.say(`${chosen.names[place]} is chosen already.`);
+    else chosen.toggle(place);
   };
   input.addEventListener("change", choose);
   input.addEventListener("keydown", (event) => {
@@ -105,6 +121,7 @@ function bySearch(chosen) {
 }
 
 export function main() {
+  pageOf(document);
   const names = namesOfClasses();
   if (!names.length) return;
   const chosen = new Chosen(names);

@@ -1,7 +1,8 @@
 // What can be chosen: one list each, and a search for classes.
-import { MOST_CLASSES } from "./choice.js";
+import { MOST_CLASSES, quoted } from "./address.js";
 import { CLASS_COLOURS } from "./colours.js";
 import { clear, h } from "./dom.js";
+import { number } from "./words.js";
 
 /**
  * @typedef {import("./facts.js").Facts} Facts
@@ -26,7 +27,7 @@ export function controls(host, facts, store) {
     ["attack", "Attack", () => facts.attacks.map((each) => each.label)],
     ["strength", "Strength", (choice) => strengths(facts, choice)],
     ["iterate", "Iterate", (choice) => (facts.attacks[choice.attack]?.iterates ?? []).map((each) => each.label)],
-    ["outcome", "Outcome", () => facts.outcomes.map((each) => each.label)],
+    ["outcome", "Outcome", () => (facts.attacks.length ? facts.outcomes : []).map((each) => each.label)],
   ]);
   for (const [part, title, names] of parts) {
     const list = h("select", { name: part, onchange: () => store.set({ [part]: Number(list.value) }) });
@@ -75,10 +76,11 @@ export function classes(host, facts, store) {
     spellcheck: "false",
     oninput: () => look(field.value),
     onfocus: () => look(field.value),
-    onblur: () => setTimeout(() => show([]), 150),
+    onblur: () => setTimeout(leave, 150),
     onkeydown: (/** @type {KeyboardEvent} */ event) => move(event),
   });
   let at = 0;
+  let more = "";
   host.append(h("div", { class: "search" }, field, found), chosen, said);
 
   const take = (/** @type {number} */ position) => {
@@ -91,6 +93,12 @@ export function classes(host, facts, store) {
     const fits = [...facts.classes.keys()].filter((key) => facts.classes[key].name.toLowerCase().includes(wanted));
     const begins = (/** @type {number} */ key) => Number(!facts.classes[key].name.toLowerCase().startsWith(wanted));
     show(fits.sort((a, b) => begins(a) - begins(b) || a - b).slice(0, MOST_FOUND));
+    more = fits.length > MOST_FOUND ? `The first ${MOST_FOUND} of ${number(fits.length)} classes; type more of the name.` : "";
+    said.textContent = fits.length ? more : `No class in this page is called ${quoted(text.trim())}.`;
+  };
+  const leave = () => {
+    show([]);
+    if (said.textContent === more) said.textContent = "";
   };
   const show = (/** @type {number[]} */ keys) => {
     at = 0;
@@ -124,7 +132,7 @@ export function classes(host, facts, store) {
     if (event.key === "ArrowDown" && n) at = (at + 1) % n;
     else if (event.key === "ArrowUp" && n) at = (at + n - 1) % n;
     else if (event.key === "Enter" && found.children[at]) take(Number(found.children[at].getAttribute("data-key")));
-    else if (event.key === "Escape") show([]);
+    else if (event.key === "Escape") leave();
     else return;
     event.preventDefault();
     mark();

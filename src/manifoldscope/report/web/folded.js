@@ -1,5 +1,5 @@
 // What the page does without any choice: figures are saved, links open what is folded, and paper shows everything.
-import { isChoice } from "./choice.js";
+import { isChoice } from "./address.js";
 
 /** @param {Document} page */
 export function pageOf(page) {

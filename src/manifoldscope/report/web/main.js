@@ -1,5 +1,6 @@
 // The page comes to life: facts are read, lists and views are put in their places, and follow the choice.
-import { Store, isChoice } from "./choice.js";
+import { isChoice } from "./address.js";
+import { Store } from "./choice.js";
 import { classes, controls } from "./controls.js";
 import { h } from "./dom.js";
 import { facts } from "./facts.js";
@@ -36,12 +37,13 @@ export async function main(views) {
 async function begin(explore, views) {
   const all = await facts("facts");
   const store = new Store(all);
+  const note = h("p", { class: "note", role: "status" });
   const lists = h("div", { class: "lists" });
   const search = h("div", { class: "classes" });
   const scatter = h("section", { class: "scatter", "aria-label": "classes" });
   const beside = h("div", { class: "beside" });
   const choices = h("div", { class: "choices" }, lists, search);
-  explore.replaceChildren(choices, h("div", { class: "linked" }, scatter, beside));
+  explore.replaceChildren(note, choices, h("div", { class: "linked" }, scatter, beside));
   new ResizeObserver(() => {
     scatter.style.top = `${choices.offsetHeight + 8}px`;
   }).observe(choices);
@@ -51,6 +53,7 @@ async function begin(explore, views) {
   const central = views.scatter.mount(scatter, { facts: all, data: null, store });
   const follow = tabs(beside, all, store, (name, host) => views[name].mount(host, { facts: all, data: data(name), store }));
   const update = (/** @type {import("./facts.js").Choice} */ choice) => {
+    note.textContent = store.unheld;
     central.update(choice);
     follow(choice);
   };

@@ -1,4 +1,5 @@
 // A plot with axes, and points in it that can be reached by mouse and by keyboard.
+import { apart } from "./apart.js";
 import { h, s } from "./dom.js";
 import { linear } from "./scales.js";
 import { number } from "./words.js";
@@ -11,6 +12,9 @@ import { number } from "./words.js";
  */
 
 const SIZE = { width: 560, height: 400, left: 58, right: 14, top: 12, bottom: 48 };
+/** Of a mark, in pixels. */
+const RADIUS = 4.5;
+
 let clips = 0;
 
 /**
@@ -86,7 +90,8 @@ export const SHAPES = /** @type {Record<string, string>} */ ({
 });
 
 /**
- * Points with their intervals: one stop of the Tab key, then arrows from point to point, and Enter to choose.
+ * Points with their intervals: one stop of the Tab key, then arrows from point to point, and Enter to choose. `ringed`
+ * says whether some are at one place and stand around it.
  * @param {{area: SVGElement, over: SVGElement, x: Scale, y: Scale}} onto
  * @param {Item[]} items
  * @param {{onChoose?: (item: Item, place: number) => void, label?: string}} [options]
@@ -97,10 +102,11 @@ export function points(onto, items, options = {}) {
   /** @type {SVGElement[]} */
   const marks = [];
   const drawn = [...items.keys()].sort((a, b) => Number(items[a].chosen ?? false) - Number(items[b].chosen ?? false));
+  const moves = apart(items.map(({ x, y }) => [onto.x(x), onto.y(y)]), Math.min(RADIUS, ...items.map(({ size }) => size ?? RADIUS)));
   for (const place of drawn) {
     const item = items[place];
     for (const bar of intervals(onto, item)) onto.area.append(bar);
-    const mark = marker(onto, item);
+    const mark = marker(onto, item, moves[place]);
     marks[place] = mark;
     mark.addEventListener("click", () => options.onChoose?.(item, place));
     explained(mark, item.label);
@@ -123,16 +129,17 @@ export function points(onto, items, options = {}) {
     } else return;
     event.preventDefault();
   });
-  return { group, marks };
+  return { group, marks, ringed: moves.some(([dx]) => dx !== 0) };
 }
 
 /**
  * @param {{x: Scale, y: Scale}} onto
  * @param {Item} item
+ * @param {[number, number]} move
  */
-function marker(onto, item) {
-  const size = item.size ?? (item.chosen ? 6.5 : 4.5);
-  const place = `translate(${onto.x(item.x).toFixed(2)} ${onto.y(item.y).toFixed(2)})`;
+function marker(onto, item, [dx, dy]) {
+  const size = item.size ?? (item.chosen ? 6.5 : RADIUS);
+  const place = `translate(${(onto.x(item.x) + dx).toFixed(2)} ${(onto.y(item.y) + dy).toFixed(2)})`;
   const attributes = {
     class: item.chosen ? "point chosen" : "point",
     role: "option",

@@ -16,13 +16,13 @@ import { h } from "./dom.js";
 export function tabs(host, facts, store, mount) {
   const list = h("div", { role: "tablist", class: "tabs", "aria-label": "views" });
   const panels = h("div", { class: "panels" });
-  host.append(list, panels);
+  host.append(list, panels, ...leftOut(facts));
   /** @type {Map<string, {tab: HTMLElement, panel: HTMLElement, mounted?: Mounted}>} */
   const shown = new Map();
-  for (const [place, { name, title, caption, missing, data }] of facts.views.entries()) {
+  for (const [place, { name, title, caption }] of facts.views.filter((each) => each.data !== null).entries()) {
     const tab = h("button", { type: "button", role: "tab", id: `tab-${place}`, "aria-controls": `panel-${place}`, onclick: () => store.set({ view: name }) }, title);
     const panel = h("div", { role: "tabpanel", id: `panel-${place}`, "aria-labelledby": `tab-${place}`, "data-view": name, hidden: true });
-    panel.append(data === null ? h("p", { class: "missing" }, `Not shown: ${missing}.`) : h("div", { class: "view" }), h("p", { class: "caption" }, caption));
+    panel.append(h("div", { class: "view" }), h("p", { class: "caption" }, caption));
     list.append(tab);
     panels.append(panel);
     shown.set(name, { tab, panel });
@@ -43,11 +43,21 @@ export function tabs(host, facts, store, mount) {
       each.tab.setAttribute("aria-selected", String(open));
       each.tab.setAttribute("tabindex", open ? "0" : "-1");
       each.panel.hidden = !open;
-      const body = /** @type {HTMLElement | null} */ (each.panel.querySelector(".view"));
-      if (!open || !body) continue;
-      each.mounted ??= mount(name, body);
+      if (!open) continue;
+      each.mounted ??= mount(name, /** @type {HTMLElement} */ (each.panel.querySelector(".view")));
       each.mounted.update(choice);
     }
   };
 }
 
+/**
+ * The views that have nothing to show of this study, and why.
+ * @param {import("./facts.js").Facts} facts
+ */
+function leftOut(facts) {
+  const none = facts.views.filter((each) => each.data === null);
+  if (!none.length) return [];
+  const what = none.length === 1 ? "One view has" : `${none.length} views have`;
+  const items = none.map(({ title, missing }) => h("li", {}, `${title}: ${missing}.`));
+  return [h("details", { class: "behind" }, h("summary", {}, `${what} nothing to show for this study`), h("ul", {}, ...items))];
+}

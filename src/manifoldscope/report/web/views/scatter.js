@@ -3,6 +3,7 @@ import { CLASS_SHAPES, classColour } from "../colours.js";
 import { clear, h, s } from "../dom.js";
 import { accuracy, cell, outcome, values } from "../facts.js";
 import { keepingFocus, path, plot, points } from "../plot.js";
+import { ranked } from "../ranked.js";
 import { around } from "../scales.js";
 import { behind } from "../table.js";
 import { interval, number, percent } from "../words.js";
@@ -25,13 +26,28 @@ export const view = {
     return {
       /** @param {Choice} choice */
       update(choice) {
-        said.textContent = cell(page.facts, choice)?.text ?? "No association was tested here.";
+        said.textContent = alone(page.facts, choice) || (cell(page.facts, choice)?.text ?? "No association was tested here.");
         keepingFocus(picture, () => drawn(clear(picture), page, choice));
         clear(rows).append(tabled(page, choice));
       },
     };
   },
 };
+
+/**
+ * Why classes cannot be set against an accuracy here; empty where they can.
+ * @param {import("../facts.js").Facts} facts
+ * @param {Choice} choice
+ */
+function alone(facts, choice) {
+  const [x, y] = [values(facts, choice), outcome(facts, choice)];
+  if (x && y) return "";
+  const name = facts.networks[choice.network]?.name ?? "This network";
+  const shown = x || y ? " Classes are shown by rank." : "";
+  if (!facts.attacks.length) return `Nothing was attacked in this study, so there is no robust accuracy to set the measure against.${shown}`;
+  if (y) return `${name} has no value of this measure in this layer.${shown}`;
+  return x ? `${name} was not attacked at this setting.${shown}` : `${name} was neither measured nor attacked at this setting.`;
+}
 
 /**
  * @param {HTMLElement} picture
@@ -41,19 +57,15 @@ export const view = {
 function drawn(picture, page, choice) {
   const { facts, store } = page;
   const [x, y] = [values(facts, choice), outcome(facts, choice)];
-  if (!facts.attacks.length) {
-    picture.append(h("p", { class: "missing" }, "Nothing was attacked, so that there is no accuracy to set classes against; the views beside show their manifolds."));
-    return;
-  }
-  if (!x || !y) {
-    const what = x ? "was not attacked so" : "was not measured so";
-    picture.append(h("p", { class: "missing" }, `Nothing to draw: ${facts.networks[choice.network]?.name ?? "a network"} ${what}.`));
-    return;
-  }
   const share = facts.outcomes[choice.outcome].name === "robust_accuracy";
   const format = (/** @type {number | null} */ value) => (share ? percent(value) : number(value));
-  const measure = facts.measures[choice.measure].label;
+  const measure = facts.measures[choice.measure]?.label ?? "";
   const width = Math.min(560, picture.clientWidth || 560); // text keeps its size where there is less room
+  if (!x || !y) {
+    if (x) picture.append(ranked(page, choice, x, { label: measure, width }));
+    if (y) picture.append(ranked(page, choice, y, { label: facts.outcomes[choice.outcome].label, format, width, domain: share ? [-0.02, 1.02] : undefined }));
+    return;
+  }
   const frame = plot({
     width,
     height: Math.max(300, (5 / 7) * width),
@@ -93,9 +105,10 @@ function drawn(picture, page, choice) {
       label: `${name}: ${measure} ${interval(value, x.low?.[key], x.high?.[key])}; ${interval(height, y.low[key], y.high[key], format)}`,
     });
   }
-  points(frame, items, { label: "classes", onChoose: (item) => store.toggleClass(item.key ?? 0) });
+  const { ringed } = points(frame, items, { label: "classes", onChoose: (item) => store.toggleClass(item.key ?? 0) });
   for (const item of items) if (item.chosen) name(frame, item, facts.classes[item.key].name);
   picture.append(frame.svg);
+  if (ringed) picture.append(h("p", { class: "hint" }, "Classes at the same place stand in a ring around it."));
 }
 
 /**
@@ -151,13 +164,8 @@ function tabled(page, choice) {
     x?.low?.[i] ?? null,
     x?.high?.[i] ?? null,
     x?.ceiling?.[i] ?? null,
-    counts?.n[i] ?? null,
-    counts?.k[i] ?? null,
-    y?.value[i] ?? null,
-    y?.low[i] ?? null,
-    y?.high[i] ?? null,
+    ...(facts.attacks.length ? [counts?.n[i] ?? null, counts?.k[i] ?? null, y?.value[i] ?? null, y?.low[i] ?? null, y?.high[i] ?? null] : []),
   ]);
-  const outcomeName = facts.outcomes[choice.outcome].name;
-  const columns = ["class", "value", "value_low", "value_high", "ceiling", "n_images", "n_robust", outcomeName, "low", "high"];
-  return behind(columns, rows, "classes");
+  const attacked = facts.attacks.length ? ["n_images", "n_robust", facts.outcomes[choice.outcome].name, "low", "high"] : [];
+  return behind(["class", "value", "value_low", "value_high", "ceiling", ...attacked], rows, "classes");
 }

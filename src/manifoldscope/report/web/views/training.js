@@ -26,18 +26,29 @@ export const view = {
    * @param {Page} page
    */
   mount(host, page) {
-    const last = Math.max(...epochs(page));
-    const first = Math.min(...epochs(page));
+    const every = ends(epochs(page, [...page.facts.networks.keys()]));
+    let network = -1;
+    let [first, last] = every;
     let epoch = last;
-    const slider = h("input", { type: "range", min: first, max: last, step: 1, value: last, "aria-label": "epoch", oninput: () => read(Number(slider.value)) });
+    const slider = h("input", { type: "range", step: 1, "aria-label": "epoch", oninput: () => read(Number(slider.value)) });
     const at = h("output", {});
+    const reader = h("label", { class: "epoch" }, "Epoch ", slider, at);
     const said = h("p", { class: "fact", "aria-live": "polite" });
     const small = h("div", { class: "small-plots" });
     const legend = h("div");
     const rows = h("div");
-    host.append(said, h("label", { class: "epoch" }, "Epoch ", slider, at), small, legend, rows, h("p", { class: "hint" }, page.data.left_out));
+    host.append(said, reader, small, legend, rows, h("p", { class: "hint" }, page.data.left_out));
     /** @type {{panel: Panel, frame: Frame, told: HTMLElement}[]} */
     let shown = [];
+    const begin = (/** @type {number} */ n) => {
+      network = n;
+      const own = epochs(page, [n]);
+      reader.hidden = !own.length; // of a network that was not trained here there is nothing to read
+      [first, last] = own.length ? ends(own) : every;
+      epoch = last;
+      slider.min = String(first);
+      slider.max = String(last);
+    };
     const read = (/** @type {number} */ value) => {
       epoch = Math.max(first, Math.min(last, Math.round(value)));
       slider.value = String(epoch);
@@ -45,16 +56,17 @@ export const view = {
       at.textContent = `${epoch} of ${last}`;
       for (const { panel, frame, told } of shown) {
         frame.area.querySelector(".cursor")?.remove();
-        frame.area.append(upright(frame, epoch, "cursor"));
-        told.textContent = readings(page, panel, page.store.choice, epoch);
+        if (!reader.hidden) frame.area.append(upright(frame, epoch, "cursor"));
+        told.textContent = reader.hidden ? "" : readings(page, panel, page.store.choice, epoch);
       }
     };
     return {
       /** @param {Choice} choice */
       update(choice) {
+        if (choice.network !== network) begin(choice.network);
         said.textContent = page.data.networks[choice.network]?.text ?? `${page.facts.networks[choice.network]?.name ?? "This network"} was not trained here; lines are of those that were.`;
         const wide = room(small, 320);
-        shown = panels(page, choice).map((panel) => ({ panel, frame: drawn(page, choice, panel, [first, last], wide), told: h("p", { class: "reading" }) }));
+        shown = panels(page, choice).map((panel) => ({ panel, frame: drawn(page, choice, panel, every, wide), told: h("p", { class: "reading" }) }));
         clear(small).append(...shown.map(({ panel, frame, told }) => h("figure", {}, h("figcaption", {}, panel.title), told, frame.svg)));
         for (const { frame } of shown) {
           frame.svg.addEventListener("pointermove", (event) => {
@@ -72,11 +84,22 @@ export const view = {
 
 /**
  * @param {Page} page
+ * @param {number[]} of networks
  * @returns {number[]} every epoch that something is known of
  */
-function epochs(page) {
-  const all = [...Object.values(page.data.networks).flatMap((one) => [one.loss, one.trained, one.accuracy]), ...Object.values(page.data.measures)];
-  return all.flatMap((of) => of?.epoch ?? []);
+function epochs(page, of) {
+  const { networks: trained, measures: probed } = page.data;
+  const curves = of.flatMap((n) => [trained[n]?.loss, trained[n]?.trained, trained[n]?.accuracy, trained[n]?.gradients]);
+  const values = Object.keys(probed).filter((key) => of.includes(Number(key.split(".")[0]))).map((key) => probed[key]);
+  return [...curves, ...values].flatMap((each) => each?.epoch ?? []);
+}
+
+/**
+ * @param {number[]} numbers
+ * @returns {[number, number]}
+ */
+function ends(numbers) {
+  return [Math.min(...numbers), Math.max(...numbers)];
 }
 
 /**
