@@ -48,6 +48,18 @@ def test_one_drawing_is_asked_for_by_the_name_of_its_file(finished: Path, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["histograms--participation_ratio.pdf"]
 
 
+def test_what_is_taller_than_a_page_has_a_file_for_each_and_one_pdf(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("manifoldscope.report.settling.TALLEST", 90 / 25.4)
+    words = [str(finished), "--only", "histograms--participation_ratio", "--width", "85mm", "--format", "pdf,svg"]
+    assert drawn(*words, "--out", str(tmp_path)) == 0
+    name = "histograms--participation_ratio"
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.pdf", f"{name}.svg", f"{name}--page-2.svg"}
+    assert ", 2 pages" in capsys.readouterr().out
+    assert (tmp_path / f"{name}.pdf").read_bytes().count(b"/MediaBox") == 2
+
+
 def test_what_a_study_has_nothing_for_is_said_with_the_reason_where_it_was_asked_for(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

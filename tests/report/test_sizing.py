@@ -101,14 +101,16 @@ def printed(sampled: dict[str, pl.DataFrame]) -> dict[str, Chart]:
 
 
 def test_all_text_is_at_least_six_points_and_on_the_page(printed: dict[str, Chart]) -> None:
-    for name, chart in printed.items():
-        chart.png(100)
+    for (name, chart), page in [(item, page) for item in printed.items() for page in range(item[1].n_pages)]:
+        chart.png(100, page)
         renderer = chart._get_renderer()
         for text in chart.findobj(Text):
             if not text.get_text() or not text.get_visible():
                 continue
             assert float(text.get_fontsize()) * chart.size.scale >= LEAST_POINTS - 1e-9, (name, text)
         for axes in chart.axes:
+            if not axes.get_visible():
+                continue
             box = axes.get_tightbbox(renderer)
             assert box is not None
             assert box.x0 >= -2, (name, axes)
@@ -192,3 +194,57 @@ print(hashlib.sha256(chart.pdf() + chart.svg().encode() + chart.png(100)).hexdig
         for seed in ("1", "2")
     }
     assert len(digests) == 1
+
+
+def tall(rows: int, columns: int = 1, *, height: float = 2.0) -> Chart:
+    with sized("paper", "85mm"):
+        chart = Chart(rows=rows, columns=columns, width=4.0, height=height)
+    for number, axes in enumerate(chart.flat):
+        chart.explain(axes.scatter([0, 1], [0, 1]), ["a", f"panel {number}"])
+    return chart
+
+
+def heights(chart: Chart) -> list[float]:
+    """Of its pages, in millimetres."""
+    found = re.findall(rb"/MediaBox \[ 0 0 [\d.]+ ([\d.]+) \]", chart.pdf())
+    return [float(each) / 72 * 25.4 for each in found]
+
+
+def test_what_is_a_little_taller_than_a_page_becomes_lower() -> None:
+    chart = tall(5, height=2.4)
+    assert chart.n_pages == 1
+    assert heights(chart) == pytest.approx([240], abs=0.1)
+
+
+def test_what_is_much_taller_goes_on_on_further_pages_between_rows() -> None:
+    chart = tall(4, 3)  # three panels of a row stand below each other
+    assert chart.n_pages == 2
+    assert all(height <= 240.1 for height in heights(chart))
+    shown = [set(re.findall(r"panel \d+", chart.svg(page))) for page in range(chart.n_pages)]
+    assert [len(those) for those in shown] == [6, 6]
+    assert len(shown[0] | shown[1]) == 12
+    for page in range(chart.n_pages):
+        assert f'height="{heights(chart)[page]:.2f}mm"' in chart.svg(page)
+        image = Image.open(io.BytesIO(chart.png(100, page)))
+        assert image.height == pytest.approx(heights(chart)[page] / 25.4 * 100, abs=1.5)
+
+
+def test_one_colour_bar_for_all_stands_on_every_page() -> None:
+    chart = tall(12)
+    bar = chart.add_axes((0.9, chart.flat[0].get_position().y0, 0.03, 0.05))
+    bar.set_title("the scale")
+    assert "the scale" not in chart.svg(1)
+    chart = tall(12)
+    chart.shared.append(chart.add_axes((0.9, chart.flat[0].get_position().y0, 0.03, 0.05)))
+    chart.shared[0].set_title("the scale")
+    assert all("the scale" in chart.svg(page) for page in range(chart.n_pages))
+
+
+def test_panels_on_several_pages_say_their_network_layer_and_axes(sampled: dict[str, pl.DataFrame]) -> None:
+    with sized("paper", "85mm"):
+        chart = chart_of("curves", sampled)
+    assert chart.n_pages > 1
+    for axes in chart.flat:
+        assert axes.get_ylabel()
+        assert axes.get_xlabel()
+        assert any(text.get_text().startswith("layer ") for text in axes.texts)

@@ -19,9 +19,6 @@ FORMATS = ("pdf", "svg", "png")
 PIXELS = 300
 """An inch of a PNG."""
 
-PAGE = 240
-"""Millimetres that a page has room for, upwards."""
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What follows the name of the command."""
@@ -42,47 +39,50 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Write the files and print their names and sizes; 1 where a figure that was asked for could not be drawn."""
-    from manifoldscope.report.sizing import sized
+    from manifoldscope.report.sizing import TALLEST, sized
 
     formats = _formats(options.format)
     with sized(options.style, options.width):
         folder = Path(options.out) if options.out else Path(options.folder) / f"figures-{options.style}"
         failed: dict[str, str] = {}
         absent: dict[str, str] = {}
-        n_written = tall = 0
+        n_written = 0
+        tall: list[str] = []
         for figure in _drawn(options.folder, options.only, failed, absent):
             try:
-                width, height = figure.chart.printed_size
+                width, height = (length * 25.4 for length in figure.chart.printed_size)
                 for form in formats:
-                    _write(folder / f"{figure.name}.{form}", content(figure.chart, form))
+                    for page, data in enumerate(contents(figure.chart, form), 1):
+                        name = figure.name if page == 1 else f"{figure.name}--page-{page}"
+                        _write(folder / f"{name}.{form}", data)
             except StudyError as error:
                 failed[figure.name] = str(error)
                 continue
             n_written += 1
-            tall += height * 25.4 > PAGE
-            say(f"{figure.name}: {width * 25.4:.0f} x {height * 25.4:.0f} mm")
+            n_pages = figure.chart.n_pages
+            say(f"{figure.name}: {width:.0f} x {height:.0f} mm{f', {n_pages} pages' if n_pages > 1 else ''}")
+            if options.width and height > 1.001 * 25.4 * TALLEST:
+                tall.append(figure.name)
     if options.only:
         failed |= absent
     elif absent:
         say(f"this study has nothing for: {', '.join(absent)} (--only NAME says why)")
     for name, reason in failed.items():
         say(f"not drawn: {name}: {reason}", file=sys.stderr)
-    if tall and options.width:
-        one = tall == 1
-        say(
-            f"{tall} {'figure is' if one else 'figures are'} taller than a page ({PAGE} mm): with a larger --width "
-            f"{'its' if one else 'their'} panels stand abreast"
-        )
+    for name in tall:
+        say(f"{name} is taller than a page ({25.4 * TALLEST:.0f} mm), and cannot be broken; give a larger --width")
     n = "1 figure" if n_written == 1 else f"{n_written} figures"
     say(f"{n} ({', '.join(formats)}) in {folder}" if n_written else "no figure was drawn")
     return 1 if failed else 0
 
 
-def content(chart: Chart, form: str) -> bytes:
-    """The file of a chart in one of `FORMATS`."""
-    if form == "png":
-        return chart.png(PIXELS)
-    return chart.pdf() if form == "pdf" else chart.svg().encode("utf-8")
+def contents(chart: Chart, form: str) -> Iterator[bytes]:
+    """The files of a chart in one of `FORMATS`: a PDF file holds all its pages, other files one each."""
+    if form == "pdf":
+        yield chart.pdf()
+        return
+    for page in range(chart.n_pages):
+        yield chart.png(PIXELS, page) if form == "png" else chart.svg(page).encode("utf-8")
 
 
 def _formats(text: str) -> list[str]:

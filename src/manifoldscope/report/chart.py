@@ -20,8 +20,8 @@ from matplotlib.legend import Legend
 
 from manifoldscope.report.pdf import pdf
 from manifoldscope.report.presentation import unstyled
-from manifoldscope.report.settling import renderer_of, settle
-from manifoldscope.report.sizing import Grid, current, using
+from manifoldscope.report.settling import Page, renderer_of, settle
+from manifoldscope.report.sizing import TALLEST, Grid, current, using
 from manifoldscope.report.styles import COLOURS as COLOURS
 from manifoldscope.report.styles import FAINT as FAINT
 from manifoldscope.report.styles import GRID as GRID
@@ -61,7 +61,8 @@ def plain(text: str, length: int | None = None) -> str:
 class Chart(Figure):
     """A figure of `rows` by `columns` panels of a given size in inches, with a tooltip for any of its points.
 
-    Panels are placed by arithmetic rather than by a layout engine: faster, and the same on every machine.
+    Panels are placed by arithmetic rather than by a layout engine: faster, and the same on every machine. Axes in
+    `shared`, such as one colour bar for all panels, stand on every page.
     `top`, `bottom`, `left`, `right` are margins around all panels, `across` and `down` the gaps between them.
     """
 
@@ -87,12 +88,19 @@ class Chart(Figure):
         self.panels: list[list[Axes]] = [
             [self.add_axes(self.grid.box(row, column)) for column in range(columns)] for row in range(rows)
         ]
-        self._settled = False
+        self.shared: list[Axes] = []
+        self._pages: list[Page] | None = None
 
     @property
     def flat(self) -> list[Axes]:
         """The panels, row by row."""
         return [panel for row in self.panels for panel in row]
+
+    @property
+    def apart(self) -> bool:
+        """Whether panels may stand on another page or below those of their row, so that each needs its own labels."""
+        folded = self.grid.abreast < self.grid.columns
+        return self.size.width is not None and (folded or self.grid.total[1] * self.size.scale > TALLEST)
 
     def explain(self, artist: Artist, texts: Sequence[str]) -> None:
         """Give each point of `artist` (as drawn, in order) a text that shows on hovering over it in the SVG."""
@@ -112,42 +120,52 @@ class Chart(Figure):
         return made
 
     @property
+    def n_pages(self) -> int:
+        """How many pages it takes: one, unless it is taller than a page at its width in print."""
+        self._turn(0)
+        return len(self._pages or "1")
+
+    @property
     def printed_size(self) -> tuple[float, float]:
-        """Width and height in inches, as printed."""
-        self._settle()
+        """Width and height in inches, as printed; of several pages those of the first."""
+        return self._size_of(0)
+
+    def _size_of(self, page: int) -> tuple[float, float]:
+        self._turn(page)
         width, height = self.get_size_inches()
         return float(width * self.size.scale), float(height * self.size.scale)
 
-    def _settle(self) -> None:
-        if self.size.width is not None and not self._settled:
-            self._settled = True
+    def _turn(self, page: int) -> None:
+        """Show this page, at a width in print."""
+        if self.size.width is None:
+            return
+        if self._pages is None:
             with using(self.size):
-                styled(settle)(self)
+                self._pages = styled(settle)(self)
+        self._pages[page].show(self)
 
     def _repr_svg_(self) -> str:
         """What a notebook shows."""
         return self.svg()
 
-    def svg(self) -> str:
-        """The figure as an SVG file, with the tooltips; text stays text."""
-        self._settle()
+    def svg(self, page: int = 0) -> str:
+        """The figure, or one of its `n_pages`, as an SVG file, with the tooltips; text stays text."""
         with using(self.size):
-            return self._svg()
+            return self._svg(page)
 
     def pdf(self) -> bytes:
-        """The figure as a PDF file, at its size in print; fonts are embedded, and text stays text."""
-        self._settle()
+        """The figure as a PDF file of `n_pages`, at its size in print; fonts are embedded, and text stays text."""
         with using(self.size):
-            return styled(pdf)(self, self.size.scale)
+            return styled(pdf)(self, self.size.scale, self._turn, self.n_pages)
 
-    def png(self, dpi: int = 200) -> bytes:
-        """The figure as a PNG file, of so many pixels an inch as printed."""
-        self._settle()
+    def png(self, dpi: int = 200, page: int = 0) -> bytes:
+        """The figure, or one of its `n_pages`, as a PNG file, of so many pixels an inch as printed."""
         with using(self.size):
-            return self._png(dpi)
+            return self._png(dpi, page)
 
     @styled
-    def _svg(self) -> str:
+    def _svg(self, page: int) -> str:
+        self._turn(page)
         buffer = io.BytesIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         FigureCanvasSVG(self).print_figure(buffer, format="svg", metadata=nothing)
@@ -165,19 +183,22 @@ class Chart(Figure):
             )  # named by its pixels: two equal pictures would share it, and none is referred to
         groups = {element.get("id"): element for element in root.iter("g")}
         for gid, texts in self.tooltips.items():
+            if gid not in groups and self.n_pages > 1:
+                continue  # on another page
             marks = list(groups[gid].iter("use"))
             assert len(marks) == len(texts), f"{gid}: {len(marks)} points drawn, {len(texts)} explained"
             for mark, text in zip(marks, texts, strict=True):
                 ElementTree.SubElement(mark, "title").text = text
         if self.size.width is not None:
-            for name, length in zip(("width", "height"), self.printed_size, strict=True):
+            for name, length in zip(("width", "height"), self._size_of(page), strict=True):
                 root.set(name, f"{length * 25.4:.2f}mm")
         root.set("xmlns", _SVG)
         root.set("xmlns:xlink", _XLINK)
         return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
     @styled
-    def _png(self, dpi: int) -> bytes:
+    def _png(self, dpi: int, page: int) -> bytes:
+        self._turn(page)
         buffer = io.BytesIO()
         said: dict[str, Any] = {} if self.size.width is None else {"pil_kwargs": {"dpi": (dpi, dpi)}}
         FigureCanvasAgg(self).print_figure(

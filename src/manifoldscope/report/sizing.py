@@ -24,6 +24,9 @@ class TooNarrowError(StudyError):
 INCHES = {"mm": 1 / 25.4, "cm": 1 / 2.54, "in": 1.0, "pt": 1 / 72}
 """What a width may be given in."""
 
+TALLEST = 240 / 25.4
+"""Inches that a page in print has room for, upwards."""
+
 _NARROWEST = 0.7  # of a panel's usual width: with less, there are fewer abreast
 _LEAST_PANEL = 1.0  # inches, of a panel that stands alone
 _SQUARE_GROWS = 1.3  # a square panel grows to at most so many times its size

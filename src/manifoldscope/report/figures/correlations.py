@@ -114,6 +114,7 @@ def feature_correlations(correlations: Sequence[Picture], *, models: Sequence[st
         bar = chart.colorbar(image, cax=scale, ticks=[-1, -0.5, 0, 0.5, 1])
         bar.set_label("Pearson r between two features")
         bar.outline.set_linewidth(0.5)
+        chart.shared.append(scale)
     return chart
 
 

@@ -99,11 +99,11 @@ def value_by_points(
             leave_empty(axes, "no curve")
             continue
         _curves_panel(chart, axes, panel, look_of(name, models or names)["color"], sizes)
-        if row == 0:
+        if row == 0 or chart.apart:
             heading(axes, f"layer {layer}")
-        if row == len(names) - 1:
+        if row == len(names) - 1 or chart.apart:
             axes.set_xlabel("Points a class (logarithmic)")
-        if column == 0:
+        if column == 0 or chart.apart:
             axes.set_ylabel(f"{plain(name, 24)}\n{plain(label, 34)}")
     keys = [Line2D([], [], color=FAINT, linewidth=0.8, label="a class")]
     if values["class_index"].min() == WHOLE:

@@ -198,7 +198,7 @@ def profile_chart(
         if columns == 2:
             _associations(chart, chart.panels[row][1], mine, associated, places, looks or models)
         for axes in chart.panels[row]:
-            _across(axes, places, named=row == len(measures) - 1)
+            _across(axes, places, named=row == len(measures) - 1 or chart.apart)
     if len(models) > 1:
         marks = [
             Line2D([], [], label=plain(name, 24), linestyle=dash_of(name, looks or models), **look_of(name, looks))

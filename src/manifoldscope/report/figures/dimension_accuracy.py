@@ -269,7 +269,7 @@ def at_every_strength(table: pl.DataFrame, associations: pl.DataFrame, *, models
             axes.set_ylabel(f"{plain(name, 22)}\nrobust accuracy (%)")
         else:
             axes.tick_params(labelleft=False)
-        if row == len(names) - 1:
+        if row == len(names) - 1 or chart.apart:
             axes.set_xlabel(label if len(label) < 24 else label.replace(" (", "\n("))
     return chart
 

@@ -102,11 +102,11 @@ def dimension_histograms(
                     rug,
                     [f"{row['class_name']}: {words.number(row['value'])}" for row in panel.iter_rows(named=True)],
                 )
-            if row == 0:
+            if row == 0 or chart.apart:
                 heading(axes, f"layer {layer}")
-            if row == len(names) - 1:
+            if row == len(names) - 1 or chart.apart:
                 axes.set_xlabel(label)
-            if column == 0:
+            if column == 0 or chart.apart:
                 axes.set_ylabel(f"{plain(name, 18)}\nclasses")
     return chart
 

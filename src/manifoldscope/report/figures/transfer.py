@@ -138,6 +138,7 @@ def transfer_matrix(table: pl.DataFrame, *, attack: str, models: Sequence[str] =
         bar.outline.set_linewidth(0.5)
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:g}"))
         bar.set_label("Attack success rate (%)")
+        chart.shared.append(bar.ax)
     return chart
 
 
