@@ -204,6 +204,16 @@ class Before(Around):
         return self.inner(self.step(pixels))
 
 
+def blocks_at_bounds() -> bool:
+    """Whether this torch gives `clamp` no gradient where its input is a bound; 2.6 gives 1, as between them."""
+    pixel = torch.zeros(1, requires_grad=True)
+    pixel.clamp(0, 1).sum().backward()
+    return not pixel.grad
+
+
+needs_blocked_bounds = pytest.mark.skipif(not blocks_at_bounds(), reason="this torch has gradients at the bounds")
+
+
 CLAMPS = {
     "both": lambda pixels: pixels.clamp(0, 1),
     "black": torch.relu,
@@ -213,7 +223,9 @@ CLAMPS = {
 }
 
 
-@pytest.mark.parametrize("clamp", CLAMPS)
+@pytest.mark.parametrize(
+    "clamp", [pytest.param(name, marks=[] if name == "black" else needs_blocked_bounds) for name in CLAMPS]
+)
 def test_a_clamp_that_cuts_gradients_off_at_the_bounds(known, black_and_white, clamp):
     network, grey = known
     network = replace(network, module=Before(network.module, CLAMPS[clamp]), mean=(0,), std=(1,))
