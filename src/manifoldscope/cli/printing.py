@@ -29,8 +29,9 @@ def wrapped(text: str) -> str:
 
 
 def told(story: Story) -> list[str]:
-    """The story of a study in at most thirteen lines: the question, the answer, how sure, and what would change it."""
-    lines = [*_block(story.question, 2), *_block(story.answer, 2)]
+    """The story of a study in at most fifteen lines: the question, the answer, how sure, and what would change it."""
+    also = [line for text in story.also for line in _block(f"{text}.", 1)]
+    lines = [*_block(story.question, 2), *_block(story.answer, 2), *also]
     sure = [text for text in (story.incomplete, *story.sure) if text]
     for heading, parts, most in (("How sure", sure, (2, 2, 1)), ("What would change it", story.change, (1, 1))):
         lines += [f"{heading}:"] * bool(parts)

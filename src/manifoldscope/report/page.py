@@ -21,6 +21,7 @@ from manifoldscope.report.figure import Figure, Section, opening, sections
 from manifoldscope.report.figures.panel import MOST_ATTACKS, MOST_LAYERS, MOST_MEASURES, MOST_MODELS
 from manifoldscope.report.linking import linked
 from manifoldscope.report.rows import clean_geometry, number_range, with_chance
+from manifoldscope.report.sizing import sized
 from manifoldscope.report.story import story
 from manifoldscope.tables import TABLES
 
@@ -36,6 +37,7 @@ SELECTION = "a selection of a study"
 ROWS_SHOWN = 200
 PAGE_BYTES = 6_500_000  # of facts, drawings and the tables behind them; tables of the study come to them
 FIGURE_BYTES = 3_500_000  # at most of these for drawings with their tables; other drawings are files beside the page
+CENTRAL_INCHES = 4.0  # of the figure that opens the page: its text can still be read where it shrinks to fit a phone
 CSV_BYTES = 60_000  # a larger table is not carried in the page: its Parquet file is beside it
 
 
@@ -94,7 +96,8 @@ def render(
     name, question = str(study.get("name") or "study"), str(study.get("question") or "")
     facts = packed(explore(contents, selection, name=name, question=question))
     room = Room(min(FIGURE_BYTES, PAGE_BYTES - len(facts)))
-    first = opening(contents)
+    with sized(width=CENTRAL_INCHES):
+        first = opening(contents)
     central = _drawn(first, 0, files, room) if first is not None else None
     shown = []
     for section, figures, missing in sections(contents):
@@ -231,9 +234,10 @@ def _summary(contents: Contents) -> list[tuple[str, str]]:
         (number_range(geometry["n_points"]) if geometry.height else "0", "images measured a class"),
     ]
     if outcomes.height:
-        tiles.append((words.number(outcomes["image"].n_unique()), "images attacked"))
+        attacked = outcomes["image"].n_unique()
+        tiles.append((words.number(attacked), "image attacked" if attacked == 1 else "images attacked"))
     strengths = contents.tables["robustness"].select("attack", "strength").n_unique() if contents.attacks else 0
-    return [*tiles, (words.number(strengths), "strengths of attack")]
+    return [*tiles, (words.number(strengths), "strength of attack" if strengths == 1 else "strengths of attack")]
 
 
 def _left_out(contents: Contents) -> str:

@@ -37,14 +37,14 @@ export function percent(share) {
 }
 
 /**
- * `12 (10 to 14)`; without an interval the value alone.
+ * `12 (10 to 14)`; without an interval, or where it has no width (a whole number that both halves give), the value alone.
  * @param {number | null} value
  * @param {number | null | undefined} low
  * @param {number | null | undefined} high
  * @param {(value: number | null) => string} [format]
  */
 export function interval(value, low, high, format = number) {
-  const known = typeof low === "number" && typeof high === "number";
+  const known = typeof low === "number" && typeof high === "number" && low < high;
   return known ? `${format(value)} (${format(low)} to ${format(high)})` : format(value);
 }
 
