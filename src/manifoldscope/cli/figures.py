@@ -48,6 +48,7 @@ def execute(options: argparse.Namespace) -> int:
         absent: dict[str, str] = {}
         n_written = 0
         tall: list[str] = []
+        unwritten: dict[str, None] = {}
         for figure in _drawn(options.folder, options.only, failed, absent):
             try:
                 width, height = (length * 25.4 for length in figure.chart.printed_size)
@@ -59,6 +60,7 @@ def execute(options: argparse.Namespace) -> int:
                 failed[figure.name] = str(error)
                 continue
             n_written += 1
+            unwritten |= dict.fromkeys(figure.chart.unwritten)
             n_pages = figure.chart.n_pages
             say(f"{figure.name}: {width:.0f} x {height:.0f} mm{f', {n_pages} pages' if n_pages > 1 else ''}")
             if options.width and height > 1.001 * 25.4 * TALLEST:
@@ -69,6 +71,13 @@ def execute(options: argparse.Namespace) -> int:
         say(f"this study has nothing for: {', '.join(absent)} (--only NAME says why)")
     for name, reason in failed.items():
         say(f"not drawn: {name}: {reason}", file=sys.stderr)
+    if unwritten:
+        what = f"{', '.join(map(printable, list(unwritten)[:3]))}{', ...' * (len(unwritten) > 3)}"
+        say(
+            f"no font of this machine can write {what}: PDF and PNG files have the numbers of these classes or letters "
+            "instead, SVG files have the names; install a font that has them, such as Noto Sans CJK or Noto Emoji",
+            file=sys.stderr,
+        )
     for name in tall:
         say(f"{name} is taller than a page ({25.4 * TALLEST:.0f} mm), and cannot be broken; give a larger --width")
     n = "1 figure" if n_written == 1 else f"{n_written} figures"

@@ -18,6 +18,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
+from manifoldscope.report.lettering import lettered
 from manifoldscope.report.pdf import pdf
 from manifoldscope.report.presentation import unstyled
 from manifoldscope.report.settling import Page, renderer_of, settle
@@ -44,7 +45,7 @@ def styled(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _R
 
     @functools.wraps(function)
     def wrapper(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
-        # Letters that DejaVu Sans lacks are right in the SVG, whose reader has more fonts, and boxes in the PNG.
+        # Letters that DejaVu Sans lacks are right in the SVG, whose reader has more fonts; for others see `lettered`.
         with warnings.catch_warnings(), matplotlib.style.context(["default", current().look.matplotlib]):
             warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
             return function(*args, **kwargs)
@@ -62,7 +63,8 @@ class Chart(Figure):
     """A figure of `rows` by `columns` panels of a given size in inches, with a tooltip for any of its points.
 
     Panels are placed by arithmetic rather than by a layout engine: faster, and the same on every machine. Axes in
-    `shared`, such as one colour bar for all panels, stand on every page.
+    `shared`, such as one colour bar for all panels, stand on every page. Where no font of the machine has the letters
+    of a name, `stand_ins` says what PDF and PNG files have in its place, and `unwritten` then holds the name.
     `top`, `bottom`, `left`, `right` are margins around all panels, `across` and `down` the gaps between them.
     """
 
@@ -89,6 +91,8 @@ class Chart(Figure):
             [self.add_axes(self.grid.box(row, column)) for column in range(columns)] for row in range(rows)
         ]
         self.shared: list[Axes] = []
+        self.stand_ins: dict[str, str] = {}
+        self.unwritten: list[str] = []
         self._pages: list[Page] | None = None
 
     @property
@@ -156,7 +160,7 @@ class Chart(Figure):
     def pdf(self) -> bytes:
         """The figure as a PDF file of `n_pages`, at its size in print; fonts are embedded, and text stays text."""
         with using(self.size):
-            return styled(pdf)(self, self.size.scale, self._turn, self.n_pages)
+            return self._pdf()
 
     def png(self, dpi: int = 200, page: int = 0) -> bytes:
         """The figure, or one of its `n_pages`, as a PNG file, of so many pixels an inch as printed."""
@@ -197,13 +201,20 @@ class Chart(Figure):
         return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
     @styled
+    def _pdf(self) -> bytes:
+        n_pages = self.n_pages
+        with lettered(self, self.stand_ins) as self.unwritten:
+            return pdf(self, self.size.scale, self._turn, n_pages)
+
+    @styled
     def _png(self, dpi: int, page: int) -> bytes:
         self._turn(page)
         buffer = io.BytesIO()
         said: dict[str, Any] = {} if self.size.width is None else {"pil_kwargs": {"dpi": (dpi, dpi)}}
-        FigureCanvasAgg(self).print_figure(
-            buffer, format="png", dpi=dpi * self.size.scale, metadata={"Software": None}, **said
-        )
+        with lettered(self, self.stand_ins) as self.unwritten:
+            FigureCanvasAgg(self).print_figure(
+                buffer, format="png", dpi=dpi * self.size.scale, metadata={"Software": None}, **said
+            )
         return buffer.getvalue()
 
 

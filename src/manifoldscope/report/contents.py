@@ -11,6 +11,7 @@ import polars as pl
 from manifoldscope.evidence import with_attack_name
 from manifoldscope.evidence.depth import in_depth
 from manifoldscope.pictures import Picture
+from manifoldscope.report.lettering import lacking
 from manifoldscope.report.rows import clean_geometry
 from manifoldscope.tables import TABLES, conform, parameters_text
 
@@ -64,6 +65,18 @@ class Contents:
         same = [place for place, (name, _) in enumerate(self.listed) if name == measure]
         settings = set(parameters.split())
         return max(same, key=lambda place: len(settings & set(self.listed[place][1].split())), default=len(self.listed))
+
+    @property
+    def stand_ins(self) -> dict[str, str]:
+        """What is written for the names of classes that the font of the figures cannot write."""
+        named: dict[str, int] = {}
+        for name in ("geometry", "robustness"):
+            classes = self.tables[name].select("class_name", "class_index").unique().drop_nulls()
+            named |= dict(classes.sort("class_name", "class_index").rows())
+        for picture in self.pictures:
+            if isinstance(names := picture.names.get("output_names"), Mapping):
+                named |= {str(text): int(index) for index, text in names.items()}
+        return {name: f"class {index}" for name, index in named.items() if lacking(name)}
 
     def layers_in(self, table: pl.DataFrame) -> list[str]:
         """The layers of a table, in the order of the study file."""

@@ -154,11 +154,13 @@ def _drawn(entry: Entry, contents: Contents) -> list[Figure]:
     figures: Iterable[Figure] = entry.target(contents)
     found: list[Figure] = []
     names: set[str] = set()
+    stand_ins = contents.stand_ins
     for figure in figures:
         name = _named(entry.name, figure.name)
         numbered = (f"{name}{BETWEEN}{number}" for number in itertools.count(2))
         name = name if name not in names else next(other for other in numbered if other not in names)
         names.add(name)
+        figure.chart.stand_ins.update(stand_ins)
         found.append(figure if name == figure.name else replace(figure, name=name))
     return found
 

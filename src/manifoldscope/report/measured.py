@@ -15,6 +15,7 @@ from manifoldscope.report import words
 from manifoldscope.report.chart import COLOURS, FAINT, INK, Chart, plain, styled
 from manifoldscope.report.figures.panel import MOST_TOOLTIPS
 from manifoldscope.report.figures.spectra import reaches, shares
+from manifoldscope.report.lettering import wide
 from manifoldscope.report.rows import Reals, reals
 from manifoldscope.report.small import Drawing, Part
 
@@ -158,7 +159,7 @@ def _class_by_class(rows: pl.DataFrame, label: str, meaning: str) -> Drawing:
     if many:
         rows = rows.sort("value", "label")
     names = [plain(name, 22) for name in rows["label"]]
-    room = 0.45 if many else 0.25 + 0.068 * max(map(len, names))
+    room = 0.45 if many else 0.25 + 0.068 * max(map(wide, names))
     height = 2.4 if many else max(0.7, 0.2 * rows.height + 0.3)
     chart = Chart(width=max(1.6, 3.35 - room), height=height, left=room + 0.1, right=0.15, top=0.12, bottom=0.48)
     (panel,) = chart.flat
@@ -281,7 +282,7 @@ def _matrices(pairs: pl.DataFrame, wholes: pl.DataFrame) -> list[Drawing]:
         matrix = np.full((len(labels), len(labels)), np.nan)
         for one, other, number in rows.select("label", "other", "value").iter_rows():
             matrix[place[one], place[other]] = matrix[place[other], place[one]] = _real(number)
-        room = 0.2 + 0.068 * max(len(plain(each, 14)) for each in labels)
+        room = 0.2 + 0.068 * max(wide(plain(each, 14)) for each in labels)
         side = 3.3 - room
         chart = Chart(width=side, height=side, left=room, right=0.6, top=0.12, bottom=room)
         (panel,) = chart.flat

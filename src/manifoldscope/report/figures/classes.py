@@ -17,6 +17,7 @@ from manifoldscope.report.chart import FAINT, INK, Chart, plain
 from manifoldscope.report.contents import Contents
 from manifoldscope.report.figure import FIGURES, Figure, Section
 from manifoldscope.report.figures.panel import MOST_MODELS, heading, in_order, look_of, percent_axis
+from manifoldscope.report.lettering import wide
 from manifoldscope.report.rows import number_range, reals, with_interval
 
 SECTION = Section(
@@ -110,7 +111,7 @@ def sorted_classes(table: pl.DataFrame, *, models: Sequence[str] = ()) -> Chart:
     names = in_order(table["model"].unique().to_list(), models)[:MOST_MODELS]
     ends = {name: _ends(table.filter(model=name)) for name in names}
     places = max(int(each["place"].max()) for each in ends.values())  # type: ignore[arg-type]  # whole numbers
-    longest = max(len(plain(name, 14)) for each in ends.values() for name in each["class_name"])
+    longest = max(wide(plain(name, 14)) for each in ends.values() for name in each["class_name"])
     width = max(3.0, 0.24 * min(places, 12) + 0.19 * max(places - 12, 0))
     columns = max(1, min(len(names), int(_WIDEST // width)))
     room = 0.35 + 0.062 * longest * (longest > 2)

@@ -27,6 +27,7 @@ from manifoldscope.report.figures.panel import (
     look_of,
     strength_ticks,
 )
+from manifoldscope.report.lettering import wide
 from manifoldscope.report.rows import number_range, reals, strengths_of_classes
 
 SECTION = Section(
@@ -161,7 +162,7 @@ def displacement_by_class(
     """
     names = in_order(chosen["model"].unique().to_list(), models)[:MOST_MODELS]
     strengths = sorted(every["strength"].unique().to_list())
-    longest = max(len(plain(name, 12)) for name in chosen["class_name"].unique())
+    longest = max(wide(plain(name, 12)) for name in chosen["class_name"].unique())
     named = chosen["class_index"].n_unique() <= NAMED_CLASSES
     margin = 0.45 + (0.07 * longest if named and longest > 2 else 0.1)
     chart = Chart(
@@ -227,7 +228,7 @@ def _share_panel(
     axes.grid(axis="x", visible=False)
     texts = [plain(name, 12) for name in panel["class_name"]]
     if named:
-        axes.set_xticks(places, texts, rotation=90 if max(map(len, texts)) > 2 else 0)
+        axes.set_xticks(places, texts, rotation=90 if max(map(wide, texts)) > 2 else 0)
     else:
         axes.set_xticks([])
         axes.set_xlabel(f"{panel.height} classes, by the share within")

@@ -25,6 +25,7 @@ from manifoldscope.report.figures.panel import (
     room_above,
     shortened,
 )
+from manifoldscope.report.lettering import wide
 from manifoldscope.report.rows import class_accuracy, clean_geometry, mean_accuracy, of_measure, reals
 
 SECTION = Section("comparison", "How do the networks compare?", place=60)
@@ -208,7 +209,7 @@ def _robustness_panel(
 
 
 def _tilted(names: Sequence[str], columns: int) -> bool:
-    longest = max((len(plain(name, 18)) for name in names), default=0)
+    longest = max((wide(plain(name, 18)) for name in names), default=0)
     return longest * len(names) > (110, 90, 42, 32)[columns - 1]
 
 

@@ -29,6 +29,7 @@ from manifoldscope.report.figures.panel import (
     look_of,
     name_points,
 )
+from manifoldscope.report.lettering import wide
 from manifoldscope.report.rows import (
     Reals,
     clean_geometry,
@@ -216,7 +217,7 @@ def class_pairs(
     """
     names = in_order(table["model"].unique().to_list(), models)[:MOST_MODELS]
     confused = table.filter(pl.col("share").is_finite())
-    longest = max(len(plain(name, 14)) for name in table["class_name"].unique())
+    longest = max(wide(plain(name, 14)) for name in table["class_name"].unique())
     named = table["class_index"].n_unique() <= NAMED_IN_MATRIX
     margin = 0.45 + (0.06 * longest if named else 0)
     chart = Chart(
@@ -260,7 +261,7 @@ def _pair_matrix(chart: Chart, axes: Axes, panel: pl.DataFrame, measure: str, la
         called = dict(panel.select("class_index", "class_name").iter_rows())
         texts = [plain(called[classes[place]], 14) for place in order]
         size = 8 if len(classes) <= 20 else 6.5
-        axes.set_xticks(range(len(texts)), texts, fontsize=size, rotation=90 if max(map(len, texts)) > 2 else 0)
+        axes.set_xticks(range(len(texts)), texts, fontsize=size, rotation=90 if max(map(wide, texts)) > 2 else 0)
         axes.set_yticks(range(len(texts)), texts, fontsize=size)
         axes.tick_params(length=0)
     else:

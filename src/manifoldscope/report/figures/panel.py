@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from manifoldscope.report import words
 from manifoldscope.report.chart import COLOURS, DASHES, FAINT, INK, MARKERS, Chart, plain
+from manifoldscope.report.lettering import wide
 from manifoldscope.report.rows import Reals, reals
 
 MOST_MODELS = 8  # in one figure, as there are colours
@@ -207,7 +208,7 @@ def name_points(chart: Chart, axes: Axes, x: Reals, y: Reals, names: Sequence[st
         if not name:
             continue
         text = plain(name, 24)
-        wide, high = 5.0 * len(text) + 1, 8.0
+        length, high = 5.0 * wide(text) + 1, 8.0
         for dx, dy, side in (
             (6, 0, "left"),
             (-6, 0, "right"),
@@ -216,8 +217,8 @@ def name_points(chart: Chart, axes: Axes, x: Reals, y: Reals, names: Sequence[st
             (-4, 7, "right"),
             (-4, -7, "right"),
         ):
-            start = px[index] + dx - (wide if side == "right" else 0)
-            box = (start, py[index] + dy - high / 2, start + wide, py[index] + dy + high / 2)
+            start = px[index] + dx - (length if side == "right" else 0)
+            box = (start, py[index] + dy - high / 2, start + length, py[index] + dy + high / 2)
             inside = box[0] >= 0 and box[2] <= width and box[1] >= 0 and box[3] <= height
             others = (other for place, other in enumerate(boxes) if place != index)
             if inside and not any(_overlap(box, other) for other in others):

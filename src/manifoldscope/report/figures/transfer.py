@@ -17,6 +17,7 @@ from manifoldscope.report.chart import INK, Chart, plain
 from manifoldscope.report.contents import Contents, as_listed
 from manifoldscope.report.figure import FIGURES, Figure, Section
 from manifoldscope.report.figures.panel import MOST_ATTACKS, MOST_MODELS, MOST_STRENGTHS, evenly, heading, in_order
+from manifoldscope.report.lettering import wide
 from manifoldscope.report.rows import Reals, number_range, with_interval
 
 SECTION = Section("transfer", "Do adversarial examples transfer between networks?", place=40)
@@ -98,7 +99,7 @@ def transfer_matrix(table: pl.DataFrame, *, attack: str, models: Sequence[str] =
     strengths = evenly(table["strength"].unique().to_list(), MOST_STRENGTHS)
     columns = min(len(strengths), 3 if len(names) <= 4 and len(strengths) != 4 else 2)
     side = max(1.9, _CELL * len(names))
-    longest = max(len(plain(name, 18)) for name in names)
+    longest = max(wide(plain(name, 18)) for name in names)
     margin = 0.45 + 0.065 * longest
     chart = Chart(
         rows=math.ceil(len(strengths) / columns),
