@@ -23,7 +23,7 @@ ARGUMENTS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--enable-unsafe-swiftshader",
 )  # fmt: skip
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
-DRAWN = ("examples",)
+DRAWN = ("central", "examples")
 """The figures that made-up pages are written with: each has tests of its own, and all of them take long to draw."""
 
 ROWS = 20

@@ -64,6 +64,21 @@ def test_paper_has_everything(written: Callable[[str], Written], visit: Callable
     assert len(paper) > 50_000
 
 
+SIDEWAYS = """(parts) => parts.filter((part) => part.checkVisibility() && part.scrollWidth > part.clientWidth + 1)
+  .map((part) => part.ariaLabel || part.className)"""
+
+
+def test_on_a_phone_what_is_drawn_fits(written: Callable[[str], Written], visit: Callable[..., Visit]) -> None:
+    two = "#class=class+1&class=class+2"  # a column of more classes is reached by a finger
+    page = visit(written("ordinary").path, two, width=390, has_touch=True, is_mobile=True).page
+    assert page.locator(".story .chart svg").bounding_box()["width"] <= 390
+    assert page.locator(".story .chart").evaluate_all(SIDEWAYS) == []
+    for view in tabs(page):
+        assert page.locator(f".scatter div, .scatter .scroll, [data-view={view}] div").evaluate_all(SIDEWAYS) == [], (
+            view
+        )
+
+
 @pytest.mark.parametrize(("name", "width"), [("ordinary", 800), ("ordinary", 390), ("hostile names", 390)])
 def test_nothing_is_wider_than_the_window(
     written: Callable[[str], Written], visit: Callable[..., Visit], name: str, width: int

@@ -71,7 +71,8 @@ export const view = {
 function card(page, choice, position, wide) {
   const { facts, store } = page;
   const half = wide > 520 ? Math.max(300, wide / 2 - 8) : Math.max(300, wide);
-  const variance = spectrum(facts, choice, position, half);
+  const beside = curve(facts, choice, choice.network, position).length > 0;
+  const variance = spectrum(facts, choice, position, beside ? half : Math.max(300, wide));
   const width = variance ? half : Math.max(300, wide);
   const left = page.data.left_out;
   return [

@@ -135,6 +135,7 @@ function matrix(page, choice, places, found) {
     h("thead", {}, h("tr", {}, h("td", {}, h("small", {}, "true ↓ seen as →")), ...heads)),
     h("tbody", {}, ...body),
   );
+  grid.style.setProperty("--columns", String(heads.length));
   list.sort((a, b) => Number(b[2]) - Number(a[2]));
   const measure = data.pair_measure || "Distance";
   const rest = [behind(["True class", "Seen as", "Images", "Share", measure], list, "confused pairs of the classes shown"), data.left_out ? h("p", { class: "files" }, data.left_out) : null];
