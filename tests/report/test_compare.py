@@ -21,7 +21,7 @@ from manifoldscope.report import Finding
 from manifoldscope.report.compare import Comparison, Studied, compare, named
 from manifoldscope.report.compared_page import page, summary, told
 from manifoldscope.report.explore.view import WEB
-from manifoldscope.report.paired_plot import apart
+from manifoldscope.report.paired_plot import apart, forest
 from manifoldscope.tables import conform
 
 CLASSES = ("cat", "dog", "owl", "fox", "hen")
@@ -237,6 +237,14 @@ def test_the_forest_says_what_its_lines_are_of(whole: Comparison) -> None:
         assert f"{whole.studies[answer.study].name} · {answer.network}" in said
         assert answer.under in said
         assert answer.under.startswith("PGD ε = ")
+
+
+def test_a_network_without_a_coefficient_keeps_its_line_in_the_forest() -> None:
+    lines = [("a · cnn", -0.5, -0.8, 0.1, "PGD"), ("b · cnn", math.nan, math.nan, math.nan, "PGD")]
+    drawn = ElementTree.fromstring(forest(lines, label="r"))
+    assert len(list(drawn.iter("circle"))) == 1
+    assert {"a · cnn", "b · cnn", "no coefficient"} <= {each.text for each in drawn.iter("text")}
+    assert forest(lines[1:], label="r") == ""
 
 
 def test_points_at_one_place_stand_around_it() -> None:

@@ -54,25 +54,32 @@ def scatter(quantity: Compared, positions: Mapping[str, int], *, x_label: str, y
 
 
 def forest(lines: Sequence[tuple[str, float, float, float, str]], *, label: str) -> str:
-    """A line per (name, coefficient, low, high, what else is said of it), from -1 to 1; empty where there is none."""
-    known = [line for line in lines if line[1] == line[1]]
-    if not known:
+    """A line per (name, coefficient, low, high, what else is said of it), from -1 to 1.
+
+    One without a coefficient says so; the drawing is empty where none has one.
+    """
+    if not any(line[1] == line[1] for line in lines):
         return ""
-    left, side, row = 260.0, 360.0, 24.0
-    right = 7.0 * max(len(plain(line[4], 40)) for line in known)
-    root = _root(left + side + 16 + right, row * len(known) + 34, label, "forest")
+    row = 40.0
+    texts = [(plain(line[0], 40), plain(line[4], 40)) for line in lines]
+    width = max(340.0, 30 + 7.0 * max(len(name) + len(more) for name, more in texts))  # words above, as on a phone
+    root = _root(width, row * len(lines) + 30, label, "forest")
 
     def across(value: float) -> float:
-        return left + (value + 1) / 2 * side
+        return 12 + (value + 1) / 2 * (width - 24)
 
-    bottom = row * len(known) + 8
+    bottom = row * len(lines) + 4
     for tick in (-1.0, -0.5, 0.0, 0.5, 1.0):
-        _line(root, across(tick), 4, across(tick), bottom, "same" if tick == 0 else "grid")
-        _text(root, across(tick), bottom + 16, words.number(tick), "tick", "middle")
-    for place, (name, value, low, high, more) in enumerate(known):
-        y = row * place + 16
-        _text(root, left - 10, y + 4, plain(name, 40), "line", "end")
-        _text(root, left + side + 12, y + 4, plain(more, 40), "tick", "start")
+        for place in range(len(lines)):  # not through the words
+            _line(root, across(tick), row * place + 20, across(tick), row * place + 40, "same" if tick == 0 else "grid")
+        _text(root, across(tick), bottom + 14, words.number(tick), "tick", "middle")
+    for place, (name, value, low, high, _) in enumerate(lines):
+        y = row * place + 30
+        _text(root, 4, y - 15, texts[place][0], "line", "start")
+        _text(root, width - 4, y - 15, texts[place][1], "tick", "end")
+        if value != value:
+            _text(root, across(0) + 8, y + 4, "no coefficient", "tick", "start")
+            continue
         if low == low and high == high:
             _line(root, across(max(low, -1)), y, across(min(high, 1)), y, "interval")
         mark = SubElement(root, "circle", {"cx": f"{across(value):.1f}", "cy": f"{y:g}", "r": "4.5", "class": "mark"})
