@@ -120,3 +120,39 @@ def test_a_page_that_cannot_be_written_is_one_sentence_before_anything_is_comput
     (tmp_path / "folder.html").mkdir()
     assert main([*points, "--report", "folder.html"]) == 2
     assert "it is a folder, not a file" in capsys.readouterr().err
+
+
+def test_a_column_that_numbers_trials_is_warned_of_in_one_line_and_on_the_page(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = "\n".join(f"{trial},{trial % 7 / 3},{trial * trial % 11 / 7}" for trial in range(30))
+    (tmp_path / "p.csv").write_text(f"trial,n0,n1\n{rows}\n")
+    words = ["measure", "p.csv", "--measure", "participation_ratio", "--json", "--report", "page.html"]
+    assert main(words) == 0
+    err = capsys.readouterr().err
+    warned = "p.csv: column 'trial' looks like numbers of rows, trials or subjects, and counts as a feature"
+    assert err.splitlines()[0] == f"warning: {warned}; to leave it out: --without trial"
+    assert warned[1:] in html.unescape((tmp_path / "page.html").read_text())
+    assert main([*words, "--without", "trial"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    page = (tmp_path / "page.html").read_text()
+    assert "Left out" in page
+    assert "looks like numbers" not in page
+
+
+def test_associate_says_that_rows_of_one_class_are_not_independent(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        f"c{place},{strength},{place * 0.7 + 0.01},{place * 0.1 + strength}"
+        for place in range(6)
+        for strength in (1, 2)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["class_name,epsilon,size,speed", *rows]))
+    words = ["associate", "t.csv", "--x", "size", "--y", "speed", "--json"]
+    assert main([*words, "--report", "page.html"]) == 0
+    captured = capsys.readouterr()
+    assert all(row["note"].endswith("rows are not independent") for row in json.loads(captured.out))
+    assert captured.err.startswith("warning: 12 rows are of 6 different values of 'class_name'")
+    assert "--cells epsilon --key class_name" in html.unescape((tmp_path / "page.html").read_text())
+    assert main([*words, "--cells", "epsilon", "--key", "class_name"]) == 0
+    captured = capsys.readouterr()
+    assert "independent" not in captured.out + captured.err

@@ -51,7 +51,7 @@ def read_frame(path: str | Path, *, numeric: Iterable[str] = ()) -> pl.DataFrame
         content = read_bytes(file)
         if file.suffix.lower() == ".parquet" or content.startswith(b"PAR1"):
             return _parquet(content)
-        return _csv(content, frozenset(numeric), separator="\t" if file.suffix.lower() in (".tsv", ".tab") else ",")
+        return _csv(content, frozenset(numeric), separator=_separator(file))
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"{file} cannot be read as a table: {reason[:1].lower()}{reason[1:]}") from None
@@ -59,6 +59,20 @@ def read_frame(path: str | Path, *, numeric: Iterable[str] = ()) -> pl.DataFrame
         raise DataError(f"{file} cannot be read as a table: it takes more memory than is available") from None
     except _BrokenError as error:
         raise DataError(f"{file} cannot be read as a table: {printable(str(error))}") from None
+
+
+def row_in_file(path: str | Path, place: int) -> int:
+    """Which row of the file a row of `read_frame` is, counted from 1; of text that is the line it ends in."""
+    file = Path(path)
+    content = read_bytes(file)
+    if file.suffix.lower() == ".parquet" or content.startswith(b"PAR1"):
+        return place + 1
+    number: int = _rows(_text(content), _separator(file))[place + 1][0]  # the first is the header
+    return number
+
+
+def _separator(file: Path) -> str:
+    return "\t" if file.suffix.lower() in (".tsv", ".tab") else ","
 
 
 class _BrokenError(ValueError):

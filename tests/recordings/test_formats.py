@@ -127,7 +127,8 @@ def test_the_column_that_is_named_is_the_label_and_no_feature(tmp_path: Path) ->
     frame(stimulus=[2, 1, 2, 1]).write_parquet(tmp_path / "p.parquet")
     ones, twos = load_points(tmp_path / "p.parquet", "stimulus")
     assert (ones.label, ones.n_features, twos.points.tolist()) == (1, 3, POINTS[[0, 2]].tolist())
-    (all_numbers,) = load_points(tmp_path / "p.parquet")
+    with pytest.warns(UserWarning, match="'stimulus' looks like numbers of rows, trials or subjects"):
+        (all_numbers,) = load_points(tmp_path / "p.parquet")
     assert all_numbers.n_features == 4
 
 
@@ -141,7 +142,7 @@ def test_the_column_that_is_named_is_the_label_and_no_feature(tmp_path: Path) ->
         ({"label": [0.5, 1.0, 0.5, 1.0]}, None, "expected one whole number or text for each of the 4 points"),
         ({"": [0, 1, 2, 3]}, None, "column '' numbers the rows, as pandas writes it"),
         ({"clock": [2**60, 1, 2, 3]}, None, "column 'clock' holds numbers up to 1.15e+18"),
-        ({"n9": [1.0, None, 2.0, 3.0]}, None, "1 of 4 points hold NaN or infinity (the first is row 1)"),
+        ({"n9": [1.0, None, 2.0, 3.0]}, None, "1 of 4 points hold NaN, infinity or nothing (the first is row"),
     ],
 )
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])

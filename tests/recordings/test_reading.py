@@ -7,8 +7,10 @@ import importlib
 import pickle
 import pkgutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 import manifoldscope.recordings
@@ -80,3 +82,66 @@ def test_labels_are_whole_numbers_or_text_of_any_kind(tmp_path: Path) -> None:
         np.save(tmp_path / "l.npy", labels)
         with pytest.raises(DataError, match=r"a label is no text|one whole number or text"):
             load_points(tmp_path / "p.npy", tmp_path / "l.npy")
+
+
+def table(path: Path, **columns: Any) -> Path:
+    path.write_text(pl.DataFrame(columns).write_csv(separator="\t" if path.suffix == ".tsv" else ","))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("trial", [0, 1, 2, 3]),
+        ("anything", [1, 2, 3, 4]),
+        ("subject_id", [7, 7, 9, 9]),
+        ("ID", [4.0, 9.0, 2.0, 6.0]),
+        ("stimulus", [1, 2, 1, 2]),
+    ],
+)
+def test_a_column_that_numbers_rows_or_trials_is_warned_of_and_can_be_left_out(
+    name: str, values: list[float], tmp_path: Path
+) -> None:
+    path = table(tmp_path / "p.csv", **{name: values, "n0": [0.5, 1.0, 2.0, 7.5], "n1": [3, 1, 4, 4]})
+    with pytest.warns(UserWarning, match=rf"p\.csv: column '{name}' looks like .*: --without {name}"):
+        (whole,) = load_points(path)
+    assert whole.n_features == 3
+    (rest,) = load_points(path, without=[name])
+    assert rest.points.tolist() == [[0.5, 3], [1, 1], [2, 4], [7.5, 4]]
+
+
+def test_counts_of_spikes_are_not_warned_of(tmp_path: Path) -> None:
+    (whole,) = load_points(table(tmp_path / "p.csv", n1=[3, 0, 1, 1], unit2=[0, 2, 1, 3], side=[0.5, 1.5, 2.5, 3.5]))
+    assert whole.n_features == 3
+
+
+def test_what_is_left_out_must_be_there_and_be_no_label(tmp_path: Path) -> None:
+    path = table(tmp_path / "p.tsv", trial=["a", "b"], n0=[0.5, 1.0], label=["x", "y"])
+    assert [each.name for each in load_points(path, without=["trial"])] == ["x", "y"]
+    (one,) = load_points(path, without=["trial", "label"])
+    assert one.n_points == 2
+    with pytest.raises(DataError, match="there is no column 'trail'; did you mean 'trial'"):
+        load_points(path, without=["trail"])
+    with pytest.raises(DataError, match="'label' is to be left out and to hold the labels"):
+        load_points(path, "label", without=["label"])
+    with pytest.raises(DataError, match="no column beside 'trial', 'n0', 'label'; expected one column per feature"):
+        load_points(path, without=["trial", "n0", "label"])
+    np.save(tmp_path / "p.npy", np.eye(3))
+    with pytest.raises(DataError, match=r"p\.npy is an array, whose columns have no names; leave out without=trial"):
+        load_points(tmp_path / "p.npy", without=["trial"])
+
+
+def test_a_number_that_is_missing_is_named_by_its_row_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text('n0,label,n1\n1,a,2\n\n3,"b\nb",4\n5,a,nan\n7,a,8\n9,b,\n')
+    with pytest.raises(DataError, match=r"2 of 5 points hold .* row 6 of the file, in column 'n1'\); leave such rows"):
+        load_points(tmp_path / "p.csv")
+    pl.DataFrame({"n0": [1.0, 2.0, None], "label": ["a", "b", "a"]}).write_parquet(tmp_path / "p.parquet")
+    with pytest.raises(DataError, match="row 3 of the file, in column 'n0'"):
+        load_points(tmp_path / "p.parquet")
+    points = np.ones((5, 2))
+    points[3, 1] = np.inf
+    np.savez(tmp_path / "p.npz", points=points, label=[1, 2, 1, 2, 1])
+    with pytest.raises(
+        GeometryError, match=r"1 of 5 points hold NaN or infinity \(the first is point 4, counted from 1"
+    ):
+        load_points(tmp_path / "p.npz")

@@ -197,6 +197,67 @@ def test_how_little_a_few_pairs_can_show_is_said():
     assert said[-1].startswith("An association is not a cause")
 
 
+def long_table(n_classes=6, strengths=(0.1, 0.2, 0.3)):
+    random = numpy_generator(0, "long table")
+    sizes = random.normal(size=n_classes)
+    return pl.DataFrame(
+        {
+            "class_name": [f"c{place}" for place in range(n_classes) for _ in strengths],
+            "epsilon": [strength for _ in range(n_classes) for strength in strengths],
+            "size": [float(size) for size in sizes for _ in strengths],
+            "speed": random.normal(size=n_classes * len(strengths)),
+        }
+    )
+
+
+def test_rows_that_repeat_a_class_are_said_to_depend_on_each_other_with_the_option_that_helps():
+    long = long_table()
+    said = associated.dependence(long, x=["size"], y=["speed"])
+    assert said.startswith(
+        "18 rows are of 6 different values of 'class_name': rows of the same one are not independent"
+    )
+    assert "--cells epsilon --key class_name" in said
+    assert associated.dependence(long, x=["size"], y=["speed"], by="epsilon") == ""
+    varying = long.with_columns(size=pl.Series(numpy_generator(1, "sizes").normal(size=18)))
+    assert "Relate each epsilon apart by --by epsilon." in associated.dependence(varying, x=["size"], y=["speed"])
+    twice = pl.concat([long, long])
+    assert "Give one row per class_name" in associated.dependence(twice, x=["size"], y=["speed"])
+    assert "18 rows of one" not in said
+    assert "12 rows of one epsilon are of 6" in associated.dependence(twice, x=["size"], y=["speed"], by="epsilon")
+    renamed = long.rename({"class_name": "what"})
+    assert "--cells epsilon --key what" in associated.dependence(renamed, x=["size"], y=["speed"])
+
+
+def test_measured_values_that_repeat_show_it_without_a_name_and_counts_do_not():
+    bare = long_table().select("size", "speed")
+    assert "size has 6 different values in 18 rows" in associated.dependence(bare, x=["size"], y=["speed"])
+    counts = bare.with_columns(size=pl.Series([float(place % 5) for place in range(18)]))
+    assert associated.dependence(counts, x=["size"], y=["speed"]) == ""
+    assert associated.dependence(long_table(strengths=(0.1,)), x=["size"], y=["speed"]) == ""
+    apart = pl.DataFrame({"model": ["a", "b"] * 5, "size": range(10), "speed": range(10)})
+    assert "--by model" in associated.dependence(apart, x=["size"], y=["speed"])
+
+
+def test_labels_beside_a_spectrum_are_whole():
+    spectra = {name: np.array([1.0, 0.1, 1e-3, 1e-6, 1e-8]) for name in "ab"}
+    (drawing,) = measured.spectra_part(spectra, {"a": 20, "b": 20}).drawings
+    drawing.chart.png(80)
+    (panel,) = drawing.chart.flat
+    box = panel.get_tightbbox(drawing.chart._get_renderer())
+    assert box.x0 >= 0
+    assert box.x1 <= drawing.chart.bbox.width
+    assert not any("e-" in label.get_text() for label in panel.get_yticklabels())
+
+
+def test_a_long_name_of_a_measure_is_whole_below_its_axis():
+    given = table(names=("a very long name of a class",) * 4, measure=["participation_ratio_corrected"] * 4)
+    (drawing,) = measured.measured_parts(given)[0].drawings
+    drawing.chart.png(80)
+    label = drawing.chart.flat[0].xaxis.label.get_window_extent(drawing.chart._get_renderer())
+    assert label.x0 >= 0
+    assert label.x1 <= drawing.chart.bbox.width
+
+
 def test_the_same_page_is_made_twice():
     assert page(measured.measured_parts(table())) == page(measured.measured_parts(table()))
     assert page([Part("Nothing", "", [])])

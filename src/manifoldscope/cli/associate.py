@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from manifoldscope.cli import pages
-from manifoldscope.cli.printing import print_table
+from manifoldscope.cli.printing import print_table, say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +44,7 @@ def execute(options: argparse.Namespace) -> int:
     from manifoldscope.errors import StudyError
     from manifoldscope.evidence import associate_frame, in_cells
     from manifoldscope.frames import read_frame
+    from manifoldscope.report.associated import dependence
 
     if (options.cells is None) != (options.key is None):
         raise StudyError("--cells and --key go together: the outcomes of a long table, and what its pairs are about")
@@ -64,13 +66,21 @@ def execute(options: argparse.Namespace) -> int:
         pooled=pooled,
         seed=options.seed,
     )
+    dependent = "" if options.cells is not None else dependence(frame, x=x, y=y, by=options.by, held=held)
+    if dependent:
+        say(f"warning: {dependent}", file=sys.stderr)
     if options.report:
-        pages.write_report(options.report, _page(options, frame, x, y, found))
+        pages.write_report(options.report, _page(options, frame, x, y, found, dependent))
+    if dependent:
+        notes = ["; ".join(filter(None, [note, "rows are not independent"])) for note in found["note"]]
+        found = found.with_columns(pl.Series("note", notes))
     print_table(found, as_json=options.json)
     return 0
 
 
-def _page(options: argparse.Namespace, frame: Any, x: Sequence[str], y: Sequence[str], found: Any) -> str:
+def _page(
+    options: argparse.Namespace, frame: Any, x: Sequence[str], y: Sequence[str], found: Any, dependent: str
+) -> str:
     from manifoldscope.report.associated import associated_parts, cautions
     from manifoldscope.report.small import small_page
     from manifoldscope.report.words import listing, number
@@ -89,7 +99,7 @@ def _page(options: argparse.Namespace, frame: Any, x: Sequence[str], y: Sequence
         kind="manifoldscope associate",
         title=Path(options.table).name,
         about=about,
-        cautions=cautions(found.to_dicts()),
+        cautions=[*filter(None, [dependent]), *cautions(found.to_dicts())],
         parts=associated_parts(frame, found, x=x, y=y, by=options.by, key=options.key),
         table=found,
         row="one coefficient of two columns",

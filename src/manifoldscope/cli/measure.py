@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
+import warnings
 from typing import Any
 
 from manifoldscope.cli import pages
-from manifoldscope.cli.printing import print_table
+from manifoldscope.cli.printing import print_table, say
 from manifoldscope.errors import StudyError
 
 
@@ -25,6 +27,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--points", metavar="NAME", dest="array", help="the array of an .npz or .mat file that is meant"
+    )
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="a column of a table that is no feature, such as the number of a trial; may be given again",
     )
     parser.add_argument(
         "--axes",
@@ -120,14 +129,20 @@ def execute(options: argparse.Namespace) -> int:
     _require_outcome(options)
     if options.report:
         pages.require_report(options.report)
-    sets = load_sets(
-        options.points,
-        options.labels,
-        points=options.array,
-        axes=options.axes,
-        window=options.window,
-        pool=dict(options.pool),
-    )
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", UserWarning)
+        sets = load_sets(
+            options.points,
+            options.labels,
+            points=options.array,
+            axes=options.axes,
+            window=options.window,
+            pool=dict(options.pool),
+            without=options.without,
+        )
+    doubts = [str(doubt.message) for doubt in warned]
+    for doubt in doubts:
+        say(f"warning: {doubt}", file=sys.stderr)
     _require_classes(options, len(sets[0].manifolds))
     names = options.names or [entry.name for entry in MEASURES if entry.traits["reads"] != "clouds"]
     settings: dict[str, dict[str, Any]] = {name: {} for name in names}
@@ -158,7 +173,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.report:
         from manifoldscope.cli.measured_page import measured_page
 
-        pages.write_report(options.report, measured_page(options, sets, wanted, values, found))
+        pages.write_report(options.report, measured_page(options, sets, wanted, values, found, doubts=doubts))
     print_table(found, as_json=options.json)
     return 0
 

@@ -24,7 +24,13 @@ Wanted = Sequence[tuple[str, Mapping[str, Any]]]
 
 
 def measured_page(
-    options: argparse.Namespace, sets: Sequence[PointSet], wanted: Wanted, values: pl.DataFrame, found: pl.DataFrame
+    options: argparse.Namespace,
+    sets: Sequence[PointSet],
+    wanted: Wanted,
+    values: pl.DataFrame,
+    found: pl.DataFrame,
+    *,
+    doubts: Sequence[str] = (),
 ) -> str:
     """The page of one call of `measure`.
 
@@ -34,6 +40,7 @@ def measured_page(
         wanted: the measures, with their settings.
         values: what was measured.
         found: what the command prints: the same, or the associations with an outcome.
+        doubts: what reading the points gave reason to doubt.
     """
     axes = list(sets[0].at)
     parts, said = [], cautions(values)
@@ -51,7 +58,7 @@ def measured_page(
         kind="manifoldscope measure",
         title=Path(options.points).name,
         about=_about(options, sets),
-        cautions=said,
+        cautions=[*(f"{doubt[:1].upper()}{doubt[1:]}." for doubt in doubts), *said],
         parts=parts,
         table=found,
         row="one coefficient of a measure and the outcome" if options.outcome else "one value of one measure",
@@ -76,6 +83,7 @@ def _about(options: argparse.Namespace, sets: Sequence[PointSet]) -> list[tuple[
         ("Labels", options.labels or ""),
         ("Points", f"{words.number(sum(sizes))} in {classes}{each}"),
         ("Features", _span(features)),
+        ("Left out", words.listing(options.without) if options.without else ""),
         ("Axes", f"{options.axes}{window}" if options.axes else ""),
         ("Pooled", ", ".join(pooled)),
         ("Steps", words.number(len(sets)) if len(sets) > 1 else ""),

@@ -12,6 +12,9 @@ from manifoldscope.errors import DataError, GeometryError
 from manifoldscope.files import why
 from manifoldscope.geometry import ClassManifold
 
+_PIECE = 4096
+"""Points that are looked at together."""
+
 
 def by_label(points: npt.NDArray[Any], labels: npt.NDArray[Any] | None, *, file: Path) -> list[ClassManifold]:
     """One manifold for each label, in the order of the labels; without labels one in all.
@@ -33,6 +36,7 @@ def by_label(points: npt.NDArray[Any], labels: npt.NDArray[Any] | None, *, file:
         if labels is None:
             return [ClassManifold(points, layer=file.stem, name=file.stem)]  # type: ignore[arg-type]  # an array
         check_labels(labels, len(points) if points.ndim else 0, what="points", file=file)
+        _require_finite(points)
         names, which = np.unique(labels, return_inverse=True)
         return [
             _manifold(points[which == place], value, place, text=labels.dtype.kind in "US", file=file)
@@ -40,6 +44,22 @@ def by_label(points: npt.NDArray[Any], labels: npt.NDArray[Any] | None, *, file:
         ]
     except GeometryError as error:
         raise GeometryError(f"{file.name}: {error}") from error
+
+
+def _require_finite(points: npt.NDArray[Any]) -> None:
+    """Raise GeometryError for NaN or infinity, with its place among all points; later only that in its class is known.
+
+    Points may be many: they are looked at piece by piece.
+    """
+    if points.ndim != 2 or points.dtype.kind != "f":
+        return
+    starts = range(0, len(points), _PIECE)
+    bad = np.concatenate([~np.isfinite(points[start : start + _PIECE]).all(axis=1) for start in starts] or [[]])
+    if bad.any():
+        raise GeometryError(
+            f"{int(bad.sum())} of {len(points)} points hold NaN or infinity (the first is point "
+            f"{int(bad.argmax()) + 1}, counted from 1); leave such points out"
+        )
 
 
 def by_class(points: npt.NDArray[Any], names: npt.NDArray[Any] | None, *, file: Path) -> list[ClassManifold]:

@@ -92,6 +92,7 @@ def load_points(
     axes: str | Sequence[str] | None = None,
     window: tuple[int, int] | None = None,
     pool: Mapping[str, str] | None = None,
+    without: Sequence[str] = (),
 ) -> list[ClassManifold]:
     """Any matrix of points, such as recordings of neurons, as manifolds: one per label, or one in all.
 
@@ -108,6 +109,10 @@ def load_points(
             rows are not the points ("neurons,trials"). See `Axes`.
         window: (start, stop), the samples of the axis `time` that are used.
         pool: for each axis that is neither points, features nor classes "mean" or "flatten".
+        without: columns of a table that are no features, such as the number of a trial.
+
+    Warns:
+        UserWarning: a column of a table counts as a feature and looks as if it numbered rows, trials or subjects.
 
     Raises:
         DataError: a file that cannot be read, is no regular one, takes more memory than there is, or is in another
@@ -123,7 +128,7 @@ def load_points(
     """
     if stepped := [name for name, how in (pool or {}).items() if how == "each"]:
         raise DataError(f"pool {stepped[0]}=each gives several sets of points; read them by load_sets")
-    (only,) = load_sets(path, labels, points=points, axes=axes, window=window, pool=pool)
+    (only,) = load_sets(path, labels, points=points, axes=axes, window=window, pool=pool, without=without)
     return only.manifolds
 
 
@@ -135,6 +140,7 @@ def load_sets(
     axes: str | Sequence[str] | None = None,
     window: tuple[int, int] | None = None,
     pool: Mapping[str, str] | None = None,
+    without: Sequence[str] = (),
 ) -> list[PointSet]:
     """As `load_points`, for axes that are taken step by step as well: `pool={"time": "each"}`.
 
@@ -160,10 +166,15 @@ def load_sets(
     if kind == SAVED:
         if labels is not None:
             raise DataError(f"{file.name} carries its own labels; leave out {Path(labels).name}")
-        if points or axes or window or pool:
-            raise DataError(f"{file.name} holds manifolds as they were saved; leave out points, axes, window and pool")
+        if points or axes or window or pool or without:
+            raise DataError(
+                f"{file.name} holds manifolds as they were saved; leave out points, axes, window, pool and without"
+            )
         return [PointSet({}, load_manifolds(file))]
-    found = READERS[kind](file, points, labels if isinstance(labels, str) and beside is None else None)
+    inside = labels if isinstance(labels, str) and beside is None else None
+    if without and READERS[kind] is not read_table:
+        raise DataError(f"{file.name} is an array, whose columns have no names; leave out without={', '.join(without)}")
+    found = read_table(file, points, inside, without) if without else READERS[kind](file, points, inside)
     own = found.labels if beside is None else LABEL_READERS[_format(beside, LABEL_READERS)](beside)
     named = axes_of(found.points, axes, window, pool, file=file.name)
     split = by_class if named.has_classes else by_label

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,7 @@ import polars as pl
 
 from manifoldscope.errors import DataError, shortened, unknown
 from manifoldscope.files import require_memory, why
-from manifoldscope.frames import read_frame
+from manifoldscope.frames import read_frame, row_in_file
 from manifoldscope.recordings.named import LABEL_NAMES, Found
 
 EXACT = 2**53
@@ -21,25 +25,44 @@ _INDEX = ("", "__index_level_0__", "Unnamed: 0")
 """What pandas calls the numbers of the rows, where it writes them."""
 
 
-def read_table(path: Path, points: str | None, labels: str | None) -> Found:
+_NUMBERED = re.compile(
+    r"(.*[_. ])?(id|idx|index|row|number|nr|trial|block|run|session|subject|subj|participant|animal|mouse|monkey"
+    r"|stimulus|stim|condition)([_. ](id|idx|index|number|nr|no))?",
+    re.IGNORECASE,
+)
+"""What columns are called that number trials, subjects or conditions."""
+
+
+def read_table(path: Path, points: str | None, labels: str | None, without: Sequence[str] = ()) -> Found:
     """The numeric columns of a table as points, and the column of labels where there is one.
 
     Args:
         path: .csv, .tsv or .parquet; see `read_frame`.
         points: not used by a table, all of whose other columns are features.
         labels: the column of labels; if omitted, the one called label, labels, class or class_name, if there is one.
+        without: columns that are no features, such as the number of a trial.
+
+    Warns:
+        UserWarning: a feature looks as if it numbered rows, trials or subjects.
 
     Raises:
         DataError: no such file, no regular one, or no such table; a column that is not there; a feature that holds
-            something else than numbers, or a label that is missing, with its column and row.
+            something else than finite numbers, or a label that is missing, with its column and row.
     """
     if points is not None:
         raise DataError(f"{path.name} is a table, whose numeric columns are the points; leave out --points {points}")
     frame = read_frame(path)
+    for column in without:
+        if column not in frame.columns:
+            raise DataError(f"{path.name}: {unknown('column', column, frame.columns)}")
+        if column == labels:
+            raise DataError(f"{path.name}: column {column!r} is to be left out and to hold the labels; say one of both")
+    frame = frame.drop(without)
     name = label_column(path, frame, labels)
     features = [column for column in frame.columns if column != name]
     if not features:
-        raise DataError(f"{path.name} has no column beside {name!r}; expected one column per feature")
+        beside = ", ".join(map(repr, [*without, *([] if name is None else [name])]))
+        raise DataError(f"{path.name} has no column beside {beside}; expected one column per feature")
     try:
         require_memory(8 * len(features) * len(frame))
     except OSError as error:
@@ -47,6 +70,17 @@ def read_table(path: Path, points: str | None, labels: str | None) -> Found:
     found = np.empty((len(frame), len(features)), _dtype(frame, features))
     for place, column in enumerate(features):
         found[:, place] = _feature(path, frame[column])
+    _require_finite(path, found, features)
+    if doubtful := [column for column in features if _numbers_rows(frame[column])]:
+        listed = ", ".join(map(repr, doubtful[:6])) + ", ..." * (len(doubtful) > 6)
+        options = " ".join(f"--without {shlex.quote(column)}" for column in doubtful[:6])
+        one = len(doubtful) == 1
+        warnings.warn(
+            f"{path.name}: {'column' if one else 'columns'} {listed} {'looks' if one else 'look'} like numbers of "
+            f"rows, trials or subjects, and {'counts as a feature' if one else 'count as features'}; to leave "
+            f"{'it' if one else 'them'} out: {options}",
+            stacklevel=4,
+        )
     return Found(found, None if name is None else label_values(path, frame[name]))
 
 
@@ -96,6 +130,29 @@ def label_values(path: Path, column: pl.Series) -> npt.NDArray[Any]:
     if isinstance(column.dtype, pl.Categorical | pl.Enum):
         column = column.cast(pl.String)
     return column.to_numpy().astype(str) if column.dtype == pl.String else column.to_numpy()
+
+
+def _require_finite(path: Path, found: npt.NDArray[Any], features: Sequence[str]) -> None:
+    """Raise DataError for NaN or infinity, with its column and the row of the file."""
+    bad = ~np.isfinite(found)
+    if not bad.any():
+        return
+    rows = bad.any(axis=1)
+    row = int(rows.argmax())
+    column = features[int(bad[row].argmax())]
+    raise DataError(
+        f"{path.name}: {int(rows.sum())} of {len(found)} points hold NaN, infinity or nothing (the first is row "
+        f"{row_in_file(path, row)} of the file, in column {shortened(repr(column))}); leave such rows out, or such "
+        "columns by --without COLUMN"
+    )
+
+
+def _numbers_rows(column: pl.Series) -> bool:
+    """Whether a column holds whole numbers, and counts the rows or is called as one that numbers trials or subjects."""
+    values = column.cast(pl.Float64)
+    if len(values) < 3 or not bool((values == values.round()).all()):
+        return False
+    return bool((values.diff().drop_nulls() == 1).all()) or _NUMBERED.fullmatch(column.name.strip()) is not None
 
 
 def _dtype(frame: pl.DataFrame, features: list[str]) -> type[np.floating[Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ from manifoldscope.report.rows import Reals
 from manifoldscope.report.small import Drawing, Part
 
 MOST_SCATTERS = 24
+
+_UNITS = ("class", "class_name", "class_index", "label", "labels", "name", "subject", "animal", "neuron", "image")
+"""What columns are called that name what was measured."""
 
 _METHODS = {
     "pearson": "Pearson r",
@@ -122,6 +126,71 @@ def cautions(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if len(notes) > 6:
         found.append(f"{len(notes) - 6} more notes are in the table.")
     return [*found, _CAUSE]
+
+
+def dependence(
+    frame: pl.DataFrame, *, x: Sequence[str], y: Sequence[str], by: str | None = None, held: Sequence[str] = ()
+) -> str:
+    """Why the rows of a table are not independent, and what to do instead; empty where nothing shows that.
+
+    Rows are of one thing where a column of names, such as of classes, repeats a name, or where a measured number of x
+    repeats in every row of a group.
+
+    Args:
+        frame: one row a pair.
+        x, y, held: the columns that are related, and those held fixed.
+        by: the column whose values are related apart.
+    """
+    columns = [name for name in frame.columns if name not in {*x, *y, *held, by}]
+    groups = [frame] if by is None else frame.partition_by(by)
+    least = max(groups, key=lambda group: group.height)
+    for name in sorted(columns, key=lambda name: not _names_units(name)):
+        named = least[name].drop_nulls()
+        n = named.n_unique()
+        if (least.schema[name] == pl.String or _names_units(name)) and 1 < n <= len(named) / 1.5:
+            return f"{_repeated(least, name, by)}. {_instead(frame, name, columns, x, by)}"
+    for name in x:
+        values = least[name].drop_nulls()
+        known = values.n_unique()
+        if values.dtype.is_float() and not bool((values == values.round()).all()) and 2 < known <= len(values) / 2:
+            return (
+                f"{name} has {words.number(known)} different values in {words.number(len(values))} rows: rows that "
+                "share a measured value are of one thing, and not independent. Intervals are usually too narrow "
+                "and p too small. Give one row per thing, or relate the rows of one condition at a time by --by COLUMN."
+            )
+    return ""
+
+
+def _names_units(name: str) -> bool:
+    """Whether a column is called as one that names what was measured."""
+    return name.strip().lower() in _UNITS
+
+
+def _repeated(group: pl.DataFrame, name: str, by: str | None) -> str:
+    n = group[name].n_unique()
+    where = "" if by is None else f" of one {by}"
+    return (
+        f"{words.number(group.height)} rows{where} are of {words.number(n)} different values of {name!r}: rows of the "
+        "same one are not independent, and intervals are usually too narrow and p too small"
+    )
+
+
+def _instead(frame: pl.DataFrame, name: str, columns: Sequence[str], x: Sequence[str], by: str | None) -> str:
+    """Which option takes the rows of one thing apart."""
+    if by is None:
+        for other in columns:
+            if other == name or frame.select(name, other).is_duplicated().any():
+                continue  # it tells the rows of one name apart
+            if frame[other].n_unique() > frame.height / 2 or frame[other].null_count():
+                continue
+            if not frame.select(name, *x).unique().select(name).is_duplicated().any():
+                return (
+                    f"Relate each {other} apart by --cells {quote(other)} --key {quote(name)}, which shares the test."
+                )
+            return f"Relate each {other} apart by --by {quote(other)}."
+    if by is None and not _names_units(name):
+        return f"Relate each {name} apart by --by {quote(name)}."
+    return f"Give one row per {name}, such as the mean of its rows."
 
 
 def _caption(rows: Sequence[Mapping[str, Any]], *, drawn: bool, few: int) -> str:

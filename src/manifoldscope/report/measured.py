@@ -84,7 +84,7 @@ def spectra_part(spectra: Mapping[str, Reals], n_points: Mapping[str, int]) -> P
     """
     usable = {name: share for name, values in spectra.items() if (share := shares(values)).size}
     named = len(usable) if len(usable) <= MOST_LINES else 0
-    chart = Chart(width=2.75, height=2.35, left=0.62, right=0.15, top=0.12, bottom=_room_below(named))
+    chart = Chart(width=2.5, height=2.35, left=0.95, right=0.15, top=0.12, bottom=_room_below(named))
     (panel,) = chart.flat
     for place, (name, share) in enumerate(usable.items()):
         rank, many = np.arange(1, share.size + 1), not named
@@ -98,7 +98,7 @@ def spectra_part(spectra: Mapping[str, Reals], n_points: Mapping[str, int]) -> P
     panel.set_ylim(bottom=max(1e-8, panel.get_ylim()[0]))
     panel.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5), numticks=8))
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.number(value)))
-    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:g}%"))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _percent(value)))
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_minor_formatter(NullFormatter())
     if named:
@@ -191,7 +191,7 @@ def _class_by_class(rows: pl.DataFrame, label: str, meaning: str) -> Drawing:
     else:
         panel.set_yticks(places, names)
         panel.set_ylim(rows.height + 0.6, 0.4)
-        panel.set_xlabel(_short(label))
+        _name_across(chart, panel, _short(label))
         panel.xaxis.set_major_locator(MaxNLocator(5))
     return Drawing(label, _caption(rows, meaning, near), chart)
 
@@ -335,6 +335,17 @@ def _room_below(named: int) -> float:
 def _legend_below(panel: Axes) -> None:
     """Name the lines below the axis, where none is covered."""
     panel.legend(fontsize=7.5, ncols=2, loc="upper left", bbox_to_anchor=(-0.2, -0.19), borderaxespad=0)
+
+
+def _name_across(chart: Chart, panel: Axes, text: str) -> None:
+    """Label the x axis; a label that is wider than its axis goes on to the left, where there is room."""
+    wide = 0.075 * len(text) > chart.panel_size[0]
+    panel.set_xlabel(text, loc="right" if wide else "center")
+
+
+def _percent(share: float) -> str:
+    """A share without an exponent, as 0.00001%."""
+    return f"{share * 100:.8f}".rstrip("0").rstrip(".") + "%"
 
 
 def _short(label: str) -> str:
