@@ -203,6 +203,6 @@ def test_the_cheapest_attack_is_looked_at_on_half_of_the_images(tmp_path):
     store = Store(tmp_path)
     store.prepare()
     attacks = [{"kind": "autoattack", "epsilons": [0.1]}, *tiny.raw()["attacks"]]
-    data = {**tiny.raw()["data"], "robustness": {"images_per_class": 50}}
+    data = {**tiny.raw()["data"], "robustness": {"images_per_class": 30}}
     (unit, _) = tiny.of_kind(tiny.planned(tiny.study(attacks=attacks, data=data), store), "points")
-    assert (unit.attack.name, unit.images_per_class) == ("pgd", 25)
+    assert (unit.attack.name, unit.images_per_class) == ("pgd", 15)

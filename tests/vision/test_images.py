@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from manifoldscope.errors import DataError
+from manifoldscope.vision import raw
+from manifoldscope.vision.decoding import decode
 from manifoldscope.vision.images import ImageSet, choose_classes, draw
 from manifoldscope.vision.printable import printable
 from manifoldscope.vision.raw import FileImages
@@ -273,24 +275,44 @@ def replace_with(path: Path, level: int) -> None:
 def test_a_file_that_is_replaced_later_is_refused_by_name(tmp_path: Path, known: str) -> None:
     for name in ("a.png", "b.png"):
         Image.new("L", (4, 4), 1).save(tmp_path / name)
-    raw = FileImages(["a.png", "b.png"], tmp_path)
-    getattr(raw, known)(*[] if known == "fingerprint" else [1])
-    raw.read(1)
+    images = FileImages(["a.png", "b.png"], tmp_path)
+    getattr(images, known)(*[] if known == "fingerprint" else [1])
+    images.read(1)
     time.sleep(0.02)  # file systems count time in ticks
     replace_with(tmp_path / "b.png", 2)
-    for attempt in (raw.read, raw.check):
+    for attempt in (images.read, images.check):
         with pytest.raises(DataError, match=r"b\.png has changed since the study was planned"):
             attempt(1)
-    raw.read(0)
+    images.read(0)
+
+
+def test_decoded_images_are_kept_within_a_bound_for_as_long_as_their_files_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "b.png"):
+        Image.new("L", (4, 4), 1).save(tmp_path / name)
+    monkeypatch.setattr(raw, "MAX_KEPT_BYTES", 20)  # one of the two
+    decoded: list[int] = []
+    monkeypatch.setattr(raw, "decode", lambda *a, **k: decoded.append(1) or decode(*a, **k))
+    images = FileImages(["a.png", "b.png"], tmp_path)
+    for n_decoded in (2, 3, 4):
+        assert [int(images.read(index).max()) for index in (0, 1)] == [1, 1]
+        assert len(decoded) == n_decoded
+    time.sleep(0.02)  # file systems count time in ticks
+    replace_with(tmp_path / "a.png", 2)
+    assert int(images.read(0).max()) == 2  # nothing was told of it before
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(DataError, match=r"a\.png cannot be read: no such file"):
+        images.read(0)
 
 
 def test_a_file_that_was_only_touched_is_the_same_where_its_content_is_known(tmp_path: Path) -> None:
     Image.new("L", (4, 4), 1).save(tmp_path / "a.png")
-    raw = FileImages(["a.png"], tmp_path)
-    raw.fingerprint()
-    raw.check(0)
+    images = FileImages(["a.png"], tmp_path)
+    images.fingerprint()
+    images.check(0)
     os.utime(tmp_path / "a.png", (1, 1))
-    raw.read(0)
+    images.read(0)
 
 
 def test_names_are_escaped_where_they_could_not_be_shown() -> None:

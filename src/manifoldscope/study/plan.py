@@ -257,7 +257,7 @@ class PointsPlan(Section):
     """Which points are kept to be looked at, clean and attacked, in axes that all classes share."""
 
     images_per_class: int = setting(
-        40,
+        20,
         "of how many images of each class, at most, points are kept for pictures of manifolds in three dimensions "
         "(half of those that are attacked, 2,000 images, 60 classes and 4 layers a network at most); 0: none",
         keyed=True,

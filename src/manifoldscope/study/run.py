@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -235,14 +236,22 @@ def describe_device(device: torch.device) -> str:
     return f"{device.type}, {torch.get_num_threads()} threads"
 
 
-def versions(device: torch.device) -> dict[str, Any]:
-    """What the results were made with."""
-    found: dict[str, Any] = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+@cache
+def _library_versions() -> dict[str, str]:
+    """Of what is installed when the process first asks: finding them takes some hundredths of a second."""
+    found: dict[str, str] = {}
     for library in LIBRARIES:
         try:
             found[library] = version(library)
         except PackageNotFoundError:
             found[library] = "not installed"
+    return found
+
+
+def versions(device: torch.device) -> dict[str, Any]:
+    """What the results were made with."""
+    found: dict[str, Any] = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    found |= _library_versions()
     found["device"] = describe_device(device)
     found["threads"] = torch.get_num_threads()
     found["cores"] = os.cpu_count()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -67,6 +68,28 @@ class ArrayImages:
         return content.hexdigest()
 
 
+MAX_KEPT_BYTES = 32 * 2**20
+"""Bytes of decoded images that a set of files keeps: a study reads an image five times or more. 10,000 of CIFAR."""
+
+
+@dataclass(eq=False)
+class _Kept:
+    """Decoded images with the size and times of their files; those that come first stay, as passes repeat."""
+
+    images: dict[int, tuple[tuple[int, int, int], Tensor]] = field(default_factory=dict)
+    n_bytes: int = 0
+
+    def get(self, index: int, status: tuple[int, int, int]) -> Tensor | None:
+        """The image, if its file is still the same."""
+        found = self.images.get(index)
+        return found[1] if found is not None and found[0] == status else None
+
+    def keep(self, index: int, status: tuple[int, int, int], image: Tensor) -> None:
+        if index not in self.images and self.n_bytes + image.nbytes <= MAX_KEPT_BYTES:
+            self.images[index] = (status, image)
+            self.n_bytes += image.nbytes
+
+
 @dataclass(frozen=True, eq=False)
 class FileImages:
     """Images in files, decoded when they are read (see `decode`); the same contents each time, or an error.
@@ -88,16 +111,23 @@ class FileImages:
         return len(self.paths)
 
     def read(self, index: int) -> Tensor:
-        return self._decoded(index, self._content(index), small=False)
+        with suppress(OSError, ValueError):  # a file that is gone is told by what reads it
+            kept = self._kept.get(index, _status((self.root / self.paths[index]).stat()))
+            if kept is not None:
+                return kept
+        content, status = self._content(index)
+        image = self._decoded(index, content, small=False)
+        self._kept.keep(index, status, image)
+        return image
 
     def check(self, index: int) -> None:
-        content = self._content(index)
+        content, _ = self._content(index)
         self._decoded(index, content, small=True)
         self._remember(index, content)
 
     def digest(self, index: int) -> bytes:
         if not self._digests[index].any():
-            self._remember(index, self._content(index))
+            self._remember(index, self._content(index)[0])
         return bytes(self._digests[index])
 
     def fingerprint(self) -> str:
@@ -125,7 +155,12 @@ class FileImages:
     def _remember(self, index: int, content: bytes) -> None:
         self._digests[index] = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
 
-    def _content(self, index: int) -> bytes:
+    @cached_property
+    def _kept(self) -> _Kept:
+        return _Kept()
+
+    def _content(self, index: int) -> tuple[bytes, tuple[int, int, int]]:
+        """The bytes of a file, and its size and times when they were read."""
         path = self.root / self.paths[index]
         try:
             with open_regular(path) as file:
@@ -144,7 +179,7 @@ class FileImages:
                 f"{printable(path.name)} has changed since the study was planned; start again, so that it is planned "
                 "with the images that are there now"
             )
-        return content
+        return content, status
 
     def _decoded(self, index: int, content: bytes, *, small: bool) -> Tensor:
         try:
