@@ -29,6 +29,25 @@ DRAWN = ("central", "examples")
 ROWS = 20
 """Rows of a table in a made-up page, but in the one that is measured: most of the time goes to long tables."""
 
+UNFOLD = """async (part) => {
+  for (const each of part.querySelectorAll('details')) each.open = true;
+  await new Promise((done) => setTimeout(done));  // a table behind a picture is drawn when it is unfolded
+  for (const row of part.querySelectorAll('table:not(.matrix) tbody tr:nth-child(n+9)')) row.remove();
+}"""
+"""Opens what is folded; of tables the first rows stay, since the others are alike and take the longest to look at."""
+
+SCROLLED = """() => new Promise((done) => {
+  let [last, still] = [-1, 0];
+  const look = () => {
+    still = scrollY === last ? still + 1 : 0;
+    last = scrollY;
+    if (still > 8) done();
+    else requestAnimationFrame(look);
+  };
+  look();
+})"""
+"""Waits until the page has stopped to scroll."""
+
 POLICY = """addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.effectiveDirective} ${event.blockedURI} ${event.sample}`));"""
 

@@ -10,7 +10,7 @@ import pytest
 
 from manifoldscope.report import words
 from manifoldscope.report.rows import with_interval
-from tests.browser.conftest import Visit, Written, number, said
+from tests.browser.conftest import SCROLLED, Visit, Written, number, said
 from tests.browser.made_up import ORDINARY
 
 POINT = ".scatter [role=option]"
@@ -134,7 +134,7 @@ def test_a_search_without_a_hit_says_so(ordinary: Written, visit: Callable[..., 
 def test_back_undoes_a_choice(ordinary: Written, visit: Callable[..., Visit]) -> None:
     seen = cleared(visit(ordinary.path))
     for key in (2, 4):
-        seen.page.wait_for_timeout(900)  # what follows sooner is one step
+        seen.page.evaluate("(() => { const now = performance.now() + 900; performance.now = () => now; })()")  # a step
         seen.page.locator(f"{POINT}[data-key='{key}']").click()
     only(seen, "class 3", "class 5")
     seen.page.go_back()
@@ -149,7 +149,7 @@ def test_links_of_the_page_leave_the_choice_in_the_address(ordinary: Written, vi
     address = seen.page.evaluate("location.hash")
     seen.page.locator("nav a[href='#glossary']").click()
     assert seen.page.evaluate("location.hash") == address
-    seen.page.wait_for_timeout(1500)  # it scrolls there
+    seen.page.evaluate(SCROLLED)
     assert seen.page.locator("#glossary").bounding_box()["y"] < 900
     assert seen.page.evaluate("document.activeElement.id") == "glossary"
     plain = visit(ordinary.path)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Visit, Written, ready, said
+from tests.browser.conftest import SCROLLED, UNFOLD, Visit, Written, ready, said
 from tests.browser.test_choosing import POINT, chosen
 
 CHOICE = "#class=class+3&network=adversarial"
@@ -31,12 +31,12 @@ def test_a_choice_survives_a_link_of_the_page_and_a_reload_stays_where_it_was(
 ) -> None:
     seen = visit(ordinary.path, CHOICE)
     seen.page.locator("nav a[href='#glossary']").click()
-    seen.page.wait_for_timeout(1500)  # it scrolls there
+    seen.page.evaluate(SCROLLED)
     seen.page.reload()
     ready(seen.page)
     assert chosen(seen.page) == ["class 3"]
     assert said(seen)["network"] == "adversarial"
-    seen.page.wait_for_timeout(500)
+    seen.page.evaluate(SCROLLED)
     assert abs(height_of(seen, "#explore")) > 200
 
 
@@ -103,8 +103,8 @@ def test_home_and_end_go_to_the_first_and_the_last_tab(ordinary: Written, visit:
 @pytest.mark.parametrize("width", [1400, 390])
 def test_whatever_takes_the_focus_has_a_name(ordinary: Written, visit: Callable[..., Visit], width: int) -> None:
     page = visit(ordinary.path, "#class=class+3&class=class+4&view=card", width=width).page
-    page.evaluate("document.querySelectorAll('details').forEach((part) => (part.open = true))")
-    page.wait_for_timeout(500)  # what is wider than its place is noticed
+    page.locator("main").evaluate(UNFOLD)
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")  # what is too wide is noticed
     session = page.context.new_cdp_session(page)
     nodes = session.send("Accessibility.getFullAXTree")["nodes"]
     nameless = [node["role"]["value"] for node in nodes if focusable(node) and not node["name"]["value"]]
@@ -128,7 +128,7 @@ def moved(seen: Visit, *fingers: tuple[tuple[float, float], tuple[float, float]]
         session.send("Input.dispatchTouchEvent", {"type": "touchMove" if step else "touchStart", "touchPoints": at})
         seen.page.wait_for_timeout(16)
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    seen.page.wait_for_timeout(400)
+    seen.page.evaluate(SCROLLED)
 
 
 def test_a_finger_scrolls_past_the_view_in_space_turns_it_and_two_magnify_it(
@@ -137,7 +137,7 @@ def test_a_finger_scrolls_past_the_view_in_space_turns_it_and_two_magnify_it(
     seen = visit(ordinary.path, "#class=class+1&class=class+2&view=manifolds", **PHONE)
     stage = seen.page.locator(".stage")
     stage.evaluate("(stage) => stage.scrollIntoView({ block: 'center', behavior: 'instant' })")
-    seen.page.wait_for_timeout(400)
+    seen.page.evaluate(SCROLLED)
 
     def state() -> tuple[float, list[Any]]:
         places = "(all) => all.map((text) => [text.getAttribute('x'), text.getAttribute('y')])"
