@@ -1,16 +1,20 @@
 """What each objective does to a small network on the digits: the table in docs/training.md.
 
     python benchmarks/objectives.py [--seeds 3] [--epochs 15]
+    python benchmarks/objectives.py --costs
 
 Prints clean accuracy, accuracy under PGD-20 at epsilon 0.1, and for shaping objectives the penalty of other images:
 with the first weights, after standard training, and after training for the objective. Means over seeds.
+With `--costs`, milliseconds on one thread: of each penalty with its gradients, of a training step, and of one with
+channels last.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
-from statistics import mean
+from statistics import mean, median
 
 import torch
 from torch import Tensor
@@ -48,12 +52,57 @@ def shaped(made: Network, penalty: Penalty) -> float:
         return float(penalty(features, OTHERS.labels[:HELD_OUT]))
 
 
+def milliseconds(work: Callable[[], object], repeats: int = 9) -> float:
+    """The median of so many runs, after one that is not counted."""
+    work()
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        work()
+        times.append(1000 * (time.perf_counter() - began))
+    return median(times)
+
+
+def step(module: torch.nn.Module, pixels: Tensor, labels: Tensor) -> None:
+    """A step of plain training, without the optimiser's."""
+    module.zero_grad()
+    torch.nn.functional.cross_entropy(module(pixels), labels).backward()
+
+
+def costs() -> None:
+    """Print what penalties cost beside a training step, and what channels last would gain."""
+    torch.set_num_threads(1)
+    drawn, labels = torch.Generator().manual_seed(0), torch.arange(128) % 10
+    print("| penalty of 128 images | 128 features | 3,136 features |\n|---|---|---|")
+    for entry in OBJECTIVES:
+        objective = entry.target() if issubclass(entry.target, Shaping) else None
+        if isinstance(objective, Shaping):
+            cells = []
+            for n_features in (128, 3136):
+                features = torch.randn(128, n_features, generator=drawn, requires_grad=True)
+                cells.append(milliseconds(lambda: objective.penalty(features, labels).backward()))  # noqa: B023  # at once
+            print(f"| {entry.name} | {' | '.join(f'{cell:.1f} ms' for cell in cells)} |")
+    for name, channels, size in (("cnn", 1, 28), ("resnet18", 3, 32)):
+        module = build(name, channels=channels, size=size, n_classes=10, seed=0)
+        pixels = torch.rand(128, channels, size, size, generator=drawn)
+        plain = milliseconds(lambda: step(module, pixels, labels))  # noqa: B023  # at once
+        module, pixels = module.to(memory_format=torch.channels_last), pixels.to(memory_format=torch.channels_last)
+        last = milliseconds(lambda: step(module, pixels, labels))  # noqa: B023  # at once
+        print(
+            f"a step of {name} on 128 images: {plain:.0f} ms; channels last {last:.0f} ms, {plain / last:.2f} times as fast"
+        )
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the table, or the costs."""
     parser = argparse.ArgumentParser(description="What each objective does to a small network on the digits.")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--costs", action="store_true")
     options = parser.parse_args()
+    if options.costs:
+        costs()
+        return
     seeds = range(options.seeds)
     standard = [trained(OBJECTIVES["standard"].target(), seed, options.epochs) for seed in seeds]
     print("| objective | clean | PGD | penalty: first weights | standard training | this objective |")
@@ -64,7 +113,7 @@ def main() -> None:
             continue
         nets = standard if entry.name == "standard" else [trained(objective, seed, options.epochs) for seed in seeds]
         attack = PGD(epsilon=EPSILON, steps=20)
-        outcomes = [evaluate(made, OTHERS, attack, iterate="last") for made in nets]
+        outcomes = [evaluate(made, OTHERS, attack) for made in nets]
         clean, robust = (
             mean(getattr(each, name) for each in outcomes) for name in ("clean_accuracy", "robust_accuracy")
         )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -20,6 +23,7 @@ from manifoldscope.attacks import (
     UniformNoise,
     evaluate,
     make,
+    minimal_perturbation,
     robustness_of,
 )
 from manifoldscope.attacks.engine import Engine
@@ -382,12 +386,49 @@ def test_every_attack_in_a_ball_obeys_the_interface(entry):
     hash(attack)
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "expected"),
+    [
+        ("norm", "L2", "'linf' or 'l2'; did you mean 'l2'"),
+        ("norm", math.inf, "'linf' or 'l2'"),
+        ("loss", "cross-entropy", "'ce' or 'cw' or 'dlr'"),
+        ("returns", "first", "'last' or 'best'"),
+        ("target", "label", "'random' or 'least_likely' or a whole number or None"),
+        ("target", True, "'random' or 'least_likely' or a whole number or None"),
+        ("epsilon", "8/255", "a number"),
+        ("epsilon", True, "a number"),
+        ("steps", 2.5, "a whole number"),
+        ("restarts", None, "a whole number"),
+        ("random_start", 1, "true or false"),
+        ("step_size", "0.01", "a number or None"),
+    ],
+)
+def test_a_setting_of_another_type_is_refused(setting, value, expected):
+    with pytest.raises(AttackError, match=f"^{setting} = .*; expected {re.escape(expected)}"):
+        PGD(**{"epsilon": 0.1, setting: value})
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert PGD(epsilon=np.float32(0.25), steps=np.int64(3), target=np.int32(1)).resolved_step_size > 0
+
+
+@pytest.mark.parametrize("name", [name for name in ATTACKS.names() if "norm" in ATTACKS[name].settings.model_fields])
+def test_every_attack_of_a_ball_knows_its_norm(name):
+    attack = ATTACKS[name].target
+    with pytest.raises(AttackError, match="norm = 'Linf'; expected 'linf' or 'l2'; did you mean 'linf'"):
+        attack(epsilon=0.1, norm="Linf")
+    with pytest.raises(AttackError, match="norm = 'euclidean'"):
+        minimal_perturbation(convolutional(), images(), norm="euclidean")
+
+
 def test_requests_that_cannot_be_are_refused():
     drawn = images()
     with pytest.raises(AttackError, match="at least one of each"):
         evaluate(convolutional(), drawn, [])
     with pytest.raises(AttackError, match="keep_images needs iterate='both'"):
         evaluate(convolutional(), drawn, PGD(epsilon=0.1), iterate="any", keep_images=True)
+    with pytest.raises(AttackError, match="iterate = 'last'; expected 'both' or 'any'"):
+        evaluate(convolutional(), drawn, PGD(epsilon=0.1), iterate="last")
     with pytest.raises(StudyError, match="there is no attack or corruption 'pdg'; did you mean 'pgd'"):
         make("pdg", {})
     with pytest.raises(DataError, match="expected \\[0, 1\\]"):

@@ -50,6 +50,7 @@ class APGD(Perturbation):
     restarts: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_radius(self.epsilon, self.norm)
         at_least_one(steps=self.steps, restarts=self.restarts)
 

@@ -47,6 +47,7 @@ class AutoAttack(Perturbation):
     queries: int = 5000
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_radius(self.epsilon, self.norm)
         at_least_one(steps=self.steps, targets=self.targets, queries=self.queries)
 

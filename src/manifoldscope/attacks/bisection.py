@@ -42,6 +42,7 @@ class Bisection(Perturbation):
     tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_radius(self.epsilon, self.norm)
 
     def start(self, rows: Rows) -> State:

@@ -58,6 +58,7 @@ class External(Perturbation):
     module: nn.Module | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_radius(self.epsilon, self.norm)
         if self.restarts < 1:
             raise AttackError(f"restarts = {self.restarts}; expected at least 1")

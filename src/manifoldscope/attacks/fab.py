@@ -63,6 +63,7 @@ class FABT(Perturbation):
     targets: int = 9
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_radius(self.epsilon, self.norm)
         at_least_one(steps=self.steps, restarts=self.restarts, targets=self.targets)
 

@@ -47,6 +47,7 @@ class FGSM(Perturbation):
     restarts: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_radius(self.epsilon, self.norm)
         if self.restarts < 1 or (self.restarts > 1 and not self.random_start):
             raise AttackError(f"restarts = {self.restarts}; expected 1, or more with random_start = true")

@@ -51,6 +51,7 @@ class FMN(Perturbation):
     steps: int = 100
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_radius(self.epsilon, self.norm)
         at_least_one(steps=self.steps)
 

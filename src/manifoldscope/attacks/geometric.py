@@ -83,8 +83,7 @@ class Movement(Perturbation):
     candidates: int
 
     def __post_init__(self) -> None:
-        if self.choice not in ("grid", "random"):
-            raise AttackError(f"choice = {self.choice!r}; expected 'grid' or 'random'")
+        super().__post_init__()
         smallest = 2 if self.choice == "grid" else 1
         if self.candidates < smallest:
             raise AttackError(f"candidates = {self.candidates}; expected at least {smallest} with {self.choice!r}")

@@ -33,6 +33,7 @@ class UniformNoise(Perturbation):
     draws: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_epsilon(self.epsilon)
         if self.draws < 1:
             raise AttackError(f"draws = {self.draws}; expected at least 1")

@@ -69,6 +69,7 @@ class PGD(Perturbation):
     target: TargetClass | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_radius(self.epsilon, self.norm)
         if not (math.isfinite(self.momentum) and self.momentum >= 0):
             raise AttackError(f"momentum = {self.momentum}; expected a share of at least 0, such as 1.0")

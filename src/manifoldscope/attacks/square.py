@@ -59,6 +59,7 @@ class Square(Perturbation):
     rescale_schedule: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_radius(self.epsilon, self.norm)
         at_least_one(queries=self.queries, restarts=self.restarts)
 
