@@ -22,7 +22,6 @@ from manifoldscope.report.figures.panel import MOST_ATTACKS, MOST_LAYERS, MOST_M
 from manifoldscope.report.linking import linked
 from manifoldscope.report.rows import clean_geometry, number_range, with_chance
 from manifoldscope.report.sizing import sized
-from manifoldscope.report.sizing import sized
 from manifoldscope.report.story import story
 from manifoldscope.tables import TABLES
 
@@ -38,7 +37,6 @@ SELECTION = "a selection of a study"
 ROWS_SHOWN = 200
 PAGE_BYTES = 6_500_000  # of facts, drawings and the tables behind them; tables of the study come to them
 FIGURE_BYTES = 3_500_000  # at most of these for drawings with their tables; other drawings are files beside the page
-CENTRAL_INCHES = 4.0  # of the figure that opens the page: its text can still be read where it shrinks to fit a phone
 CENTRAL_INCHES = 4.0  # of the figure that opens the page: its text can still be read where it shrinks to fit a phone
 CSV_BYTES = 60_000  # a larger table is not carried in the page: its Parquet file is beside it
 
@@ -99,7 +97,6 @@ def render(
     facts = packed(explore(contents, selection, name=name, question=question))
     room = Room(min(FIGURE_BYTES, PAGE_BYTES - len(facts)))
     with sized(width=CENTRAL_INCHES):
-        with sized(width=CENTRAL_INCHES):
         first = opening(contents)
     central = _drawn(first, 0, files, room) if first is not None else None
     shown = []
