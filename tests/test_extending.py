@@ -93,7 +93,7 @@ def test_the_figure_and_the_kinds_of_the_page_are_in_the_report(ran: tuple[Path,
     folder, printed = ran
     page = (folder / "runs" / "mine" / "report.html").read_text(encoding="utf-8")
     assert "How confident is each network?" in page
-    assert (folder / "runs" / "mine" / "figures" / "confidence-classifier.svg").exists()
+    assert (folder / "runs" / "mine" / "figures" / "confidence--classifier.svg").exists()
     facts = re.search('id="facts">([^<]*)<', page)
     assert facts is not None
     views = {view["name"]: view for view in json.loads(gzip.decompress(base64.b64decode(facts[1])))["views"]}
