@@ -8,7 +8,7 @@ import pytest
 
 import manifoldscope as ms
 from manifoldscope import run
-from manifoldscope.errors import StoreError
+from manifoldscope.errors import StoreError, StudyError
 from manifoldscope.report import FIGURES, Chart, Figure, Section
 from manifoldscope.study.progress import Progress
 from tests.study import tiny
@@ -52,6 +52,9 @@ def test_a_figure_of_ones_own_is_in_the_report_of_the_next_run_which_computes_no
 def test_results_are_opened_again_and_show_themselves_shortly(result):
     again = ms.open(result.folder)
     assert again.table("geometry").equals(result.table("geometry"))
+    for name, message in (("geometri", "did you mean 'geometry'"), ("nope", "there is no table 'nope'; there are: ")):
+        with pytest.raises(StudyError, match=message):
+            again.table(name)
     assert again.status.failed == {}
     assert repr(again) == f"Result({str(result.folder)!r})"
     shown = again._repr_html_()

@@ -156,3 +156,10 @@ def test_associate_says_that_rows_of_one_class_are_not_independent(tmp_path, cap
     assert main([*words, "--cells", "epsilon", "--key", "class_name"]) == 0
     captured = capsys.readouterr()
     assert "independent" not in captured.out + captured.err
+
+
+def test_classes_of_one_point_are_named_together(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.csv").write_text("label,n0,n1\na,1,2\nb,2,1\nc,1,1\nc,2,3\n")
+    assert main(["measure", "p.csv"]) == 2
+    assert "p.csv: one point has no geometry, and a, b have no more; leave their rows out" in capsys.readouterr().err

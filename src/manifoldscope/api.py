@@ -66,8 +66,11 @@ class Result:
         """A table by name, such as geometry, robustness or outcomes; `tables.TABLES` lists them.
 
         Raises:
-            StoreError: the table is not there.
+            StudyError: there is no table of this name.
+            StoreError: the table is not there yet.
         """
+        if name not in TABLES:
+            raise StudyError(unknown("table", name, TABLES))
         return Store(self.folder).read_table(name)
 
     def draw(self, figure: str) -> list[Figure]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from manifoldscope.cli import pages
 from manifoldscope.cli.printing import print_table, say
-from manifoldscope.errors import StudyError
+from manifoldscope.errors import StudyError, printable, shortened
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -144,6 +144,7 @@ def execute(options: argparse.Namespace) -> int:
     for doubt in doubts:
         say(f"warning: {doubt}", file=sys.stderr)
     _require_classes(options, len(sets[0].manifolds))
+    _require_points(options, sets[0].manifolds)
     names = options.names or [entry.name for entry in MEASURES if entry.traits["reads"] != "clouds"]
     settings: dict[str, dict[str, Any]] = {name: {} for name in names}
     for change in options.changes:
@@ -214,6 +215,18 @@ def _require_classes(options: argparse.Namespace, n_classes: int) -> None:
                 f"--{name} compares classes: it needs {least} at least, and {options.points} has {n_classes}; "
                 "give --labels, one label a point"
             )
+
+
+def _require_points(options: argparse.Namespace, manifolds: Any) -> None:
+    """Raise StudyError where a class has one point, with the names of all such classes."""
+    alone = [shortened(printable(manifold.name or str(manifold.label)), 40) for manifold in manifolds]
+    alone = [name for name, manifold in zip(alone, manifolds, strict=True) if manifold.n_points < 2]
+    if alone:
+        listed = ", ".join(alone[:6]) + (f", ... ({len(alone)} in all)" if len(alone) > 6 else "")
+        raise StudyError(
+            f"{options.points}: one point has no geometry, and {listed} {'has' if len(alone) == 1 else 'have'} no "
+            "more; leave their rows out, or check that the labels name classes and not points"
+        )
 
 
 def _number(text: str) -> int:
