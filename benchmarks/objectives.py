@@ -82,14 +82,15 @@ def costs() -> None:
                 features = torch.randn(128, n_features, generator=drawn, requires_grad=True)
                 cells.append(milliseconds(lambda: objective.penalty(features, labels).backward()))  # noqa: B023  # at once
             print(f"| {entry.name} | {' | '.join(f'{cell:.1f} ms' for cell in cells)} |")
-    for name, channels, size in (("cnn", 1, 28), ("resnet18", 3, 32)):
+    for name, channels, size in (("cnn", 1, 28), ("resnet20", 3, 32)):
         module = build(name, channels=channels, size=size, n_classes=10, seed=0)
         pixels = torch.rand(128, channels, size, size, generator=drawn)
         plain = milliseconds(lambda: step(module, pixels, labels))  # noqa: B023  # at once
         module, pixels = module.to(memory_format=torch.channels_last), pixels.to(memory_format=torch.channels_last)
         last = milliseconds(lambda: step(module, pixels, labels))  # noqa: B023  # at once
         print(
-            f"a step of {name} on 128 images: {plain:.0f} ms; channels last {last:.0f} ms, {plain / last:.2f} times as fast"
+            f"a step of {name} on 128 images: {plain:.0f} ms; channels last {last:.0f} ms, "
+            f"{plain / last:.2f} times as fast"
         )
 
 
