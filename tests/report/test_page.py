@@ -322,12 +322,12 @@ def test_a_small_study_makes_a_small_page(report: Path) -> None:
 
 
 def test_a_selection_says_what_it_holds_and_how_to_make_others(tmp_path: Path, report: Path) -> None:
-    wanted = {"networks": ["standard"], "measures": ["participation_ratio"], "classes": ["1,7"]}
-    page = Page(written(tmp_path, **arguments(wanted=wanted, pictures=[])))
+    wanted = {"networks": ["standard"], "measures": ["pca_dimension fraction=0.95"], "classes": ["1,7"]}
+    page = Page(written(tmp_path, **arguments(tables=small(study_tables()), wanted=wanted, pictures=[])))
     text = " ".join(page.text.split())
     said = (
-        "This page is a selection: the part to explore holds the network standard, the measure participation ratio and "
-        "the classes 1 and 7."
+        "This page is a selection: the part to explore holds the network standard, the measure PCA dimension (95% "
+        "of variance) and the classes 1 and 7."
     )
     assert 0 < text.lower().index(said.lower()) < text.index("How sure is that?")
     assert "manifoldscope report DIR --select PART=NAME,NAME" in text
