@@ -129,7 +129,7 @@ def test_without_a_baseline_nothing_is_lost_and_all_is_told():
     table = defences_table(tables(without))
     assert table.select("baseline", "clean_loss", "relative_seconds").unique().rows() == [(None, None, None)]
     (finding,) = found({"defences": table})
-    assert finding.title.endswith("trained is the most robust at ε = 0.1 (linf): 70.0%")
+    assert finding.title.endswith("trained is the most robust at ε = 0.1 (L∞): 70.0%")
     assert "loss" not in finding.text
 
 
@@ -149,7 +149,7 @@ def test_the_strength_at_which_networks_differ_is_told_with_the_most_robust_firs
 def test_the_finding_says_what_is_gained_lost_and_paid():
     (finding,) = found({"defences": defences_table(tables())})
     assert finding.title == (
-        "Of the networks of small:cnn, trained is the most robust at ε = 0.1 (linf): 70.0%, without a clear loss "
+        "Of the networks of small:cnn, trained is the most robust at ε = 0.1 (L∞): 70.0%, without a clear loss "
         "of clean accuracy"
     )
     assert "vote 30.0% robust (95%: 21.9% to 39.6%), 93.0% clean (loss 4.0 points, 95%: " in finding.text
@@ -162,7 +162,7 @@ def test_a_lead_that_may_be_chance_is_no_victory():
     close = NETWORKS | {"vote": ("noise_vote", "standard", 80, 90.0, 93, 75, 65)}
     (finding,) = found({"defences": defences_table(tables(close, attacks=("pgd",)))})
     assert finding.title == (
-        "No network of small:cnn is clearly the most robust at ε = 0.1 (linf): trained leads with 80.0%"
+        "No network of small:cnn is clearly the most robust at ε = 0.1 (L∞): trained leads with 80.0%"
     )
     assert any("AutoAttack was not among" in caveat for caveat in finding.caveats)
 

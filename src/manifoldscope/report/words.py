@@ -77,6 +77,14 @@ def coefficient(value: float | None) -> str:
     return f"{value:.2f}".replace("-0.00", "0.00").replace("-", "\u2212")
 
 
+NORMS = {"linf": "L∞", "l2": "L2"}
+
+
+def norm(name: str) -> str:
+    """A norm as the field writes it."""
+    return NORMS.get(name, name)
+
+
 def strength(value: float) -> str:
     """A strength as people write it: 0.05, but 8/255 where the decimals would not end."""
     levels = value * 255
@@ -275,7 +283,7 @@ def _attack(item: Any) -> str:
     called = str(item.get("name") or kind)
     words = attack(kind) if called == kind else f"{called}: {attack(kind)}"
     if item.get("norm"):
-        words += f" ({str(item['norm']).replace('linf', 'L∞')})"
+        words += f" ({norm(item['norm'])})"
     strengths = next(
         (_items(item[key]) for key in ("epsilons", "severities", "strengths", "epsilon") if key in item), []
     )

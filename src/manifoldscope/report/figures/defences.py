@@ -39,9 +39,10 @@ def defences(contents: Contents) -> Iterator[Figure]:
     for rank, table in enumerate(told(contents.tables["defences"]).partition_by("source", "norm", maintain_order=True)):
         row = table.row(0, named=True)
         attacks = words.listing([words.attack(name) for name in row["attacks"].split(" + ")])
+        strength = f"ε = {words.strength(row['strength'])} ({words.norm(row['norm'])})"
         yield Figure(
             name=words.slug("defences", row["source"], row["norm"]),
-            title=f"{row['source']}: defences under {attacks} at ε = {words.strength(row['strength'])} ({row['norm']})",
+            title=f"{row['source']}: defences under {attacks} at {strength}",
             caption=(
                 f"Each point is a network of {row['source']} with its defence and training. Robust are images that no "
                 f"iterate of any of these attacks misclassifies ({attacks}), at the strength at which the networks "

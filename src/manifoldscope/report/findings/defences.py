@@ -41,7 +41,7 @@ def found(tables: Tables) -> list[Finding]:
 def _finding(table: pl.DataFrame, *, weight: float) -> Finding:
     rows = table.to_dicts()
     best = rows[0]
-    at = f"ε = {words.strength(best['strength'])} ({best['norm']})"
+    at = f"ε = {words.strength(best['strength'])} ({words.norm(best['norm'])})"
     attacks = best["attacks"].split(" + ")
     caveats = [_SEEDS]
     caveats += [] if "autoattack" in attacks else [_WEAK]
