@@ -144,7 +144,7 @@ def my_bias_bars(contents):
         return
     chart = Chart(width=4)
     chart.flat[0].bar(table["label"].to_list(), table["n_said"].to_list())
-    yield Figure("my-bias", "Classes said", "Each bar is a class.", chart, table)
+    yield Figure("my_bias", "Classes said", "Each bar is a class.", chart, table)
 '''
 
 
@@ -212,7 +212,7 @@ def test_one_file_adds_one_of_each(plugin, tmp_path, capsys):
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Which classes does a network prefer?" in page
     assert "Each bar is a class." in page
-    assert (tmp_path / "run" / "figures" / "my-bias.svg").exists()
+    assert (tmp_path / "run" / "figures" / "my_bias.svg").exists()
 
 
 def test_what_uses_a_plugin_has_its_contents_in_its_key_and_nothing_else_has(plugin, tmp_path):

@@ -24,6 +24,8 @@ def test_the_measure_runs_from_class_to_class() -> None:
     [first, *_] = diagnose(tables("penultimate"), asked={"geometry"})
     assert first.title == "PCA dimension (95% of variance) runs from 5 (dog) to 9 (eel): net, penultimate"
     assert "mean 7 over three classes, from 5 (dog) to 9 (eel)" in first.text
+    (numbers,) = first.numbers
+    assert (numbers["least_class"], numbers["least"], numbers["most_class"], numbers["most"]) == ("dog", 5, "eel", 9)
     told = story({}, tables("penultimate"), [first])
     assert told.answer == first.title
     assert told.change == ("Nothing was attacked, so that nothing is said of robustness.",)

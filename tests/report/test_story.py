@@ -46,6 +46,13 @@ def test_the_central_picture_is_of_the_pair_with_the_largest_coefficient(tables:
     assert figure.table.height == pair.n
 
 
+def test_the_numbers_of_a_finding_are_a_plain_table(tables: dict[str, pl.DataFrame]) -> None:
+    told = [finding for finding in diagnose(tables) if finding.numbers]
+    assert len(told) > 5
+    for finding in told:  # what is nested has no place in a CSV file
+        assert not any(isinstance(value, list | tuple | dict) for row in finding.numbers for value in row.values())
+
+
 def test_without_findings_it_says_so() -> None:
     empty = {name: conform(name, []) for name in TABLES}
     found = story({}, empty, [])

@@ -112,7 +112,7 @@ def test_low_rank_is_the_share_of_variance_outside_the_first_components(values, 
     features = with_spectrum(values, 12, seed=seed)
     squares = sorted((value**2 for value in values), reverse=True)
     found = float(low_rank(features, torch.zeros(len(features)), rank=rank))
-    assert found == pytest.approx(sum(squares[rank:]) / sum(squares), abs=1e-6)
+    assert found == pytest.approx(sum(squares[rank:]) / sum(squares), abs=1e-5)
 
 
 @fast
@@ -161,7 +161,7 @@ def test_power_law_is_0_on_the_law_and_the_written_sum_off_it(exponent, asked, f
     ratio = (ranks[first - 1 :] / first) ** (asked - exponent)
     expected = ((ratio - 1).square() + (ratio - 1).clamp(min=0)).mean()
     assert float(power_law(features, labels, exponent=asked, first=first)) == pytest.approx(
-        float(expected), rel=5e-3, abs=1e-4
+        float(expected), rel=1e-2, abs=1e-4
     )
 
 

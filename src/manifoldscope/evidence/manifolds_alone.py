@@ -17,15 +17,17 @@ class Measured:
     Attributes:
         n: classes with a value.
         mean: over these.
-        least, most: the class with the smallest value and that with the largest, each with its value.
+        least_class, least: the class with the smallest value, and that value; the largest likewise.
     """
 
     model: str
     layer: str
     n: int
     mean: float
-    least: tuple[str, float]
-    most: tuple[str, float]
+    least_class: str
+    least: float
+    most_class: str
+    most: float
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def manifolds_alone(tables: Mapping[str, pl.DataFrame]) -> ManifoldsAlone | None
         ordered = rows.sort("value", "class_index").select("class_name", "value").rows()
         found.append(
             Measured(str(model), str(layer), len(ordered), sum(value for _, value in ordered) / len(ordered),
-                     ordered[0], ordered[-1])
+                     *ordered[0], *ordered[-1])
         )  # fmt: skip
     first = main.row(0, named=True)
     return ManifoldsAlone(first["measure"], first["parameters"], tuple(found))

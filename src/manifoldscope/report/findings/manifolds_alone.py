@@ -44,5 +44,4 @@ def _at(each: Measured) -> str:
 
 
 def _range(each: Measured) -> str:
-    (low_name, low), (high_name, high) = each.least, each.most
-    return f"{words.number(low, 3)} ({low_name}) to {words.number(high, 3)} ({high_name})"
+    return f"{words.number(each.least, 3)} ({each.least_class}) to {words.number(each.most, 3)} ({each.most_class})"
