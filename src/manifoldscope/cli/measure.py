@@ -140,9 +140,9 @@ def execute(options: argparse.Namespace) -> int:
             pool=dict(options.pool),
             without=options.without,
         )
-    doubts = [str(doubt.message) for doubt in warned]
-    for doubt in doubts:
-        say(f"warning: {doubt}", file=sys.stderr)
+    cautions = [str(caution.message) for caution in warned]
+    for caution in cautions:
+        say(f"warning: {caution}", file=sys.stderr)
     _require_classes(options, len(sets[0].manifolds))
     _require_points(options, sets[0].manifolds)
     names = options.names or [entry.name for entry in MEASURES if entry.traits["reads"] != "clouds"]
@@ -174,7 +174,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.report:
         from manifoldscope.cli.measured_page import measured_page
 
-        pages.write_report(options.report, measured_page(options, sets, wanted, values, found, doubts=doubts))
+        pages.write_report(options.report, measured_page(options, sets, wanted, values, found, warned=cautions))
     print_table(found, as_json=options.json)
     return 0
 

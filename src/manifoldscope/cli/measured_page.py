@@ -30,7 +30,7 @@ def measured_page(
     values: pl.DataFrame,
     found: pl.DataFrame,
     *,
-    doubts: Sequence[str] = (),
+    warned: Sequence[str] = (),
 ) -> str:
     """The page of one call of `measure`.
 
@@ -40,7 +40,7 @@ def measured_page(
         wanted: the measures, with their settings.
         values: what was measured.
         found: what the command prints: the same, or the associations with an outcome.
-        doubts: what reading the points gave reason to doubt.
+        warned: what there is to say of the points as they were read.
     """
     axes = list(sets[0].at)
     parts, said = [], cautions(values)
@@ -58,7 +58,7 @@ def measured_page(
         kind="manifoldscope measure",
         title=Path(options.points).name,
         about=_about(options, sets),
-        cautions=[*(f"{doubt[:1].upper()}{doubt[1:]}." for doubt in doubts), *said],
+        cautions=[*(f"{caution[:1].upper()}{caution[1:]}." for caution in warned), *said],
         parts=parts,
         table=found,
         row="one coefficient of a measure and the outcome" if options.outcome else "one value of one measure",
