@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import mean, median
 
 import torch
@@ -69,6 +70,11 @@ def step(module: torch.nn.Module, pixels: Tensor, labels: Tensor) -> None:
     torch.nn.functional.cross_entropy(module(pixels), labels).backward()
 
 
+def penalise(objective: Shaping, features: Tensor, labels: Tensor) -> None:
+    """A penalty and its gradients."""
+    objective.penalty(features, labels).backward()
+
+
 def costs() -> None:
     """Print what penalties cost beside a training step, and what channels last would gain."""
     torch.set_num_threads(1)
@@ -80,14 +86,14 @@ def costs() -> None:
             cells = []
             for n_features in (128, 3136):
                 features = torch.randn(128, n_features, generator=drawn, requires_grad=True)
-                cells.append(milliseconds(lambda: objective.penalty(features, labels).backward()))  # noqa: B023  # at once
+                cells.append(milliseconds(partial(penalise, objective, features, labels)))
             print(f"| {entry.name} | {' | '.join(f'{cell:.1f} ms' for cell in cells)} |")
     for name, channels, size in (("cnn", 1, 28), ("resnet20", 3, 32)):
         module = build(name, channels=channels, size=size, n_classes=10, seed=0)
         pixels = torch.rand(128, channels, size, size, generator=drawn)
-        plain = milliseconds(lambda: step(module, pixels, labels))  # noqa: B023  # at once
+        plain = milliseconds(partial(step, module, pixels, labels))
         module, pixels = module.to(memory_format=torch.channels_last), pixels.to(memory_format=torch.channels_last)
-        last = milliseconds(lambda: step(module, pixels, labels))  # noqa: B023  # at once
+        last = milliseconds(partial(step, module, pixels, labels))
         print(
             f"a step of {name} on 128 images: {plain:.0f} ms; channels last {last:.0f} ms, "
             f"{plain / last:.2f} times as fast"
