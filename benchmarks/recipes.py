@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from ast import literal_eval
 from pathlib import Path
 
 from manifoldscope.attacks import PGD, evaluate
@@ -28,7 +29,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=NUMBER", help="settings of the objective")
     options = parser.parse_args()
-    settings = {key: float(value) for key, value in (each.split("=", 1) for each in options.set)}
+    settings = {key: literal_eval(value) for key, value in (each.split("=", 1) for each in options.set)}
     entry = OBJECTIVES[options.objective]
     objective = entry.target(**entry.validate(settings))
     network = Network(build("cnn", channels=1, size=28, n_classes=10, seed=0), preprocessing=Preprocessing(channels=1))

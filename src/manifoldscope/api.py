@@ -33,7 +33,7 @@ from manifoldscope.study.refs import names_of
 from manifoldscope.study.results import collect, pictures
 from manifoldscope.study.run import run_units
 from manifoldscope.study.store import Store
-from manifoldscope.study.unit import canonical
+from manifoldscope.study.unit import Unit, canonical
 from manifoldscope.tables import TABLES
 
 MADE_FROM = "tables/made-from.json"
@@ -89,7 +89,7 @@ class Result:
         units, facts = store.plan()
         return {
             "tables": {name: self.table(name) for name in TABLES},
-            "pictures": list(pictures(store, [unit for unit in units if store.done(unit)])),
+            "pictures": list(pictures(store, units)),
             "study": tomllib.loads(facts["study"]),
         }
 
@@ -102,7 +102,8 @@ class Result:
     @property
     def story(self) -> Story:
         """What was asked, the answer, how sure it is, and what would change it."""
-        failed, n_missing = _not_done(Store(self.folder))
+        store = Store(self.folder)
+        _, failed, n_missing = _states(store, store.plan()[0])
         tables = {name: self.table(name) for name in TABLES}
         return story(self._study(), tables, self.findings, n_failed=len(failed), n_missing=n_missing)
 
@@ -125,7 +126,8 @@ class Result:
         """The answer in a notebook: the question, what was found and how surely, and the central figure."""
         try:
             study, tables = self._study(), {name: self.table(name) for name in TABLES}
-            findings, (failed, n_missing) = self.findings, _not_done(Store(self.folder))
+            findings, store = self.findings, Store(self.folder)
+            _, failed, n_missing = _states(store, store.plan()[0])
         except StoreError as error:  # the folder was moved, or its tables are not written yet
             return f"<p><code>{escape(repr(self))}</code>: {escape(str(error))}</p>"
         return notebook.shown(
@@ -249,8 +251,7 @@ def conclude(store: Store, *, progress: Progress | None = None, anew: bool = Fal
 def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
     units, facts = store.plan()
     text = facts["study"]
-    done = [unit for unit in units if store.done(unit)]
-    failed, n_missing = _not_done(store)
+    done, failed, n_missing = _states(store, units)
     state = [
         TABLES_VERSION,
         text,
@@ -270,7 +271,7 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
     asked = study.associations
     tables |= concluded(tables, methods=asked.methods, permutations=asked.permutations, seed=study.seed)
     files = {f"tables/{name}.parquet": _parquet(table) for name, table in tables.items()}
-    files |= _rendered(store, tables)
+    files |= _rendered(store, tables, done, failed, n_missing, facts)
     store.outputs.remove([MADE_FROM])
     store.outputs.write(files)
     store.outputs.remove([name for name in store.outputs.names("figures/") if name not in files])
@@ -291,24 +292,27 @@ def selected(folder: str | Path, wanted: Mapping[str, Sequence[str]]) -> str:
     """
     store = Store(folder)
     tables = {name: store.read_table(name) for name in TABLES}
-    return _rendered(store, tables, wanted)["report.html"].decode()
+    units, facts = store.plan()
+    return _rendered(store, tables, *_states(store, units), facts, wanted)["report.html"].decode()
 
 
 def _rendered(
     store: Store,
     tables: Mapping[str, pl.DataFrame],
+    done: Sequence[Unit],
+    failed: Sequence[str],
+    n_missing: int,
+    facts: Mapping[str, Any],
     wanted: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, bytes]:
     """The page and its figures."""
-    units, facts = store.plan()
-    failed, n_missing = _not_done(store)
     study = parse(tomllib.loads(facts["study"]), run_plugins=False)
     return render(
         study=study.model_dump(mode="json", exclude_none=True),
         study_text=facts["study"],
         tables=tables,
         findings=diagnose(tables, asked=study.asked_tables),
-        pictures=list(pictures(store, [unit for unit in units if store.done(unit)])),
+        pictures=list(pictures(store, done)),
         rerun=shlex.join(["manifoldscope", "run", str(store.folder / "study.toml"), "--out", str(store.folder)]),
         versions={name: str(value) for name, value in facts["versions"].items()},
         failed=failed,
@@ -317,11 +321,16 @@ def _rendered(
     )
 
 
-def _not_done(store: Store) -> tuple[list[str], int]:
-    """The units that failed, with their errors, and how many others are missing."""
-    left = [unit for unit in store.plan()[0] if not store.done(unit)]
-    failed = [f"{unit.label}: {error}" for unit in left if (error := store.failure(unit))]
-    return failed, len(left) - len(failed)
+def _states(store: Store, units: Sequence[Unit]) -> tuple[list[Unit], list[str], int]:
+    """The units that are done, those that failed with their errors, and how many others are missing."""
+    done: list[Unit] = []
+    failed: list[str] = []
+    for unit in units:
+        if store.done(unit):
+            done.append(unit)
+        elif error := store.failure(unit):
+            failed.append(f"{unit.label}: {error}")
+    return done, failed, len(units) - len(done) - len(failed)
 
 
 def _made_from(store: Store) -> str:

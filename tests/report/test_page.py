@@ -92,16 +92,10 @@ def test_ids_are_unique_and_every_reference_inside_the_page_has_its_target(page:
     assert inner <= set(page.ids)
 
 
-def test_every_inline_figure_is_on_disk_as_svg_and_png_at_200_dpi(report: Path, page: Page) -> None:
-    svgs, pngs = (
-        sorted(path.stem for path in (report.parent / "figures").glob(f"*.{kind}")) for kind in ("svg", "png")
-    )
-    assert svgs == pngs
-    assert len(svgs) == page.tags.count("svg") == page.tags.count("figure") == 19
-    for path in (report.parent / "figures").glob("*.png"):
-        data = path.read_bytes()
-        place = data.index(b"pHYs") + 4
-        assert round(int.from_bytes(data[place : place + 4], "big") * 0.0254) == 200
+def test_every_inline_figure_is_on_disk(report: Path, page: Page) -> None:
+    files = list((report.parent / "figures").iterdir())
+    assert {path.suffix for path in files} == {".svg"}
+    assert len(files) == page.tags.count("svg") == page.tags.count("figure") == 19
 
 
 def test_tables_figures_and_code_scroll_in_boxes_of_their_own(page: Page) -> None:
@@ -253,12 +247,7 @@ def test_a_figure_of_ones_own_stands_in_the_page_and_the_folder_at_its_place(tmp
         assert sentence in page.text
     assert "Not drawn: nobody timed them." in page.text
     files = sorted(path.name for path in (tmp_path / "figures").iterdir())
-    assert files == [
-        "sizes--2.png",
-        "sizes--2.svg",
-        "sizes.png",
-        "sizes.svg",
-    ]  # the second is lost no more than its table
+    assert files == ["sizes--2.svg", "sizes.svg"]  # the second is lost no more than its table
     assert "sizes--2.csv" in page.source
 
 

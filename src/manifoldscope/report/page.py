@@ -70,7 +70,7 @@ def render(
     n_missing: int = 0,
     wanted: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, bytes]:
-    """The page and its figures, as files to be written: report.html, figures/*.svg and figures/*.png.
+    """The page and its figures, as files to be written: report.html and figures/*.svg.
 
     The page is one file: it loads nothing, and works offline. The same arguments give the same bytes.
 
@@ -195,7 +195,6 @@ def _drawn(figure: Figure, number: int, files: dict[str, bytes], room: Room) -> 
     name = figure.name
     svg = figure.chart.svg()
     files[f"figures/{name}.svg"] = svg.encode("utf-8")
-    files[f"figures/{name}.png"] = figure.chart.png()
     table = _view(name, figure.table, "", rows=60)
     drawing = inline(
         svg, prefix=f"f{number}", description=f"Figure {number}: {figure.title}" if number else figure.title

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.transforms.v2 import functional as tv
 
 from manifoldscope.errors import DataError, ModelError
 from manifoldscope.seeds import derive
@@ -83,7 +82,7 @@ class Preprocessing:
             side = self.resize or max(self.crop, shorter)
             if shorter != side:
                 image = resized(image, side, self.interpolation)
-            image = tv.center_crop(image, [self.crop, self.crop])
+            image = _transforms().center_crop(image, [self.crop, self.crop])
         return image.float().div_(255) if image.dtype == torch.uint8 else image.float().clamp(0, 1)
 
 
@@ -107,8 +106,15 @@ def in_channels(image: Tensor, channels: int | None) -> Tensor:
     """(..., any channels, height, width) in 1 or 3 channels; None leaves those that it has."""
     if channels is None or image.shape[-3] == channels:
         return image
-    grey: Tensor = tv.rgb_to_grayscale(image) if channels == 1 else image
+    grey: Tensor = _transforms().rgb_to_grayscale(image) if channels == 1 else image
     return grey.expand(*image.shape[:-3], channels, *image.shape[-2:])
+
+
+def _transforms() -> Any:
+    """Those of torchvision, whose import takes as long as that of torch; many images need none of them."""
+    from torchvision.transforms.v2 import functional
+
+    return functional
 
 
 @dataclass(frozen=True, eq=False, repr=False)
