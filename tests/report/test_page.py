@@ -95,7 +95,22 @@ def test_ids_are_unique_and_every_reference_inside_the_page_has_its_target(page:
 def test_every_inline_figure_is_on_disk(report: Path, page: Page) -> None:
     files = list((report.parent / "figures").iterdir())
     assert {path.suffix for path in files} == {".svg"}
-    assert len(files) == page.tags.count("svg") == page.tags.count("figure") == 19
+    assert len(files) == page.tags.count("svg") == page.tags.count("figure") == 17
+
+
+def test_what_figures_take_in_the_page_is_bounded_tables_and_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: Page
+) -> None:
+    def of_figures(text: str) -> int:
+        return sum(len(part.encode()) for part in re.findall(r"<figure.*?</figure>", text, re.DOTALL))
+
+    most = of_figures(page.source) // 4
+    monkeypatch.setattr("manifoldscope.report.page.FIGURE_BYTES", most)
+    bounded = Page(written(tmp_path, **arguments()))
+    left_out = bounded.text.count("too large with this drawing")
+    assert 0 < left_out < bounded.tags.count("figure") == page.tags.count("figure")
+    assert of_figures(bounded.source) < most + 5_000 * bounded.tags.count("figure")  # captions, and three rows of each
+    assert len(list((tmp_path / "figures").iterdir())) == bounded.tags.count("figure")
 
 
 def test_tables_figures_and_code_scroll_in_boxes_of_their_own(page: Page) -> None:

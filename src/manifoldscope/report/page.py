@@ -35,6 +35,8 @@ SELECTION = "a selection of a study"
 """The kind of a page that `report --select` makes."""
 
 ROWS_SHOWN = 200
+FIGURE_ROWS = 60  # of the table behind a figure
+FEW_ROWS = 3  # of it, where the page has no room for the figure
 PAGE_BYTES = 6_500_000  # of facts, drawings and the tables behind them; tables of the study come to them
 FIGURE_BYTES = 3_500_000  # at most of these for drawings with their tables; other drawings are files beside the page
 CENTRAL_INCHES = 4.0  # of the figure that opens the page: its text can still be read where it shrinks to fit a phone
@@ -55,6 +57,12 @@ class _TableView:
     cells: Sequence[Sequence[_Cell]]
     n_rows: int
     csv: str
+
+    @property
+    def n_bytes(self) -> int:
+        """About how many it takes in the page."""
+        marks = len("<td></td>")
+        return len(self.csv) + sum(marks + len(cell.text.encode()) for line in self.cells for cell in line)
 
 
 def render(
@@ -195,10 +203,12 @@ def _drawn(figure: Figure, number: int, files: dict[str, bytes], room: Room) -> 
     name = figure.name
     svg = figure.chart.svg()
     files[f"figures/{name}.svg"] = svg.encode("utf-8")
-    table = _view(name, figure.table, "", rows=60)
+    table = _view(name, figure.table, "", rows=FIGURE_ROWS)
     drawing = inline(
         svg, prefix=f"f{number}", description=f"Figure {number}: {figure.title}" if number else figure.title
     )
+    if not room.takes(len(drawing.encode()) + table.n_bytes):
+        drawing, table = "", _view(name, figure.table, "", rows=FEW_ROWS, csv_bytes=0)
     return {
         "id": f"figure-{number}",
         "number": number,
@@ -206,7 +216,7 @@ def _drawn(figure: Figure, number: int, files: dict[str, bytes], room: Room) -> 
         "title": figure.title,
         "caption": figure.caption,
         "more": figure.more,
-        "svg": drawing if room.takes(len(drawing) + len(table.csv)) else "",
+        "svg": drawing,
         "table": table,
     }
 
@@ -253,10 +263,10 @@ def _left_out(contents: Contents) -> str:
     return f"The figures show {words.listing(parts)}; the tables hold all of them." if parts else ""
 
 
-def _view(name: str, table: pl.DataFrame, row: str, rows: int = ROWS_SHOWN) -> _TableView:
+def _view(name: str, table: pl.DataFrame, row: str, rows: int = ROWS_SHOWN, csv_bytes: int = CSV_BYTES) -> _TableView:
     numeric = [dtype.is_numeric() for dtype in table.dtypes]
     cells = [
         [_Cell(cell(value), is_number) for value, is_number in zip(line, numeric, strict=True)]
         for line in table.head(rows).iter_rows()
     ]
-    return _TableView(name, row, table.columns, cells, table.height, csv_link(table, CSV_BYTES))
+    return _TableView(name, row, table.columns, cells, table.height, csv_link(table, csv_bytes))

@@ -53,7 +53,7 @@ SECTION = Section("dimension-against-accuracy", "Are the robust classes the ones
     missing="no class has both a value in the table geometry and an accuracy in the table robustness",
 )
 def dimension_against_accuracy(contents: Contents) -> Iterator[Figure]:
-    """The central figure: a point per class, its measure against its robust accuracy; folded, at every strength."""
+    """A point per class, its measure against its robust accuracy; of the first measure, folded, at every strength."""
     robustness = contents.tables["robustness"]
     associations = contents.tables["associations"].filter(
         ~pl.col("model").is_in(list(at_chance(contents.tables["models"])))
@@ -88,7 +88,7 @@ def dimension_against_accuracy(contents: Contents) -> Iterator[Figure]:
             table=telling,
             more=not first,
         )
-        if table["strength"].n_unique() > 1:
+        if first and table["strength"].n_unique() > 1:
             yield Figure(
                 name=words.slug("dimension_against_accuracy", "every-strength", measure, parameters, layer, attack),
                 title=f"{label} against robust accuracy under {under} at every strength, layer {layer}",
@@ -108,7 +108,7 @@ _CAPTION = (
     "cloud slopes down to the right and r is negative; an interval of r that holds 0 means that these classes cannot "
     "tell. A dashed line is the ceiling: the largest value that this number of points can give. Each network is "
     "shown at the strength where the accuracies of its classes differ most; that choice does not look at dimensions, "
-    "and every strength is in the figures folded below. A network at chance level when clean has no r: its robust "
+    "and every strength is in a figure folded below. A network at chance level when clean has no r: its robust "
     "accuracies are not informative. Nor is there one where all classes but one or two share one value: it would "
     "rest on these alone. Point at a class for its name and numbers."
 )
