@@ -175,16 +175,16 @@ def to_plane(points: Tensor, normal: Tensor, rise: Tensor, norm: Norm) -> Tensor
     normal = normal / scale[:, None] * torch.where(rise < 0, -1.0, 1.0)[:, None]
     wanted = rise.abs() / scale
     weight = normal.abs()
-    room = torch.where(normal > 0, 1 - points, points).clamp_(min=0).mul_(weight > 0)
-    speed = torch.ones_like(weight) if norm == "linf" else weight
+    room = torch.where(normal > 0, 1 - points, points).clamp_(min=0).mul_(weight.sign())
+    gain = weight if norm == "linf" else weight * weight
     time, moved = torch.zeros_like(wanted), torch.zeros_like(room)
     for _ in range(MOST_TURNS):
         # what is reached is concave in time: along its slope it is never overshot
-        slope = (weight * speed).mul_(moved < room).sum(1)
-        missing = wanted - (weight * moved).sum(1)
+        slope = torch.linalg.vecdot(gain, (room - moved).sign_())
+        missing = wanted - torch.linalg.vecdot(weight, moved)
         further = torch.where(slope > 0, missing / slope.clamp_min(limits.tiny), 0).clamp_(min=0)
         time = time + further
-        moved = torch.minimum(speed * time[:, None], room)
+        moved = torch.minimum(time[:, None] if norm == "linf" else weight * time[:, None], room)
         if bool((further <= 16 * limits.eps * time).all()):
             break
     return normal.sign() * moved
