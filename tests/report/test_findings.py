@@ -9,6 +9,7 @@ import pytest
 
 from manifoldscope.evidence import at_chance
 from manifoldscope.report.findings import FINDINGS, Finding, diagnose
+from manifoldscope.report.findings.phrases import signed
 from manifoldscope.tables import TABLES, conform
 
 CLASSES = range(30)
@@ -92,7 +93,7 @@ def pair(
         (
             (-0.6, SEEN),
             (-0.5, SEEN),
-            "In net, classes with fewer dimensions are more robust (r = -0.60)",
+            "In net, classes with fewer dimensions are more robust (r = −0.60)",
             "equally hard when clean, the association holds, given their margins and given clean accuracy.",
         ),
         (
@@ -104,22 +105,22 @@ def pair(
         (
             (-0.6, SEEN),
             (-0.1, UNSEEN),
-            "In net, classes with fewer dimensions are more robust (r = -0.60); "
+            "In net, classes with fewer dimensions are more robust (r = −0.60); "
             "how hard they are when clean may be why",
             "consistent with clean difficulty alone",
         ),
         (
             (-0.6, SEEN),
             (0.5, SEEN),
-            "In net, classes with fewer dimensions are more robust (r = -0.60); "
+            "In net, classes with fewer dimensions are more robust (r = −0.60); "
             "not shown to go beyond how hard they are when clean",
             "the association turns round, given their margins and given clean accuracy.",
         ),
         (
             (-0.6, SEEN),
             None,
-            "In net, classes with fewer dimensions are more robust (r = -0.60)",
-            "net, penultimate: r = -0.60 (-0.75 to -0.45), adjusted p = 0.001.",
+            "In net, classes with fewer dimensions are more robust (r = −0.60)",
+            "net, penultimate: r = −0.60 (−0.75 to −0.45), adjusted p = 0.001.",
         ),
         (
             (-0.4, 0.02, 0.2),
@@ -142,8 +143,8 @@ def pair(
         (
             (-0.6, None),
             (-0.5, None),
-            "In net, classes with fewer dimensions were more robust (r = -0.60); chance was not tested",
-            "net, penultimate: r = -0.60 (-0.75 to -0.45); given the margin -0.50",
+            "In net, classes with fewer dimensions were more robust (r = −0.60); chance was not tested",
+            "net, penultimate: r = −0.60 (−0.75 to −0.45); given the margin −0.50",
         ),
         (
             (None, None),
@@ -193,7 +194,7 @@ def test_many_pairs_have_one_answer(coefficients: str, title: str) -> None:
     fewer = "classes with fewer dimensions"
     assert finding.title == title.format(fewer=fewer, Fewer=fewer.capitalize(), pairs="layers of 2 networks")
     assert len(finding.title) <= 110
-    assert all(f"{one['model']}, {one['layer']}: r = {one['coefficient']:+.2f}" in finding.text for one in rows)
+    assert all(f"{one['model']}, {one['layer']}: r = {signed(one['coefficient'])}" in finding.text for one in rows)
     assert len(finding.numbers) == len(rows)
 
 
@@ -201,8 +202,8 @@ def test_more_pairs_than_can_be_read_are_given_as_a_range() -> None:
     models = tuple(f"net{at}" for at in range(8))
     unseen = [pair(model, "penultimate", (-0.1 * at + 0.2, UNSEEN), (0.1, UNSEEN)) for at, model in enumerate(models)]
     text = of_kind("association", study(*[row for rows in unseen for row in rows], models=models)).text
-    assert "Over 8 networks r goes from -0.50 to +0.20 and is below 0 in 5" in text
-    assert "The strongest: net7, penultimate: r = -0.50" in text
+    assert "Over 8 networks r goes from −0.50 to +0.20 and is below 0 in 5" in text
+    assert "The strongest: net7, penultimate: r = −0.50" in text
     assert text.count("penultimate:") == 1
     seen = [
         row
@@ -211,7 +212,7 @@ def test_more_pairs_than_can_be_read_are_given_as_a_range() -> None:
     ]
     seen += pair("net1", "flatten", (None, None))
     text = of_kind("association", study(*seen, models=models)).text
-    assert "With evidence:\n\nnet1, penultimate: r = -0.90" in text
+    assert "With evidence:\n\nnet1, penultimate: r = −0.90" in text
     assert "No correlation for net1 at flatten, as one of the two does not vary." in text
 
 
@@ -235,7 +236,7 @@ def test_where_difficulty_cannot_be_held_fixed_it_is_said_and_no_number_given() 
     one = of_kind("association", study(*gated("a", "few_classes few_images", 0.4), models=("a",)))
     assert one.title.endswith("; whether beyond how hard they are when clean cannot be answered")
     assert "(fewer than 20 classes and fewer than 20 images of a class on a draw)" in one.text
-    assert "if the correlation of the margins between two draws of images were 0.40 (a at x) or less" in one.text
+    assert "if the correlation of the margins between two draws of images were at most 0.40 (a at x)" in one.text
     assert "given" not in one.text.split("Among")[0].replace("explain", "")
     rows = [*gated("a", "same_images", -0.4), *pair("b", "x", (-0.6, SEEN), (-0.5, SEEN))]
     two = of_kind("association", study(*rows, models=("a", "b")))
@@ -245,12 +246,12 @@ def test_where_difficulty_cannot_be_held_fixed_it_is_said_and_no_number_given() 
 
 def test_another_measure_is_called_by_its_name() -> None:
     finding = of_kind("association", study(row("pearson", -0.6, 0.001, measure="participation_ratio", parameters="")))
-    assert finding.title == "In net, classes with a lower participation ratio are more robust (r = -0.60)"
+    assert finding.title == "In net, classes with a lower participation ratio are more robust (r = −0.60)"
 
 
 def test_uncertainty_is_quoted_and_doubts_follow_the_evidence() -> None:
     clear = of_kind("association", study(row("pearson", -0.6, 0.001, p_adjusted=0.004), row("two_draws", -0.5, 0.01)))
-    assert "r = -0.60 (-0.75 to -0.45), adjusted p = 0.004; given the margin -0.50 (-0.65 to -0.35), adj" in clear.text
+    assert "r = −0.60 (−0.75 to −0.45), adjusted p = 0.004; given the margin −0.50 (−0.65 to −0.35), adj" in clear.text
     assert any("this assumes" in caveat for caveat in clear.caveats)
     assert any("not a cause" in caveat for caveat in clear.caveats)
     assert not any("four times in five" in caveat for caveat in clear.caveats)
@@ -361,7 +362,7 @@ def test_the_attack_is_an_attack_where_there_is_one() -> None:
     rows = [row("pearson", -0.6, 0.001), row("pearson", 0.9, 0.001, attack="noise", strength=0.5)]
     tables = controlled(study(*rows), strengths=3)
     finding = of_kind("association", tables)
-    assert "(r = -0.60)" in finding.title
+    assert "(r = −0.60)" in finding.title
     assert not any("Nothing in this study searches for adversarial examples" in caveat for caveat in finding.caveats)
     tables["robustness"] = tables["robustness"].filter(pl.col("attack") == "noise")
     tables["associations"] = tables["associations"].filter(pl.col("attack") == "noise")
@@ -388,7 +389,7 @@ def test_of_several_attacks_the_one_with_the_most_strengths_is_used() -> None:
     renamed = pl.col("attack").replace({"noise": "fgsm"})
     single = tables["robustness"].with_columns(attack=renamed)
     found = single.with_columns(iterate=pl.when(renamed == "fgsm").then(pl.lit("any")).otherwise("iterate"))
-    assert "(r = -0.60)" in of_kind("association", tables | {"robustness": found}).title
+    assert "(r = −0.60)" in of_kind("association", tables | {"robustness": found}).title
 
 
 def test_the_setting_is_where_class_accuracies_spread_most_and_the_measure_the_dimension() -> None:

@@ -39,12 +39,12 @@ def found(tables: dict[str, pl.DataFrame]) -> list[Finding]:
 def test_one_network_is_told_with_its_medians_and_their_p() -> None:
     (finding,) = found(study())
     assert finding.title == (
-        "Over 6 specifications in net the median r is -0.30 (p = 0.01); given the margin it is -0.12 (p = 0.2); given "
-        "clean accuracy it is -0.20 (p = 0.04)"
+        "Over 6 specifications in net the median r is −0.30 (p = 0.01); given the margin it is −0.12 (p = 0.2); given "
+        "clean accuracy it is −0.20 (p = 0.04)"
     )
     assert finding.text.startswith(
-        "net: over 6 specifications (2 layers and 3 attacks and strengths) the median r is -0.30 (p = 0.01), with 4 "
-        "below 0; given the margin, over 6, -0.12 (p = 0.2), with 4 below 0"
+        "net: over 6 specifications (2 layers and 3 attacks and strengths) the median r is −0.30 (p = 0.01), with 4 "
+        "below 0; given the margin, over 6, −0.12 (p = 0.2), with 4 below 0"
     )
     assert finding.weight < 98
     assert len(finding.numbers) == 3
@@ -53,9 +53,9 @@ def test_one_network_is_told_with_its_medians_and_their_p() -> None:
 
 def test_where_a_gate_is_closed_no_number_is_told() -> None:
     (finding,) = found(study(margin="few_classes", clean_accuracy="few_classes"))
-    assert finding.title == "Over 6 specifications in net the median r is -0.30 (p = 0.01)"
+    assert finding.title == "Over 6 specifications in net the median r is −0.30 (p = 0.01)"
     assert "Given the margin or clean accuracy, nothing can be said: fewer than 20 classes." in finding.text
-    for number in ("-0.12", "-0.20"):
+    for number in ("−0.12", "−0.20"):
         assert number not in finding.text
     assert not any("a small p claims" in caveat for caveat in finding.caveats)
 
@@ -63,8 +63,8 @@ def test_where_a_gate_is_closed_no_number_is_told() -> None:
 def test_several_networks_are_told_by_how_many_have_evidence() -> None:
     (finding,) = found(study(("one", "two")))
     assert finding.title == (
-        "Over all specifications, the median r is -0.30 to -0.20 (p < 0.05 in 2 of 2 networks); given the margin -0.12 "
-        "to -0.02 (in 0 of 2); given clean accuracy -0.20 to -0.10 (in 2 of 2)"
+        "Over all specifications, the median r is −0.30 to −0.20 (p < 0.05 in 2 of 2 networks); given the margin −0.12 "
+        "to −0.02 (in 0 of 2); given clean accuracy −0.20 to −0.10 (in 2 of 2)"
     )
     many = found(study(tuple(f"net{place}" for place in range(9))))[0].text
     assert "Of 9 networks, those of the lowest and the highest median:" in many

@@ -43,9 +43,9 @@ DEEP = {"layer": "deep", "within": -0.6, "between": -0.1}
 def test_what_is_seen_is_said_of_these_networks_and_of_no_others() -> None:
     finding = found(DEEP)
     assert finding.title == (
-        "Within these 5 networks, classes with fewer dimensions (mean r -0.60, p = 0.001) are more robust"
+        "Within these 5 networks, classes with fewer dimensions (mean r −0.60, p = 0.001) are more robust"
     )
-    assert "deep: within these 5 networks mean r = -0.60, p = 0.001, below 0 in 4; between networks r = -0.10." in (
+    assert "deep: within these 5 networks mean r = −0.60, p = 0.001, below 0 in 4; between networks r = −0.10." in (
         finding.text
     )
     assert "networks like these" not in finding.text
@@ -54,14 +54,14 @@ def test_what_is_seen_is_said_of_these_networks_and_of_no_others() -> None:
 
 def test_networks_like_these_are_spoken_of_with_the_interval() -> None:
     finding = found(DEEP | {"within_low": -0.7, "within_high": -0.4}, models=8)
-    assert finding.text.endswith("for networks like these the 95% interval within is -0.70 to -0.40.")
+    assert finding.text.endswith("for networks like these the 95% interval within is −0.70 to −0.40.")
     assert not any("other networks" in caveat for caveat in finding.caveats)
 
 
 def test_a_reversal_is_named_and_said_to_be_possible_by_chance_without_evidence_within() -> None:
     turned = DEEP | {"between": 0.9, "reversal": True}
     finding = found(turned)
-    assert finding.title == "Simpson's reversal at deep: within networks r = -0.60, p = 0.001; between them +0.90"
+    assert finding.title == "Simpson's reversal at deep: within networks r = −0.60, p = 0.001; between them +0.90"
     assert not any("by chance" in caveat or "can be chance" in caveat for caveat in finding.caveats)
     unsure = found(turned | {"within_p": 0.4})
     assert "Where r within is no evidence by itself, a reversal can be chance." in unsure.caveats
@@ -77,10 +77,10 @@ def test_a_reversal_is_named_and_said_to_be_possible_by_chance_without_evidence_
         ),
         (
             ({}, {"layer": "early", "within": 0.5}),
-            "classes with fewer dimensions at deep (mean r -0.60, adjusted p = 0.002) and more at early (mean r +0.50, "
+            "classes with fewer dimensions at deep (mean r −0.60, adjusted p = 0.002) and more at early (mean r +0.50, "
             "adjusted p = 0.002) are more robust",
         ),
-        (({"within_p": None},), "mean r of dimension and robust accuracy is -0.60"),
+        (({"within_p": None},), "mean r of dimension and robust accuracy is −0.60"),
     ],
 )
 def test_no_more_is_claimed_than_is_seen(layers: tuple[dict[str, Any], ...], title: str) -> None:

@@ -9,6 +9,7 @@ from conftest import study_tables
 from manifoldscope.cli.printing import WIDTH, told
 from manifoldscope.report import diagnose, draw
 from manifoldscope.report.central_pair import central_pair
+from manifoldscope.report.findings.phrases import signed
 from manifoldscope.report.story import LONGEST, Story, story
 from manifoldscope.tables import TABLES, conform
 
@@ -28,7 +29,7 @@ def test_the_answer_is_the_weightiest_finding_and_its_coefficient_has_an_interva
     pair = central_pair(tables)
     assert pair is not None
     assert pair.plain is not None
-    assert f"r = {pair.plain.value:+.2f}" in found.sure[0]
+    assert f"r = {signed(pair.plain.value)}" in found.sure[0]
     assert f"{pair.model}, {pair.layer}" in found.sure[0]
     assert "checks of the evaluation" in found.sure[-1]
     assert found.change == tuple(

@@ -118,6 +118,11 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         peak: the most at one time.
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch asks; to skip its compiler it would import it, for two seconds."""
+        return False
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.peak = self._now = 0

@@ -14,6 +14,7 @@ from manifoldscope.report.contents import gather
 from manifoldscope.report.explore import VIEWS, Explored, select
 from manifoldscope.report.explore.cells import OUTCOMES
 from manifoldscope.report.explore.views import specifications as view
+from manifoldscope.report.findings.phrases import signed
 from manifoldscope.tables import conform
 
 
@@ -61,7 +62,7 @@ def test_each_mark_is_a_row_of_the_table_with_its_choices(concluded: dict[str, p
     (median,) = concluded["specifications"].filter(model="standard", method="pearson").to_dicts()
     assert (plain["n"], plain["median"]) == (median["n_cells"], pytest.approx(median["median"], abs=1e-4))
     assert plain["seen"] == "0" * plain["n"]
-    assert f"the median r is {median['median']:+.2f} (p = 0.2), with {median['n_negative']} below 0" in plain["text"]
+    assert f"the median r is {signed(median['median'])} (p = 0.2), with {median['n_negative']} below 0" in plain["text"]
 
 
 def test_what_the_page_does_not_hold_is_shown_and_cannot_be_chosen(concluded: dict[str, pl.DataFrame]) -> None:

@@ -13,6 +13,7 @@ from manifoldscope.report.contents import gather
 from manifoldscope.report.explore import VIEWS, Explored, select
 from manifoldscope.report.explore.cells import OUTCOMES
 from manifoldscope.report.explore.views.within_between import MOST_SETTINGS
+from manifoldscope.report.findings.phrases import signed
 
 
 def page_of(tables: dict[str, pl.DataFrame]) -> Explored:
@@ -44,7 +45,7 @@ def test_each_setting_is_a_row_of_the_table(concluded: dict[str, pl.DataFrame]) 
             strength=page.strengths(attack)[s], iterate=page.iterates(attack)[i], outcome=list(OUTCOMES)[o],
         ).to_dicts()  # fmt: skip
         assert setting["within"] == pytest.approx(row["within"], rel=1e-4)
-        assert f"{page.layers[layer]}: within these 2 networks mean r = {row['within']:+.2f}" in setting["text"]
+        assert f"{page.layers[layer]}: within these 2 networks mean r = {signed(row['within'])}" in setting["text"]
         assert "no r between two networks" in setting["text"]
         assert setting["between"] is None
     assert data["said"].startswith("Nothing is said of other networks: that takes at least 8. Not counted: random")

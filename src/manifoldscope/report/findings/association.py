@@ -18,6 +18,7 @@ from manifoldscope.report.findings.phrases import (
     listed,
     not_counted,
     p_value,
+    signed,
     some,
 )
 
@@ -91,7 +92,7 @@ def _where_more(found: Asked, of: Asked, words: MeasureWords, verb: str) -> str:
     side = words.full["fewer" if n_fewer else "more"]
     if len(of) == 1:
         pair, r = of[0]
-        return f"In {pair.model}, classes with {side} {verb} more robust (r = {r.value:+.2f})"
+        return f"In {pair.model}, classes with {side} {verb} more robust (r = {signed(r.value)})"
     classes = f"Classes with {side} {verb} more robust in"
     if n_fewer and n_more:
         return f"{classes} {n_fewer} of {_counted(of)}, less robust in {n_more}"
@@ -177,13 +178,13 @@ def clause(pair: Pair) -> str:
         for each in pair.given
         if each.coefficient is not None and not each.gates
     ]
-    return f"{'; '.join([f'{where}: r = {r.value:+.2f} ({interval(r.low, r.high)}){p_value(r)}', *given])}."
+    return f"{'; '.join([f'{where}: r = {signed(r.value)} ({interval(r.low, r.high)}){p_value(r)}', *given])}."
 
 
 def _given(given: Given, *, whole: bool) -> str:
     """`given the margin -0.31 (...), p = 0.01`; not all of it where nothing is seen."""
     assert given.coefficient is not None
-    text = f"given {CONTROLS[given.control]} {given.coefficient.value:+.2f}"
+    text = f"given {CONTROLS[given.control]} {signed(given.coefficient.value)}"
     if whole:
         text += f" ({interval(given.coefficient.low, given.coefficient.high)}){p_value(given.coefficient)}"
     return text
@@ -208,12 +209,13 @@ def _range(asked: Asked) -> list[str]:
     if not asked:
         return []
     r = sorted(r.value for _, r in asked)
-    text = f"Over {_counted(asked)} r goes from {r[0]:+.2f} to {r[-1]:+.2f} and is below 0 in {sum(x < 0 for x in r)}"
+    n_below = sum(value < 0 for value in r)
+    text = f"Over {_counted(asked)} r goes from {signed(r[0])} to {signed(r[-1])} and is below 0 in {n_below}"
     for control, name in CONTROLS.items():
         every_given = [each for pair, _ in asked for each in pair.given if each.control == control]
         given = [each.coefficient.value for each in every_given if each.coefficient is not None and not each.gates]
         if given:
-            text += f"; given {name} from {min(given):+.2f} to {max(given):+.2f}"
+            text += f"; given {name} from {signed(min(given))} to {signed(max(given))}"
     by_size = sorted(asked, key=lambda one: -abs(one[1].value))
     seen = [pair for pair, r in by_size if r.seen]
     if not seen:
@@ -262,7 +264,7 @@ def _gated(found: Sequence[tuple[Pair, Given]]) -> str:
         shown = [*able[:MOST_SPELLED_OUT], *([f"{len(able) - MOST_SPELLED_OUT} more"] * (len(able) > MOST_SPELLED_OUT))]
         text += (
             "; at face value it would explain all of r if the correlation of the margins between two draws of images "
-            f"were {listed(shown)} or less"
+            f"were at most {listed(shown)}"
         )
     if unable:
         text += f"; at face value no noise in the margins would explain r of {some(unable)}"

@@ -18,6 +18,7 @@ from manifoldscope.report.findings.phrases import (
     listed,
     not_counted,
     p_value,
+    signed,
 )
 from manifoldscope.report.words import attack_at
 
@@ -56,8 +57,8 @@ def _lines(layers: Sequence[Order]) -> list[str]:
         values = [test.value for _, test in tested]
         strongest = max(tested, key=lambda one: abs(one[1].value))[0]
         return [
-            f"Over {len(tested)} layers the rank correlation goes from {min(values):+.2f} to {max(values):+.2f}. The "
-            f"strongest: {_line(strongest)}"
+            f"Over {len(tested)} layers the rank correlation goes from {signed(min(values))} to {signed(max(values))}. "
+            f"The strongest: {_line(strongest)}"
         ]
     widest = max(layers, key=_relative_extent)
     return [f"Of {len(layers)} layers, the one in which the networks differ most: {_line(widest)}"]
@@ -75,7 +76,7 @@ def _line(order: Order) -> str:
     if order.test is None:
         return line
     test = order.test
-    return f"{line} Rank correlation {test.value:+.2f} ({interval(test.low, test.high)}){p_value(test)}."
+    return f"{line} Rank correlation {signed(test.value)} ({interval(test.low, test.high)}){p_value(test)}."
 
 
 def comparison(order: Sequence[Order], words: MeasureWords) -> str:

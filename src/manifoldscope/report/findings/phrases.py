@@ -52,9 +52,14 @@ class MeasureWords:
         return {"more": "a higher one", "fewer": "a lower one", "same": "the same"}
 
 
+def signed(value: float) -> str:
+    """A coefficient with its sign, which is a real minus: `−0.75`."""
+    return f"{value:+.2f}".replace("-", "\u2212")
+
+
 def interval(low: float | None, high: float | None) -> str:
-    """`-0.75 to -0.45`."""
-    return "no interval" if low is None or high is None else f"{low:+.2f} to {high:+.2f}"
+    """`−0.75 to −0.45`."""
+    return "no interval" if low is None or high is None else f"{signed(low)} to {signed(high)}"
 
 
 def p_value(found: Coefficient) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from manifoldscope.evidence.prediction import ClassesPredicted, NetworkPredicted, Predictors, prediction
 from manifoldscope.report.findings.finding import FINDINGS, Finding, Tables
-from manifoldscope.report.findings.phrases import MOST_SPELLED_OUT, MeasureWords, every, listed, plural
+from manifoldscope.report.findings.phrases import MOST_SPELLED_OUT, MeasureWords, every, listed, plural, signed
 from manifoldscope.report.words import attack_at
 
 _ATTACK_FREE = {
@@ -86,7 +86,7 @@ def _named(each: ClassesPredicted | NetworkPredicted) -> str:
 
 
 def _sentence(each: ClassesPredicted, n_cells: int) -> str:
-    r = {name: f"{each.score(name).r:+.2f}" for name in PREDICTORS}
+    r = {name: f"{signed(each.score(name).r)}" for name in PREDICTORS}
     chosen = "" if n_cells == 1 else f", which adds most of {n_cells} measures and layers,"
     text = (
         f"{each.model}, {attack_at(each.attack, each.strength)}, {plural(each.n, 'class', 'es')}, each predicted "
@@ -111,7 +111,7 @@ def _beside(attack_free: Sequence[ClassesPredicted]) -> list[str]:
     def said(each: ClassesPredicted) -> str:
         return _ATTACK_FREE[each.measure] + f" ({each.parameters})" * (times[each.measure] > 1)
 
-    scores = listed([f"{each.score('measure').r:+.2f} by {said(each)}" for each in attack_free])
+    scores = listed([f"{signed(each.score('measure').r)} by {said(each)}" for each in attack_free])
     text = f"Without geometry, r = {scores}"
     best = _best(attack_free)
     if best.gates:
@@ -140,8 +140,8 @@ def _networks(networks: Sequence[NetworkPredicted]) -> list[str]:
     better = sum(each.score("margin_and_measure").error < each.score("margin").error for each in best)
     return [
         f"Classes of a network that was left out, predicted from {len(best) - 1} others: a mean r of "
-        f"{mean(best, 'margin'):+.2f} by the margin and {mean(best, 'margin_and_measure'):+.2f} with {_named(best[0])}"
-        f"{of or ','} which lowers the error in {better} of {len(best)} networks."
+        f"{signed(mean(best, 'margin'))} by the margin and {signed(mean(best, 'margin_and_measure'))} with "
+        f"{_named(best[0])}{of or ','} which lowers the error in {better} of {len(best)} networks."
     ]
 
 

@@ -8,7 +8,16 @@ from collections.abc import Mapping, Sequence
 from manifoldscope.evidence.specification import CHOICES, Curve, specification_curves
 from manifoldscope.report.findings.association import CONTROLS, GATES
 from manifoldscope.report.findings.finding import FINDINGS, Finding, Tables
-from manifoldscope.report.findings.phrases import MOST_SPELLED_OUT, capital, listed, not_counted, p_value, plural, some
+from manifoldscope.report.findings.phrases import (
+    MOST_SPELLED_OUT,
+    capital,
+    listed,
+    not_counted,
+    p_value,
+    plural,
+    signed,
+    some,
+)
 
 _PLURALS = {
     "measure": "measures",
@@ -89,14 +98,14 @@ def _where(curve: Curve) -> str:
 
 def _extent(curves: Sequence[Curve]) -> str:
     values = sorted(each.median.value for each in curves if each.median is not None)
-    low, high = (f"{values[place]:+.2f}" for place in (0, -1))
+    low, high = (f"{signed(values[place])}" for place in (0, -1))
     return low if low == high else f"{low} to {high}"
 
 
 def _median(curve: Curve) -> str:
     assert curve.median is not None
     tested = p_value(curve.median).removeprefix(", ") or "chance was not tested"
-    return f"{curve.median.value:+.2f} ({tested})"
+    return f"{signed(curve.median.value)} ({tested})"
 
 
 def _paragraphs(curves: Curves) -> list[str]:

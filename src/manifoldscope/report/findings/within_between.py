@@ -14,6 +14,7 @@ from manifoldscope.report.findings.phrases import (
     listed,
     not_counted,
     p_value,
+    signed,
 )
 from manifoldscope.report.words import attack_at
 
@@ -65,12 +66,12 @@ def _reversals(found: Sequence[Levels], n_layers: int) -> str:
         return f"{len(found)} of {n_layers} layers: within networks r = {within}, between them {between}"
     first = found[0]
     assert first.between is not None
-    told = f"within networks r = {_mean(first)}; between them {first.between:+.2f}"
+    told = f"within networks r = {_mean(first)}; between them {signed(first.between)}"
     if len(found) == 1:
         return f"{first.layer}: {told}"
     second = found[1]
     assert second.between is not None
-    return f"{first.layer} ({told}) and {second.layer} ({_mean(second)}; {second.between:+.2f})"
+    return f"{first.layer} ({told}) and {second.layer} ({_mean(second)}; {signed(second.between)})"
 
 
 def _values(found: Sequence[Levels]) -> tuple[list[float], list[float]]:
@@ -79,7 +80,7 @@ def _values(found: Sequence[Levels]) -> tuple[list[float], list[float]]:
 
 def _listed_range(values: Sequence[float]) -> str:
     """`-0.75 to -0.45`."""
-    low, high = f"{min(values):+.2f}", f"{max(values):+.2f}"
+    low, high = f"{signed(min(values))}", f"{signed(max(values))}"
     return low if low == high else f"{low} to {high}"
 
 
@@ -88,7 +89,7 @@ def _range(found: Sequence[Levels]) -> str:
 
 
 def _mean(fact: Levels) -> str:
-    return f"{fact.within.value:+.2f}{p_value(fact.within)}"
+    return f"{signed(fact.within.value)}{p_value(fact.within)}"
 
 
 def _where(found: Sequence[Levels], n_layers: int) -> str:
@@ -115,7 +116,7 @@ def of_layer(fact: Levels) -> str:
     """One setting in words: within networks, and between them."""
     text = (
         f"{fact.layer}: within these {fact.n_networks} networks mean r = {_mean(fact)}, below 0 in {fact.n_negative}; "
-        + ("no r between two networks" if fact.between is None else f"between networks r = {fact.between:+.2f}")
+        + ("no r between two networks" if fact.between is None else f"between networks r = {signed(fact.between)}")
     )
     if fact.within.low is not None:
         text += f"; for networks like these the 95% interval within is {interval(fact.within.low, fact.within.high)}"
