@@ -37,9 +37,10 @@ def test_agrees_with_an_active_set_method(shape: tuple[int, int], steps: int, si
             assert torch.allclose(found[place, :, problem], nearest, atol=2e-5 * float(targets.abs().max()))
 
 
-def test_a_target_on_the_far_side_has_no_weights() -> None:
+@pytest.mark.parametrize("tolerance", [EXACT, -1.0], ids=["together", "one by one"])
+def test_a_target_on_the_far_side_has_no_weights(tolerance: float) -> None:
     points = torch.rand(1, 5, 4, dtype=torch.float64, generator=seeded(1))
-    weights, missed = nonnegative_least_squares(points, torch.full((1, 4, 2), -1.0).double())
+    weights, missed = nonnegative_least_squares(points, torch.full((1, 4, 2), -1.0).double(), tolerance=tolerance)
     assert not weights.any()
     assert not missed.any()
 

@@ -21,12 +21,12 @@ from manifoldscope.geometry.nonnegative import nonnegative_least_squares
 from manifoldscope.geometry.spectrum import principal_coordinates
 from manifoldscope.seeds import generator
 
-_STEPS = 1000
-"""Steps of the solver, at most."""
+_STEPS = 50
+"""Steps of the solver for all problems together, after which each is solved by itself: few points bear, and those are
+known by then."""
 
-_ENOUGH, _SOLVED = 1e-4, 1e-3
-"""Violations of the optimality conditions: of a solved problem; and above which a problem is solved by itself, if it is
-still open after those steps."""
+_ENOUGH = 1e-4
+"""Violation of the optimality conditions of a solved problem: what is drawn from it is right to second order."""
 
 _ROUNDING = 1e-9
 """An anchor point nearer to its centre than this share of the extent of the data is the centre, up to rounding."""
@@ -123,10 +123,10 @@ def effective_geometry(
 
 def _seconds(n_points: int, n_classes: int, settings: Mapping[str, Any]) -> float:
     """What these measures take together: they are read off one computation."""
-    return float(1e-6 * (n_points * n_classes) ** 2 * settings.get("draws", 200) / 200)
+    return float(4e-7 * (n_points * n_classes) ** 2 * settings.get("draws", 200) / 200)
 
 
-@MEASURES.of_clouds("effective_capacity", invariant_to=INVARIANCES, seconds=_seconds)
+@MEASURES.of_clouds("effective_capacity", invariant_to=INVARIANCES, seconds=_seconds, version=2)
 def effective_capacity(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> JointEstimate:
     """How many such manifolds for each feature a linear readout can classify at random, as they lie.
 
@@ -155,7 +155,7 @@ def effective_capacity(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> Jo
     return _joint(clouds, found, found.capacities, found.capacity, stderr=found.capacity_error)
 
 
-@MEASURES.of_clouds("effective_radius", invariant_to=INVARIANCES, seconds=_seconds)
+@MEASURES.of_clouds("effective_radius", invariant_to=INVARIANCES, seconds=_seconds, version=2)
 def effective_radius(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> JointEstimate:
     """The effective radius of the anchor points of random dichotomies, relative to their centre (Chou et al. 2024).
 
@@ -179,7 +179,7 @@ def effective_radius(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> Join
     return _joint(clouds, found, found.radii, found.radius)
 
 
-@MEASURES.of_clouds("effective_dimension", invariant_to=INVARIANCES, seconds=_seconds)
+@MEASURES.of_clouds("effective_dimension", invariant_to=INVARIANCES, seconds=_seconds, version=2)
 def effective_dimension(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> JointEstimate:
     """The effective dimension of the anchor points of random dichotomies (Chou et al. 2024).
 
@@ -203,7 +203,7 @@ def effective_dimension(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> J
     return _joint(clouds, found, found.dimensions, found.dimension)
 
 
-@MEASURES.of_clouds("effective_alignment", invariant_to=INVARIANCES, seconds=_seconds)
+@MEASURES.of_clouds("effective_alignment", invariant_to=INVARIANCES, seconds=_seconds, version=2)
 def effective_alignment(
     clouds: Clouds, *, of: Literal["centres", "axes", "centres and axes"] = "centres", draws: int = 200, seed: int = 0
 ) -> JointEstimate:
@@ -356,7 +356,7 @@ def _drawn(points: Sequence[Tensor], draws: int, seed: int) -> _Drawn:
     directions = torch.randn(len(cloud), draws, dtype=torch.float64, generator=drawing).to(cloud)
     directions = directions[: coordinates.shape[1]]
     found, missed = nonnegative_least_squares(
-        coordinates[None], directions[None], signs=signs[None], steps=_STEPS, enough=_ENOUGH, tolerance=_SOLVED
+        coordinates[None], directions[None], signs=signs[None], steps=_STEPS, enough=_ENOUGH, tolerance=_ENOUGH
     )
     solved = found[0]
     projections = coordinates @ directions

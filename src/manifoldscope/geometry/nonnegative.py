@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.optimize import nnls
 from torch import Tensor
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
 
 EXACT = 1e-7
 """Largest violation of the optimality conditions, as a share of the problem's largest number, of a solved problem."""
@@ -37,7 +40,8 @@ def nonnegative_least_squares(
     They minimise w K w / 2 - b w with K = S S^T and b = S y. By the alternating direction method of multipliers: all
     problems with one S share the inverse of K plus a penalty, so that a step is two matrix products for all of them.
     The penalty follows the residuals: the best one differs by a factor of a hundred between problems. Problems that are
-    solved leave; the few that are not after `steps` are solved one at a time by an active set method.
+    solved leave; those that are not after `steps` are solved one at a time by an active set method, which is quick once
+    it is about known which weights are not 0.
 
     Args:
         points: (n_manifolds, n, d) S, float64.
@@ -64,14 +68,33 @@ def nonnegative_least_squares(
     """
     weights, missed = _together(points, points @ targets, signs, steps, enough)
     for place, problem in (missed > tolerance).nonzero().tolist():
-        sign = 1.0 if signs is None else signs[place, :, problem, None]
-        cone = (sign * points[place]).mT.cpu().numpy()
-        exact, _ = nnls(cone, targets[place, :, problem].cpu().numpy(), maxiter=100 * points.shape[1])
-        weights[place, :, problem] = torch.from_numpy(np.asarray(exact)).to(weights)
+        sign = torch.ones_like(weights[place, :, problem]) if signs is None else signs[place, :, problem]
+        own, target, start = points[place], targets[place, :, problem], sign * weights[place, :, problem]
+        exact = _alone(own.cpu().numpy(), target.cpu().numpy(), sign.cpu().numpy(), start.cpu().numpy())
+        weights[place, :, problem] = sign * torch.from_numpy(exact).to(weights)
         missed[place, problem] = 0.0
-        if signs is not None:
-            weights[place, :, problem] *= signs[place, :, problem]
     return weights, missed
+
+
+def _alone(points: Array, target: Array, sign: Array, start: Array) -> Array:
+    """(n,) the weights of one problem, times their signs: of those that bear at the start, and those that then should.
+
+    Points that should bear come until there are none: their condition is violated by more than `EXACT`. None goes, so
+    that it ends.
+    """
+    allowed = EXACT * float(np.abs(points @ target).max(initial=1e-300))
+    chosen = start > 0
+    while True:
+        some = chosen.nonzero()[0]
+        cone = sign[some, None] * points[some]
+        found = nnls(cone.T, target, maxiter=100 * len(some))[0] if len(some) else np.zeros(0)  # of none it crashes
+        rises = sign * (points @ (target - found @ cone))
+        rises[some] = 0
+        weights = np.zeros_like(start)
+        weights[some] = found
+        if not (rises > allowed).any():
+            return weights
+        chosen |= rises > allowed
 
 
 def _together(points: Tensor, wanted: Tensor, signs: Tensor | None, steps: int, enough: float) -> tuple[Tensor, Tensor]:
