@@ -67,12 +67,15 @@ def nonnegative_least_squares(
         ([3.0, 0.0], True)
     """
     weights, missed = _together(points, points @ targets, signs, steps, enough)
-    for place, problem in (missed > tolerance).nonzero().tolist():
-        sign = torch.ones_like(weights[place, :, problem]) if signs is None else signs[place, :, problem]
-        own, target, start = points[place], targets[place, :, problem], sign * weights[place, :, problem]
-        exact = _alone(own.cpu().numpy(), target.cpu().numpy(), sign.cpu().numpy(), start.cpu().numpy())
-        weights[place, :, problem] = sign * torch.from_numpy(exact).to(weights)
-        missed[place, problem] = 0.0
+    unsolved = missed > tolerance
+    for place in unsolved.any(1).nonzero().flatten().tolist():
+        own = points[place].cpu().numpy()
+        for problem in unsolved[place].nonzero().flatten().tolist():
+            sign = torch.ones_like(weights[place, :, problem]) if signs is None else signs[place, :, problem]
+            target, start = targets[place, :, problem], sign * weights[place, :, problem]
+            exact = _alone(own, target.cpu().numpy(), sign.cpu().numpy(), start.cpu().numpy())
+            weights[place, :, problem] = sign * torch.from_numpy(exact).to(weights)
+            missed[place, problem] = 0.0
     return weights, missed
 
 
