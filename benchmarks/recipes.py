@@ -29,7 +29,10 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=NUMBER", help="settings of the objective")
     options = parser.parse_args()
-    settings = {key: literal_eval(value) for key, value in (each.split("=", 1) for each in options.set)}
+    try:
+        settings = {key: literal_eval(value) for key, value in (each.split("=", 1) for each in options.set)}
+    except (ValueError, SyntaxError):
+        parser.error(f"--set {' '.join(options.set)}: expected names and numbers, such as epsilon=0.3 steps=7")
     entry = OBJECTIVES[options.objective]
     objective = entry.target(**entry.validate(settings))
     network = Network(build("cnn", channels=1, size=28, n_classes=10, seed=0), preprocessing=Preprocessing(channels=1))

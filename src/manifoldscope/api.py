@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import shlex
 import tomllib
@@ -34,7 +33,7 @@ from manifoldscope.study.results import collect, pictures
 from manifoldscope.study.run import run_units
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Unit, canonical
-from manifoldscope.tables import TABLES
+from manifoldscope.tables import TABLES, parquet
 
 MADE_FROM = "tables/made-from.json"
 """Of which units, under which names, the tables and the report were made."""
@@ -45,7 +44,7 @@ LONGEST_NAME = 100
 _X = "the measure"
 """What the measured values are called beside the columns of an outcome."""
 
-TABLES_VERSION = 11
+TABLES_VERSION = 12
 """Raise it when tables, associations or the report come to be made in another way from the same units."""
 
 
@@ -270,7 +269,7 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
     tables = collect(store, done)
     asked = study.associations
     tables |= concluded(tables, methods=asked.methods, permutations=asked.permutations, seed=study.seed)
-    files = {f"tables/{name}.parquet": _parquet(table) for name, table in tables.items()}
+    files = {f"tables/{name}.parquet": parquet(table) for name, table in tables.items()}
     files |= _rendered(store, tables, done, failed, n_missing, facts)
     store.outputs.remove([MADE_FROM])
     store.outputs.write(files)
@@ -339,12 +338,6 @@ def _made_from(store: Store) -> str:
         return str(json.loads(store.outputs.read(MADE_FROM))["fingerprint"])
     except (StoreError, ValueError, KeyError, TypeError):
         return ""
-
-
-def _parquet(table: pl.DataFrame) -> bytes:
-    content = io.BytesIO()
-    table.write_parquet(content)
-    return content.getvalue()
 
 
 def _changed(study: Study, changes: Mapping[str, Any] | Iterable[str]) -> Study:

@@ -6,6 +6,7 @@ Names and types are stable. `conform` is the one door through which rows become 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -134,3 +135,10 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return str(value)
+
+
+def parquet(table: pl.DataFrame) -> bytes:
+    """The table as a Parquet file."""
+    content = io.BytesIO()
+    table.write_parquet(content)
+    return content.getvalue()

@@ -15,7 +15,6 @@ import pytest
 
 from manifoldscope.report import FIGURES
 from manifoldscope.report import page as report_page
-from manifoldscope.report.chart import Chart
 from tests.browser import made_up
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -110,7 +109,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Written
             with pytest.MonkeyPatch.context() as patch:
                 assert set(DRAWN) <= set(FIGURES.names())
                 patch.setattr(FIGURES, "_entries", {each: FIGURES[each] for each in DRAWN})
-                patch.setattr(Chart, "png", lambda self, dpi=200: b"")  # stands beside the page, and not in it
                 if name != "large":
                     patch.setattr(report_page, "ROWS_SHOWN", ROWS)
                 path = made_up.write(arguments, tmp_path_factory.mktemp("page"))

@@ -11,7 +11,6 @@ import pytest
 
 from manifoldscope import api
 from manifoldscope.report import FIGURES, compared_page, measured
-from manifoldscope.report.chart import Chart
 from manifoldscope.report.compare import Studied, compare
 from manifoldscope.report.small import small_page
 from manifoldscope.study.progress import Progress
@@ -30,7 +29,6 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         assert set(DRAWN) <= set(FIGURES.names())
         patch.setattr(FIGURES, "_entries", {each: FIGURES[each] for each in DRAWN})
-        patch.setattr(Chart, "png", lambda self, dpi=200: b"")
         out = tmp_path_factory.mktemp("runs") / "digits"
         return api.run(tiny.study(data=data), out=out, progress=Progress(quiet=True)).folder / "report.html"
 

@@ -25,6 +25,7 @@ def test_agrees_with_an_active_set_method(shape: tuple[int, int], steps: int, si
     targets = torch.randn(3, shape[1], 40, dtype=torch.float64, generator=seeded(6))
     signs = torch.randn(3, shape[0], 40, generator=seeded(7)).sign().double() if signed else None
     weights, missed = nonnegative_least_squares(points, targets, signs=signs, steps=steps)
+    assert float(module._violation(points, points @ targets, signs, weights).max()) <= 2 * EXACT
     signs = torch.ones_like(weights) if signs is None else signs
     assert bool((signs * weights >= 0).all())
     assert float(missed.max()) <= EXACT

@@ -542,7 +542,7 @@ def test_many_layers_are_a_range_and_the_strongest() -> None:
     one = tables["geometry"]
     tables["geometry"] = pl.concat(one.with_columns(layer=pl.lit(layer)) for layer in layers)
     finding = of_kind("networks", tables)
-    assert "Over 6 layers the rank correlation goes from +0.00 to +0.50. The strongest: layer5: net0 (" in finding.text
+    assert "Over 6 layers the rank correlation goes from 0.00 to +0.50. The strongest: layer5: net0 (" in finding.text
     assert "layer4" not in finding.text
     assert len(finding.numbers) == 30
     tables["associations"] = tables["associations"].clear()

@@ -110,7 +110,11 @@ def test_what_figures_take_in_the_page_is_bounded_tables_and_all(
     left_out = bounded.text.count("too large with this drawing")
     assert 0 < left_out < bounded.tags.count("figure") == page.tags.count("figure")
     assert of_figures(bounded.source) < most + 5_000 * bounded.tags.count("figure")  # captions, and three rows of each
-    assert len(list((tmp_path / "figures").iterdir())) == bounded.tags.count("figure")
+    assert len(list((tmp_path / "figures").glob("*.svg"))) == bounded.tags.count("figure")
+    tables = list((tmp_path / "figures").glob("*.parquet"))  # whole, where the page has a few rows
+    assert len(tables) == left_out
+    assert any(f"All of them: figures/{path.name}" in bounded.text for path in tables)
+    assert all(pl.read_parquet(path).height for path in tables)
 
 
 def test_tables_figures_and_code_scroll_in_boxes_of_their_own(page: Page) -> None:

@@ -226,7 +226,8 @@ def _beside(row: dict[str, Any], rows: Sequence[dict[str, Any]], by: str) -> dic
         same = all(group[name] == row[name] for name in ("x", "y", "method"))
         if not same or group["over"] != "group" or math.isnan(group["coefficient"]) or math.isnan(row["coefficient"]):
             continue
-        named = f"{group[by]} ({group['coefficient']:+.2f})"
+        coefficient = f"{group['coefficient']:+.2f}".replace("-", "\u2212")
+        named = f"{group[by]} ({coefficient})"
         if not row["low"] * row["high"] > 0:  # nothing holds over all
             continue
         share = group["coefficient"] / row["coefficient"]

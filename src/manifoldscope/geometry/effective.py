@@ -22,11 +22,11 @@ from manifoldscope.geometry.spectrum import principal_coordinates
 from manifoldscope.seeds import generator
 
 _STEPS = 50
-"""Steps of the solver for all problems together, after which each is solved by itself: few points bear, and those are
-known by then."""
+"""Steps of the solver for all problems together, after which what is left is solved one by one: few points bear,
+and those are about known by then."""
 
 _ENOUGH = 1e-4
-"""Violation of the optimality conditions of a solved problem: what is drawn from it is right to second order."""
+"""Violation of the optimality conditions of a solved problem: the capacity is right to second order in it."""
 
 _ROUNDING = 1e-9
 """An anchor point nearer to its centre than this share of the extent of the data is the centre, up to rounding."""
@@ -123,7 +123,7 @@ def effective_geometry(
 
 def _seconds(n_points: int, n_classes: int, settings: Mapping[str, Any]) -> float:
     """What these measures take together: they are read off one computation."""
-    return float(4e-7 * (n_points * n_classes) ** 2 * settings.get("draws", 200) / 200)
+    return float(8e-7 * (n_points * n_classes) ** 2 * settings.get("draws", 200) / 200)
 
 
 @MEASURES.of_clouds("effective_capacity", invariant_to=INVARIANCES, seconds=_seconds, version=2)

@@ -31,7 +31,7 @@ Args:
     width: in print, as "85mm" or a number of inches; if omitted, as large as in the report.
 
 Returns:
-    A matplotlib figure; `svg()`, `pdf()` and `png()` give the files that the report and the command line write.
+    A matplotlib figure; `svg()`, `pdf()` and `png()` give the files that the command line writes.
 
 Raises:
     StudyError: there is nothing to draw, or no such drawing.

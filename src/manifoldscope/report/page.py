@@ -23,7 +23,7 @@ from manifoldscope.report.linking import linked
 from manifoldscope.report.rows import clean_geometry, number_range, with_chance
 from manifoldscope.report.sizing import sized
 from manifoldscope.report.story import story
-from manifoldscope.tables import TABLES
+from manifoldscope.tables import TABLES, parquet
 
 if TYPE_CHECKING:
     from manifoldscope.report.findings import Finding
@@ -61,8 +61,9 @@ class _TableView:
     @property
     def n_bytes(self) -> int:
         """About how many it takes in the page."""
-        marks = len("<td></td>")
-        return len(self.csv) + sum(marks + len(cell.text.encode()) for line in self.cells for cell in line)
+        marks, line_marks = len('<td class="n"></td>'), len("<tr></tr>\n")
+        cells = sum(line_marks + sum(marks + len(cell.text.encode()) for cell in line) for line in self.cells)
+        return cells + len(self.csv)
 
 
 def render(
@@ -78,7 +79,8 @@ def render(
     n_missing: int = 0,
     wanted: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, bytes]:
-    """The page and its figures, as files to be written: report.html and figures/*.svg.
+    """The page and its figures, as files to be written: report.html and figures/*.svg; and where the page has no room
+    for a figure, the table behind it, figures/*.parquet.
 
     The page is one file: it loads nothing, and works offline. The same arguments give the same bytes.
 
@@ -203,12 +205,15 @@ def _drawn(figure: Figure, number: int, files: dict[str, bytes], room: Room) -> 
     name = figure.name
     svg = figure.chart.svg()
     files[f"figures/{name}.svg"] = svg.encode("utf-8")
-    table = _view(name, figure.table, "", rows=FIGURE_ROWS)
+    table, table_file = _view(name, figure.table, "", rows=FIGURE_ROWS), ""
     drawing = inline(
         svg, prefix=f"f{number}", description=f"Figure {number}: {figure.title}" if number else figure.title
     )
     if not room.takes(len(drawing.encode()) + table.n_bytes):
         drawing, table = "", _view(name, figure.table, "", rows=FEW_ROWS, csv_bytes=0)
+        room.takes(table.n_bytes)
+        table_file = f"figures/{name}.parquet"
+        files[table_file] = parquet(figure.table)
     return {
         "id": f"figure-{number}",
         "number": number,
@@ -218,6 +223,7 @@ def _drawn(figure: Figure, number: int, files: dict[str, bytes], room: Room) -> 
         "more": figure.more,
         "svg": drawing,
         "table": table,
+        "table_file": table_file,
     }
 
 

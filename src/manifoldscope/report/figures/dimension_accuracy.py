@@ -53,7 +53,7 @@ SECTION = Section("dimension-against-accuracy", "Are the robust classes the ones
     missing="no class has both a value in the table geometry and an accuracy in the table robustness",
 )
 def dimension_against_accuracy(contents: Contents) -> Iterator[Figure]:
-    """A point per class, its measure against its robust accuracy; of the first measure, folded, at every strength."""
+    """A point per class, its measure against its robust accuracy; of the first measure and attack at every strength."""
     robustness = contents.tables["robustness"]
     associations = contents.tables["associations"].filter(
         ~pl.col("model").is_in(list(at_chance(contents.tables["models"])))
@@ -80,15 +80,17 @@ def dimension_against_accuracy(contents: Contents) -> Iterator[Figure]:
         telling = table.join(strengths, on=("model", "strength"), how="semi")
         if telling.is_empty():
             continue
+        at_each = first and table["strength"].n_unique() > 1
+        told = _CAPTION.format(_OTHERS if at_each else "")
         yield Figure(
             name=words.slug("dimension_against_accuracy", measure, parameters, layer, attack),
             title=f"{label} against robust accuracy under {under}, layer {layer}",
-            caption=f"Each point is a class: {axes_meant}. {_SHORT if captioned else _CAPTION}",
+            caption=f"Each point is a class: {axes_meant}. {_SHORT if captioned else told}",
             chart=at_one_strength(telling, associations, models=contents.models),
             table=telling,
             more=not first,
         )
-        if first and table["strength"].n_unique() > 1:
+        if at_each:
             yield Figure(
                 name=words.slug("dimension_against_accuracy", "every-strength", measure, parameters, layer, attack),
                 title=f"{label} against robust accuracy under {under} at every strength, layer {layer}",
@@ -107,11 +109,12 @@ _CAPTION = (
     "The dimension has an error of its own that is not drawn. Where classes with more dimensions are more fragile, the "
     "cloud slopes down to the right and r is negative; an interval of r that holds 0 means that these classes cannot "
     "tell. A dashed line is the ceiling: the largest value that this number of points can give. Each network is "
-    "shown at the strength where the accuracies of its classes differ most; that choice does not look at dimensions, "
-    "and every strength is in a figure folded below. A network at chance level when clean has no r: its robust "
-    "accuracies are not informative. Nor is there one where all classes but one or two share one value: it would "
-    "rest on these alone. Point at a class for its name and numbers."
+    "shown at the strength where the accuracies of its classes differ most; that choice does not look at dimensions{}. "
+    "A network at chance level when clean has no r: its robust accuracies are not informative. Nor is there one where "
+    "all classes but one or two share one value: it would rest on these alone. Point at a class for its name and "
+    "numbers."
 )
+_OTHERS = ", and every strength is in a figure of its own"
 _SHORT = "Each network is shown at the strength where the accuracies of its classes differ most."
 _CAPTION_BY_STRENGTH = (
     " At strength 0 the height is the accuracy on clean images: a class that is hard without any attack is hard under "

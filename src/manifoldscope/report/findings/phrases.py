@@ -54,7 +54,7 @@ class MeasureWords:
 
 def signed(value: float) -> str:
     """A coefficient with its sign, which is a real minus: `−0.75`."""
-    return f"{value:+.2f}".replace("-", "\u2212")
+    return "0.00" if abs(value) < 0.005 else f"{value:+.2f}".replace("-", "\u2212")
 
 
 def interval(low: float | None, high: float | None) -> str:
