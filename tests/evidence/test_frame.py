@@ -47,7 +47,7 @@ def test_the_reference_correlations_by_family_and_pooled(published: pl.DataFrame
 
 def test_what_holds_pooled_and_vanishes_within_a_family_is_named(published: pl.DataFrame) -> None:
     notes = dict(published.filter(pl.col("over") == "pooled").select("x", "note").iter_rows())
-    assert "vanishes within EfficientNetB0 (-0.07), VGG19 (-0.06)" in notes["capacity_id"]
+    assert "vanishes within EfficientNetB0 (−0.07), VGG19 (−0.06)" in notes["capacity_id"]
     assert notes["participation_ratio_id"].endswith("vanishes within EfficientNetB0 (+0.02)")
     assert "vanishes" not in notes["dimension_id"]
 

@@ -160,7 +160,7 @@ def test_the_finding_names_attack_free_predictors() -> None:
     tables["attack_free"] = tables["attack_free"].filter(estimate="linf")
     (found,) = [each for each in diagnose(tables) if each.kind == "prediction"]
     text = (
-        r"Without geometry, r = [+-]0\.\d\d by the first-order distance and \+0\.\d\d by the local Lipschitz distance; "
+        r"Without geometry, r = [+−]0\.\d\d by the first-order distance and \+0\.\d\d by the local Lipschitz distance; "
         r"beyond the margin the local Lipschitz distance lowers the squared error by \d+\.\d% \(adjusted p = 0\.002\)\."
     )
     assert re.search(text, found.text), found.text
