@@ -8,7 +8,6 @@ import platform
 import shlex
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from manifoldscope.cli.printing import say
@@ -88,6 +87,8 @@ def command_line() -> str:
 
 def versions(*libraries: str) -> dict[str, str]:
     """What a page was made with."""
+    from importlib.metadata import PackageNotFoundError, version  # not above: `--help` would wait for it
+
     found = {"Python": platform.python_version()}
     for library in ("manifoldscope", *libraries):
         try:
