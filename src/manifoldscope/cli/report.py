@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import webbrowser
 from pathlib import Path
 
 from manifoldscope.cli.pages import require_writable, write
@@ -27,6 +26,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Write it anew, and print where it is."""
+    import webbrowser  # not above: `--help` would wait for it
+
     from manifoldscope.api import conclude, selected
     from manifoldscope.errors import StudyError
     from manifoldscope.report.document import mark
