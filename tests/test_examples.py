@@ -34,7 +34,11 @@ def executed(path: Path, folder: Path) -> Any:
     pytest.importorskip("ipykernel")
     notebook = nbformat.read(path, as_version=4)
     client = nbclient.NotebookClient(
-        notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+        notebook,
+        timeout=SECONDS,
+        kernel_name="python3",
+        coalesce_streams=True,  # what a command prints arrives in as many pieces as the machine was busy
+        resources={"metadata": {"path": str(folder)}},
     )
     client.execute(env=os.environ | ENVIRONMENT)
     for cell in notebook.cells:
