@@ -33,7 +33,9 @@ def facts(path: Path) -> Any:
 
 
 def test_another_page_holds_what_was_asked_for_and_is_replaced(folder: Path, capsys: Any) -> None:
+    assert main(["report", str(folder)]) == 0
     before = (folder / "report.html").read_bytes()
+    assert capsys.readouterr().out == f"{folder / 'report.html'}\n"
     for network in ("random", "adversarial"):
         assert main(["report", str(folder), "--select", f"networks={network}", "--select", "classes=1,7"]) == 0
         page = folder / "report-selected.html"
@@ -43,6 +45,27 @@ def test_another_page_holds_what_was_asked_for_and_is_replaced(folder: Path, cap
         assert [each["name"] for each in held["classes"]] == ["1", "7"]
         assert "1 of 2 networks" in held["left_out"]
     assert (folder / "report.html").read_bytes() == before
+
+
+def test_the_files_that_another_page_names_are_there_even_if_the_report_is_old(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("manifoldscope.report.page.FIGURE_BYTES", 0)  # no figure is in the page itself
+    assert main(["report", str(folder), "--select", "networks=random"]) == 0
+    text = (folder / "report-selected.html").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:figures|tables)/[\w.-]+\.(?:svg|parquet)", text))
+    assert named
+    assert [name for name in named if not (folder / name).is_file()] == []
+
+
+def test_results_that_can_only_be_read_have_other_pages_too(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    (folder / "locks").rename(folder / "kept")
+    (folder / "locks").touch()
+    assert main(["report", str(folder), "--select", "networks=random", "--out", str(tmp_path / "page.html")]) == 0
+    assert "the files that the page names may be older than it: " in capsys.readouterr().err
+    assert (tmp_path / "page.html").exists()
 
 
 @pytest.mark.parametrize("name", ["notes.html", "results/report.html"])

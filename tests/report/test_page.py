@@ -94,8 +94,8 @@ def test_ids_are_unique_and_every_reference_inside_the_page_has_its_target(page:
 
 def test_every_inline_figure_is_on_disk(report: Path, page: Page) -> None:
     files = list((report.parent / "figures").iterdir())
-    assert {path.suffix for path in files} == {".svg"}
-    assert len(files) == page.tags.count("svg") == page.tags.count("figure") == 17
+    assert {path.suffix for path in files} == {".svg", ".parquet"}
+    assert len(files) / 2 == page.tags.count("svg") == page.tags.count("figure") == 17
 
 
 def test_what_figures_take_in_the_page_is_bounded_tables_and_all(
@@ -111,10 +111,22 @@ def test_what_figures_take_in_the_page_is_bounded_tables_and_all(
     assert 0 < left_out < bounded.tags.count("figure") == page.tags.count("figure")
     assert of_figures(bounded.source) < most + 5_000 * bounded.tags.count("figure")  # captions, and three rows of each
     assert len(list((tmp_path / "figures").glob("*.svg"))) == bounded.tags.count("figure")
-    tables = list((tmp_path / "figures").glob("*.parquet"))  # whole, where the page has a few rows
-    assert len(tables) == left_out
-    assert any(f"All of them: figures/{path.name}" in bounded.text for path in tables)
-    assert all(pl.read_parquet(path).height for path in tables)
+
+
+def test_every_file_that_a_page_names_is_there_and_holds_what_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, report: Path
+) -> None:
+    monkeypatch.setattr("manifoldscope.report.page.FIGURE_BYTES", 60_000)
+    for wanted in (None, {"networks": ["standard"]}):
+        page = Page(written(tmp_path, **arguments(wanted=wanted)))
+        named = set(re.findall(r"figures/\S+\.(?:svg|parquet)", page.text))
+        assert {Path(name).suffix for name in named} == {".svg", ".parquet"}
+        for name in named:  # as the page with everything in it has them
+            assert (tmp_path / name).read_bytes() == (report.parent / name).read_bytes()
+        counted = re.findall(r"first \d+ of (\S+) rows. All of them: (figures/\S+\.parquet)", page.text)
+        assert counted
+        for n_rows, name in counted:
+            assert pl.read_parquet(tmp_path / name).height == int(n_rows.replace("\u202f", ""))
 
 
 def test_tables_figures_and_code_scroll_in_boxes_of_their_own(page: Page) -> None:
@@ -266,7 +278,7 @@ def test_a_figure_of_ones_own_stands_in_the_page_and_the_folder_at_its_place(tmp
         assert sentence in page.text
     assert "Not drawn: nobody timed them." in page.text
     files = sorted(path.name for path in (tmp_path / "figures").iterdir())
-    assert files == ["sizes--2.svg", "sizes.svg"]  # the second is lost no more than its table
+    assert files == ["sizes--2.parquet", "sizes--2.svg", "sizes.parquet", "sizes.svg"]  # the second is lost no more than its table
     assert "sizes--2.csv" in page.source
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from manifoldscope.cli.pages import require_writable, write
@@ -29,7 +30,7 @@ def execute(options: argparse.Namespace) -> int:
     import webbrowser  # not above: `--help` would wait for it
 
     from manifoldscope.api import conclude, selected
-    from manifoldscope.errors import StudyError
+    from manifoldscope.errors import StoreError, StudyError
     from manifoldscope.report.document import mark
     from manifoldscope.report.explore.selection import parsed
     from manifoldscope.report.page import SELECTION
@@ -41,6 +42,10 @@ def execute(options: argparse.Namespace) -> int:
         wanted = parsed(options.select)
         path = Path(options.out or Path(options.folder) / "report-selected.html")
         require_writable(str(path), mark(SELECTION), "--out")
+        try:
+            conclude(Store(options.folder))  # the files that the page names are there, and of the same results
+        except StoreError as error:  # others' results can be read alone
+            say(f"the files that the page names may be older than it: {error}", file=sys.stderr)
         write(str(path), selected(options.folder, wanted), "--out")
     else:
         path = conclude(Store(options.folder), anew=True)

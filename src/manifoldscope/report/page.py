@@ -38,7 +38,7 @@ ROWS_SHOWN = 200
 FIGURE_ROWS = 60  # of the table behind a figure
 FEW_ROWS = 3  # of it, where the page has no room for the figure
 PAGE_BYTES = 6_500_000  # of facts, drawings and the tables behind them; tables of the study come to them
-FIGURE_BYTES = 3_500_000  # at most of these for drawings with their tables; other drawings are files beside the page
+FIGURE_BYTES = 3_500_000  # at most of these for drawings with their tables; the others are in their files alone
 CENTRAL_INCHES = 4.0  # of the figure that opens the page: its text can still be read where it shrinks to fit a phone
 CSV_BYTES = 60_000  # a larger table is not carried in the page: its Parquet file is beside it
 
@@ -79,10 +79,11 @@ def render(
     n_missing: int = 0,
     wanted: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, bytes]:
-    """The page and its figures, as files to be written: report.html and figures/*.svg; and where the page has no room
-    for a figure, the table behind it, figures/*.parquet.
+    """The page and its figures, as files to be written: report.html, figures/*.svg, and the tables behind these,
+    figures/*.parquet.
 
-    The page is one file: it loads nothing, and works offline. The same arguments give the same bytes.
+    The page is one file: it loads nothing, and works offline. The same arguments give the same bytes. Figures and their
+    files are of the whole study, whatever is wanted: all pages of a study name the same ones.
 
     Args:
         study: the resolved study file as nested tables.
@@ -201,19 +202,22 @@ def _page(
 
 
 def _drawn(figure: Figure, number: int, files: dict[str, bytes], room: Room) -> dict[str, Any]:
-    """A figure as the page shows it; its drawings are added to the files."""
+    """A figure as the page shows it; its drawing and the table behind it are added to the files.
+
+    Both, even where they are in the page: which ones are not depends on what else is in it, and differs between the
+    pages of a study.
+    """
     name = figure.name
     svg = figure.chart.svg()
     files[f"figures/{name}.svg"] = svg.encode("utf-8")
-    table, table_file = _view(name, figure.table, "", rows=FIGURE_ROWS), ""
+    files[f"figures/{name}.parquet"] = parquet(figure.table)
+    table = _view(name, figure.table, "", rows=FIGURE_ROWS)
     drawing = inline(
         svg, prefix=f"f{number}", description=f"Figure {number}: {figure.title}" if number else figure.title
     )
     if not room.takes(len(drawing.encode()) + table.n_bytes):
         drawing, table = "", _view(name, figure.table, "", rows=FEW_ROWS, csv_bytes=0)
         room.takes(table.n_bytes)
-        table_file = f"figures/{name}.parquet"
-        files[table_file] = parquet(figure.table)
     return {
         "id": f"figure-{number}",
         "number": number,
@@ -223,7 +227,6 @@ def _drawn(figure: Figure, number: int, files: dict[str, bytes], room: Room) -> 
         "more": figure.more,
         "svg": drawing,
         "table": table,
-        "table_file": table_file,
     }
 
 
