@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from manifoldscope.errors import StoreError
 from manifoldscope.study.drafts import Drafts
 from manifoldscope.study.refs import unkeyed
-from manifoldscope.study.store import Store
+from manifoldscope.study.store import FLUSHED, Store
 from manifoldscope.study.unit import KINDS, Payload, Unit, canonical, kind
 
 
@@ -121,6 +121,17 @@ def test_a_half_written_attempt_is_not_done(store):
     (home / ".attempt-x").mkdir(parents=True)
     (home / ".attempt-x" / "rows.parquet").write_bytes(b"half")
     assert not store.done(UNIT)
+
+
+def test_only_what_cost_something_is_flushed_to_the_disk(store, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    store.publish(UNIT, payload(), {"seconds": FLUSHED / 2})
+    assert store.done(UNIT) and not flushed
+    costly = Tried(fraction=0.5)
+    store.publish(costly, payload(), {"seconds": FLUSHED})
+    assert store.done(costly)
+    assert len(flushed) == 6  # a table, arrays, weights and the manifest; the folder, and the one that it is in
 
 
 def test_the_first_of_two_processes_to_publish_wins(store):

@@ -45,6 +45,10 @@ MANIFEST, CHECKPOINT = "manifest.json", "checkpoint.safetensors"
 LARGEST_MANIFEST = 2**27
 """Bytes of a manifest or plan, at most: a longer one is damaged."""
 
+FLUSHED = 0.5
+"""Seconds of work from which a unit is flushed to the disk before it appears. What is quicker costs less to compute
+again than many files cost to flush; cut short by a power failure, it does not match its digests, and is made anew."""
+
 WAIT = 0.2
 """Seconds between two looks at a lock that another process holds."""
 
@@ -109,6 +113,7 @@ class Store:
     def publish(self, unit: Unit, payload: Payload, record: Mapping[str, Any]) -> None:
         """Write a unit's payload, then its manifest, and let the whole appear by one rename.
 
+        What took `FLUSHED` seconds, as `record` has it, outlasts a power failure from then on.
         If another process has published the same unit meanwhile, its result stays; a damaged one is moved away.
         """
         home = self._home(unit)
@@ -133,13 +138,15 @@ class Store:
                 manifest = json.loads(json.dumps(told))  # as it will be read: the digest is of that
                 manifest["digest"] = manifest_digest(manifest)
                 (draft / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-                flush(draft / MANIFEST)
-                flush(draft)
+                lasting = float(record.get("seconds", FLUSHED)) >= FLUSHED
+                for path in (*draft.iterdir(), draft) if lasting else ():
+                    flush(path)
                 if not self.done(unit):
                     move_aside(self.folder, home)
                 try:
                     draft.rename(home)
-                    flush(home.parent)
+                    if lasting:
+                        flush(home.parent)
                 except OSError:
                     if not self.done(unit):
                         raise
@@ -393,7 +400,7 @@ def payload_problem(home: Path, manifest: Mapping[str, Any]) -> str | None:
 
 
 def _write_payload(folder: Path, payload: Payload) -> dict[str, str]:
-    """Write the files of a payload into a folder, flushed; their digests by name."""
+    """Write the files of a payload into a folder; their digests by name."""
     for name, table in payload.tables.items():
         with (folder / f"{name}.parquet").open("wb") as file, deferred():
             table.write_parquet(file)
@@ -412,7 +419,6 @@ def _write_payload(folder: Path, payload: Payload) -> dict[str, str]:
     readable = folder.stat().st_mode & 0o666  # by whom the umask lets read what is made, as the folder was
     for path in folder.iterdir():
         path.chmod(readable)
-        flush(path)
     return {path.name: file_digest(path) for path in sorted(folder.iterdir())}
 
 
