@@ -127,7 +127,8 @@ def test_only_what_cost_something_is_flushed_to_the_disk(store, monkeypatch):
     flushed = []
     monkeypatch.setattr(os, "fsync", flushed.append)
     store.publish(UNIT, payload(), {"seconds": FLUSHED / 2})
-    assert store.done(UNIT) and not flushed
+    assert store.done(UNIT)
+    assert not flushed
     costly = Tried(fraction=0.5)
     store.publish(costly, payload(), {"seconds": FLUSHED})
     assert store.done(costly)
