@@ -25,6 +25,7 @@ import polars as pl
 import manifoldscope as ms
 from manifoldscope.report import diagnose
 from manifoldscope.report.figure import draw
+from manifoldscope.report.words import real_minus
 from manifoldscope.study.loading import parse
 from manifoldscope.study.store import Store
 from manifoldscope.tables import TABLES, conform
@@ -95,7 +96,7 @@ def write(folder: Path, page: ModuleType) -> None:
     lines += [*what_it_took(tables[TOOK]), ""]
     lines += ["```", f"manifoldscope run docs/studies/{folder.name}/study.toml --out RESULTS"]
     lines += [f"python docs/studies/make.py {folder.name} RESULTS", "```"]
-    (folder / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(real_minus("\n".join(lines) + "\n"), encoding="utf-8")
 
 
 def told(tables: Mapping[str, pl.DataFrame], study: Mapping[str, Any], kinds: Sequence[str]) -> list[str]:

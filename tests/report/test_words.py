@@ -40,3 +40,16 @@ def test_a_defence_and_the_classes_that_a_network_is_trained_on_are_told() -> No
     models = [{"name": "vote", "source": "small:cnn", "defence": {"name": "noise_vote"}, "training": training}]
     told = dict(words.asked({"models": models}))
     assert told["Networks"] == "vote (small:cnn, defence noise_vote, standard training on five classes for four epochs)"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("r = -0.41 (-.6 to +0.2)", "r = −0.41 (−.6 to +0.2)"),
+        ("| -1 | 2-3 | 1e-05 | - |", "| −1 | 2-3 | 1e-05 | - |"),
+        ("`--shift -1` and\n```\nrun x -1\n```\n", "`--shift -1` and\n```\nrun x -1\n```\n"),
+        ("[page -1](figures/a -1.svg), L-infinity, p-values", "[page −1](figures/a -1.svg), L-infinity, p-values"),
+    ],
+)
+def test_negative_numbers_of_prose_have_a_real_minus_and_code_is_left_alone(text: str, told: str) -> None:
+    assert words.real_minus(text) == told

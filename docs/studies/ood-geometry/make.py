@@ -16,6 +16,7 @@ import polars as pl
 from manifoldscope.evidence import associate_frame
 from manifoldscope.report.chart import FAINT, INK, Chart, styled
 from manifoldscope.report.figures.panel import heading
+from manifoldscope.report.words import real_minus
 
 HERE = Path(__file__).parent
 MEASURES = ("dimension_id", "utility_id", "capacity_id", "participation_ratio_id", "nc1_id", "radius_id")
@@ -214,7 +215,7 @@ def main() -> None:
     table, under = (pl.read_csv(file).with_columns(pl.col("note").fill_null("")) for file in files)
     (HERE / "figures").mkdir(exist_ok=True)
     (HERE / "figures" / "families.svg").write_text(draw(table), encoding="utf-8")
-    (HERE / "README.md").write_text(page(table, under), encoding="utf-8")
+    (HERE / "README.md").write_text(real_minus(page(table, under)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import polars as pl
 from manifoldscope.evidence import associate_frame, in_cells
 from manifoldscope.evidence.permutation import Block, joint_test
 from manifoldscope.evidence.two_draws import agreement, log_odds, normal_scores, vanishes_at
+from manifoldscope.report.words import real_minus
 
 HERE = Path(__file__).parent
 IMAGES, HALF, SPLITS, PERMUTATIONS, SEED = 50, 25, 1000, 199, 0
@@ -151,7 +152,8 @@ def main() -> None:
         published = pl.read_csv(options.table)
         for file, table in zip(files, (raw(published), halves(published)), strict=True):
             table.write_csv(file, float_precision=6)
-    (HERE / "README.md").write_text(page(*(pl.read_csv(file) for file in files)), encoding="utf-8")
+    written = page(*(pl.read_csv(file) for file in files))
+    (HERE / "README.md").write_text(real_minus(written), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -77,6 +77,20 @@ def coefficient(value: float | None) -> str:
     return f"{value:.2f}".replace("-0.00", "0.00").replace("-", "\u2212")
 
 
+def real_minus(text: str) -> str:
+    """Prose with a real minus sign where a negative number has a hyphen; code and the targets of links stay.
+
+    Example:
+        >>> real_minus("r = -0.41 (-.6 to +0.2) over classes 10-20, by `--shift -1`")
+        'r = −0.41 (−.6 to +0.2) over classes 10-20, by `--shift -1`'
+    """
+    return re.sub(r"(`+).*?\1|\]\([^)]*\)|(?<![\w.-])-(?=\.?\d)", _minus_of, text, flags=re.DOTALL)
+
+
+def _minus_of(found: re.Match[str]) -> str:
+    return "\u2212" if found[0] == "-" else found[0]
+
+
 NORMS = {"linf": "L∞", "l2": "L2"}
 
 

@@ -91,7 +91,7 @@ def _clause(row: Mapping[str, Any]) -> str:
     robust = f"{row['robust_accuracy']:.1%} robust (95%: {row['robust_low']:.1%} to {row['robust_high']:.1%})"
     parts = [f"{row['model']} {robust}", f"{row['clean_accuracy']:.1%} clean"]
     if row["clean_loss_low"] is not None:
-        parts[-1] += f" (loss {100 * row['clean_loss']:.1f} points, 95%: {_limits(row)})"
+        parts[-1] += words.real_minus(f" (loss {100 * row['clean_loss']:.1f} points, 95%: {_limits(row)})")
     if row["relative_seconds"] is not None and row["model"] != row["baseline"]:
         parts.append(f"{row['relative_seconds']:.2g} times the training time")
     if row["relative_multiply_adds"] is not None and row["relative_multiply_adds"] != 1:

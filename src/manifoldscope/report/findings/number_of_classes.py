@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from manifoldscope.evidence.number_of_classes import NumberOfClasses, numbers_of_classes
+from manifoldscope.report import words
 from manifoldscope.report.findings.finding import FINDINGS, Finding, Tables
 from manifoldscope.report.findings.phrases import MeasureWords, plural
 
@@ -50,7 +51,7 @@ def _text(fact: NumberOfClasses) -> str:
         + (f"; {plural(each.n_networks, 'network')})" if each.n_networks > 1 else ")")
         for each in fact.trained
     )
-    return (
+    return words.real_minus(
         f"Mean over the {fact.n_common} classes that all of these networks know, on the same images: {values}. From "
         f"the fewest to the most the mean changes by {fact.change:+.3g} "
         f"({_limits(fact.change_low, fact.change_high)}, over classes); it is larger for {fact.n_rising} of "
