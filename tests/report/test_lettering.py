@@ -15,7 +15,8 @@ from matplotlib.font_manager import fontManager
 from PIL import Image
 
 from conftest import study_tables
-from manifoldscope.report import Chart, draw
+from manifoldscope.report import Chart, draw, lettering
+from manifoldscope.report.chart import plain
 from manifoldscope.report.lettering import fonts_with, lacking, wide
 
 NAMES = ("猫", "🦖 dino", "犬の長い名前がここにあります", "naïve", "βeta", "👩\u200d🚀️ pilot", "7", "авто")
@@ -81,6 +82,32 @@ def test_without_a_font_something_that_can_be_read_stands_in_its_place() -> None
     assert "猫" in chart.svg()
     assert "class 3" not in chart.svg()
     assert named("犬").png(100) == named("U+72AC").png(100)
+
+
+@pytest.mark.parametrize("name", ["قطة", "חתול", "हिन्दी"])
+def test_a_script_that_matplotlib_would_write_in_the_wrong_order_is_not_written(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lettering, "SHAPES", False)  # as before matplotlib 3.11
+    chart = named(name)
+    chart.stand_ins = {name: "class 3"}
+    assert chart.png(100) == named("class 3").png(100)
+    assert chart.unwritten == [name]
+    assert name in chart.svg()  # the reader's browser writes it
+
+
+@pytest.mark.skipif(not lettering.SHAPES, reason="matplotlib before 3.11 has no shaping")
+def test_names_from_right_to_left_are_written_as_they_are() -> None:
+    assert lacking("قطة חתול") == []
+    chart = named("قطة")
+    chart.png(100)
+    assert chart.unwritten == []
+
+
+def test_names_of_wide_letters_are_cut_to_the_same_width() -> None:
+    assert plain("犬の長い名前がここにあります", 14) == "犬の長い名前が…"
+    assert plain("a name of narrow letters", 14) == "a name of nar…"
+    assert wide(plain("犬の長い名前がここにあります", 14)) <= 14
 
 
 def test_a_name_that_was_cut_is_replaced_as_a_whole() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import re
 import warnings
 import xml.etree.ElementTree as ElementTree
@@ -18,7 +19,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
-from manifoldscope.report.lettering import lettered
+from manifoldscope.report.lettering import letter_width, lettered
 from manifoldscope.report.pdf import pdf
 from manifoldscope.report.presentation import unstyled
 from manifoldscope.report.settling import Page, renderer_of, settle
@@ -48,15 +49,25 @@ def styled(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _R
         # Letters that DejaVu Sans lacks are right in the SVG, whose reader has more fonts; for others see `lettered`.
         with warnings.catch_warnings(), matplotlib.style.context(["default", current().look.matplotlib]):
             warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+            warnings.filterwarnings("ignore", message="Matplotlib currently does not support", category=UserWarning)
             return function(*args, **kwargs)
 
     return wrapper
 
 
 def plain(text: str, length: int | None = None) -> str:
-    """`text` in one printable line, cut to `length` characters with an ellipsis."""
+    """`text` in one printable line, cut with an ellipsis to the width of `length` letters of usual width.
+
+    Example:
+        >>> plain("a tabby cat", 8), plain("猫の長い名前", 8)
+        ('a tabby…', '猫の長い…')
+    """
     line = _UNPRINTABLE.sub(" ", text)
-    return line if length is None or len(line) <= length else line[: length - 1].rstrip() + "…"
+    if length is None or sum(map(letter_width, line)) <= length:
+        return line
+    widths = itertools.accumulate(map(letter_width, line), initial=letter_width("…"))
+    kept = sum(width <= length for width in widths) - 1
+    return line[:kept].rstrip() + "…"
 
 
 class Chart(Figure):

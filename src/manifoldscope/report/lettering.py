@@ -26,9 +26,12 @@ HOUSE = "DejaVu Sans"
 WIDE = 1.7
 """The width of a letter of East Asian scripts, or an emoji, in letters of `HOUSE`."""
 
+SHAPES = matplotlib.__version_info__ >= (3, 11)
+"""Whether this matplotlib writes from right to left, joins letters and reorders them, as Arabic and Hindi need."""
+
 
 def lacking(text: str) -> list[str]:
-    """The letters of a text that `HOUSE` does not have, each once; marks that show nothing of their own do not count.
+    """The letters of a text that `HOUSE` cannot write, each once; marks that show nothing of their own do not count.
 
     Example:
         >>> lacking("cat 猫, naïve"), lacking("β")
@@ -36,7 +39,11 @@ def lacking(text: str) -> list[str]:
     """
     if text.isascii():
         return []
-    return [letter for letter in dict.fromkeys(text) if ord(letter) not in _house() and not _silent(letter)]
+    return [
+        letter
+        for letter in dict.fromkeys(text)
+        if (ord(letter) not in _house() and not _silent(letter)) or _unshaped(letter)
+    ]
 
 
 def wide(text: str) -> float:
@@ -48,8 +55,13 @@ def wide(text: str) -> float:
     """
     if text.isascii():
         return float(len(text))
-    width = sum(WIDE if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
-    return max(float(width), float(len("class 12"))) if lacking(text) else float(width)
+    width = float(sum(map(letter_width, text)))
+    return max(width, float(len("class 12"))) if lacking(text) else width
+
+
+def letter_width(letter: str) -> float:
+    """The width of a letter, in letters of usual width."""
+    return WIDE if unicodedata.east_asian_width(letter) in "WF" else 1.0
 
 
 @contextmanager
@@ -73,8 +85,9 @@ def lettered(figure: Figure, stand_ins: Mapping[str, str]) -> Iterator[list[str]
     if not letters:
         yield unwritten
         return
-    fonts = fonts_with(letters)
-    left = {letter for letter in letters if not any(ord(letter) in _letters(font.fname) for font in fonts)}
+    unshaped = set(filter(_unshaped, letters))
+    fonts = fonts_with(letters - unshaped)
+    left = unshaped | {letter for letter in letters if not any(ord(letter) in _letters(font.fname) for font in fonts)}
     change = functools.partial(_written, left=left, stand_ins=stand_ins, unwritten=unwritten)
     families = [HOUSE, *(font.name for font in fonts)]
     with ExitStack() as restored:
@@ -157,6 +170,12 @@ def _beginnings(name: str) -> Iterator[str]:
     yield name
     for length in range(len(name) - 1, 0, -1):
         yield name[:length].rstrip() + "…"
+
+
+def _unshaped(letter: str) -> bool:
+    """Whether it is of a script that this matplotlib would write in the wrong order or shape, whatever the font."""
+    from_the_right = unicodedata.bidirectional(letter) in ("R", "AL")
+    return not SHAPES and (from_the_right or "\u0900" <= letter <= "\u0dff")  # those of India, from Hindi to Sinhala
 
 
 def _silent(letter: str) -> bool:
