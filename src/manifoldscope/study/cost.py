@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from manifoldscope.attacks.evaluation import CHECKED, COPIES
 from manifoldscope.errors import StudyError
-from manifoldscope.geometry.measures import MEASURES
-from manifoldscope.geometry.subsets import size_grid
-from manifoldscope.recordings.rows import EXTRAPOLATION_DRAWS
 from manifoldscope.study.context import Context
 from manifoldscope.study.probe import NOT_ASKED, Probed
 from manifoldscope.study.refs import AttackRef
 from manifoldscope.vision.memory import FILLED, NOTHING, Footprint
 
-SECONDS_OF_A_UNIT = 0.04
+SECONDS_OF_A_UNIT = 0.01
 """What a unit takes however small: what it reads and writes, and what its passes need once."""
 
 SECONDS_OF_A_STEP = 1e-3
 """What a step of an attack takes beside the network."""
-
-SECONDS_OF_A_CALL = 7e-4
-"""What a measure takes of however few points."""
 
 IMAGES = "batch_size, or the size of the images"
 POINTS = "data.geometry.images_per_class, or measure a smaller layer"
@@ -184,57 +177,3 @@ class Costs:
         training = self.context.networks[self.name].plan.training
         untrained = training is not None and not training.made().trains
         return 1 / len(self.context.shown(self.name, "robustness").classes) if untrained else 1.0
-
-
-def measuring_seconds(
-    measures: Sequence[Mapping[str, Any]],
-    sampling: Mapping[str, Any],
-    n_images: int,
-    n_classes: int,
-    widths: Sequence[int],
-) -> float:
-    """Seconds to measure points as often as is asked: in halves, nulls and draws of fewer points too."""
-    n_points = max(2, n_images // n_classes)
-    extrapolating = EXTRAPOLATION_DRAWS if sampling.get("extrapolate") else 0
-    n_sizes = len(size_grid(n_points, smallest=8))
-    # as often as all points: two halves cost a quarter each, and the smaller sizes of a curve no more than all points
-    often = 1 + sampling.get("split_halves", 0) / 2
-    null, curve = sampling.get("null", 0), sampling.get("curve", 0)
-    each = null + curve + 2 * extrapolating
-    calls = null + curve * n_sizes + extrapolating * (n_sizes + 4)
-    # a wide layer is read once, and is then as wide as it has points
-    reduced = [min(width, n_images) if width >= 4 * n_images else width for width in widths]
-    seconds: float = reading_seconds(n_images, widths)
-    seconds += (often + each * len(measures)) * reading_seconds(n_images, reduced)
-    seconds += calls * len(measures) * len(widths) * SECONDS_OF_A_CALL
-    return float(seconds + (often + each) * joint_seconds(measures, n_points, n_classes))
-
-
-def reliability_seconds(
-    asked: Mapping[str, Any],
-    measures: Sequence[Mapping[str, Any]],
-    n_images: int,
-    n_classes: int,
-    widths: Sequence[int],
-) -> float:
-    """Seconds to measure each class in halves again and again, by the measures of one class and by joint ones."""
-    n_points = max(2, n_images // n_classes)
-    apart = n_classes * (reading_seconds(n_points, widths) + SECONDS_OF_A_CALL) * len(asked["measures"])
-    together = reading_seconds(n_images, widths) * len(measures) + joint_seconds(measures, n_points, n_classes)
-    return float((1 + asked["splits"] / 2) * (apart + together))
-
-
-def joint_seconds(measures: Sequence[Mapping[str, Any]], n_points: int, n_classes: int) -> float:
-    """Seconds of joint measures of that many points of each class, beside reading them; what they share counts once."""
-    laws = {}
-    for measure in measures:
-        traits = MEASURES[measure["name"]].traits
-        if traits["reads"] == "clouds":
-            laws[traits["seconds"]] = measure
-    return float(sum(law(n_points, n_classes, measure) for law, measure in laws.items()))
-
-
-def reading_seconds(n_points: int, widths: Sequence[int]) -> float:
-    """Seconds for the spectrum or the distances of that many points in layers of these widths."""
-    side = min(n_points, max(widths))
-    return 2e-10 * n_points * side * sum(widths) + 5e-9 * side**3

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from manifoldscope.errors import ModelError
@@ -69,6 +69,7 @@ class Probed:
         own: gradients by the network itself.
         search: gradients as attacks find them.
         loading: seconds to make the network and its copy.
+        in_training: images that its layers see in training mode, as a share of those that they see in evaluation mode.
     """
 
     weights: int
@@ -79,6 +80,7 @@ class Probed:
     own: Passes
     search: Passes
     loading: float
+    in_training: float = 1.0
 
 
 NOT_ASKED = Passes(Duration(), Footprint(0, 0))
@@ -125,6 +127,7 @@ def probe(context: Context, name: str, units: Sequence[Unit], layers: Sequence[s
         own=own,
         search=search,
         loading=loading,
+        in_training=_in_training(network, pixels) if any(unit.trains for unit in units) else 1.0,
     )
 
 
@@ -137,6 +140,34 @@ def _refuse_nan(network: Network, pixels: Tensor) -> None:
             f"{network.name} gave NaN or infinite outputs for {bad} of the first {len(pixels)} images; "
             "look for weights that diverged, or a normalisation that divides by zero"
         )
+
+
+def _in_training(network: Network, pixels: Tensor) -> float:
+    """Images that the layers see in training mode, as a share of those in evaluation mode, where a vote shows several.
+
+    The network is left in training mode, and whatever training changes is changed: it is not used again.
+    """
+    shown = {False: 0, True: 0}
+
+    def count(module: nn.Module, args: tuple[object, ...]) -> None:
+        if args and isinstance(args[0], Tensor) and args[0].ndim:
+            shown[training] += len(args[0])
+
+    own = [module for module in network.module.modules() if any(True for _ in module.parameters(recurse=False))]
+    handles = [module.register_forward_pre_hook(count) for module in own]
+    two = pixels[:1].expand(2, -1, -1, -1)  # batch norm needs two
+    devices = [network.device.index or 0] if network.device.type == "cuda" else []
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=devices):
+            for training in (False, True):
+                network.module.train(training)
+                network(two)
+    except (ModelError, RuntimeError, ValueError):  # training will say what it cannot do
+        return 1.0
+    finally:
+        for handle in handles:
+            handle.remove()
+    return shown[True] / shown[False] if shown[True] and shown[False] else 1.0
 
 
 def _passes(context: Context, network: Network, pixels: Tensor, *, gradient: bool) -> Passes:

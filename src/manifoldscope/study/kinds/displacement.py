@@ -16,8 +16,9 @@ from manifoldscope.geometry.separation import nearest_classes
 from manifoldscope.recordings.rows import Row, estimate_row, joint_rows
 from manifoldscope.seeds import derive, generator
 from manifoldscope.study.context import Context, Tick
-from manifoldscope.study.cost import POINTS, Costs, Need, reading_seconds
+from manifoldscope.study.cost import POINTS, Costs, Need
 from manifoldscope.study.measuring import frame, of_places, points_of, refuse_positions
+from manifoldscope.study.measuring_cost import reading_seconds
 from manifoldscope.study.plan import Study
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import AttackRef, ClassRef, NetworkRef

@@ -12,9 +12,10 @@ from manifoldscope.geometry import Cloud
 from manifoldscope.recordings.rows import Row, class_rows
 from manifoldscope.seeds import generator
 from manifoldscope.study.context import Context, Tick
-from manifoldscope.study.cost import POINTS, SECONDS_OF_A_UNIT, Costs, Need, measuring_seconds
+from manifoldscope.study.cost import POINTS, SECONDS_OF_A_UNIT, Costs, Need
 from manifoldscope.study.draws import Role
 from manifoldscope.study.measuring import by_scaling, frame, measures_of, named, of_layer, points_of
+from manifoldscope.study.measuring_cost import class_seconds
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import ClassRef, NetworkRef
 from manifoldscope.study.store import Store
@@ -121,8 +122,7 @@ class DrawPair(Unit):
         return costs.passing(self.n_images, fixed=fixed, widths=widths, reduce=POINTS)
 
     def seconds(self, costs: Costs, at_once: int) -> float:
-        plain = {"split_halves": 0, "null": 0, "curve": 0, "extrapolate": 0.0}
-        measuring = measuring_seconds(self.measures, plain, self.n_images, 1, costs.widths(self.layers))
+        measuring = class_seconds(self.measures, {}, self.n_images, costs.widths(self.layers))
         return SECONDS_OF_A_UNIT + 2 * (costs.forward_seconds(self.n_images, at_once) + measuring)
 
     @classmethod

@@ -14,15 +14,9 @@ from manifoldscope.pictures import Picture
 from manifoldscope.recordings.rows import Row, class_rows, curve_rows, estimate_row, extrapolation_rows
 from manifoldscope.seeds import derive
 from manifoldscope.study.context import Context, Tick
-from manifoldscope.study.cost import (
-    POINTS,
-    SECONDS_OF_A_CALL,
-    SECONDS_OF_A_UNIT,
-    Costs,
-    Need,
-    measuring_seconds,
-)
+from manifoldscope.study.cost import POINTS, SECONDS_OF_A_UNIT, Costs, Need
 from manifoldscope.study.measuring import by_scaling, frame, measures_of, named, of_layer, points_of, settings_of
+from manifoldscope.study.measuring_cost import SECONDS_OF_A_VALUE, class_seconds, reading_seconds
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import ClassRef, NetworkRef, unkeyed
 from manifoldscope.study.store import Store
@@ -30,9 +24,6 @@ from manifoldscope.study.unit import Gradients, Payload, Unit, kind
 from manifoldscope.tables import BOOLEAN, INTEGER, REAL, TEXT, Schema
 from manifoldscope.vision.jacobian import jacobian_norm
 from manifoldscope.vision.memory import NOTHING
-
-SECONDS_OF_A_VALUE = 1.5e-8
-"""What each value of the points takes to be checked, centred and copied; of many layers of few points, most of it."""
 
 GEOMETRY = Schema(
     name="geometry",
@@ -207,9 +198,8 @@ class Geometry(Unit):
         n = self.images.n_images
         gradients = self.projections * len(self.layers) * costs.gradient_seconds(n, at_once)
         widths = costs.widths(self.layers)
-        measuring = measuring_seconds(self.measures, self.sampling, n, 1, widths) + SECONDS_OF_A_VALUE * n * sum(widths)
-        n_calls: int = (1 + 2 * self.sampling.get("split_halves", 0)) * len(self.measures) * len(widths)
-        measuring += n_calls * SECONDS_OF_A_CALL
+        measuring = class_seconds(self.measures, self.sampling, n, widths)
+        measuring += SECONDS_OF_A_VALUE * n * sum(widths) + reading_seconds(n, widths)  # to keep them; for the pictures
         return SECONDS_OF_A_UNIT + costs.forward_seconds(n, at_once) + gradients + measuring
 
     @classmethod

@@ -43,8 +43,9 @@ from manifoldscope.recordings.rows import Row
 from manifoldscope.seeds import derive, generator
 from manifoldscope.study.challenges import AttackPlan
 from manifoldscope.study.context import Context, Tick
-from manifoldscope.study.cost import POINTS, Costs, Need, reading_seconds
+from manifoldscope.study.cost import POINTS, Costs, Need
 from manifoldscope.study.measuring import named, points_of, shown
+from manifoldscope.study.measuring_cost import reading_seconds
 from manifoldscope.study.plan import LayerText, Study
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import AttackRef, ClassRef, NetworkRef, unkeyed

@@ -11,14 +11,7 @@ import polars as pl
 from manifoldscope.geometry import ClassManifold
 from manifoldscope.recordings.rows import Row, curve_rows, joint_rows, reliability_row
 from manifoldscope.study.context import Context, Tick
-from manifoldscope.study.cost import (
-    POINTS,
-    SECONDS_OF_A_UNIT,
-    Costs,
-    Need,
-    measuring_seconds,
-    reliability_seconds,
-)
+from manifoldscope.study.cost import POINTS, SECONDS_OF_A_UNIT, Costs, Need
 from manifoldscope.study.measuring import (
     by_scaling,
     frame,
@@ -31,6 +24,7 @@ from manifoldscope.study.measuring import (
     points_together,
     settings_of,
 )
+from manifoldscope.study.measuring_cost import joint_seconds, reliability_seconds
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import ClassRef, NetworkRef
 from manifoldscope.study.store import Store
@@ -202,12 +196,15 @@ class Layer(Unit):
         return costs.passing(self._n_images, fixed=held + max(0.0, beside), widths=widths, reduce=POINTS)
 
     def seconds(self, costs: Costs, at_once: int) -> float:
-        shape = (self._n_images, len(self.classes), costs.widths(self.measured_layers))
+        shape = (self._n_images // len(self.classes), len(self.classes), costs.widths(self.measured_layers))
         sizes = self._sizes(costs)
         share = len(passes(sizes, points_together(costs.context))) / len(sizes)
         seconds = SECONDS_OF_A_UNIT + share * costs.forward_seconds(self._n_images, at_once)
-        seconds += measuring_seconds(self.measures, self.sampling, *shape)
-        return seconds + (reliability_seconds(self.reliability, self.measures, *shape) if self.reliability else 0.0)
+        seconds += joint_seconds(self.measures, self.sampling, *shape)
+        if self.reliability is None:
+            return seconds
+        measures = (*self.reliability["measures"], *self.measures)
+        return seconds + reliability_seconds(measures, self.reliability["splits"], *shape)
 
     def _sizes(self, costs: Costs) -> dict[str, float]:
         """Bytes of the points of every layer that is measured in the network."""

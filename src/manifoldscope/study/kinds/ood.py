@@ -10,9 +10,10 @@ import polars as pl
 
 from manifoldscope.attacks.ood import ood_detection
 from manifoldscope.study.context import Context, Tick
-from manifoldscope.study.cost import POINTS, SECONDS_OF_A_UNIT, Costs, Need, reading_seconds
+from manifoldscope.study.cost import POINTS, SECONDS_OF_A_UNIT, Costs, Need
 from manifoldscope.study.draws import Drawn, Role
 from manifoldscope.study.measuring import named, refuse_positions
+from manifoldscope.study.measuring_cost import reading_seconds
 from manifoldscope.study.others import OtherDataset, draw_other_classes, refuse_other_shapes
 from manifoldscope.study.plan import Study
 from manifoldscope.study.planning import PlannedNetwork, Planning

@@ -18,9 +18,10 @@ from manifoldscope.geometry.subspace import Span
 from manifoldscope.pictures import Picture
 from manifoldscope.seeds import derive
 from manifoldscope.study.context import Context, Tick
-from manifoldscope.study.cost import POINTS, SECONDS_OF_A_UNIT, Costs, Need, reading_seconds
+from manifoldscope.study.cost import POINTS, SECONDS_OF_A_UNIT, Costs, Need
 from manifoldscope.study.kinds.margins import margins_of
 from manifoldscope.study.measuring import points_in_turn, points_of
+from manifoldscope.study.measuring_cost import reading_seconds
 from manifoldscope.study.plan import Study
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import AttackRef, ClassRef, NetworkRef

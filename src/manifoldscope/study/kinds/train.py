@@ -19,6 +19,7 @@ from manifoldscope.study.unit import Gradients, Payload, Unit, kind
 from manifoldscope.tables import INTEGER, REAL, TEXT, Schema, conform, parameters_text
 from manifoldscope.training.fit import fit, state
 from manifoldscope.training.objectives import OBJECTIVES
+from manifoldscope.training.objectives.objective import TRAINING_PASS
 from manifoldscope.training.recipe import recipe
 from manifoldscope.training.saving import Saving, epoch_file, kept_epochs
 from manifoldscope.vision.memory import NOTHING
@@ -75,7 +76,7 @@ class Train(Unit):
         training: objective, its settings, and the schedule; of an objective that trains nothing, its name alone.
         images: a digest of those it is trained on; None where it is not.
         initialisation, seed: of the first weights, and of all else.
-        passes: gradient passes of each image in an epoch.
+        passes: gradient passes of each image in an epoch, and `training_passes` how many of them in training mode.
         n_images: how many images pass in all epochs.
     """
 
@@ -90,6 +91,7 @@ class Train(Unit):
     initialisation: int
     seed: int
     passes: float = unkeyed()
+    training_passes: float = unkeyed(TRAINING_PASS)
     n_images: int = unkeyed()
 
     @classmethod
@@ -110,6 +112,7 @@ class Train(Unit):
             initialisation=derive(seed, "initialisation", network.seed),
             seed=derive(seed, "training", network.seed),
             passes=objective.passes,
+            training_passes=objective.training_passes,
             n_images=0 if drawn is None else len(drawn.images) * training.epochs,
         )
 
@@ -175,15 +178,16 @@ class Train(Unit):
             return Need(network.weights, NOTHING, 1, "")
         n = len(costs.context.shown(self.network.name, "training"))
         held = 2 * network.image * n + (4 + 6) * network.weights
-        batch = network.own.memory.of(min(self.training["batch_size"], n))
+        shown = max(network.in_training, float(self.passes > self.training_passes))
+        batch = shown * network.own.memory.of(min(self.training["batch_size"], n))
         return Need(held + batch, NOTHING, 1, "data.training.images_per_class, or the batch_size of the training")
 
     def seconds(self, costs: Costs, at_once: int) -> float:
         if not self.n_images:
             return SECONDS_OF_A_UNIT
-        return SECONDS_OF_A_UNIT + self.passes * costs.network.own.seconds.of(
-            self.n_images, self.training["batch_size"]
-        )
+        network = costs.network
+        passes = self.passes - self.training_passes + network.in_training * self.training_passes
+        return SECONDS_OF_A_UNIT + passes * network.own.seconds.of(self.n_images, self.training["batch_size"])
 
     @classmethod
     def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, pl.DataFrame]:

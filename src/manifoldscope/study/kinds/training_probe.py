@@ -14,8 +14,9 @@ from manifoldscope.errors import ModelError
 from manifoldscope.geometry import ClassManifold, Cloud
 from manifoldscope.recordings.rows import Row, class_rows, joint_rows
 from manifoldscope.study.context import Context, Tick
-from manifoldscope.study.cost import POINTS, SECONDS_OF_A_UNIT, Costs, Need, measuring_seconds
+from manifoldscope.study.cost import POINTS, SECONDS_OF_A_UNIT, Costs, Need
 from manifoldscope.study.measuring import by_scaling, frame, measures_of, of_layer, of_places, points_of
+from manifoldscope.study.measuring_cost import class_seconds, is_joint, joint_seconds
 from manifoldscope.study.plan import Study, TrainingPlan
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import AttackRef, ClassRef, NetworkRef, unkeyed
@@ -230,7 +231,12 @@ class TrainingProbe(Unit):
             return seconds
         widths = costs.widths(self.measured_layers)
         seconds += costs.forward_seconds(self._n_measured, at_once)
-        return seconds + measuring_seconds(self.measures, {}, self._n_measured, len(self.classes), widths)
+        n_classes = len(self.classes)
+        n_points = self._n_measured // n_classes
+        single = [measure for measure in self.measures if not is_joint(measure)]
+        joint = [measure for measure in self.measures if is_joint(measure)]
+        seconds += n_classes * class_seconds(single, {}, n_points, widths)
+        return seconds + joint_seconds(joint, {}, n_points, n_classes, widths)
 
     @classmethod
     def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, list[pl.DataFrame]]:

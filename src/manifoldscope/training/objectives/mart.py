@@ -47,6 +47,10 @@ class MART(AttackedBySteps):
     def passes(self) -> float:
         return self.steps + 2 * TRAINING_PASS
 
+    @property
+    def training_passes(self) -> float:
+        return 2 * TRAINING_PASS
+
     def loss(
         self, network: Network, pixels: Tensor, labels: Tensor, progress: float, generator: torch.Generator
     ) -> Tensor:

@@ -46,6 +46,11 @@ class Objective(ABC):
         return TRAINING_PASS
 
     @property
+    def training_passes(self) -> float:
+        """How many of these are in training mode; the others, of an attack on what it trains on, in evaluation mode."""
+        return min(self.passes, TRAINING_PASS)
+
+    @property
     def radius(self) -> float | None:
         """Epsilon of the L-infinity ball in which it attacks what it trains on; None where it attacks nothing."""
         return None

@@ -47,6 +47,10 @@ class TRADES(AttackedBySteps):
     def passes(self) -> float:
         return self.steps + 0.5 + 2 * TRAINING_PASS  # half a pass for the probabilities of the clean images
 
+    @property
+    def training_passes(self) -> float:
+        return 2 * TRAINING_PASS
+
     def loss(
         self, network: Network, pixels: Tensor, labels: Tensor, progress: float, generator: torch.Generator
     ) -> Tensor:
