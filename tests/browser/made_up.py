@@ -185,7 +185,7 @@ def arguments(size: Size) -> dict[str, Any]:
         "tables": tables,
         "findings": [SAID] if size is LARGE else diagnose(tables),
         "pictures": pictures_of(size),
-        "rerun": f"manifoldscope run {size.name}",
+        "rerun": f"manifoldscope run results/study.toml --out results/{size.name}",
         "versions": {"manifoldscope": "0.1.0"},
         "failed": [f"{size.networks[0]}: made up"] if size is HOSTILE_SIZE else [],
     }

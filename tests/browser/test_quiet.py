@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.browser.conftest import Visit, Written
+from tests.browser.conftest import UNFOLD, Visit, Written
 from tests.browser.made_up import SIZES
 
 SMALL = [name for name in SIZES if name not in ("large", "two thousand points", "at one place")]
@@ -80,14 +80,40 @@ SIDEWAYS = """(parts) => parts.filter((part) => part.checkVisibility() && part.s
 
 
 def test_on_a_phone_what_is_drawn_fits(written: Callable[[str], Written], visit: Callable[..., Visit]) -> None:
-    two = "#class=class+1&class=class+2"  # a column of more classes is reached by a finger
-    page = visit(written("ordinary").path, two, width=390, has_touch=True, is_mobile=True).page
+    four = "#class=class+1&class=class+2&class=class+3&class=class+4"
+    page = visit(written("ordinary").path, four, width=390, has_touch=True, is_mobile=True).page
     assert page.locator(".story .chart svg").bounding_box()["width"] <= 390
     assert page.locator(".story .chart").evaluate_all(SIDEWAYS) == []
     for view in tabs(page):
         assert page.locator(f".scatter div, .scatter .scroll, [data-view={view}] div").evaluate_all(SIDEWAYS) == [], (
             view
         )
+
+
+SCROLLING = """() => [...document.querySelectorAll("*")]
+  .filter((each) => each.checkVisibility() && each.scrollWidth > each.clientWidth + 1)
+  .filter((each) => ["auto", "scroll"].includes(getComputedStyle(each).overflowX))"""
+
+
+def test_what_scrolls_sideways_on_a_phone_is_reached_and_moved_by_keyboard(
+    written: Callable[[str], Written], visit: Callable[..., Visit]
+) -> None:
+    page = visit(written("ordinary").path, width=390).page
+    page.locator("main").evaluate(UNFOLD)
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")  # what is too wide is noticed
+    boxes = page.evaluate(
+        f"({SCROLLING})().map((each) => [each.className || each.tagName, each.tabIndex, each.ariaLabel])"
+    )
+    assert {"chart", "scroll", "PRE"} <= {name for name, _, _ in boxes}
+    assert [name for name, stop, label in boxes if stop != 0 or not label] == []
+    box = page.locator("main .chart[tabindex='0']").first
+    box.evaluate(
+        "(box) => { window.moved = new Promise((done) => box.addEventListener('scroll', done, { once: true })); }"
+    )
+    box.focus()
+    page.keyboard.press("ArrowRight")
+    page.evaluate("window.moved")
+    assert page.evaluate("scrollX") == 0
 
 
 @pytest.mark.parametrize(("name", "width"), [("ordinary", 800), ("ordinary", 390), ("hostile names", 390)])

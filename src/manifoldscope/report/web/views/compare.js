@@ -69,15 +69,14 @@ function beside(page, choice) {
     return h(
       "tr",
       { class: row.now && "now" },
-      h("th", { scope: "row" }, row.label),
-      h("td", {}, marks.length ? strip(row.all, marks, { domain: row.domain, label }) : null),
+      h("th", { scope: "row" }, h("div", { class: "placed" }, h("span", {}, row.label), marks.length > 0 && strip(row.all, marks, { domain: row.domain, label }))),
       ...row.values.map((value) => h("td", { class: "n", title: value && interval(value.value, value.low, value.high, row.format) }, row.format(value?.value ?? null))),
     );
   });
   const grid = h(
     "table",
     { class: "stands" },
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "What"), h("th", { scope: "col" }, "Among the classes"), ...heads)),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "What, among the classes"), ...heads)),
     h("tbody", {}, ...drawn),
   );
   const listed = rows.flatMap((row) => row.values.map((value, i) => [names[i], row.label, value?.value, value?.low, value?.high]));

@@ -145,7 +145,8 @@ function regression(frame, line) {
 function name(frame, item, text) {
   const x = frame.x(item.x);
   const end = x > (frame.left + frame.right) / 2;
-  const short = text.length > 24 ? `${text.slice(0, 23)}…` : text;
+  const letters = [...text]; // an emoji is one of them, and is not cut in two
+  const short = letters.length > 24 ? `${letters.slice(0, 23).join("")}…` : text;
   frame.over.append(
     s("text", { class: "named", x: x + (end ? -10 : 10), y: frame.y(item.y) - 8, "text-anchor": end ? "end" : "start" }, short),
   );
