@@ -281,7 +281,7 @@ def test_ceilings_are_those_of_clean_classes_and_measures_without_one_are_named_
     tables["geometry"] = pl.concat([tables["geometry"], attacked, free])
     found = of_kind("ceiling", tables)
     assert "displacement" not in found.text.lower()
-    assert found.text.startswith("Dimension (fraction=0.95): 0 of 30 values")
+    assert found.text.startswith("PCA dimension (95% of variance): 0 of 30 values")
     assert found.text.endswith("Without a ceiling, and none falls so: capacity.")
     assert sum(row["values"] for row in found.numbers) == 60
 
@@ -517,7 +517,7 @@ def test_ceilings() -> None:
     )
     finding = of_kind("ceiling", tables)
     assert finding.title == "50% of the values depend on the number of images"
-    assert "Dimension (fraction=0.95): 10 of 30 values are within 10% of their ceiling, and 10 fall" in finding.text
+    assert "PCA dimension (95% of variance): 10 of 30 values are within 10% of their ceiling, and 10" in finding.text
 
 
 def test_many_measures_are_a_range_and_a_table_and_not_a_paragraph_of_one_line_each() -> None:

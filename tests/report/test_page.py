@@ -12,6 +12,9 @@ import pytest
 
 from conftest import FINDINGS, arguments, other_tables, sampled_tables, study_pictures, study_tables, written
 from manifoldscope.report import FIGURES, Chart, Contents, Figure, Finding, Section, diagnose, render
+from manifoldscope.report import page as report_page
+from manifoldscope.report.explore.view import WEB
+from manifoldscope.report.page import STYLES
 from manifoldscope.tables import TABLES
 
 HOSTILE = (
@@ -136,6 +139,16 @@ def test_tables_figures_and_code_scroll_in_boxes_of_their_own(page: Page) -> Non
         (style,) = re.findall(rf"^\.{box} {{(.*)}}$", page.source, re.M)
         assert re.search(r"overflow(-x)?: auto", style)
     assert re.search(r"^body {.*overflow-wrap: anywhere", page.source, re.M)  # no name is wider than a phone
+
+
+def test_every_class_that_a_style_sheet_names_is_given_to_something() -> None:
+    files = [path for end in ("html", "js", "py") for path in Path(report_page.__file__).parent.rglob(f"*.{end}")]
+    given = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    for sheet in STYLES:
+        rules = re.sub(r"@media[^{]*|{[^{}]*}", "", (WEB / sheet).read_text(encoding="utf-8"))
+        named = set(re.findall(r"\.([a-z][a-z0-9-]*)", rules))
+        assert named
+        assert {name for name in named if not re.search(rf"(?<![\w-]){name}(?![\w-])", given)} == set(), sheet
 
 
 def test_figures_are_named_for_those_who_cannot_see_them(page: Page) -> None:

@@ -12,6 +12,8 @@ from matplotlib.image import imread
 
 from conftest import concluded_tables, drawn, n_titles, study_tables
 from manifoldscope.report import Chart
+from manifoldscope.report.figures.specifications import _BRIEF
+from manifoldscope.report.findings.association import GATES
 from manifoldscope.tables import conform
 
 CONTROLS = {"": "pearson", "margin": "two_draws", "clean_accuracy": "two_draws"}
@@ -107,6 +109,10 @@ def test_images_that_are_shared_leave_a_panel_empty() -> None:
     (figure,) = drawn("specifications", tables | {"associations": rows.with_columns(coefficient=without)})
     assert "no answer: shared images | no coefficient" in texts(figure.chart)
     assert n_titles(figure.chart) == 2 * 16
+
+
+def test_every_reason_for_no_answer_has_its_words() -> None:
+    assert set(_BRIEF) == set(GATES)
 
 
 def test_two_thousand_cells_are_a_band_of_bounded_size() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from manifoldscope.evidence.defences import told
 from manifoldscope.report import words
@@ -119,7 +119,8 @@ def _cost_axis(axes: Axes, values: Reals, label: str) -> None:
     known = values[np.isfinite(values) & (values > 0)]
     axes.set_xscale("log")
     axes.set_xlim(known.min() / 1.5, known.max() * 1.5)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+    narrow = known.max() < 5 * known.min()  # 1, 2 and 5 of each power of ten would be one or two of its values
+    axes.xaxis.set_major_locator(MaxNLocator(4) if narrow else LogLocator(subs=(1, 2, 5), numticks=6))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(label)

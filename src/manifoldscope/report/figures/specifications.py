@@ -46,6 +46,7 @@ _BRIEF = {
     "few_classes": "few classes",
     "few_images": "few images",
     "unreliable_control": "unreliable control",
+    "weak_instrument": "weak instrument",
     "same_images": "shared images",
 }
 _OUTCOMES = {
@@ -248,7 +249,7 @@ def specification_chart(curves: Sequence[Curve], values: Values, look: Mapping[s
 def _told(curve: Curve) -> str:
     """The median with its p, and only beside them how many coefficients are below 0."""
     if curve.gates:
-        return f"no answer: {', '.join(_BRIEF.get(gate, gate) for gate in curve.gates)}"
+        return f"no answer: {', '.join(_BRIEF[gate] for gate in curve.gates)}"
     median = curve.median
     if median is None or median.p_value is None:
         return "the median was not tested"

@@ -101,9 +101,10 @@ def variance_spectra(spectra: Sequence[Picture], *, models: Sequence[str] = (), 
         columns=columns,
         width=4.6 if columns == 2 else 5.6,
         height=3.1,
+        left=0.85,
         top=0.42,
         down=0.95,
-        across=0.75,
+        across=0.95,
     )
     for axes, layer in itertools.zip_longest(chart.flat, shown):
         if layer is None:

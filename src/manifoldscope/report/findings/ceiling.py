@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from manifoldscope.evidence.ceilings import OfSample, ceilings
+from manifoldscope.report import words
 from manifoldscope.report.findings.finding import FINDINGS, Finding, Tables
 from manifoldscope.report.findings.phrases import MOST_SPELLED_OUT, MeasureWords, capital, some
 
@@ -56,7 +57,7 @@ def _measure(one: OfSample) -> str:
 
 
 def _named(one: OfSample) -> str:
-    return capital(MeasureWords(one.measure).name) + (f" ({one.parameters})" if one.parameters else "")
+    return capital(words.measure(one.measure, one.parameters))
 
 
 def _unbounded(counted: Sequence[OfSample]) -> str:
