@@ -13,6 +13,7 @@ from polars import selectors as cs
 from torch import nn
 
 from manifoldscope.attacks import PGD, evaluate, minimal_perturbation, robustness_curve
+from manifoldscope.attacks.fab import to_plane
 from manifoldscope.errors import AttackError, ModelError
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
@@ -92,6 +93,29 @@ def test_minimum_norm_attacks_come_near_the_margin_of_a_linear_network(attack, n
     for row in table.iter_rows(named=True):
         # FAB oversteps by 5%, and FMN shrinks its ball by steps
         assert row["minimal_epsilon"] <= 1.05 * truth[row["image"]] + 2e-4
+
+
+@every_norm
+@by_minimum_norm
+@pytest.mark.parametrize("contrast", [2, 100])
+def test_minimum_norm_attacks_find_the_margin_although_the_box_cuts_the_way(attack, norm, contrast):
+    """A pixel at 0 or 1 can go one way only; where that is the wrong one, the others have to go further."""
+    network, _ = linear()
+    noise = torch.rand(16, 3, 2, 6, generator=torch.Generator().manual_seed(1)) - 0.5
+    pixels = (0.5 + contrast * noise).clamp(0, 1)
+    with torch.no_grad():
+        logits = network(pixels)
+    drawn, weight = ImageSet.of(pixels, logits.argmax(1)), network.module[1].weight.detach()
+    normal, rise = weight[1 - drawn.labels] - weight[drawn.labels], (logits[:, 0] - logits[:, 1]).abs()
+    ways = to_plane(pixels.flatten(1), normal, rise, norm)
+    within = (normal * ways).sum(1) > 0.999 * rise  # the plane meets the box
+    truth = torch.linalg.vector_norm(ways, ord=math.inf if norm == "linf" else 2, dim=1)
+    free = rise / torch.linalg.vector_norm(normal, ord=1 if norm == "linf" else 2, dim=1)
+    assert (within & (truth > 1.05 * free)).sum() > 8  # the box binds
+    table = minimal_perturbation(network, drawn, attack=attack, norm=norm, largest=0.99 if norm == "linf" else 6.0)
+    found = dict(table.select("image", "minimal_epsilon").iter_rows())
+    for place in within.nonzero().flatten().tolist():
+        assert 1 - 1e-4 < found[drawn.names[place]] / truth[place] < 1.05  # FAB oversteps by 5%
 
 
 def test_the_bracket_holds_the_answer_and_is_as_narrow_as_asked():

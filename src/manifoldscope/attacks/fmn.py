@@ -24,12 +24,14 @@ FASTEST, SLOWEST = 0.05, 0.001
 """Shares by which the radius grows or shrinks at the first and the last step."""
 
 
-@ATTACKS.register("fmn")
+@ATTACKS.register("fmn", version=2)
 @dataclass(frozen=True, kw_only=True)
 class FMN(Perturbation):
     """Steps along the gradient of the margin in a ball that shrinks while the image is misclassified, and grows else.
 
-    It minimises the norm and does not stop at epsilon; what it finds outside that ball does not count.
+    It minimises the norm and does not stop at epsilon; what it finds outside that ball does not count. Until an image
+    is misclassified, the next ball is larger than the last by what a linear network would still need. (The paper adds
+    that to the length of the perturbation; where [0, 1] cuts it short, a linear network is never misclassified.)
 
     Attributes:
         epsilon: radius of the ball, in pixel units (pixels are in [0, 1]).
@@ -70,6 +72,7 @@ class FMN(Perturbation):
             "nearest": rows.clean,
             "distance": never,
             "radius": never,
+            "reach": torch.zeros_like(never),
             "steps": torch.zeros_like(rows.labels),
         }
 
@@ -85,7 +88,7 @@ class FMN(Perturbation):
         share = self._between(FASTEST, SLOWEST, state["steps"]).to(images)
         dual = torch.linalg.vector_norm(seen.gradient.flatten(1), ord=1 if self.norm == "linf" else 2, dim=1)
         boundary = seen.loss.abs() / dual.clamp_min(torch.finfo(images.dtype).tiny)
-        linear = away + boundary + ACROSS
+        linear = state["reach"] + boundary + ACROSS
         inside = torch.minimum(state["radius"] * (1 - share), state["distance"])
         grown = torch.where(state["distance"].isinf(), linear, state["radius"] * (1 + share))
         state["radius"] = torch.where(hit, inside, grown)
@@ -94,6 +97,7 @@ class FMN(Perturbation):
         state["steps"] = state["steps"] + 1
         ball = torch.where(self.finished(state), self.epsilon, state["radius"])
         shown = torch.where(per_image(self.finished(state)), state["nearest"], moved)
+        state["reach"] = torch.minimum(distance(rows.clean, shown, self.norm).to(images), ball)  # before [0, 1] cuts it
         state["images"] = projected(shown, rows.clean, ball, self.norm)
         return state
 

@@ -78,7 +78,7 @@ class Minimal(Unit):
         n_together: how many images are attacked together at most, those of all classes.
     """
 
-    version = 6
+    version = 7
     files = ("minimal.parquet",)
     tables = (MINIMAL,)
     section = MinimalPlan
