@@ -1,11 +1,17 @@
-"""Which images a study uses for what: three draws that share no image, unless the study asks for the same ones."""
+"""Which images a study uses for what: three draws that share no image, unless the study asks for the same ones.
+
+All three take theirs from one seeded order of the images of a class: those to attack from its beginning, those to
+measure from its end, those to train on from its middle. So the size of one changes what the others take only where they
+meet; and then the images to attack come first, those to measure next.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, Self
 
 import polars as pl
@@ -20,6 +26,7 @@ from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Payload, Unit, kind
 from manifoldscope.tables import TEXT, Schema, conform
 from manifoldscope.vision.datasets import dataset_entry, load
+from manifoldscope.vision.images import Draw as Chosen
 from manifoldscope.vision.images import ImageSet, batches, choose_classes, draw
 
 SKIPPED_IMAGES = Schema(
@@ -46,7 +53,7 @@ class Draw(Unit):
         rivals: keys of the draws, of the same part of the dataset, that were made before.
     """
 
-    version = 4
+    version = 5
     files = ("images.parquet", "skipped_images.parquet")
     tables = (SKIPPED_IMAGES,)
 
@@ -124,9 +131,9 @@ def of_classes(drawn: Drawn, labels: Sequence[int]) -> Drawn:
 def draw_images(study: Study, store: Store, progress: Progress | None = None) -> dict[Role, Drawn]:
     """The draws of a study; what was drawn before, from files that have not changed, is remembered and not read again.
 
-    The images to attack are drawn first, since attacks are expensive: asking for more images to measure leaves them as
-    they are, unless a network trains on all that is left. Training images are drawn only where a network learns from
-    them.
+    Asking for more images of one draw leaves the others as they are, as long as a class has enough for all (and no
+    network trains on all that are left). Where it has not, the images to attack are taken first, since attacks are
+    expensive. Training images are drawn only where a network learns from them.
 
     Equal sizes are made last, so that they change neither what is attacked nor what networks are trained on.
 
@@ -254,25 +261,64 @@ def _one(
     taken = frozenset(name for other in rivals for name in other.images.names)
     try:
         with splits.progress.stage(f"reading images of {len(classes):,} classes ({role})"):
-            result = draw(
-                whole,
-                classes=classes,
-                images_per_class=plan.images_per_class,
-                seed=derive(study.seed, "draw", role),
-                exclude=taken,
-                at_least=AT_LEAST["geometry" if measured else role],
-            )
+            found = [
+                _chosen(
+                    whole.of_class(label),
+                    plan.images_per_class,
+                    place=partial(_place, study.seed, role),
+                    taken=taken,
+                    at_least=AT_LEAST["geometry" if measured else role],
+                )
+                for label in classes
+            ]
     except DataError as error:
         names = " or ".join(f"data.{other.unit.role}" for other in rivals)
         advice = f"; reduce images_per_class of {names}, or set data.same_images = true" if rivals else ""
         raise DataError(f"data.{role}: {error}{advice}") from None
+    position = {name: index for index, name in enumerate(whole.names)}
+    images = whole.subset([position[name] for each in found for name in each.images.names])
     digests: dict[int, tuple[str, ...]] = {}
-    with splits.progress.stage(f"reading and digesting {len(result.images):,} images ({role})") as tick:
+    with splits.progress.stage(f"reading and digesting {len(images):,} images ({role})") as tick:
         n_done = 0
-        for label in classes:
-            of_class = result.images.of_class(label)
-            digests[label] = in_chunks(of_class)
-            tick(n_done := n_done + len(of_class))
-    drawn = Drawn(result.images, unit, digests)
-    publish(store, unit, drawn, result.skipped_images, began)
+        for label, each in zip(classes, found, strict=True):
+            digests[label] = in_chunks(each.images)
+            tick(n_done := n_done + len(each.images))
+    drawn = Drawn(images, unit, digests)
+    publish(store, unit, drawn, [skipped for each in found for skipped in each.skipped_images], began)
     return drawn
+
+
+def _place(seed: int, role: Role, name: str) -> int:
+    """Where an image stands for one use of it, by its place in the order that all share: a number of 256 bits.
+
+    Those to attack are the first, those to measure the last, and those to train on the ones in the middle.
+    """
+    shared = derive(seed, "draw", "robustness")
+    digest = hashlib.sha256(f"{shared}\x1fimage\x1f{name}".encode(errors="surrogatepass")).digest()
+    first = int.from_bytes(digest, "big")
+    places: dict[Role, int] = {"robustness": first, "geometry": -first, "training": abs(first - 2**255)}
+    return places[role]
+
+
+def _chosen(
+    of_class: ImageSet, n: int | None, *, place: Callable[[str], int], taken: frozenset[str], at_least: int
+) -> Chosen:
+    """The readable images of one class that come first by their place and are not taken: n of them, or all.
+
+    Raises:
+        DataError: there are fewer than `at_least`.
+    """
+    of_these = partial(draw, of_class, classes=of_class.classes, seed=0)
+    ordered = sorted((name for name in of_class.names if name not in taken), key=place)
+    within = len(ordered) if n is None else n
+    while True:  # as much farther as there are images that cannot be read
+        left_out = frozenset(of_class.names) - frozenset(ordered[:within])
+        found = of_these(images_per_class=None, exclude=left_out, at_least=0)
+        missing = 0 if n is None else n - len(found.images)
+        if missing == 0 or within >= len(ordered):
+            break
+        within += missing
+    if len(found.images) < at_least:
+        of_these(images_per_class=n, exclude=taken, at_least=at_least)  # which says why
+    position = {name: index for index, name in enumerate(found.images.names)}
+    return replace(found, images=found.images.subset([position[name] for name in ordered if name in position]))
