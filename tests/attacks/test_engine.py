@@ -67,6 +67,19 @@ def test_a_run_takes_its_random_numbers_from_one_generator(known):
     assert 0.09 < (first - pixels).abs().max() <= 0.1 + 1e-6
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("name", ["pgd", "apgd_t", "fab_t"])
+def test_gradients_are_found_where_the_caller_turned_them_off(known, name, mode):
+    module, pixels, labels, *_ = known
+    attack = make(name, {"epsilon": 0.1, "steps": 3})
+    expected = attack(module, pixels, labels)
+    with mode():
+        attacked = attack(module, pixels.clone(), labels.clone())
+        if name == "pgd":
+            assert torch.equal(list(attack.run(module, pixels.clone(), labels.clone()))[-1].images, expected)
+    assert torch.equal(attacked, expected)
+
+
 def test_a_module_in_training_mode_stays_so(known):
     module, pixels, labels, *_ = known
     module.train()

@@ -119,6 +119,17 @@ def test_the_network_is_left_as_it_was():
     assert all(torch.equal(value, before[name]) for name, value in network.module.state_dict().items())
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_outcomes_are_the_same_where_the_caller_turned_gradients_off(mode):
+    drawn = images(12)
+    network, attack = fitted(drawn), PGD(epsilon=0.1, steps=3)
+    expected, smallest = evaluate(network, drawn, attack).table, minimal_perturbation(network, drawn, steps=3)
+    with mode():
+        loaded = ImageSet.of(drawn.raw.pixels.clone(), drawn.labels.clone())
+        assert evaluate(network, loaded, attack).table.equals(expected)
+        assert minimal_perturbation(network, loaded, steps=3).equals(smallest)
+
+
 class NaNAbove(nn.Module):
     """As `Brightness`, but NaN for images that are brighter than `limit`."""
 

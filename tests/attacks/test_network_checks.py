@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from manifoldscope.attacks import ATTACKS, CORRUPTIONS, PGD, Square, evaluate
+from manifoldscope.attacks import ATTACKS, CORRUPTIONS, PGD, Square, evaluate, lipschitz_estimates
 from manifoldscope.attacks.checks import network_checks, normalisation_checks
 from manifoldscope.errors import ModelError
 from manifoldscope.study.store import Store
@@ -261,15 +261,33 @@ class Inference(Around):
         return self.inner(pixels)
 
 
-@pytest.mark.parametrize("plant", [WithoutGradient, Inference, lambda inner: Before(inner, torch.Tensor.detach)])
+class CutOff(Around):
+    """Its pixels are cut off from logits that have a gradient otherwise: by a tensor that is no parameter."""
+
+    def __init__(self, inner):
+        super().__init__(inner)
+        self.scale = torch.ones((), requires_grad=True)
+
+    def forward(self, pixels):
+        return self.scale * self.inner(pixels.detach())
+
+
+@pytest.mark.parametrize(
+    "plant", [WithoutGradient, Inference, lambda inner: Before(inner, torch.Tensor.detach), CutOff]
+)
 def test_a_network_without_a_gradient_fails_its_row_and_takes_the_attacks_that_need_none(known, plant):
     network, drawn = known
     network = replace(network, module=plant(network.module))
     rows = rows_of(network, drawn)
     assert {name for name, row in rows.items() if row["passed"] is False} == {"vanishing gradient"}
     assert rows["gradient at 0 and 1"]["passed"] is None
-    with pytest.raises(NoGradientError, match="noise, square, rotation, translation and the corruptions"):
-        evaluate(network, drawn, PGD(epsilon=0.1))
+    for attacked in (
+        lambda: evaluate(network, drawn, PGD(epsilon=0.1)),
+        lambda: lipschitz_estimates(network, drawn, norm="linf", radius=0.1),
+        lambda: PGD(epsilon=0.1)(network, drawn.raw.pixels, drawn.labels),
+    ):
+        with pytest.raises(NoGradientError, match="noise, square, rotation, translation and the corruptions"):
+            attacked()
     assert len(evaluate(network, drawn, Square(epsilon=0.1, queries=3)).table) == len(drawn)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +126,19 @@ def test_a_network_is_found_as_it_was_left_also_after_an_error() -> None:
     assert not module.linear.bias.requires_grad
     assert torch.equal(module.linear.weight.grad, torch.ones(2, 4))
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_gradients_are_found_where_the_caller_turned_them_off(mode: Callable[[], AbstractContextManager[None]]) -> None:
+    network = Network(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), preprocessing=Preprocessing(channels=1))
+    with mode():
+        pixels = torch.rand(3, 1, 2, 2)
+        with undisturbed(network):
+            leaf = pixels.clone().requires_grad_(True)
+            (gradient,) = torch.autograd.grad(network(leaf).sum(), leaf)
+        assert not torch.is_grad_enabled()
+        assert torch.is_inference_mode_enabled() == (mode is torch.inference_mode)
+    assert gradient.abs().min() > 0
 
 
 def test_nan_in_a_buffer_is_no_change() -> None:

@@ -114,6 +114,17 @@ def test_a_network_is_measured_in_float32_whatever_the_process_has_set() -> None
     assert torch.get_float32_matmul_precision() == "medium"
 
 
+def test_a_network_is_measured_in_float32_within_an_autocast() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    network, pixels = Network(module, preprocessing=Preprocessing(channels=1)), torch.rand(3, 1, 2, 2)
+    plain = module(pixels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not torch.equal(network(pixels), plain)
+        with undisturbed(network):
+            assert torch.equal(network(pixels), plain)
+        assert torch.is_autocast_enabled("cpu")
+
+
 def test_of_two_threads_the_last_to_leave_puts_back() -> None:
     SET["high"]()
     before = _Settings()

@@ -21,7 +21,7 @@ from manifoldscope.errors import AttackError
 from manifoldscope.seeds import generator
 from manifoldscope.vision.batching import BatchSize, bucket
 from manifoldscope.vision.fast import FastNetwork
-from manifoldscope.vision.network import Network, as_network, predicted
+from manifoldscope.vision.network import Network, as_network, pixel_gradient, predicted
 
 BUDGET_TOLERANCE = 1e-6
 """How far rounding may carry a float32 pixel past its budget: 16 units in the last place of 1."""
@@ -198,7 +198,7 @@ class Engine:
                 leaf = (shown.detach().clamp(INSIDE, 1 - INSIDE) if wanted else shown.detach()).requires_grad_(wanted)
                 logits = self.copy.network(leaf)[:n]
                 loss = perturbation.loss_of(logits, some, own)
-                slope = torch.autograd.grad(loss.sum(), leaf)[0][:n] if wanted else images[:0]
+                slope = pixel_gradient(self.copy.network, loss.sum(), leaf)[:n] if wanted else images[:0]
             parts.append((logits.detach(), loss.detach(), slope))
 
         self.batch.over(len(images), ask)
@@ -348,6 +348,7 @@ def _of_first_runs(rows: Rows, shown: Tensor, wrong: Tensor) -> Tensor:
 # --- on anybody's module ----------------------------------------------------------------------------------------------
 
 
+@torch.inference_mode(False)
 def adversarial_images(
     perturbation: Perturbation,
     module: Network | nn.Module,
@@ -366,6 +367,7 @@ def adversarial_images(
     return found.images
 
 
+@torch.inference_mode(False)
 def iterates(
     perturbation: Perturbation,
     module: Network | nn.Module,

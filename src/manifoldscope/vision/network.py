@@ -41,11 +41,15 @@ class _WithoutGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> None:
-        raise NoGradientError(
-            f"{ctx.name} gives logits without a gradient: its forward runs under torch.no_grad or "
-            "torch.inference_mode, or detaches something. Take that out, or keep to the attacks that need no gradient: "
-            f"{', '.join(WITHOUT_GRADIENTS)} and the corruptions"
-        )
+        raise _no_gradient(ctx.name)
+
+
+def _no_gradient(name: str) -> NoGradientError:
+    return NoGradientError(
+        f"{name} gives logits without a gradient: its forward runs under torch.no_grad or torch.inference_mode, or "
+        "detaches something. Take that out, or keep to the attacks that need no gradient: "
+        f"{', '.join(WITHOUT_GRADIENTS)} and the corruptions"
+    )
 
 
 @dataclass(frozen=True)
@@ -353,10 +357,23 @@ def as_network(network: Network | nn.Module) -> Network:
     )
 
 
+def pixel_gradient(network: Network, value: Tensor, pixels: Tensor) -> Tensor:
+    """The gradient of a value, which the network's logits gave, by the pixels that gave the logits; like the pixels.
+
+    Raises:
+        NoGradientError: nothing leads from the value back to the pixels.
+    """
+    (gradient,) = torch.autograd.grad(value, pixels, allow_unused=True)
+    if gradient is None:
+        raise _no_gradient(network.name)
+    return gradient
+
+
 @contextmanager
 def undisturbed(network: Network) -> Iterator[Network]:
     """The network in evaluation mode, in `float32`, with gradients of parameters off; all is put back afterwards.
 
+    Gradients by the pixels are on, also where the caller is under torch.no_grad or torch.inference_mode.
     Training flags, requires_grad flags, gradients and buffers are what they were, also after an error.
     """
     module = network.module
@@ -371,7 +388,7 @@ def undisturbed(network: Network) -> Iterator[Network]:
     for parameter, _ in wanted:
         parameter.requires_grad_(False)
     try:
-        with float32(network.device):
+        with float32(network.device), torch.inference_mode(False), torch.enable_grad():
             yield network
     finally:
         for child, training in modes.items():

@@ -1,8 +1,8 @@
 """Float32 that is float32: what torch may do instead is turned off while networks are measured and judged.
 
 Left to itself torch convolves in TF32 on NVIDIA's GPUs, with mantissas of 10 bits; and where a process has asked for
-it, by one of several settings, it multiplies so, or in bfloat16. Then what is said of a network would depend on the
-device and on what else the process has set.
+it, by one of several settings or within an autocast, it multiplies so, or in bfloat16. Then what is said of a network
+would depend on the device and on what else the process has set.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,8 +94,9 @@ class _Settings:
 def float32(device: torch.device) -> Iterator[None]:
     """Products and convolutions in float32 are those of IEEE inside, on this kind of device.
 
-    Of all threads that are inside, the last to leave puts the settings back. What a more general setting gave to an
-    operator may have become its own, since torch does not tell the two apart. A process that has frozen its settings
+    An autocast of the caller's is off; one that the network enters itself is part of it. Of all threads that are inside,
+    the last to leave puts the settings back. What a more general setting gave to an operator may have become its own,
+    since torch does not tell the two apart. A process that has frozen its settings
     (`torch.backends.disable_global_flags`) is warned where they are not those of float32.
     """
     with _lock:
@@ -104,7 +105,9 @@ def float32(device: torch.device) -> Iterator[None]:
     try:
         with _lock:
             _where_allowed(lambda: _Settings().make_float32(device.type))
-        yield
+        has_autocast = torch.amp.is_autocast_available(device.type)
+        with torch.autocast(device.type, enabled=False) if has_autocast else nullcontext():
+            yield
     finally:
         with _lock:
             _inside.pop()
