@@ -106,6 +106,55 @@ def test_other_precisions_are_judged_in_float32(name, dtype, known):
     assert found.failures.n_without_gradient == 0
 
 
+# --- state ------------------------------------------------------------------------------------------------------------
+
+
+class Passes(Around):
+    """Counts its passes in a buffer that no file of weights holds."""
+
+    def __init__(self, inner):
+        super().__init__(inner)
+        self.register_buffer("n_passes", torch.zeros(()), persistent=False)
+
+    def forward(self, pixels):
+        self.n_passes += 1
+        return self.inner(pixels)
+
+
+def test_a_buffer_that_no_file_holds_is_state_too(known):
+    network, drawn = known
+    with pytest.warns(UserWarning, match="changed the buffer 'n_passes'"):
+        row = rows_of(replace(network, module=Passes(network.module)), drawn)["state"]
+    assert (row["passed"], row["note"]) == (False, "n_passes")
+
+
+class Lazy(Around):
+    """Makes its buffers in its first pass: one that is none before, and one that is not there."""
+
+    def __init__(self, inner):
+        super().__init__(inner)
+        self.register_buffer("grid", None)
+
+    def forward(self, pixels):
+        if self.grid is None:
+            self.grid = torch.zeros_like(pixels[:1])
+            self.register_buffer("shift", torch.zeros_like(pixels[:1]))
+        return self.inner(pixels + self.grid + self.shift)
+
+
+def test_what_the_first_pass_makes_is_no_change(known):
+    network, drawn = known
+    assert flagged(replace(network, module=Lazy(network.module)), drawn) == set()
+
+
+def test_a_buffer_of_nan_has_not_changed(known):
+    network, drawn = known
+    module = Around(network.module)
+    module.forward = network.module.forward
+    module.register_buffer("unused", torch.full((2,), torch.nan))
+    assert flagged(replace(network, module=module), drawn) == set()
+
+
 # --- images that depend on those beside them --------------------------------------------------------------------------
 
 

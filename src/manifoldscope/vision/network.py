@@ -398,7 +398,7 @@ def undisturbed(network: Network) -> Iterator[Network]:
         changed = []
         with torch.no_grad():
             for owner, name, buffer, before in buffers:
-                if getattr(owner, name, None) is not buffer or not _identical(buffer, before):
+                if getattr(owner, name, None) is not buffer or not identical(buffer, before):
                     buffer.copy_(before)
                     setattr(owner, name, buffer)
                     changed.append(name)
@@ -408,9 +408,9 @@ def undisturbed(network: Network) -> Iterator[Network]:
             )
 
 
-def _identical(one: Tensor, other: Tensor) -> bool:
+def identical(one: Tensor, other: Tensor) -> bool:
     """Equal value for value, NaN with NaN: buffers of a network that diverged have not changed."""
-    return bool(((one == other) | (one.isnan() & other.isnan())).all())
+    return one.shape == other.shape and bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
 @contextmanager

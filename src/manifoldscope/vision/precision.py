@@ -94,9 +94,9 @@ class _Settings:
 def float32(device: torch.device) -> Iterator[None]:
     """Products and convolutions in float32 are those of IEEE inside, on this kind of device.
 
-    An autocast of the caller's is off; one that the network enters itself is part of it. Of all threads that are inside,
-    the last to leave puts the settings back. What a more general setting gave to an operator may have become its own,
-    since torch does not tell the two apart. A process that has frozen its settings
+    An autocast of the caller's is off; one that the network enters itself is part of it. Of all threads that are
+    inside, the last to leave puts the settings back. What a more general setting gave to an operator may have become
+    its own, since torch does not tell the two apart. A process that has frozen its settings
     (`torch.backends.disable_global_flags`) is warned where they are not those of float32.
     """
     with _lock:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -12,7 +14,7 @@ from manifoldscope.attacks.checks.row import Row, check
 from manifoldscope.errors import ModelError
 from manifoldscope.vision.images import ImageSet, batches
 from manifoldscope.vision.memory import Memory
-from manifoldscope.vision.network import Network, NoGradientError, undisturbed
+from manifoldscope.vision.network import Network, NoGradientError, identical, undisturbed
 
 DETERMINISM_TOLERANCE = 1e-4
 """Repeated passes may differ by this share of the largest logit."""
@@ -38,7 +40,7 @@ def network_checks(
     where = next(batches(len(images), batch_size))
     pixels = network.pixels(images, where).to(network.device)
     labels = images.labels[where].to(network.device)
-    before = {name: value.clone() for name, value in network.module.state_dict().items()}
+    before = {name: value.clone() for name, value in _state(network)}
     at_once = _at_once(network, pixels, memory or Memory())
     parts = torch.split(pixels, at_once)
     with undisturbed(network):
@@ -64,7 +66,7 @@ def network_checks(
         few = slice(0, min(AT_BOUNDS, at_once))
         at_bounds = gradient_at_bounds(network, pixels[few], labels[few])
         # `undisturbed` puts buffers back when it ends: look before.
-        changed = [name for name, value in network.module.state_dict().items() if not torch.equal(value, before[name])]
+        changed = [name for name, value in _state(network) if name in before and not identical(value, before[name])]
     low, high = float(pixels.min()), float(pixels.max())
     normalised = bool((first >= 0).all()) and bool(torch.allclose(first.sum(1), torch.ones(len(first)).to(first)))
     return [
@@ -95,6 +97,12 @@ def network_checks(
         gradients,
         at_bounds,
     ]
+
+
+def _state(network: Network) -> Iterator[tuple[str, Tensor]]:
+    """Its parameters and buffers by name, also those that no file of weights holds."""
+    yield from network.module.named_parameters()
+    yield from network.module.named_buffers()
 
 
 def _at_once(network: Network, pixels: Tensor, memory: Memory) -> int:
