@@ -156,12 +156,17 @@ def test_one_that_leaves_the_ball_is_brought_back(known):
     assert (found.adversarial[0] - network.pixels(drawn)).abs().max() <= 1e-4 + 1e-6
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_one_that_gives_no_numbers_has_no_success(known, value):
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e30])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("where", [slice(None), slice(3, 5)])
+def test_one_that_gives_no_numbers_has_no_success(known, norm, value, where):
     network, drawn = known
-    broken = external(
-        lambda module, pixels, labels: torch.full_like(pixels, value), norm="linf", epsilon=1e-4, name="broken"
-    )
+
+    def lost(module, pixels, labels):
+        pixels[:, :, where] = value
+        return pixels
+
+    broken = external(lost, norm=norm, epsilon=1e-4)
     assert evaluate(network, drawn, broken).robust_accuracy == 1
 
 
@@ -188,6 +193,25 @@ def test_one_that_changes_the_module_changes_a_copy(known):
     assert all(torch.equal(value, before[name]) for name, value in network.module.state_dict().items())
 
 
+def test_each_batch_finds_the_module_as_the_network_is(known):
+    network, drawn = known
+    modes = []
+
+    def vandal(module, pixels, labels):
+        modes.append(module.training)
+        found = by_hand(module, pixels, labels)
+        module.train()
+        for parameter in module.parameters():
+            parameter.data.zero_()
+        return found
+
+    attacks = [external(each, norm="linf", epsilon=EPSILON, name="same") for each in (vandal, by_hand)]
+    changed, plain = (evaluate(network, drawn, attack, batch_size=16) for attack in attacks)
+    assert modes == [False] * 3
+    assert changed.table.equals(plain.table)
+    assert plain.robust_accuracy < 1
+
+
 def test_one_that_changes_what_it_is_given_changes_copies(known):
     network, drawn = known
 
@@ -211,3 +235,8 @@ def test_what_are_no_images_is_one_sentence(known, given, message):
     network, drawn = known
     with pytest.raises(AttackError, match=message):
         evaluate(network, drawn, external(given, norm="linf", epsilon=0.1, name="odd"))
+
+
+def test_what_cannot_be_called_is_refused():
+    with pytest.raises(AttackError, match="propose = 'pgd'; expected a function of a module, images and labels"):
+        external("pgd", norm="linf", epsilon=0.1)

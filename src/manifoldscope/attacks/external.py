@@ -1,7 +1,7 @@
 """Anybody's attack: a function that proposes images, judged like ours.
 
-What it is given is a copy of the network, so that nothing it does to it matters; what it returns is brought into the
-ball and into [0, 1], and counts where the network itself says that it is misclassified.
+What it is given is a copy of the network, a new one for each batch, so that nothing it does to it matters; what it
+returns is brought into the ball and into [0, 1], and counts where the network itself says that it is misclassified.
 """
 
 from __future__ import annotations
@@ -55,10 +55,12 @@ class External(Perturbation):
     norm: Norm
     name: str
     restarts: int = 1
-    module: nn.Module | None = None
+    network: Network | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not callable(self.propose):
+            raise AttackError(f"propose = {self.propose!r}; expected a function of a module, images and labels")
         check_radius(self.epsilon, self.norm)
         if self.restarts < 1:
             raise AttackError(f"restarts = {self.restarts}; expected at least 1")
@@ -71,19 +73,22 @@ class External(Perturbation):
         return self.restarts
 
     def prepared(self, network: Network) -> External:
-        return replace(self, module=Pixels(copy.deepcopy(network)).eval())
+        return replace(self, network=network)
 
     def start(self, rows: Rows) -> State:
-        assert self.module is not None  # by `prepared`
+        assert self.network is not None  # by `prepared`
+        module = Pixels(copy.deepcopy(self.network)).eval()
         first = rows.streams if isinstance(rows.streams, torch.Generator) else rows.streams[0]
         seed = int(torch.randint(2**62, (), generator=first))
         with _globally_seeded(seed, self.name, rows.clean.device), torch.enable_grad():
-            found = self.propose(self.module, rows.clean.clone(), rows.labels.clone())
+            found = self.propose(module, rows.clean.clone(), rows.labels.clone())
         if not isinstance(found, Tensor) or found.shape != rows.clean.shape or not found.is_floating_point():
             gave = f"shape {tuple(found.shape)} and type {found.dtype}" if isinstance(found, Tensor) else type(found)
             raise AttackError(f"the attack {self.name} gave {gave}; expected images like those of {rows.clean.shape}")
+        found = found.detach().to(rows.clean)
+        found = torch.where(found.isfinite(), found, rows.clean)
         radius = rows.clean.new_full((len(rows),), self.epsilon)
-        return {"images": projected(found.detach().to(rows.clean), rows.clean, radius, self.norm)}
+        return {"images": projected(found, rows.clean, radius, self.norm)}
 
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
         return distance(clean, perturbed, self.norm) - self.epsilon
@@ -110,19 +115,20 @@ def _globally_seeded(seed: int, name: str, device: torch.device) -> Iterator[Non
 def external(propose: Proposal, *, norm: Norm, epsilon: float, name: str = "", restarts: int = 1) -> External:
     """The attack of another library, or a function of one's own, as an attack like any of ours.
 
-    It only proposes: the engine brings what it returns into the ball and judges it. Random numbers that it draws from
-    the global generators of torch, numpy and Python are seeded by the stream of the first image, so that they depend on
-    the company of the others.
+    It only proposes: the engine brings what it returns into the ball and judges it; a pixel that is NaN or infinite is
+    the clean one. Random numbers that it draws from the global generators of torch, numpy and Python are seeded by the
+    stream of the first image, so that they depend on the company of the others.
 
     Args:
-        propose: (module, images, labels) -> images. The module maps pixels in [0, 1] to logits; it is a copy.
+        propose: (module, images, labels) -> images. The module maps pixels in [0, 1] to logits; it is a copy, a new
+            one each time.
         norm: "linf" or "l2".
         epsilon: radius of the ball, in pixel units.
         name: what tables call it; that of the function if omitted.
         restarts: how often to call it; an image is robust only if it is robust to every call.
 
     Raises:
-        AttackError: an impossible value; when run, what is returned are no such images.
+        AttackError: an impossible value, or what cannot be called; when run, what is returned are no such images.
 
     Example:
         >>> def brighter(module, images, labels):
