@@ -95,11 +95,23 @@ def test_a_module_in_training_mode_stays_so(known):
         (torch.full((4, 3, 8, 8), torch.nan), torch.zeros(4).long(), "reach beyond [0, 1] or hold NaN"),
         (torch.rand(4, 3, 8, 8), torch.zeros(3).long(), "expected (n, channels, height, width)"),
         (torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.zeros(4).long(), "type torch.uint8"),
+        (torch.rand(4, 3, 8, 8).half(), torch.zeros(4).long(), "type torch.float16, labels"),
+        (torch.rand(4, 3, 8, 8), torch.zeros(4), "labels of shape (4,) and type torch.float32"),
+        (torch.rand(4, 3, 8, 8), torch.zeros(4).int(), "labels of shape (4,) and type torch.int32"),
+        (torch.rand(4, 3, 8, 8), torch.zeros(4).long() - 1, "label -1; expected class indices from 0"),
+        (torch.rand(4, 3, 8, 8).numpy(), torch.zeros(4).long(), "images are ndarray and labels Tensor"),
+        (torch.rand(4, 3, 8, 8), [0, 0, 0, 0], "images are Tensor and labels list"),
     ],
 )
 def test_what_are_no_pixels_is_refused(known, pixels, labels, message):
     with pytest.raises(AttackError, match=re.escape(message)):
         UniformNoise(epsilon=0.1)(known[0], pixels, labels)
+
+
+def test_images_that_want_a_gradient_are_attacked_without_a_warning(known):
+    module, pixels, labels, *_ = known
+    attack = FGSM(epsilon=0.1)
+    assert torch.equal(attack(module, pixels.clone().requires_grad_(), labels), attack(module, pixels, labels))
 
 
 def test_the_iterates_of_several_attacks_in_turn_are_refused(known):

@@ -324,10 +324,20 @@ def registered(kind: str) -> Entry:
 
 def require_pixels(images: Tensor, labels: Tensor) -> None:
     """Raise AttackError unless these are images in [0, 1], with a label for each."""
-    if images.ndim != 4 or not images.is_floating_point() or not len(images) or labels.shape != images.shape[:1]:
+    if not (isinstance(images, Tensor) and isinstance(labels, Tensor)):
         raise AttackError(
-            f"images of shape {tuple(images.shape)} and type {images.dtype}, labels of shape {tuple(labels.shape)}; "
-            "expected (n, channels, height, width), floating point in [0, 1], and n labels"
+            f"images are {type(images).__name__} and labels {type(labels).__name__}; expected a tensor of each"
         )
-    if not (float(images.amin()) >= 0 and float(images.amax()) <= 1):  # also true of NaN
+    precise = images.dtype in (torch.float32, torch.float64)  # others round pixels by more than the budget's tolerance
+    n_images = images.shape[:1]
+    if images.ndim != 4 or not precise or not len(images) or labels.shape != n_images or labels.dtype != torch.int64:
+        raise AttackError(
+            f"images of shape {tuple(images.shape)} and type {images.dtype}, labels of shape {tuple(labels.shape)} and "
+            f"type {labels.dtype}; expected (n, channels, height, width) in [0, 1], float32 or float64, and n labels, "
+            "int64"
+        )
+    low, high = (float(end) for end in images.detach().aminmax())
+    if not (low >= 0 and high <= 1):  # also true of NaN
         raise AttackError("images reach beyond [0, 1] or hold NaN; expected pixels, with normalisation in the network")
+    if int(labels.min()) < 0:
+        raise AttackError(f"label {int(labels.min())}; expected class indices from 0")
