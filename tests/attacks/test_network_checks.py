@@ -358,6 +358,60 @@ def test_a_gradient_of_nan_fails_its_row(known):
     assert "NaN or infinity in the gradient of 48 of 48 images" in rows["vanishing gradient"]["note"]
 
 
+class OtherGradient(torch.autograd.Function):
+    """The same values, and of their gradient whatever a function makes."""
+
+    @staticmethod
+    def forward(ctx, values, change):
+        ctx.change = change
+        return values.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return ctx.change(gradient), None
+
+
+def gradient_as(change):
+    return lambda pixels: OtherGradient.apply(pixels, change)
+
+
+WRONG = {
+    "sign": gradient_as(torch.neg),
+    "noise": gradient_as(torch.randn_like),
+    "the order of pixels": gradient_as(lambda gradient: gradient.flip(3)),
+    "half of the image": lambda pixels: torch.cat([pixels[:, :, :4].detach(), pixels[:, :, 4:]], 2),
+    "two channels": gradient_as(lambda gradient: torch.cat([gradient[:, :1], 0 * gradient[:, 1:]], 1)),
+    "one branch": lambda pixels: pixels.roll(1, 3) / 2 + pixels.detach(),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_gradient_that_does_not_say_how_the_logits_change(known, wrong):
+    network, drawn = known
+    module = Before(network.module, WRONG[wrong])
+    for few in (drawn, drawn.subset(range(3))):
+        assert flagged(replace(network, module=module), few) == {"finite differences"}
+    row = rows_of(replace(network, module=module), drawn)["finite differences"]
+    assert row["value"] < 0.85
+    assert "straight-through estimator" in row["note"]
+
+
+RIGHT = {
+    "scale": (gradient_as(lambda gradient: 1e-12 * gradient), True),
+    "most of it": (lambda pixels: 0.1 * pixels + 0.9 * pixels.detach(), True),
+    "straight through 64 levels": (lambda pixels: pixels + ((pixels * 64).round() / 64 - pixels).detach(), True),
+    "no slope": (lambda pixels: pixels + 1e8, None),  # which no pixel survives in float32
+}
+
+
+@pytest.mark.parametrize("right", RIGHT)
+def test_a_gradient_that_says_it_up_to_a_factor_or_in_the_large_passes(known, right):
+    network, drawn = known
+    step, passed = RIGHT[right]
+    module = Before(network.module, step)
+    assert rows_of(replace(network, module=module), drawn)["finite differences"]["passed"] is passed
+
+
 # --- what a module gives ----------------------------------------------------------------------------------------------
 
 Output = namedtuple("Output", ["aux", "logits"])

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manifoldscope.attacks.checks.bounds import gradient_at_bounds
+from manifoldscope.attacks.checks.differences import FEW, finite_differences
 from manifoldscope.attacks.checks.independence import batch_independence
 from manifoldscope.attacks.checks.row import Row, check
 from manifoldscope.errors import ModelError
@@ -65,6 +66,8 @@ def network_checks(
         gradients = _gradients(network, parts, torch.split(labels, at_once), finite, first)
         few = slice(0, min(AT_BOUNDS, at_once))
         at_bounds = gradient_at_bounds(network, pixels[few], labels[few])
+        places = finite.nonzero().flatten()[: min(FEW, at_once)]
+        differences = finite_differences(network, pixels[places], labels[places], deterministic=deterministic)
         # `undisturbed` puts buffers back when it ends: look before.
         changed = [name for name, value in _state(network) if name in before and not identical(value, before[name])]
     low, high = float(pixels.min()), float(pixels.max())
@@ -96,6 +99,7 @@ def network_checks(
         independence,
         gradients,
         at_bounds,
+        differences,
     ]
 
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 import polars as pl
 
 from manifoldscope.attacks.checks import Expected, chance, check, clean_check, network_checks, normalisation_checks
+from manifoldscope.attacks.checks.differences import DIRECTIONS, FEW
 from manifoldscope.attacks.checks.independence import ALONE
 from manifoldscope.attacks.checks.network import AT_BOUNDS
 from manifoldscope.attacks.checks.normalisation import N_IMAGES, N_PASSES
@@ -83,7 +84,7 @@ class Inspect(Unit):
         defence, defence_parameters: its defence and the settings of that; None where it has none.
     """
 
-    version = 8
+    version = 9
     files = ("models.parquet", "checks.parquet", "layers.parquet")
     tables = (MODELS, LAYERS)
     gates = True
@@ -207,7 +208,9 @@ class Inspect(Unit):
         passes += 4 * costs.forward_seconds(n_checked, at_once) + costs.forward_seconds(ALONE, 1)
         if self.trained_for is None:
             passes += N_PASSES * costs.forward_seconds(min(self.n_images, N_IMAGES), at_once)
+        passes += 2 * DIRECTIONS * costs.forward_seconds(FEW, at_once)
         gradient = costs.gradient_seconds(n_checked, at_once) + 2 * costs.gradient_seconds(AT_BOUNDS, at_once)
+        gradient += costs.gradient_seconds(FEW, at_once)
         return SECONDS_OF_A_UNIT + passes + gradient + costs.network.loading
 
     @classmethod

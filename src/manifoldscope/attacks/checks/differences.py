@@ -1,0 +1,81 @@
+"""Does the gradient say how the logits change?
+
+It does not where a part of the network is detached, where a layer gives another gradient than its own, or where a sign
+is wrong. Images may keep some gradient then, and an attack walks on in a wrong direction.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from manifoldscope.attacks.checks.row import Row, check
+from manifoldscope.seeds import generator
+from manifoldscope.vision.network import Network, NoGradientError, pixel_gradient
+
+SIZES = (1e-4, 1e-2, 1 / 16)
+"""By how much pixels are moved: rounding hides small differences, and curvature spoils large ones."""
+
+DIRECTIONS = 4
+"""Of each image, random: every pixel up or down. Each costs two forward passes, or six where rounding hides slopes."""
+
+FEW = 8
+"""Images that are enough: with their directions, 32 slopes."""
+
+AGREE = 0.9
+"""A cosine of slopes. It is 0.995 and more for deep networks, and 0.82 where one channel of three has no gradient."""
+
+
+def finite_differences(network: Network, pixels: Tensor, labels: Tensor, *, deterministic: bool) -> Row:
+    """The row on gradients that do not say how the label's logit changes along random directions.
+
+    The slopes up and down a direction have to agree with each other before the gradient is held against them, which
+    they do not where rounding or steps hide them. The smallest size of moves at which they do decides.
+
+    Args:
+        network: as `undisturbed` gives it.
+        pixels: (n, channels, height, width) in [0, 1].
+        labels: (n,)
+        deterministic: whether it says the same when it is asked again.
+    """
+    name = "finite differences"
+    expected = f"slopes along random directions have a cosine of at least {AGREE:g} with those that the gradient says"
+    if not deterministic:
+        return check(name, None, None, expected, "repeated passes differ already")
+    ways = torch.randint(0, 2, (DIRECTIONS, *pixels.shape), generator=generator(0, "directions")).to(pixels) * 2 - 1
+    for size in SIZES:
+        centre = pixels.clamp(size, 1 - size).requires_grad_(True)
+        middle = _logit(network, centre, labels)
+        try:
+            gradient = pixel_gradient(network, middle.sum(), centre)
+        except NoGradientError:
+            return check(name, None, None, expected, "the network gives no gradient")
+        with torch.no_grad():
+            up, down = (
+                torch.stack([_logit(network, centre + moved * way, labels) for way in ways]) for moved in (size, -size)
+            )
+            before, after = middle - down, up - middle
+            if not _cosine(before, after) >= AGREE:
+                continue
+            found = _cosine(before + after, (gradient * ways).flatten(2).sum(2))
+        advice = (
+            ": gradient attacks go elsewhere. A part of the network is detached, or a layer gives another gradient "
+            "than its own, as a straight-through estimator does on purpose"
+        )
+        agrees = found >= AGREE
+        note = f"seen with pixels moved by {size:g}" + advice * (not agrees)
+        return check(name, agrees, found if math.isfinite(found) else None, expected, note)
+    return check(name, None, None, expected, "rounding or steps hide the slopes")
+
+
+def _logit(network: Network, pixels: Tensor, labels: Tensor) -> Tensor:
+    """(n,) that of the label."""
+    return network(pixels).gather(1, labels.view(-1, 1)).squeeze(1)
+
+
+def _cosine(one: Tensor, other: Tensor) -> float:
+    """Of two vectors of any shape; 0 where one is 0, NaN where one holds NaN or infinity."""
+    one, other = (each.flatten() / each.abs().max().clamp_min(torch.finfo(each.dtype).tiny) for each in (one, other))
+    return float(torch.nn.functional.cosine_similarity(one, other, dim=0))
