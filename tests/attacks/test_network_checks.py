@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from manifoldscope.attacks import ATTACKS, CORRUPTIONS, PGD, Square, evaluate, lipschitz_estimates
 from manifoldscope.attacks.checks import network_checks, normalisation_checks
-from manifoldscope.errors import ModelError
+from manifoldscope.errors import AttackError, ModelError
 from manifoldscope.study.store import Store
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import WITHOUT_GRADIENTS, Network, NoGradientError
@@ -476,6 +476,44 @@ def test_anything_else_is_refused_in_a_sentence(known, pack, message):
     network, drawn = known
     with pytest.raises(ModelError, match=message):
         replace(network, module=Giving(network.module, pack))(drawn.raw.pixels[:2])
+
+
+def test_outputs_of_a_sigmoid_are_no_logits(known):
+    network, drawn = known
+    row = rows_of(replace(network, module=Giving(network.module, torch.sigmoid)), drawn)["logits"]
+    assert row["passed"] is False
+    assert "outputs lie in [0, 1]" in row["note"]
+    near_a_half = Giving(network.module, lambda logits: 0.5 + 0.01 * logits)  # as those of random weights may be
+    assert flagged(replace(network, module=near_a_half), drawn) == set()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("given", [torch.float32, None])
+def test_logits_that_a_float32_network_rounds_may_tip_with_the_size_of_the_batch(known, dtype, given):
+    network, drawn = known
+
+    def rounded(logits):  # as within an autocast; rounding of float32 depends on the batch a little
+        return (logits + 1e-4 * len(logits)).to(dtype).to(given or dtype)
+
+    row = rows_of(replace(network, module=Giving(network.module, rounded)), drawn)["batch independence"]
+    assert row["passed"] is True
+    assert 0 < row["value"] < 0.02
+
+
+def test_pixels_that_were_divided_twice(known):
+    network, drawn = known
+    row = rows_of(network, ImageSet.of(drawn.raw.pixels / 255, drawn.labels))["input contract"]
+    assert row["passed"] is False
+    assert "divided by 255 twice" in row["note"]
+    dark = ImageSet.of((drawn.raw.pixels * 10).to(torch.uint8), drawn.labels)
+    assert rows_of(network, dark)["input contract"]["passed"] is True
+
+
+def test_without_images_nothing_is_said(known):
+    network, drawn = known
+    for checks in (network_checks, normalisation_checks):
+        with pytest.raises(AttackError, match="0 images; expected at least one"):
+            checks(network, drawn.subset([]))
 
 
 def test_labels_beyond_the_logits_are_refused(known):

@@ -20,7 +20,7 @@ TOLERANCE = 1e-3
 """Share of the largest logit by which rounding may change logits with the size of the batch, as in `vision.fast`."""
 
 ROUNDINGS = 20
-"""The same in units of rounding, for networks in half precision."""
+"""The same in units of rounding, for networks in half precision, or whose logits are rounded to it."""
 
 ALONE = 8
 """Images that are shown one by one."""
@@ -36,7 +36,9 @@ def batch_independence(network: Network, pixels: Tensor, logits: Tensor, at_once
         deterministic: whether it says the same when it is asked again.
     """
     name = "batch independence"
-    tolerance = max(TOLERANCE, ROUNDINGS * torch.finfo(network.normalise(pixels[:1]).dtype).eps)
+    types = [network.normalise(pixels[:1]).dtype]
+    types += [half for half in (torch.float16, torch.bfloat16) if torch.equal(logits.to(half).to(logits), logits)]
+    tolerance = max(TOLERANCE, ROUNDINGS * max(torch.finfo(each).eps for each in types))
     expected = f"logits of an image differ by at most {tolerance:g} of the largest one, whatever images are beside it"
     if not deterministic:
         return check(name, None, None, expected, "repeated passes differ already")

@@ -12,13 +12,16 @@ from manifoldscope.attacks.checks.bounds import gradient_at_bounds
 from manifoldscope.attacks.checks.differences import FEW, finite_differences
 from manifoldscope.attacks.checks.independence import batch_independence
 from manifoldscope.attacks.checks.row import Row, check
-from manifoldscope.errors import ModelError
+from manifoldscope.errors import AttackError, ModelError
 from manifoldscope.vision.images import ImageSet, batches
 from manifoldscope.vision.memory import Memory
 from manifoldscope.vision.network import Network, NoGradientError, identical, undisturbed
 
 DETERMINISM_TOLERANCE = 1e-4
 """Repeated passes may differ by this share of the largest logit."""
+
+FAR = 0.1
+"""Outputs in [0, 1] that come so near to both ends are no logits; those of random weights may lie anywhere within."""
 
 AT_BOUNDS = 16
 """Images that are enough to see whether gradients are cut at 0 and 1: each has many pixels."""
@@ -35,9 +38,12 @@ def network_checks(
             omitted.
 
     Raises:
+        AttackError: no images.
         ModelError: logits that are NaN or infinite for every image, or not of shape (n, n_classes) with a class for
             each label.
     """
+    if not len(images):
+        raise AttackError("0 images; expected at least one")
     where = next(batches(len(images), batch_size))
     pixels = network.pixels(images, where).to(network.device)
     labels = images.labels[where].to(network.device)
@@ -71,9 +77,15 @@ def network_checks(
         # `undisturbed` puts buffers back when it ends: look before.
         changed = [name for name, value in _state(network) if name in before and not identical(value, before[name])]
     low, high = float(pixels.min()), float(pixels.max())
-    normalised = bool((first >= 0).all()) and bool(torch.allclose(first.sum(1), torch.ones(len(first)).to(first)))
+    dim = 0 < high <= 1 / 255
     return [
-        check("input contract", low >= 0 and high <= 1, high, "pixels in [0, 1]", f"seen: [{low:.3g}, {high:.3g}]"),
+        check(
+            "input contract",
+            low >= 0 and high <= 1 and not dim,
+            high,
+            "pixels in [0, 1], and one that is brighter than the first of 255 levels",
+            f"seen: [{low:.3g}, {high:.3g}]" + "; were they divided by 255 twice?" * dim,
+        ),
         check("state", not changed, float(len(changed)), "no parameter or buffer changes", ", ".join(changed[:3])),
         check(
             "finite outputs",
@@ -83,13 +95,7 @@ def network_checks(
             f"{int((~finite).sum())} of {len(finite)} images have no class; they count as misclassified"
             * (not bool(finite.all())),
         ),
-        check(
-            "logits",
-            not normalised,
-            None,
-            "unnormalised logits",
-            "outputs lie in [0, 1] and sum to 1: gradients through a softmax vanish; give the logits" * normalised,
-        ),
+        _logits(first),
         check(
             "determinism",
             deterministic,
@@ -101,6 +107,21 @@ def network_checks(
         at_bounds,
         differences,
     ]
+
+
+def _logits(outputs: Tensor) -> Row:
+    """The row on finite outputs (n, n_classes) that a softmax or a sigmoid has been through."""
+    low, high = float(outputs.min()), float(outputs.max())
+    sums = low >= 0 and bool(torch.allclose(outputs.sum(1), torch.ones(len(outputs)).to(outputs)))
+    squashed = low >= 0 and high <= 1 and low < FAR and high > 1 - FAR
+    seen = "and sum to 1: gradients through a softmax" if sums else "as behind a sigmoid: its gradients"
+    return check(
+        "logits",
+        not (sums or squashed),
+        None,
+        "unnormalised logits",
+        f"outputs lie in [0, 1] {seen} vanish; give the logits" * (sums or squashed),
+    )
 
 
 def _state(network: Network) -> Iterator[tuple[str, Tensor]]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from manifoldscope.attacks.checks.row import Row, check, share_interval
+from manifoldscope.errors import AttackError
 from manifoldscope.vision.images import ImageSet, batches
 from manifoldscope.vision.network import Network, predicted, undisturbed
 
@@ -60,7 +61,12 @@ def normalisation_checks(network: Network, images: ImageSet, *, batch_size: int 
         network: found again as it was.
         images: labelled images; at most 128 of them, evenly spread, are used.
         batch_size: images at a time.
+
+    Raises:
+        AttackError: no images.
     """
+    if not len(images):
+        raise AttackError("0 images; expected at least one")
     spread = slice(0, len(images), -(-len(images) // N_IMAGES))
     pixels, labels = network.pixels(images, spread), images.labels[spread]
     with undisturbed(network), _first_layer(network) as seen:
