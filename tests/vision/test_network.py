@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +73,22 @@ def test_normalisation_is_checked() -> None:
         Network(nn.Identity(), mean=(0.5, 0.5), std=(1, 1))
     with pytest.raises(ModelError, match="must be positive"):
         Network(nn.Identity(), mean=(0.5,), std=(0,))
+
+
+@pytest.mark.parametrize("of", [torch.tensor, np.array, list])
+def test_mean_and_std_are_numbers_whatever_holds_them(of: Callable[[list[float]], Any]) -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    network = Network(module, mean=of([0.5, 0.25, 0.125]), std=of([0.5, 0.5, 1.0]))
+    assert (network.mean, network.std) == ((0.5, 0.25, 0.125), (0.5, 0.5, 1.0))
+    network(torch.rand(2, 3, 2, 2))  # without a warning
+
+
+def test_a_module_whose_weights_have_no_shape_yet_is_refused() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
+    with pytest.raises(ModelError, match=r"have no shape yet \(1.weight\); show the module one batch of images first"):
+        Network(module)
+    module(torch.rand(2, 3, 2, 2))
+    assert Network(module).n_parameters == 26
 
 
 def test_images_of_many_sizes_need_a_crop(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.parameter import is_lazy
 
 from manifoldscope.errors import DataError, ModelError
 from manifoldscope.seeds import derive
@@ -151,25 +152,32 @@ class Network:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        lazy = [name for name, parameter in self.module.named_parameters() if is_lazy(parameter)]
+        if lazy:
+            raise ModelError(
+                f"{self.name}: weights have no shape yet ({lazy[0]}); show the module one batch of images first"
+            )
         try:
-            values = [float(value) for value in (*self.mean, *self.std)]
+            mean, std = (tuple(float(value) for value in values) for values in (self.mean, self.std))
         except (TypeError, ValueError):
             raise ModelError(
                 f"{self.name}: mean = {self.mean!r}, std = {self.std!r}; expected lists of numbers"
             ) from None
-        if not all(map(math.isfinite, values)):
-            raise ModelError(f"{self.name}: mean {tuple(self.mean)} and std {tuple(self.std)} must be finite")
+        object.__setattr__(self, "mean", mean)
+        object.__setattr__(self, "std", std)
+        if not all(map(math.isfinite, (*mean, *std))):
+            raise ModelError(f"{self.name}: mean {mean} and std {std} must be finite")
         channels = self.preprocessing.channels or _channels(self.module, self.preprocessing.crop)
-        if len(self.mean) != len(self.std) or len(self.mean) not in (1, channels or 3):
+        if len(mean) != len(std) or len(mean) not in (1, channels or 3):
             raise ModelError(
-                f"{self.name}: mean {tuple(self.mean)} and std {tuple(self.std)} must have one value a channel "
+                f"{self.name}: mean {mean} and std {std} must have one value a channel "
                 f"({channels or '1 or 3'}), or one for all"
             )
-        if channels is None and len(self.mean) == 3:
+        if channels is None and len(mean) == 3:
             channels = 3
         object.__setattr__(self, "preprocessing", replace(self.preprocessing, channels=channels))
-        if min(self.std) <= 0:
-            raise ModelError(f"{self.name}: std {tuple(self.std)} must be positive")
+        if min(std) <= 0:
+            raise ModelError(f"{self.name}: std {std} must be positive")
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Logits (n, n_classes), float32, of images (n, channels, height, width) in [0, 1]; see `as_logits`.

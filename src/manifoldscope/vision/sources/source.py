@@ -13,7 +13,7 @@ a study file may say about a network from there. Parameters that all of them sha
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any
 
 from torch import nn
@@ -80,7 +80,7 @@ def _of_module(
     class_names: Sequence[str] | None = None,
 ) -> Network:
     given = mean if mean is not None else std if std is not None else (0.0,)
-    n = len(given) if isinstance(given, Sequence) else 1
+    n = len(given) if isinstance(given, Sized) else 1
     return Network(
         module,
         name=type(module).__name__ if name is None else name,
