@@ -26,7 +26,7 @@ DRAWN = ("central", "examples")
 """The figures that made-up pages are written with: each has tests of its own, and all of them take long to draw."""
 
 ROWS = 20
-"""Rows of a table in a made-up page, but in the one that is measured: most of the time goes to long tables."""
+"""Rows of a table in a made-up page, but in the one that is measured: long tables take the longest to load."""
 
 UNFOLD = """async (part) => {
   for (const each of part.querySelectorAll('details')) each.open = true;
@@ -111,6 +111,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Written
                 patch.setattr(FIGURES, "_entries", {each: FIGURES[each] for each in DRAWN})
                 if name != "large":
                     patch.setattr(report_page, "ROWS_SHOWN", ROWS)
+                    patch.setattr(report_page, "FIGURE_ROWS", ROWS)
                 path = made_up.write(arguments, tmp_path_factory.mktemp("page"))
             known[name] = Written(path, arguments["tables"])
         return known[name]

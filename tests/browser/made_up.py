@@ -83,7 +83,7 @@ def numbered(noun: str, n: int) -> tuple[str, ...]:
 LARGE = Size(
     classes=numbered("class", 1000),
     networks=numbered("network", 12),
-    layers=numbered("layer", 10),
+    layers=numbered("layer", 5),  # of which the page has room for three
     measures=MEASURES,
     attacks=ATTACKS[:3],
     with_pictures=12,

@@ -272,10 +272,11 @@ def _left_out(contents: Contents) -> str:
     return f"The figures show {words.listing(parts)}; the tables hold all of them." if parts else ""
 
 
-def _view(name: str, table: pl.DataFrame, row: str, rows: int = ROWS_SHOWN, csv_bytes: int = CSV_BYTES) -> _TableView:
+def _view(name: str, table: pl.DataFrame, row: str, rows: int | None = None, csv_bytes: int = CSV_BYTES) -> _TableView:
+    """A table as the page shows it: its first rows, `ROWS_SHOWN` if omitted."""
     numeric = [dtype.is_numeric() for dtype in table.dtypes]
     cells = [
         [_Cell(cell(value), is_number) for value, is_number in zip(line, numeric, strict=True)]
-        for line in table.head(rows).iter_rows()
+        for line in table.head(ROWS_SHOWN if rows is None else rows).iter_rows()
     ]
     return _TableView(name, row, table.columns, cells, table.height, csv_link(table, csv_bytes))

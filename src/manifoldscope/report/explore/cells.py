@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,7 @@ def cells(page: Explored) -> dict[str, dict[str, Any]]:
     """
     said = _sentences(page)
     y_values = _outcomes(page)
+    withheld = {n_l_m: _withheld(page, n_l_m) for n_l_m in page.values}
     found = {}
     for (n_l_m, x), (n_a_s_i, ys) in (
         (one, other)
@@ -42,12 +42,13 @@ def cells(page: Explored) -> dict[str, dict[str, Any]]:
             key = f"{n_l_m}.{n_a_s_i.partition('.')[2]}.{o}"
             text = said.get(key)
             line = regression(x, y)
-            if text is not None or line is not None:
-                numbers = None if line is None else {name: short(value, 7) for name, value in asdict(line).items()}
+            if text is None and line is None:
+                continue
+            if reason := withheld[n_l_m]:
+                found[key] = {"text": reason, "line": None}
+            else:
+                numbers = None if line is None else {name: short(value, 7) for name, value in vars(line).items()}
                 found[key] = {"text": text or "No association was tested here.", "line": numbers}
-    for key, cell in found.items():
-        if reason := _withheld(page, key):
-            cell |= {"text": reason, "line": None}
     return found
 
 
@@ -97,12 +98,11 @@ def coefficient(row: Mapping[str, Any]) -> str:
     return text
 
 
-def _withheld(page: Explored, key: str) -> str:
-    """Why no coefficient is given; empty where it is."""
-    n, layer, measure, *_ = key.split(".")
-    if page.networks[int(n)] in page.at_chance:
+def _withheld(page: Explored, n_l_m: str) -> str:
+    """Why no coefficient of a network, layer and measure is given; empty where it is."""
+    if page.networks[int(n_l_m.partition(".")[0])] in page.at_chance:
         return "This network is at chance level when clean: its robust accuracies are not informative."
-    few = nearly_constant(page.values[f"{n}.{layer}.{measure}"])
+    few = nearly_constant(page.values[n_l_m])
     return (
         f"No coefficient: the value is the same for all but {few} of the classes, and it would rest on these alone."
         if few
