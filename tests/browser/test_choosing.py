@@ -157,6 +157,14 @@ def test_links_of_the_page_leave_the_choice_in_the_address(ordinary: Written, vi
     assert plain.page.evaluate("location.hash") == "#glossary"
 
 
+def test_the_name_of_the_usual_measure_is_not_cut(ordinary: Written, visit: Callable[..., Visit]) -> None:
+    measures = visit(ordinary.path).page.locator("select[name=measure]")
+    assert measures.locator("option").first.inner_text() == "PCA dimension (95% of variance)"
+    shown = measures.bounding_box()["width"]
+    measures.evaluate("(list) => { list.closest('label').style.maxWidth = 'none'; }")
+    assert measures.bounding_box()["width"] == shown
+
+
 def test_on_a_phone_the_answer_is_seen_before_the_contents(ordinary: Written, visit: Callable[..., Visit]) -> None:
     seen = visit(ordinary.path, width=390, has_touch=True, is_mobile=True)
     assert seen.page.locator("#answer").bounding_box()["y"] < 400
