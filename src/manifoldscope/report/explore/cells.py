@@ -31,7 +31,7 @@ def cells(page: Explored) -> dict[str, dict[str, Any]]:
     said = _sentences(page)
     y_values = _outcomes(page)
     withheld = {n_l_m: _withheld(page, n_l_m) for n_l_m in page.values}
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for (n_l_m, x), (n_a_s_i, ys) in (
         (one, other)
         for one in page.values.items()
