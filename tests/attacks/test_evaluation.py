@@ -16,7 +16,10 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from manifoldscope.attacks import (
+    APGDCE,
+    APGDT,
     ATTACKS,
+    FABT,
     FGSM,
     PGD,
     Perturbation,
@@ -336,6 +339,30 @@ def test_images_that_come_as_others_leave_change_no_outcome(settings, iterate):
     assert 0 < whole.robust_accuracy_any < 1
     for one, other in zip(few.adversarial, whole.adversarial, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        APGDCE(epsilon=0.12, steps=10, restarts=3),
+        APGDT(epsilon=0.12, steps=8, targets=2, restarts=2),
+        FABT(epsilon=0.12, steps=8, targets=3),
+        FABT(epsilon=1.3, norm="l2", steps=8, targets=3, restarts=2),
+        FGSM(epsilon=0.15, random_start=True, restarts=4),
+    ],
+    ids=lambda attack: f"{attack.kind} {attack.norm}",
+)
+def test_runs_of_an_image_that_are_under_attack_together_are_as_one_after_another(attack):
+    """The first run that succeeds gives the image and its class, whichever is the first to get there."""
+    drawn = images(60, seed=5)
+    network = fitted(drawn, steps=25)
+    after_another, together = (
+        evaluate(network, drawn, attack, fast=False, batch_size=size, keep_images=True) for size in (1, 128)
+    )
+    assert 0 < together.robust_accuracy < 1
+    assert together.table.equals(after_another.table)
+    assert torch.equal(together.misclassified_after[0], after_another.misclassified_after[0])
+    torch.testing.assert_close(together.adversarial[0], after_another.adversarial[0], rtol=0, atol=1e-4)
 
 
 def test_as_many_images_are_under_attack_as_a_batch_holds(monkeypatch):

@@ -157,7 +157,7 @@ class APGD(Perturbation):
         return distance(clean, perturbed, self.norm) - self.epsilon
 
 
-@ATTACKS.register("apgd_ce")
+@ATTACKS.register("apgd_ce", version=2)
 @dataclass(frozen=True, kw_only=True)
 class APGDCE(APGD):
     """Auto-PGD on the cross-entropy (Croce & Hein 2020, Algorithm 1).
@@ -173,7 +173,7 @@ class APGDCE(APGD):
         return None
 
 
-@ATTACKS.register("apgd_dlr")
+@ATTACKS.register("apgd_dlr", version=2)
 @dataclass(frozen=True, kw_only=True)
 class APGDDLR(APGD):
     """Auto-PGD on the difference of logits ratio, which no scaling of the logits changes (Croce & Hein 2020).
@@ -189,7 +189,7 @@ class APGDDLR(APGD):
         return None
 
 
-@ATTACKS.register("apgd_t")
+@ATTACKS.register("apgd_t", version=2)
 @dataclass(frozen=True, kw_only=True)
 class APGDT(APGD):
     """Auto-PGD on the targeted difference-of-logits ratio, towards one class after another (Croce & Hein 2020).

@@ -17,7 +17,7 @@ from manifoldscope.attacks.perturbation import ATTACKS, Outcome, Perturbation, R
 from manifoldscope.attacks.square import Square
 
 
-@ATTACKS.register("autoattack")
+@ATTACKS.register("autoattack", version=2)
 @dataclass(frozen=True, kw_only=True)
 class AutoAttack(Perturbation):
     """APGD-CE, APGD-T, FAB-T and Square in turn; an image is robust only if it is robust to all four.

@@ -32,6 +32,9 @@ INSIDE = 1e-6
 CHECKED_TOGETHER = 64
 """Images whose budgets are checked at a time."""
 
+SUCCESS = 2**30
+"""What a run that succeeded ranks above those that did not; more than an image has runs."""
+
 LUMP = 8
 """Others come where one of that many rows is free: a few images at a time would cost passes of a few."""
 
@@ -50,8 +53,9 @@ class Found:
             where the network gives none.
         images: (n, channels, height, width) that image, where it is kept.
         without_class, without_gradient: (n,) for which the network gave NaN or infinity, as logits or as a gradient.
-        n_seen: (n,) how often the network was shown each.
-        misclassified_after: (n,) how often it had been shown, when it was first misclassified; -1 where it was not.
+        rank: (n,) of the run that the last image is of: of those that succeeded the first, or else the last.
+        n_seen: (n,) how often the network was shown each in its first run.
+        misclassified_after: (n,) how often it had been, when it was first misclassified; -1 where it was not.
         nearest: (n,) float64, the distance of the nearest misclassified image, where it is asked for.
     """
 
@@ -61,6 +65,7 @@ class Found:
     images: Tensor | None
     without_class: Tensor
     without_gradient: Tensor
+    rank: Tensor
     n_seen: Tensor
     misclassified_after: Tensor
     nearest: Tensor
@@ -73,7 +78,8 @@ class Found:
         wide = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have none
         never = torch.full((n,), torch.inf, device=device, dtype=wide)
         zero = torch.zeros(n, dtype=torch.int64, device=device)
-        return cls(truth, truth.clone(), labels.clone(), images, ~truth, ~truth, zero, zero - 1, never)
+        rank = (zero - 1).int()
+        return cls(truth, truth.clone(), labels.clone(), images, ~truth, ~truth, rank, zero, zero - 1, never)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +131,7 @@ class Engine:
         for stage in perturbation.stages:
             robust = found.robust_any if outcome == "any" else found.robust_last
             left = places[robust[places].cpu()]
+            found.rank[left] = -1
             ready = stage.prepared(self.network)
             for _ in self.looks(ready, sources(left), found, left, outcome=outcome, nearest=nearest):
                 pass
@@ -241,13 +248,15 @@ class Engine:
         nearest: Norm | None,
     ) -> tuple[Seen, Tensor]:
         """Note what the network itself says is misclassified; and (m,) of which rows more is to be learnt."""
-        place = rows.place
+        place, in_first = rows.place, rows.run == 0
         after = found.n_seen[place]
-        found.n_seen[place] = after + 1
+        found.n_seen.index_add_(0, place, in_first.to(place))
         if nearest is None and not bool((seen.misclassified | done).any()):
-            return seen, found.robust_any[place] if outcome == "any" else found.robust_last[place]
+            return seen, _stands(found, rows, outcome)
         ending = done & found.robust_last[place]
-        matters = ending if outcome == "last" else ending | found.robust_any[place]
+        matters = _stands(found, rows, outcome) if outcome == "any" else ending
+        if outcome == "both":
+            matters = ending | found.robust_any[place]
         if nearest is not None:
             away = distance(rows.clean, images, nearest).to(found.nearest)
             matters = away < found.nearest[place]
@@ -265,15 +274,19 @@ class Engine:
         if nearest is not None:
             found.nearest.scatter_reduce_(0, place[wrong], away[wrong], "amin")
             return seen, torch.ones_like(done)
-        shown = _of_first_runs(rows, wrong | ending if outcome == "any" else ending, wrong)
+        run = rows.run.to(found.rank)
+        rank = torch.where(wrong, SUCCESS - run, run)
+        shown = (wrong | ending if outcome == "any" else ending) & (rank > found.rank[place])
+        found.rank.scatter_reduce_(0, place[shown], rank[shown], "amax")
+        shown &= rank == found.rank[place]
         found.last_prediction[place[shown]] = classes[shown]
         if found.images is not None:
             found.images[place[shown]] = images[shown].to(found.images)
-        first = wrong & found.robust_any[place]
+        first = wrong & in_first & (found.misclassified_after[place] < 0)
         found.misclassified_after[place[first]] = after[first]
         found.robust_any[place[wrong]] = False
         found.robust_last[place[wrong & done if outcome == "both" else wrong]] = False
-        return seen, found.robust_any[place] if outcome == "any" else found.robust_last[place]
+        return seen, _stands(found, rows, outcome)
 
     def _within(self, perturbation: Perturbation, clean: Tensor, images: Tensor, asked: Tensor) -> Tensor:
         """(m,) whether the images that are asked for are within the budget; of a bounded attack they have to be."""
@@ -330,19 +343,11 @@ class _Line:
         return chosen, runs
 
 
-def _of_first_runs(rows: Rows, shown: Tensor, wrong: Tensor) -> Tensor:
-    """(k,) the rows that are `shown` (n,), of each image one: of the first run that succeeded, or else of the last."""
-    where = shown.nonzero().flatten()
-    places = rows.place[where]
-    if len(set(places.tolist())) == len(places):
-        return where
-    best: dict[int, tuple[bool, int, int]] = {}
-    for row, place, run, success in zip(
-        where.tolist(), places.tolist(), rows.run[where].tolist(), wrong[where].tolist(), strict=True
-    ):
-        ranked = (success, -run if success else run, row)
-        best[place] = max(best.get(place, ranked), ranked)
-    return where.new_tensor([row for *_, row in best.values()])
+def _stands(found: Found, rows: Rows, outcome: Outcome) -> Tensor:
+    """(m,) of which rows more is to be learnt. Under "any" it is of runs before the first that has succeeded so far."""
+    if outcome == "any":
+        return SUCCESS - rows.run > found.rank[rows.place]
+    return found.robust_last[rows.place]
 
 
 # --- on anybody's module ----------------------------------------------------------------------------------------------

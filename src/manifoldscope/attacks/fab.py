@@ -30,7 +30,7 @@ MOST_TURNS = 50
 """Of Newton's method, which needs a few."""
 
 
-@ATTACKS.register("fab_t")
+@ATTACKS.register("fab_t", version=2)
 @dataclass(frozen=True, kw_only=True)
 class FABT(Perturbation):
     """The fast adaptive boundary attack, targeted: the nearest point of another class (Croce & Hein 2020, "Minimally

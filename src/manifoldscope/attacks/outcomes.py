@@ -107,8 +107,8 @@ class Outcomes:
         adversarial: the last iterates, one tensor (n, channels, height, width) per attack, if they were asked for.
         fast: how gradients were found faster, and what a sample says of it; None where they were the network's own.
         failures: what went wrong on the way.
-        misclassified_after: for each attack (n,), in the order of the images that were given, how many steps it had
-            taken when an image that counts was first misclassified; -1 where none was.
+        misclassified_after: for each attack (n,), in the order of the images that were given, how many steps its first
+            run had taken when an image that counts was first misclassified; -1 where none was.
     """
 
     table: pl.DataFrame

@@ -53,7 +53,7 @@ class StepCurve:
         parameters: the attack's, as in tables.
         n_images: how many it was shown.
         n_robust: after 0, 1, ... steps, how many were classified correctly when clean and at every iterate so far.
-            Of several restarts it follows the first; its last number counts the start of the second as well.
+            Of several restarts it follows the first.
     """
 
     parameters: str

@@ -29,7 +29,7 @@ TILES = 5
 """Rows and columns of tiles at the start in the L2 ball."""
 
 
-@ATTACKS.register("square")
+@ATTACKS.register("square", version=2)
 @dataclass(frozen=True, kw_only=True)
 class Square(Perturbation):
     """Random search with squares, which needs no gradient (Andriushchenko et al. 2020, Algorithms 1 to 3).
