@@ -29,7 +29,7 @@ def main() -> None:
     sys.path.insert(0, str(weights / "zoo"))
     import zoo
 
-    row = {"function": "resnet20", "file": "../cifar10/resnet20-12fca82f.th"}
+    row = {"function": "resnet32", "file": "../cifar10/resnet32-d509ac18.th"}
     row |= {"mean": "0.485 0.456 0.406", "std": "0.229 0.224 0.225"}
     model = zoo.load(row, root=weights / "zoo", normalised=True)
     classes = sorted(folder for folder in images.iterdir() if folder.is_dir())

@@ -318,3 +318,5 @@ def test_a_file_that_was_only_touched_is_the_same_where_its_content_is_known(tmp
 def test_names_are_escaped_where_they_could_not_be_shown() -> None:
     assert printable("caf\udce9\n\x1b[31m\u202ex") == "caf\\xe9\\x0a\\x1b[31m\\u202ex"
     assert printable("Größe 猫 🐈.png") == "Größe 猫 🐈.png"
+    for joined in ("می\u200cخواهم", "👩\u200d🔬"):
+        assert printable(joined) == joined

@@ -375,7 +375,7 @@ def _planned(raw: dict[str, Any]) -> Unit:
     key = raw.pop("key")
     unit = unit_of(raw)
     if unit.key != key:
-        raise ValueError(f"the unit {str(key)[:12]} is another than its key says; a plug-in may have changed since")
+        raise ValueError(f"the unit {str(key)[:12]} was made by another version of what computes it")
     return unit
 
 

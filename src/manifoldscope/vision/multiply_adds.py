@@ -28,9 +28,9 @@ def multiply_adds(network: Network | nn.Module, pixels: Tensor) -> int | None:
         >>> multiply_adds(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(128, 5)), torch.rand(2, 3, 6, 6))
         4096
     """
-    network = as_network(network)
+    network, counted = as_network(network), _Counting()
     try:
-        with undisturbed(network), torch.no_grad(), _Counting() as counted:
+        with undisturbed(network), torch.no_grad(), counted:
             network(pixels.to(network.device))
     except AssertionError:  # attention of a kind that torch does not count
         return None

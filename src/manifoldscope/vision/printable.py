@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 
+JOINERS = "\u200c\u200d"
+"""They tell letters, and parts of an emoji, whether to join: names in Persian and Hindi have them, and hide nothing."""
+
 
 def printable(name: str) -> str:
     """A name as it can be shown and stored: bytes that are no text, and control characters, are escaped."""
@@ -16,6 +19,6 @@ def _escaped(character: str) -> str:
     number = ord(character)
     if 0xDC80 <= number <= 0xDCFF:  # a byte that could not be decoded
         return f"\\x{number - 0xDC00:02x}"
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+    if character not in JOINERS and unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
         return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}" if number < 2**16 else f"\\U{number:08x}"
     return character
