@@ -10,7 +10,7 @@ from PIL import Image
 
 from manifoldscope.errors import DataError
 from manifoldscope.study import Store
-from manifoldscope.study.draws import draw_images
+from manifoldscope.study.draws import draw_images, too_few
 from tests.study import tiny
 
 ROLES = ("robustness", "geometry", "training")
@@ -104,3 +104,24 @@ def test_an_image_that_cannot_be_read_is_replaced_by_the_next_in_the_order(tmp_p
     assert left["geometry"][:3] == [name for name in whole["geometry"] if name != broken]
     assert len(set(left["geometry"])) == 4
     assert not set(left["geometry"]) & {broken, *left["robustness"]}
+
+
+def test_more_classes_than_there_are_are_refused_with_what_can_be_given(store):
+    for n in (0, 11):
+        with pytest.raises(
+            DataError, match=f'data.classes: {n} classes .* has 10 .*; give a number from 1 .*, or "all"'
+        ):
+            draw_images(tiny.study(data={"source": "digits", "classes": n}), store)
+    with pytest.raises(DataError, match=r"data\.classes: there is no class in digits 'seven'"):
+        draw_images(tiny.study(data={"source": "digits", "classes": ["seven"]}), store)
+
+
+def test_classes_with_fewer_images_than_asked_for_are_named(store):
+    def said(**changes):
+        data = {"source": "digits", "classes": [1, 4], "robustness": {"images_per_class": 100}}
+        study = tiny.study(data=data | {"geometry": {"images_per_class": 82}}, **changes)
+        return list(too_few(study, draw_images(study, store)))
+
+    models = tiny.raw()["models"][:1]
+    assert said(models=models) == ["data.geometry: 1 of 2 classes have fewer than the 82 images asked for; '4' has 81"]
+    assert said(models=models, sampling={"equal_sizes": True}) == []

@@ -88,6 +88,20 @@ def test_the_seconds_of_a_layer_grow_with_what_is_evaluated_and_not_with_the_cub
     assert few < many < 100 * few
 
 
+def test_the_clean_pass_of_an_attack_is_one_of_all_images_though_few_of_an_untrained_network_are_attacked(tmp_path):
+    store = Store(tmp_path / "run")
+    store.prepare()
+    study = tiny.study(models=tiny.raw()["models"][:1])
+    context = tiny.context_of(study, store)
+    units = tiny.of_kind(tiny.planned(study, store), "attack")
+    probed = probe(context, "random", units, [])
+    passes = Passes(Duration(0.0, 1000.0), Footprint(0, 1.0))  # beside which steps and files are nothing
+    costs = Costs(context, replace(probed, forward=passes, own=passes, search=passes), "random")
+    seconds = sum(unit.seconds(costs, 30) for unit in units)
+    assert {unit.attack.passes for unit in units} == {(1, 1), (1, 3)}
+    assert seconds / (1000 * 30) == pytest.approx((1 + 2 / 3) + (1 + 4 / 3), rel=1e-3)
+
+
 # -- training ----------------------------------------------------------------------------------------------------------
 
 

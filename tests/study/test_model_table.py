@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from manifoldscope.errors import StudyError
+from manifoldscope.errors import ModelError, StudyError
+from manifoldscope.study import Store
 from manifoldscope.study.loading import parse
 from manifoldscope.study.model_table import expanded
 from tests.study import tiny
@@ -81,3 +84,93 @@ def test_what_does_not_fit_is_one_sentence(table: Path, entry: dict[str, object]
         entry = {**entry, "from": where.format(table=table, folder=table.parent)}
     with pytest.raises(StudyError, match=words):
         expanded([entry])
+
+
+@pytest.mark.parametrize(
+    ("text", "entry", "words"),
+    [
+        ("", {}, "is empty; expected a line with the names of its columns"),
+        ("name,source,name\na,small:cnn,b\n", {}, "has two columns called 'name'"),
+        ('name,source\n"a,small:cnn\n', {}, "cannot be read: line 2: unexpected end of data"),
+        ("name,source\na,small:cnn,0.5, 0.5\n", {}, "line 2 of .* has 4 cells, for 2 columns; .* double quotes"),
+        (
+            "Name;Source\na;small:cnn\n",
+            {},
+            r"no source \(line 2 of .*; its columns: Name;Source\); give the entry source",
+        ),
+        ("name,source\na,small:cnn\na,small:mlp\n", {}, "two networks are called 'a': line 2 of .* and line 3 of "),
+        ("nam,source\na,small:cnn\nb,small:cnn\n", {}, "two networks are called 'cnn': .* in a column called name"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_told_with_its_line(
+    tmp_path: Path, text: str, entry: dict[str, object], words: str
+):
+    path = tmp_path / "networks.csv"
+    path.write_text(text)
+    with pytest.raises(StudyError, match=words):
+        expanded([{"from": str(path), **entry}])
+
+
+def test_spaces_around_cells_and_empty_lines_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "networks.csv"
+    path.write_text('name , source , mean\n\n a , small:cnn ,"0.5"\nb,small:mlp\n,,\n')
+    assert expanded([{"from": str(path)}]) == [
+        {"name": "a", "source": "small:cnn", "mean": [0.5]},
+        {"name": "b", "source": "small:mlp"},
+    ]
+
+
+def test_an_error_in_a_network_of_a_table_names_its_line_and_the_columns(tmp_path: Path) -> None:
+    path = tmp_path / "networks.csv"
+    path.write_text("name,source,weight\na,small:cnn,x.pt\nb,small:cnn,y.pt\n")
+    models = [{"source": "small:cnn", "training": {"objective": "random"}}, {"from": str(path)}]
+    with pytest.raises(
+        StudyError, match=r"models\.1: model 'a' has no weights; .* \(line 2 of .*; its columns: name, sou"
+    ):
+        parse(tiny.raw(models=models))
+    path.write_text("name,source,mean\na,small:cnn,abc\n")
+    with pytest.raises(StudyError, match=r"models\.0: mean = 'abc': .*\(line 2 of"):
+        parse(tiny.raw(models=[{"from": str(path), "training": {"objective": "random"}}]))
+
+
+def test_weights_beside_the_table_are_not_taken_by_guess(tmp_path: Path) -> None:
+    (tmp_path / "beside.pt").write_bytes(b"")
+    path = tmp_path / "networks.csv"
+    path.write_text("name,source,weights\na,small:cnn,beside.pt\n")
+    with pytest.raises(
+        StudyError, match=r"is a file beside the table .* give the entry weights = \"{folder}/{weights}\""
+    ):
+        expanded([{"from": str(path)}])
+    (found,) = expanded([{"from": str(path), "weights": "{folder}/{weights}"}])
+    assert Path(found["weights"]) == tmp_path / "beside.pt"
+
+
+def test_files_of_weights_that_are_not_there_are_named_before_a_network_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "networks.csv"
+    path.write_text("name,source,weights\na,small:cnn,gone/a.pt\nb,small:cnn,gone/b.pt\nc,small:cnn,gone/c.pt\n")
+    store = Store(tmp_path / "run")
+    store.prepare()
+    study = tiny.study(models=[{"source": "small:mlp", "training": {"objective": "random"}}, {"from": str(path)}])
+    with pytest.raises(
+        ModelError, match=r"a: there is no file 'gone/a.pt' .*, and 2 more networks .* \('gone/b.pt', 'gone"
+    ):
+        tiny.planned(study, store)
+    path.write_text("name,source,weights\na,torchvision:resnet18,IMAGENET1K_V1\nb,small:cnn,gone/b.pt\n")
+    with pytest.raises(
+        ModelError, match=r"b: there is no file 'gone/b.pt' of weights in '.*'; download or train it first"
+    ):
+        tiny.planned(tiny.study(models=[{"from": str(path)}]), store)
+
+
+def test_an_error_of_one_network_says_which_it_is(tmp_path: Path) -> None:
+    store = Store(tmp_path / "run")
+    store.prepare()
+    file = tmp_path / "w.safetensors"
+    save_file({"x": torch.zeros(2)}, file)
+    context = tiny.context_of(tiny.study(models=[{"name": "mine", "source": "small:cnn", "weights": str(file)}]), store)
+    with pytest.raises(ModelError, match=r"^mine: the weights do not fit small:cnn"):
+        context.untrained("mine")
+    layers = ["conv*"]
+    study = tiny.study(models=[{"name": "mine", "source": "small:cnn", "weights": str(file), "layers": layers}])
+    with pytest.raises(ModelError, match=r"^mine: the weights do not fit small:cnn"):
+        tiny.planned(study, store)

@@ -106,6 +106,12 @@ def test_training_seeds_make_one_network_each():
         ),
         ("data.source=digit", "data.source = 'digit': there is no dataset 'digit'; did you mean 'digits'?"),
         ("seed=soon", "seed = 'soon': input should be a valid integer"),
+        ("data.classes=most", "data.classes = 'most': expected a number, a list of indices and names, or \"all\""),
+        ("data.classes=1.5", "data.classes = 1.5: expected a number, a list"),
+        (
+            "data.geometry.images_per_class=most",
+            "data.geometry.images_per_class = 'most': expected a number, or \"all\"",
+        ),
         ("models.0.source=cnn", "expected scheme:name"),
         ("models.0.training.objective=standart", "there is no objective 'standart'; did you mean 'standard'"),
         ("models.0.training.epoch=3", "there is no setting 'epoch'; did you mean 'epochs'"),
@@ -165,6 +171,29 @@ def test_changes_reach_any_key():
     assert study.measures[0].settings["fraction"] == 0.9
     assert study.perturbations[0].settings["epsilons"] == [0.1]
     assert study.data.root == "~/x y"
+
+
+def test_nothing_leaves_a_key_or_an_entry_of_a_list_out():
+    study = load(
+        "imagenet", ["models.0.weights=", "models.0.training.objective=random", "attacks.0.steps=", "measures.1="]
+    )
+    assert study.models[0].settings.get("weights") is None
+    assert study.perturbations[0].settings["steps"] == 20
+    assert [measure.name for measure in study.measures] == ["pca_dimension"]
+    assert load("digits", {"question": None}).question == ""
+    with pytest.raises(StudyError, match=r"has both weights and \[training\].*--set models.0.weights= leaves"):
+        load("imagenet", ["models.0.training.objective=random"])
+    with pytest.raises(StudyError, match="there is no setting 'clases'; did you mean 'classes'"):
+        load("imagenet", ["data.clases="])
+
+
+def test_all_classes_and_all_images_can_be_said():
+    said = ["data.classes=all", "data.geometry.images_per_class=all", "data.robustness.images_per_class=all"]
+    assert load("imagenet", said) == load("imagenet", [change.replace("=all", "=") for change in said])
+    assert load("imagenet", said).data.classes is None
+    assert (
+        parse(minimal(ood=[{"source": "digits", "classes": "all", "images_per_class": "all"}])).ood[0].classes is None
+    )
 
 
 def sections():

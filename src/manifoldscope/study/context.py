@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 
 from manifoldscope.errors import ModelError
-from manifoldscope.study.defences import defended
 from manifoldscope.study.draws import Drawn, Role, of_classes
+from manifoldscope.study.networks import made
 from manifoldscope.study.plan import Study
 from manifoldscope.study.planning import PlannedNetwork
 from manifoldscope.study.store import Store
@@ -18,8 +17,6 @@ from manifoldscope.vision.fast import SEEN, FastNetwork, faster
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.memory import Footprint, Memory
 from manifoldscope.vision.network import Network
-from manifoldscope.vision.sources import network as make_network
-from manifoldscope.vision.usercode import code_digest
 from manifoldscope.vision.weights import fit as fit_weights
 
 POINTS = 0.25
@@ -73,22 +70,7 @@ class Context:
         Raises:
             ModelError: it cannot be made, or its weights cannot be loaded.
         """
-        planned = self.networks[name]
-        settings = {**planned.plan.settings, **planned.build}
-        if seed is not None:
-            settings["seed"] = seed
-        made = make_network(planned.plan.source, **settings)
-        _require_planned(planned, made)
-        made = defended(made, planned.plan.defence, seed=seed or 0)
-        return Network(
-            module=made.module,
-            name=name,
-            mean=made.mean,
-            std=made.std,
-            preprocessing=made.preprocessing,
-            class_names=made.class_names,
-            provenance=made.provenance,
-        ).to(self.device)
+        return made(self.networks[name], seed=seed).to(self.device)
 
     def network(self, name: str) -> Network:
         """The network, ready to be measured and attacked."""
@@ -114,20 +96,3 @@ class Context:
         if self.study.gradients == "own":
             return FastNetwork(network)
         return faster(network, network.pixels(self.draws["robustness"].images, slice(0, SEEN)).to(self.device))
-
-
-def _require_planned(planned: PlannedNetwork, made: Network) -> None:
-    """Refuse a network whose files are not those that the study was planned with: its results would bear their key.
-
-    Raises:
-        ModelError: a file of weights or of code was replaced meanwhile.
-    """
-    found: dict[str, Any] = {"weights": made.provenance.get("weights_sha256")}
-    if "code" in planned.identity:
-        found["code"] = code_digest(planned.plan.source.removeprefix("python:"))
-    for what, digest in found.items():
-        if digest is not None and digest != planned.identity.get(what):
-            raise ModelError(
-                f"the {what} of {planned.name} changed after the study was planned; nothing was stored of what the new "
-                "file gives: run the study again"
-            )

@@ -163,14 +163,19 @@ class Costs:
             more: passes of each image beside the clean one and those of the attack.
         """
         network = self.network
-        forwards, gradients = 1.0 + attack.passes[0] + more, float(attack.passes[1])
-        n_steps = math.ceil(n_together / at_once) * (forwards + gradients)
-        seconds = network.forward.seconds.of(n_together, at_once) * forwards + n_steps * SECONDS_OF_A_STEP
-        seconds += gradients * network.search.seconds.of(n_together, at_once)
+        n_batches = math.ceil(n_together / at_once)
+
+        def forward(times: float) -> float:
+            return times * (network.forward.seconds.of(n_together, at_once) + n_batches * SECONDS_OF_A_STEP)
+
+        forwards, gradients = attack.passes
+        attacked = forward(forwards)
+        attacked += gradients * (network.search.seconds.of(n_together, at_once) + n_batches * SECONDS_OF_A_STEP)
         if network.search is not network.own:
             sample = math.ceil(n_together / CHECKED)
-            seconds += gradients * (network.own.seconds.of(sample, sample) + SECONDS_OF_A_STEP)
-        return SECONDS_OF_A_UNIT + n_images / n_together * seconds * self._share_attacked()
+            attacked += gradients * (network.own.seconds.of(sample, sample) + SECONDS_OF_A_STEP)
+        seconds = forward(1.0 + more) + self._share_attacked() * attacked
+        return SECONDS_OF_A_UNIT + n_images / n_together * seconds
 
     def _share_attacked(self) -> float:
         """About which share of the images is attacked, since those that are misclassified when clean are not."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Self
@@ -141,7 +141,7 @@ def draw_images(study: Study, store: Store, progress: Progress | None = None) ->
         DataError: the dataset or a class does not exist, or has too few readable images.
     """
     splits = _Splits(study, progress or Progress(quiet=True))
-    chosen = choose_classes(splits[study.data.robustness.split], study.data.classes, seed=derive(study.seed, "classes"))
+    chosen = chosen_classes(study, splits[study.data.robustness.split])
     draws: dict[Role, Drawn] = {
         "robustness": _one(study, store, splits, "robustness", study.data.robustness, chosen, [])
     }
@@ -158,6 +158,36 @@ def draw_images(study: Study, store: Store, progress: Progress | None = None) ->
     if study.sampling.equal_sizes:
         draws["geometry"] = _of_equal_sizes(draws["geometry"], study.seed)
     return draws
+
+
+def chosen_classes(study: Study, images: ImageSet) -> list[int]:
+    """The classes of a study, by index.
+
+    Raises:
+        DataError: one that does not exist or has no images, or more than there are.
+    """
+    classes = study.data.classes
+    try:
+        return choose_classes(images, classes, seed=derive(study.seed, "classes"))
+    except DataError as error:
+        advice = '; give a number from 1 to that many, or "all"' if isinstance(classes, int) else ""
+        raise DataError(f"data.classes: {error}{advice}") from None
+
+
+def too_few(study: Study, draws: Mapping[Role, Drawn]) -> Iterator[str]:
+    """What is to be said of each draw in which classes have fewer images than the study asks for."""
+    for role, drawn in draws.items():
+        asked = getattr(study.data, role).images_per_class
+        if asked is None or (role == "geometry" and (study.data.same_images or study.sampling.equal_sizes)):
+            continue
+        sizes = {label: int((drawn.images.labels == label).sum()) for label in drawn.images.classes}
+        fewer = [label for label, size in sizes.items() if size < asked]
+        if fewer:
+            label = min(fewer, key=sizes.__getitem__)
+            yield (
+                f"data.{role}: {len(fewer)} of {len(sizes)} classes have fewer than the {asked} images asked for; "
+                f"{drawn.images.class_names[label]!r} has {sizes[label]}"
+            )
 
 
 def _of_equal_sizes(drawn: Drawn, seed: int) -> Drawn:

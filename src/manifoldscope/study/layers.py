@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from manifoldscope.study.defences import defended
+from manifoldscope.study.networks import made
 from manifoldscope.vision.depth import expanded
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.layers import Layer
-from manifoldscope.vision.sources import network as make_network
 
 if TYPE_CHECKING:
     from manifoldscope.study.planning import PlannedNetwork
@@ -27,7 +25,5 @@ def measured_layers(planned: PlannedNetwork, asked: Sequence[str], images: Image
     """
     if not any(Layer.of(layer).is_pattern for layer in asked):
         return tuple(asked)
-    made = make_network(planned.plan.source, **{**planned.plan.settings, **planned.build})
-    made = defended(made, planned.plan.defence, seed=0)
-    named = replace(made, name=planned.name)
-    return tuple(map(str, expanded(named, asked, named.pixels(images, slice(0, 2)))))
+    network = made(planned)
+    return tuple(map(str, expanded(network, asked, network.pixels(images, slice(0, 2)))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -17,7 +18,7 @@ from manifoldscope.files import read_bytes
 from manifoldscope.geometry.measures import MEASURES
 from manifoldscope.registry import Entry, describe
 from manifoldscope.study.challenges import AttackPlan, strength_setting
-from manifoldscope.study.model_table import expanded
+from manifoldscope.study.model_table import expanded, origin_of
 from manifoldscope.study.plan import Study, study_model
 from manifoldscope.training.objectives import OBJECTIVES
 from manifoldscope.vision.datasets import source_schema
@@ -47,6 +48,7 @@ def load(study: str | Path, changes: Mapping[str, Any] | Iterable[str] = ()) -> 
     Args:
         study: "digits", or a path that ends in .toml.
         changes: {"data.geometry.images_per_class": 50}, or ["models.0.weights=FILE"] as `--set` takes them.
+            Nothing ("models.0.weights=", or None) leaves a key out, or an entry of a list.
 
     Raises:
         StudyError: no such study, not TOML, an unknown key, a wrong type or an impossible value; the sentence names
@@ -71,7 +73,7 @@ def load(study: str | Path, changes: Mapping[str, Any] | Iterable[str] = ()) -> 
         raise StudyError(f"{path} is not valid TOML: {shortened(str(error), 200)}") from None
     pairs = changes.items() if isinstance(changes, Mapping) else map(parse_change, changes)
     for key, value in pairs:
-        _put(raw, key, value)
+        _put(raw, key, None if value == "" else value)
     return parse(raw)
 
 
@@ -84,11 +86,13 @@ def parse(raw: Mapping[str, Any], *, run_plugins: bool = True) -> Study:
     for old, new in RENAMED.items():
         if old in raw:
             raise StudyError(f"{old}: there is no setting {old!r} any more; write {new}")
-    raw = {**raw, "models": expanded(raw["models"])} if "models" in raw else raw
+    full = {**raw, "models": expanded(raw["models"])} if "models" in raw else raw
     try:
-        return study_model().model_validate(raw)
+        return study_model().model_validate(full)
     except ValidationError as error:
-        raise StudyError(describe(error, "", study_model())) from None
+        said = describe(error, "", study_model())
+        network = re.match(r"models\.(\d+)", said)
+        raise StudyError(said + (origin_of(raw["models"], int(network[1])) if network else "")) from None
 
 
 def parse_change(text: str) -> tuple[str, Any]:
@@ -126,12 +130,15 @@ def _put(raw: dict[str, Any], key: str, value: Any) -> None:
             if not step.isdigit() or int(step) >= len(at):
                 raise StudyError(f"--set {key}: {where} does not exist; expected a number from 0 to {len(at) - 1}")
             if last:
-                at[int(step)] = value
-            elif isinstance(at[int(step)], str):  # the short form of a measure
+                at[int(step) : int(step) + 1] = [] if value is None else [value]
+                return
+            if isinstance(at[int(step)], str):  # the short form of a measure
                 at[int(step)] = {"name": at[int(step)]}
             at = at[int(step)]
         elif isinstance(at, dict):
-            if last:
+            if last and value is None and step in at:
+                del at[step]
+            elif last:
                 at[step] = value
             else:
                 at = at.setdefault(step, {})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import glob
+import io
 import re
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,29 +34,60 @@ def expanded(models: Any) -> Any:
     columns and the value, or the values, that rows must have.
 
     Raises:
-        StudyError: a table that cannot be read, a column that is not there, no row, or more than a thousand.
+        StudyError: a table that cannot be read, a column that is not there, no row, more than a thousand, one without
+            a source, or two of one name.
 
     Example:
         >>> expanded([{"source": "small:cnn"}])
         [{'source': 'small:cnn'}]
     """
-    if not isinstance(models, list):
-        return models
-    found: list[Any] = []
+    return [entry for entry, _ in _with_origins(models)] if isinstance(models, list) else models
+
+
+def origin_of(models: Any, place: int) -> str:
+    """Where the network at a place of `expanded(models)` is from, in brackets; empty where it stands in the study file.
+
+    Raises:
+        StudyError: as `expanded`.
+    """
+    found = _with_origins(models) if isinstance(models, list) else []
+    return f" ({found[place][1]})" if place < len(found) and found[place][1] else ""
+
+
+def _with_origins(models: Sequence[Any]) -> list[tuple[Any, str]]:
+    """Entries, and for people the row or file that each is from."""
+    found: list[tuple[Any, str]] = []
     for entry in models:
         if not isinstance(entry, Mapping) or "from" not in entry:
-            found.append(entry)
+            found.append((entry, ""))
             continue
         rows = list(_rows(entry))
         if not rows or len(rows) > MOST:
             raise StudyError(
                 f"models: from = {shortened(str(entry['from']))!r} gives {len(rows):,} networks; expected 1 to {MOST:,}"
             )
-        found += [_filled(entry, row) for row in rows]
+        networks = [_filled(entry, row, origin) for row, origin in rows]
+        _refuse_equal_names(networks, [origin for _, origin in rows])
+        found += [
+            (network, origin if row.get("file") == origin else f"{origin}; its columns: {_listed(row)}")
+            for network, (row, origin) in zip(networks, rows, strict=True)
+        ]
     return found
 
 
-def _rows(entry: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+def _refuse_equal_names(networks: Sequence[Mapping[str, Any]], origins: Sequence[str]) -> None:
+    known: dict[str, str] = {}
+    for network, origin in zip(networks, origins, strict=True):
+        name = str(network.get("name") or network["source"].rpartition(":")[2])
+        if name in known:
+            raise StudyError(
+                f"models: two networks are called {name!r}: {known[name]} and {origin}; give each a name of its own in "
+                'a column called name, or by name = "{COLUMN}" in the entry'
+            )
+        known[name] = origin
+
+
+def _rows(entry: Mapping[str, Any]) -> Iterator[tuple[dict[str, str], str]]:
     where, only = entry["from"], entry.get("only", {})
     if not isinstance(where, str) or not isinstance(only, Mapping):
         raise StudyError("models: from is the path of a table or a pattern of files, and only names columns and values")
@@ -64,34 +96,75 @@ def _rows(entry: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         rows = _table(path)
     else:
         files = map(Path, sorted(glob.glob(str(path), recursive=True)))
-        rows = [{"file": str(file), "stem": file.stem, "folder": str(file.parent), "name": file.stem} for file in files]
-    for row in rows:
+        rows = [
+            ({"file": str(file), "stem": file.stem, "folder": str(file.parent), "name": file.stem}, str(file))
+            for file in files
+        ]
+    for row, origin in rows:
         for column in only:
             if column not in row:
                 raise StudyError(f"models: only = {column!r}: {unknown('column', column, list(row))}")
         values = {column: wanted if isinstance(wanted, list) else [wanted] for column, wanted in only.items()}
         if all(row[column] in map(str, wanted) for column, wanted in values.items()):
-            yield row
+            yield row, origin
 
 
-def _table(path: Path) -> Sequence[dict[str, str]]:
+def _table(path: Path) -> Sequence[tuple[dict[str, str], str]]:
+    """Rows by column, spaces around cells left out, with the line of each."""
     try:
         text = read_bytes(path, at_most=LARGEST).decode("utf-8-sig")
     except OSError as error:
         raise StudyError(f"the table of networks {path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise StudyError(f"the table of networks {path} is no UTF-8 text ({error.reason})") from None
-    reader = csv.DictReader(text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-    folder = {"folder": str(path.parent)}
-    return [{**{key: value or "" for key, value in row.items() if key}, **folder} for row in reader]
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
+    except csv.Error as error:
+        raise StudyError(f"the table of networks {path} cannot be read: line {reader.line_num}: {error}") from None
+    if not lines:
+        raise StudyError(f"the table of networks {path} is empty; expected a line with the names of its columns")
+    (_, columns), *rows = lines
+    if twice := sorted({column for column in columns if column and columns.count(column) > 1}):
+        raise StudyError(f"the table of networks {path} has two columns called {twice[0]!r}; rename one of them")
+    found = []
+    for line, cells in rows:
+        if any(cells[len(columns) :]):
+            raise StudyError(
+                f"line {line} of the table of networks {path} has {len(cells)} cells, for {len(columns)} columns; put "
+                f"a cell that holds {delimiter!r} in double quotes"
+            )
+        row = dict(zip(columns, [*cells, *[""] * len(columns)], strict=False))
+        row.pop("", None)
+        found.append(({**row, "folder": str(path.parent)}, f"line {line} of {path}"))
+    return found
 
 
-def _filled(entry: Mapping[str, Any], row: Mapping[str, str]) -> dict[str, Any]:
+def _listed(columns: Iterable[str]) -> str:
+    return shortened(", ".join(column for column in columns if column != "folder"), 200)
+
+
+def _filled(entry: Mapping[str, Any], row: Mapping[str, str], origin: str) -> dict[str, Any]:
     """The entry of one network."""
     own = {key: value for key, value in entry.items() if key not in ("from", "only")}
     taken = {column: row[column] for column in COLUMNS if row.get(column) and column not in own}
     told = {key: _put_in(value, row, key) for key, value in {**taken, **own}.items()}
-    return {key: _numbers(value) if key in NUMBERS else value for key, value in told.items() if value != ""}
+    told = {key: _numbers(value) if key in NUMBERS else value for key, value in told.items() if value != ""}
+    if not isinstance(told.get("source"), str):
+        raise StudyError(
+            f"models: a network has no source ({origin}; its columns: {_listed(row)}); give the entry "
+            'source = "scheme:name", with columns in braces, or the table a column called source'
+        )
+    weights = told.get("weights")
+    if isinstance(weights, str) and weights == row.get("weights") and not Path(weights).expanduser().is_file():
+        beside = Path(row["folder"]) / weights
+        if beside.is_file():
+            raise StudyError(
+                f"models: weights = {weights!r} is a file beside the table and not in the folder in which the command "
+                f'runs ({origin}); give the entry weights = "{{folder}}/{{weights}}"'
+            )
+    return told
 
 
 def _put_in(value: Any, row: Mapping[str, str], key: str) -> Any:

@@ -14,7 +14,7 @@ from manifoldscope.errors import DataError, unknown
 from manifoldscope.seeds import derive
 from manifoldscope.study.draws import Draw, Drawn, Role, fingerprint, in_chunks, publish, remembered
 from manifoldscope.study.plan import Study
-from manifoldscope.study.section import KindSection, known_dataset, setting
+from manifoldscope.study.section import HowMany, KindSection, known_dataset, setting
 from manifoldscope.study.store import Store
 from manifoldscope.vision.datasets import load
 from manifoldscope.vision.images import Draw as Chosen
@@ -31,7 +31,7 @@ class OtherDataset(KindSection):
     source: str = setting(..., "a dataset by name: see `manifoldscope list datasets`", keyed=True)
     root: str | None = setting(None, "folder or file of the dataset", keyed=False)
     split: str | None = setting(None, "part of the dataset; the dataset's last one by default", keyed=True)
-    images_per_class: int | None = setting(None, "how many images of each class; all by default", keyed=True, ge=1)
+    images_per_class: HowMany = setting(None, "how many images of each class; all by default", keyed=True, ge=1)
 
     @model_validator(mode="before")
     @classmethod

@@ -22,7 +22,17 @@ from manifoldscope.geometry.measures import MEASURES
 from manifoldscope.study.challenges import AttackPlan, CorruptionPlan
 from manifoldscope.study.defences import DefencePlan, check_defence
 from manifoldscope.study.expected import Expectation
-from manifoldscope.study.section import KindSection, OpenSection, Section, entry_of, known_dataset, setting, settle
+from manifoldscope.study.section import (
+    HowMany,
+    KindSection,
+    OpenSection,
+    Section,
+    WhichClasses,
+    entry_of,
+    known_dataset,
+    setting,
+    settle,
+)
 from manifoldscope.study.unit import kinds
 from manifoldscope.training.augmentation import AugmentName
 from manifoldscope.training.objectives import OBJECTIVES, Objective
@@ -53,7 +63,7 @@ class DrawPlan(Section):
         "part of the dataset; by default the one that it is usually evaluated on, and for training its first",
         keyed=True,
     )
-    images_per_class: int | None = setting(None, "how many images of each class; all by default", keyed=True, ge=1)
+    images_per_class: HowMany = setting(None, "how many images of each class; all by default", keyed=True, ge=1)
 
 
 class DataPlan(Section):
@@ -61,7 +71,7 @@ class DataPlan(Section):
 
     source: str = setting(..., "a dataset by name: see `manifoldscope list datasets`", keyed=True)
     root: str | None = setting(None, "folder or file of the dataset", keyed=False)
-    classes: int | list[int | str] | None = setting(
+    classes: WhichClasses = setting(
         None, "a number of classes to sample, or a list of indices and names; all by default", keyed=True
     )
     same_images: bool = setting(
@@ -166,7 +176,10 @@ class ModelPlan(OpenSection):
         settle(self, entry_of(SOURCES, scheme))
         weights = self.settings.get("weights")
         if self.training is not None and weights is not None:
-            raise ValueError(f"model {self.name!r} has both weights and [training]; expected one of them")
+            raise ValueError(
+                f"model {self.name!r} has both weights and [training]; expected one of them "
+                "(on the command line, --set models.0.weights= leaves the first network's weights out)"
+            )
         if self.training is not None and "seed" not in SOURCES[scheme].settings.model_fields:
             raise ValueError(
                 f"source = {self.source!r} cannot be trained here: {scheme}: takes no seed, by which its first weights "

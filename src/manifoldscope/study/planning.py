@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from manifoldscope.errors import DataError, StudyError
+from manifoldscope.errors import DataError, ModelError, StudyError
 from manifoldscope.study.draws import CHUNK, Drawn, Role, of_classes
 from manifoldscope.study.layers import measured_layers
 from manifoldscope.study.plan import ModelPlan, Study, models_of
@@ -26,6 +26,9 @@ EXAMPLE_CLASSES = 4
 """For how many classes, the first by index, pictures are kept: example images, correlations of features.
 
 Pictures change no number, and so are not in a key: a class that becomes an example later has none."""
+
+WEIGHTS_FILES = (".bin", ".ckpt", ".npz", ".pkl", ".pt", ".pth", ".safetensors", ".tar")
+"""How files of weights end."""
 
 SHAPE_IMAGES = 64
 """How many images are looked at for the shape of a small network."""
@@ -136,9 +139,10 @@ def plan_units(
 
     Raises:
         StudyError: a network is to be trained on more classes than the study has.
-        ModelError: a weights file cannot be read.
+        ModelError: a weights file is not there or cannot be read.
     """
     planning = Planning(study, draws, others or {})
+    _require_weights(study)
     units: list[Unit] = []
     for name, plan, seed in models_of(study):
         network = _network(draws, name, plan, seed)
@@ -153,6 +157,30 @@ def plan_units(
     for each in kinds():
         units += each.of_study(planning)
     return units, planning.networks
+
+
+def _require_weights(study: Study) -> None:
+    """Refuse files of weights that are not there, before the first network is loaded.
+
+    Raises:
+        ModelError: naming them.
+    """
+    given = {plan.name: str(plan.settings["weights"]) for plan in study.models if plan.settings.get("weights")}
+    missing = {name: file for name, file in given.items() if _is_path(file) and not Path(file).expanduser().is_file()}
+    if missing:
+        (name, file), *more = missing.items()
+        others = ", ".join(repr(other) for _, other in more[:3]) + (", ..." if len(more) > 3 else "")
+        raise ModelError(
+            f"{name}: there is no file {file!r} of weights in {str(Path.cwd())!r}"
+            + (f", and {len(more)} more networks are without theirs ({others})" if len(more) > 1 else "")
+            + (f", and that of {more[0][0]} ({others}) is not there either" if len(more) == 1 else "")
+            + "; download or train it first, or correct its path, which begins at the folder in which the command runs"
+        )
+
+
+def _is_path(weights: str) -> bool:
+    """Whether weights are a file, and not a name that a source knows, such as IMAGENET1K_V1."""
+    return "://" not in weights and ("/" in weights or Path(weights).suffix.lower() in WEIGHTS_FILES)
 
 
 def _network(draws: Mapping[Role, Drawn], name: str, plan: ModelPlan, seed: int | None) -> PlannedNetwork:

@@ -18,7 +18,7 @@ import torch
 from manifoldscope import stopping
 from manifoldscope.errors import ManifoldscopeError, StoreError, StudyError
 from manifoldscope.study.context import Context
-from manifoldscope.study.draws import draw_images
+from manifoldscope.study.draws import draw_images, too_few
 from manifoldscope.study.forecast import forecast
 from manifoldscope.study.loading import load
 from manifoldscope.study.plan import Study
@@ -90,6 +90,8 @@ def run_units(
     for draw in drawn:
         if n_bad := len(store.table(draw, "skipped_images")):
             progress.say(f"{n_bad} images could not be read and were skipped ({draw.role}); the report names them")
+    for said in too_few(study, draws):
+        progress.say(said)
     progress.start((unit.group, expected.seconds[unit.key]) for unit in missing)
     failed: dict[str, str] = {}
     failed_keys: set[str] = set()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from manifoldscope.errors import StudyError, shortened, unknown
 from manifoldscope.registry import Entry, Registry
@@ -19,6 +19,34 @@ def setting(default: Any, description: str, *, keyed: bool, **limits: Any) -> An
     things are, what they are called, or how results are read is not keyed.
     """
     return Field(default, description=description, json_schema_extra={"keyed": keyed}, **limits)
+
+
+def _number(value: Any) -> Any:
+    """A number of images, or None for all of them."""
+    if isinstance(value, str):
+        if value != "all":
+            raise ValueError('expected a number, or "all"')
+        return None
+    return value
+
+
+def _some_classes(value: Any) -> Any:
+    """A number of classes or a list of them, or None for all."""
+    if value == "all":
+        return None
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | list)):
+        raise ValueError('expected a number, a list of indices and names, or "all"')
+    return value
+
+
+HowMany = Annotated[int | None, BeforeValidator(_number, json_schema_input_type=int | Literal["all"] | None)]
+"""A number, or "all"."""
+
+WhichClasses = Annotated[
+    int | list[int | str] | None,
+    BeforeValidator(_some_classes, json_schema_input_type=int | list[int | str] | Literal["all"] | None),
+]
+"""A number of classes, a list of indices and names, or "all"."""
 
 
 class Section(BaseModel):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from manifoldscope.seeds import derive
+from manifoldscope.study.draws import chosen_classes
 from manifoldscope.study.plan import DrawPlan, Study
 from manifoldscope.vision.datasets import load
-from manifoldscope.vision.images import choose_classes
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def _listed(study: Study) -> tuple[int, int, int]:
     data = study.data
     splits = {plan.split for plan in (data.robustness, data.geometry)}
     listed = {split: load(data.source, root=data.root, split=split) for split in splits}
-    chosen = choose_classes(listed[data.robustness.split], data.classes, seed=derive(study.seed, "classes"))
+    chosen = chosen_classes(study, listed[data.robustness.split])
 
     def fewest(plan: DrawPlan, taken: int) -> int:
         labels = listed[plan.split].labels

@@ -18,7 +18,7 @@ from manifoldscope.study.others import OtherDataset, draw_other_classes, refuse_
 from manifoldscope.study.plan import Study
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import ClassRef, NetworkRef, unkeyed
-from manifoldscope.study.section import setting
+from manifoldscope.study.section import WhichClasses, setting
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Payload, Unit, kind
 from manifoldscope.tables import INTEGER, REAL, TEXT, Schema
@@ -48,7 +48,7 @@ class OodPlan(OtherDataset):
 
     key: ClassVar[str] = "ood"
 
-    classes: int | list[int | str] | None = setting(
+    classes: WhichClasses = setting(
         None, "a number of its classes to sample, or a list of indices and names; all by default", keyed=True
     )
 
