@@ -467,6 +467,7 @@ def test_logits_are_found_where_it_is_clear_which_they_are(known, pack):
         ),
         (lambda logits: (None, logits), r"gives a tuple of NoneType, \(2, 4\) for 2 images; .* Wrap it in a module"),
         (lambda logits: None, "gives NoneType for 2 images"),
+        (lambda logits: list(logits.repeat(4, 1)), r"gives a list of \(4,\), \(4,\), \(4,\) and 5 more for 2 images"),
         (lambda logits: logits[:, :1], "gives 1 logit for each image; expected one for each class. .* give two"),
         (lambda logits: logits.argmax(1), r"gives shape \(2,\) and type torch.int64"),
         (lambda logits: logits[:1], r"gives shape \(1, 4\) for 2 images"),

@@ -24,6 +24,9 @@ from manifoldscope.vision.whole import check_whole
 
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
 
+SHOWN = 3
+"""Parts of an output that a message names."""
+
 WITHOUT_GRADIENTS = ("noise", "square", "rotation", "translation")
 """The attacks that need no gradient, for the sentence that says so; a test holds it against their registry."""
 
@@ -327,7 +330,8 @@ def _logits_within(output: object, n_images: int, name: str) -> Tensor:
                 first: Tensor = output[0]
                 return first
             unclear = ", of which it is not clear which are the logits"
-        what = f"a {type(output).__name__} of {', '.join(map(str, shapes)) or 'nothing'}{unclear}"
+        more = f" and {len(shapes) - SHOWN} more" * (len(shapes) > SHOWN)
+        what = f"a {type(output).__name__} of {', '.join(map(str, shapes[:SHOWN])) or 'nothing'}{more}{unclear}"
     raise ModelError(
         f"{name} gives {what} for {n_images} images; expected logits (n, n_classes), alone, first in a tuple, or as "
         "'logits'. Wrap it in a module whose forward returns the logits alone"
