@@ -73,7 +73,7 @@ def load(study: str | Path, changes: Mapping[str, Any] | Iterable[str] = ()) -> 
         raise StudyError(f"{path} is not valid TOML: {shortened(str(error), 200)}") from None
     pairs = changes.items() if isinstance(changes, Mapping) else map(parse_change, changes)
     for key, value in pairs:
-        _put(raw, key, None if value == "" else value)
+        _put(raw, key, value)
     return parse(raw)
 
 
@@ -96,14 +96,14 @@ def parse(raw: Mapping[str, Any], *, run_plugins: bool = True) -> Study:
 
 
 def parse_change(text: str) -> tuple[str, Any]:
-    """`key=value` -> (key, value); the value is read as TOML, and as plain text where it is no TOML."""
+    """`key=value` -> (key, value): read as TOML, as plain text where it is no TOML, and None where there is nothing."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise StudyError(f"--set {text}: expected KEY=VALUE, for example data.geometry.images_per_class=50")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):
-        return key.strip(), value.strip()
+        return key.strip(), value.strip() or None
 
 
 def preset_names() -> list[str]:
