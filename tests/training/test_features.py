@@ -13,6 +13,7 @@ from torch import nn
 from manifoldscope.errors import ModelError
 from manifoldscope.training import features
 from manifoldscope.training.features import logits_and_features, replaced
+from manifoldscope.vision.defences import NoiseVote
 from manifoldscope.vision.network import Network, Preprocessing
 from manifoldscope.vision.small import build
 
@@ -70,6 +71,33 @@ def test_a_module_that_is_called_several_times_is_read_at_the_call_that_is_named
     assert torch.equal(logits_and_features(net, PIXELS, "relu")[1], net.module.second(hidden.relu()).relu())
     halved = replaced(net, PIXELS, "relu@1", lambda x: x / 2)
     assert torch.allclose(halved, net.module.second(hidden.relu() / 2).relu() - 1)
+
+
+@pytest.mark.parametrize("votes", [1, 3])
+def test_behind_a_vote_the_penultimate_layer_is_that_of_the_one_copy_shown_in_training(votes):
+    inner = network()
+    net = NoiseVote(votes=votes, std=0.0).around(inner)
+    net.module.train()
+    before = torch.random.get_rng_state()
+    torch.manual_seed(0)
+    logits, found = logits_and_features(net, PIXELS)
+    assert torch.equal(found, inner.module[:-1](PIXELS))
+    assert torch.equal(logits, inner.module.logits(found))
+    assert torch.allclose(replaced(net, PIXELS, "penultimate", lambda x: x / 2), inner.module.logits(found / 2))
+    torch.random.set_rng_state(before)
+    net.module.eval()
+    assert torch.equal(logits_and_features(net, PIXELS)[1], inner.module[:-1](PIXELS))  # of the last copy
+
+
+def test_finding_a_layer_draws_no_number_and_changes_no_buffer():
+    net = NoiseVote(votes=2).around(network("resnet20"))
+    net.module.train()
+    before, buffers = torch.random.get_rng_state(), {name: value.clone() for name, value in net.module.named_buffers()}
+    features.place_of(net, "penultimate", PIXELS)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(value, buffers[name]) for name, value in net.module.named_buffers())
+    assert net.module.training
+    assert not any(module._forward_hooks for module in net.module.modules())
 
 
 def test_a_network_is_forgotten_with_its_layers():

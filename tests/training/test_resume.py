@@ -16,6 +16,7 @@ from torch import nn
 from manifoldscope.training import OBJECTIVES, fit, saving, state
 from manifoldscope.training.saving import STATE, Saver, Saving, epoch_file, kept_epochs
 from manifoldscope.vision.datasets import images
+from manifoldscope.vision.defences import NoiseVote
 from manifoldscope.vision.network import Network, Preprocessing, seeded
 
 EPOCHS, BATCH, PER_EPOCH = 3, 20, 5
@@ -38,11 +39,20 @@ def normalised():
     return Network(module, preprocessing=Preprocessing(channels=1))
 
 
+def voting():
+    return NoiseVote(votes=2, std=0.1).around(normalised())
+
+
 WAYS = {
     "dropout": (dropout, "standard", {}),
     "augmented": (dropout, "standard", {"augment": "shift_flip", "optimiser": "sgd", "weight_decay": 1e-3}),
     "batch norm": (normalised, "standard", {}),
     "adversarial": (normalised, "adversarial", {"epsilon": 0.1, "steps": 2}),
+    "trades": (normalised, "trades", {"epsilon": 0.1, "steps": 2, "optimiser": "sgd", "augment": "shift_flip"}),
+    "smoothed labels": (dropout, "label_smoothing", {"weight_decay": 1e-3}),
+    "noise behind a vote": (voting, "input_noise", {"std": 0.1, "optimiser": "sgd"}),
+    "manifold mixup behind a vote": (voting, "manifold_mixup", {"augment": "shift_flip"}),
+    "shaped": (dropout, "participation_ratio", {"strength": 0.05, "augment": "shift_flip"}),
 }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
 
 from manifoldscope.errors import ModelError
@@ -38,8 +40,8 @@ class Place:
     default: str
 
 
-_PLACES: WeakKeyDictionary[nn.Module, dict[str, Place]] = WeakKeyDictionary()
-"""Of each network that still exists, by the text of the layer: to find one takes a forward pass."""
+_PLACES: WeakKeyDictionary[nn.Module, dict[tuple[str, bool], Place]] = WeakKeyDictionary()
+"""Of each network that still exists, by the text of the layer and whether it trains: to find one takes a pass."""
 
 
 def logits_and_features(network: Network, pixels: Tensor, layer: str = PENULTIMATE) -> tuple[Tensor, Tensor]:
@@ -103,7 +105,7 @@ def replaced(network: Network, pixels: Tensor, layer: str, by: Callable[[Tensor]
     place = place_of(network, layer, pixels)
     done = False
 
-    def replace(call: int, value: Tensor) -> Tensor | None:
+    def put(call: int, value: Tensor) -> Tensor | None:
         nonlocal done
         if call != (place.call or 0):
             return None
@@ -112,7 +114,7 @@ def replaced(network: Network, pixels: Tensor, layer: str, by: Callable[[Tensor]
         done = True
         return by(value)
 
-    with _listening(network, place, replace):
+    with _listening(network, place, put):
         logits = network(pixels)
     if not done:
         raise ModelError(f"{network.name}: layer {layer!r} was not executed for these images")
@@ -120,18 +122,40 @@ def replaced(network: Network, pixels: Tensor, layer: str, by: Callable[[Tensor]
 
 
 def place_of(network: Network, layer: str, pixels: Tensor) -> Place:
-    """Where a layer is, found once for each network by passing one image through it in evaluation mode.
+    """Where a layer is, found once for each network and mode by passing one image through it in evaluation mode.
 
     Raises:
         ModelError: there is no such layer, or it is not executed.
     """
     known = _PLACES.setdefault(network.module, {})
-    if layer not in known:
+    key = (layer, network.module.training)
+    if key not in known:
         (tap,) = resolve(network, [Layer.of(layer)], pixels[:1])
-        known[layer] = Place(
-            tap.layer, tap.name, tap.call, tap.of_input, tap.channels_last, tap.prefix, tap.default
+        call = tap.call
+        if tap.of_input and call:  # the classifier's last call, of which there may be fewer in the mode of the network
+            call = max(
+                0, call - _n_calls(network, tap.name, pixels, False) + _n_calls(network, tap.name, pixels, key[1])
+            )
+        known[key] = Place(
+            tap.layer, tap.name, call, tap.of_input, tap.channels_last, tap.prefix, tap.default
         )  # without the module, which would keep the network alive
-    return known[layer]
+    return known[key]
+
+
+def _n_calls(network: Network, name: str, pixels: Tensor, training: bool) -> int:
+    """How often a module is called in a pass; the network and the generators are left as they were."""
+    n_calls = 0
+
+    def count(*_: Any) -> None:
+        nonlocal n_calls
+        n_calls += 1
+
+    module = copy.deepcopy(network.module).train(training)
+    module.get_submodule(name).register_forward_hook(count)
+    devices = [network.device.index or 0] if network.device.type == "cuda" else []
+    with torch.no_grad(), torch.random.fork_rng(devices=devices):
+        replace(network, module=module)(pixels[:1].expand(2, -1, -1, -1))  # batch norm needs two
+    return n_calls
 
 
 @contextmanager
