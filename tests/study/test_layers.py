@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 
 import manifoldscope as ms
 from manifoldscope.errors import ModelError
-from manifoldscope.study import Store, layers, measuring, run_units
+from manifoldscope.study import Store, measuring, networks, run_units
 from manifoldscope.study.cost import Costs
 from manifoldscope.study.measuring import passes, points_in_turn, points_together
 from manifoldscope.study.probe import probe
@@ -68,8 +68,8 @@ def test_layers_by_pattern_have_the_keys_of_the_same_layers_by_name(store):
 
 def test_a_network_is_made_once_for_all_its_seeds_and_not_at_all_without_a_pattern(store, monkeypatch):
     made: list[str] = []
-    make = layers.make_network
-    monkeypatch.setattr(layers, "make_network", lambda source, **told: made.append(source) or make(source, **told))
+    make = networks.make_network
+    monkeypatch.setattr(networks, "make_network", lambda source, **told: made.append(source) or make(source, **told))
     raw = of_random("cnn")
     raw["models"][0]["training"]["seeds"] = [0, 1, 2]
     assert len(measured(raw, store)) == 3
