@@ -71,7 +71,7 @@ def effective(n_classes: int, n_points: int, n_features: int, spread: int, draws
     """Effective (GLUE) capacity, radius, dimension and alignments of all classes."""
 
     def work(given: list[torch.Tensor]) -> list[float]:
-        found = effective_geometry(given, draws=draws)
+        found = effective_geometry(given, directions=draws)
         return [found.capacity, found.missed]
 
     report(lambda: [torch.from_numpy(each) for each in classes(n_classes, n_points, n_features, spread)], work)

@@ -39,7 +39,7 @@ def with_common_axes(seed: int = 0) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("draw", [uncorrelated, with_common_axes])
 def test_effective_capacity_is_what_simulation_finds(draw) -> None:
-    found = effective_geometry(draw(), draws=200)
+    found = effective_geometry(draw(), directions=200)
     simulated = simulate_capacity(draw(), dichotomies=60)
     error = 3 * found.capacity_error
     assert simulated.low - error < found.capacity < simulated.high + error
@@ -56,7 +56,7 @@ def test_mean_field_theory_misses_correlations_that_effective_capacity_sees() ->
 
 def test_points_have_a_capacity_of_two() -> None:
     points = torch.randn(60, 1, 2000, generator=seeded(1)).expand(-1, 2, -1)
-    found = effective_geometry(list(points), draws=400)
+    found = effective_geometry(list(points), directions=400)
     assert found.capacity == pytest.approx(2, abs=4 * found.capacity_error + 2 / 60)  # one dimension went to the mean
     assert found.dimension == pytest.approx(0, abs=1e-6)
     few = simulate_capacity(list(points[:30]), dichotomies=60)
@@ -70,7 +70,7 @@ def test_dense_balls_have_the_capacity_of_balls() -> None:
     for _ in range(16):
         axes = torch.linalg.qr(torch.randn(300, 3, dtype=torch.float64, generator=drawing)).Q.T
         clouds.append(axes[0] + sphere(40, 1, generator=drawing) @ axes[1:])
-    found = effective_geometry(clouds, draws=200)
+    found = effective_geometry(clouds, directions=200)
     # forty points of a circle miss its radius by 0.3%; sixteen centres seen from their mean are 3% nearer
     assert found.capacity == pytest.approx(ball_capacity(1.0, 2), rel=0.08)
     assert found.radius == pytest.approx(1, rel=0.1)
@@ -80,16 +80,16 @@ def test_dense_balls_have_the_capacity_of_balls() -> None:
 def test_utility_radius_and_dimension_make_up_the_capacity(n_features: int) -> None:
     drawing = seeded(10)
     centres = torch.randn(20, 1, n_features, generator=drawing)
-    found = effective_geometry(list(centres + 0.3 * torch.randn(20, 8, n_features, generator=drawing)), draws=60)
+    found = effective_geometry(list(centres + 0.3 * torch.randn(20, 8, n_features, generator=drawing)), directions=60)
     assert found.utility * (1 + found.radius**-2) / found.dimension == pytest.approx(found.capacity, rel=1e-6)
     assert 0 < found.utility < 1
     assert bool(((found.radii > 0) & found.radii.isfinite()).all())
 
 
 def test_problems_that_do_not_converge_are_solved_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = effective_geometry(uncorrelated(), draws=20)
+    expected = effective_geometry(uncorrelated(), directions=20)
     monkeypatch.setattr(module, "_STEPS", 1)
-    found = effective_geometry(uncorrelated(), draws=20)
+    found = effective_geometry(uncorrelated(), directions=20)
     assert found.missed == 0
     assert found.capacity == pytest.approx(expected.capacity, rel=1e-6)
     assert found.radius == pytest.approx(expected.radius, rel=1e-4)  # anchor points are less certain than their sum
@@ -107,7 +107,7 @@ def test_labels_that_cannot_be_separated_leave_a_bound_that_says_so() -> None:
 
 
 def test_the_values_of_the_classes_are_parts_of_the_whole() -> None:
-    found = effective_geometry(uncorrelated(), draws=100)
+    found = effective_geometry(uncorrelated(), directions=100)
     assert float(1 / (1 / found.capacities).mean()) == pytest.approx(found.capacity, rel=1e-6)  # harmonic
     assert float(found.dimensions.mean()) == pytest.approx(found.dimension)
 
@@ -151,8 +151,8 @@ def test_what_has_no_capacity_is_refused_or_has_a_reason() -> None:
             function([one])
     with pytest.raises(GeometryError, match="all points of all classes are the same"):
         effective_geometry([torch.ones(3, 4), torch.ones(3, 4)])
-    with pytest.raises(GeometryError, match="draws = 1"):
-        effective_geometry([one, one + 1], draws=1)
+    with pytest.raises(GeometryError, match="directions = 1"):
+        effective_geometry([one, one + 1], directions=1)
     with pytest.raises(GeometryError, match="dichotomies = 0"):
         simulate_capacity([one, one + 1], dichotomies=0)
     with pytest.raises(GeometryError, match="expected at least half"):

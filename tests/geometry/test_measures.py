@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import manifoldscope.geometry
-from manifoldscope.errors import GeometryError, StudyError
+from manifoldscope.errors import GeometryError, ManifoldscopeError, StudyError
 from manifoldscope.geometry import (
     INVARIANCES,
     MEASURES,
@@ -27,8 +27,11 @@ from manifoldscope.geometry import (
     Estimate,
     JointEstimate,
     Spectrum,
+    curve,
     feature_correlation,
+    gaussian_null,
     measure,
+    shuffled_labels,
 )
 from manifoldscope.geometry.reference import gaussian, geometric_variances, rotation
 
@@ -177,6 +180,33 @@ def test_points_manifold_and_spectrum_give_the_same_estimate() -> None:
     assert measure("pca_dimension", spectrum, fraction=0.5) == expected
     with pytest.raises(GeometryError, match="scaling"):
         measure("pca_dimension", Spectrum.of(points), scaling="standardise")
+
+
+@pytest.mark.parametrize("name", MEASURES.names())
+def test_every_setting_goes_through_curves_and_nulls(name: str) -> None:
+    entry = MEASURES[name]
+    settings = {each: field.default for each, field in entry.settings.model_fields.items()}
+    clouds = [cloud_at(shift) for shift in range(2)]
+    drawing = torch.Generator().manual_seed(0)
+    if entry.traits["reads"] == "clouds":
+        settings |= {few: 4 for few in ("directions", "dichotomies") if few in settings}
+        null = shuffled_labels(name, clouds, draws=2, generator=drawing, **settings)
+        assert len(null.classes) == 2 or null.pairs or null.whole is not None
+    else:
+        assert gaussian_null(name, clouds[0], draws=2, generator=drawing, **settings)
+        assert curve(name, clouds[0], sizes=[20], draws=2, generator=drawing, **settings)
+
+
+def test_a_measure_takes_no_setting_that_curves_and_nulls_have() -> None:
+    with pytest.raises(ManifoldscopeError, match=r"has a parameter .draws., by which curves and nulls"):
+
+        @MEASURES.of_cloud("drawn", invariant_to=())
+        def drawn(cloud, *, draws: int = 3) -> float:
+            return 0.0
+
+
+def cloud_at(shift: int) -> torch.Tensor:
+    return torch.randn(30, 6, generator=torch.Generator().manual_seed(shift)) + shift
 
 
 def test_unknown_names_are_answered_with_near_ones() -> None:

@@ -28,7 +28,7 @@ def test_strengths_read_as_people_write_them(value: float, text: str) -> None:
             "unit=radius corrected=true",
             "Centroid distance (in radii, corrected for sampling)",
         ),
-        ("effective_alignment", "of=centres and axes draws=200", "Effective alignment (of centres and axes)"),
+        ("effective_alignment", "of=centres and axes directions=200", "Effective alignment (of centres and axes)"),
     ],
 )
 def test_measures_read_as_words(name: str, parameters: str, text: str) -> None:

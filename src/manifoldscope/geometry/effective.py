@@ -47,7 +47,7 @@ class EffectiveGeometry:
         utility: what capacity has in common with radius and dimension: capacity = utility (1 + radius^-2) / dimension.
         least: the smallest capacity that that many classes can show in the dimensions that their points span.
         missed: largest violation of the optimality conditions, as a share of the problem's largest number.
-        parameters: draws and seed.
+        parameters: directions and seed.
     """
 
     capacity: float
@@ -67,7 +67,7 @@ class EffectiveGeometry:
 
 
 def effective_geometry(
-    manifolds: Sequence[Points | ClassManifold] | Clouds, *, draws: int = 200, seed: int = 0
+    manifolds: Sequence[Points | ClassManifold] | Clouds, *, directions: int = 200, seed: int = 0
 ) -> EffectiveGeometry:
     """Capacity, radius, dimension and alignments of manifolds on their own correlations.
 
@@ -96,11 +96,11 @@ def effective_geometry(
 
     Args:
         manifolds: (n_points, n_features) each, at least two of one layer.
-        draws: pairs of labels and directions.
-        seed: of the draws.
+        directions: how many are drawn at random, each with labels.
+        seed: of these draws.
 
     Raises:
-        GeometryError: one manifold, fewer than two draws, or points that are all the same.
+        GeometryError: one manifold, fewer than two directions, or points that are all the same.
 
     References:
         Chou, Kim, Arend, Yang, Mensh, Shim, Perich and Chung, "Geometry linked to untangling efficiency reveals
@@ -113,21 +113,21 @@ def effective_geometry(
         >>> 1.8 < effective_geometry(list(points[:, :1].expand(-1, 2, -1))).capacity < 2.2  # single points: 2
         True
     """
-    if draws < 2:
-        raise GeometryError(f"draws = {draws}; expected at least 2, such as 200")
+    if directions < 2:
+        raise GeometryError(f"directions = {directions}; expected at least 2, such as 200")
     clouds = manifolds if isinstance(manifolds, Clouds) else Clouds(list(manifolds))
     if len(clouds) < 2:
         raise GeometryError("one manifold has no capacity; give the points of at least two classes of one layer")
-    return clouds.once(_effective, draws=draws, seed=seed)
+    return clouds.once(_effective, directions=directions, seed=seed)
 
 
 def _seconds(n_points: int, n_classes: int, settings: Mapping[str, Any]) -> float:
     """What these measures take together: they are read off one computation."""
-    return float(8e-7 * (n_points * n_classes) ** 2 * settings.get("draws", 200) / 200)
+    return float(8e-7 * (n_points * n_classes) ** 2 * settings.get("directions", 200) / 200)
 
 
 @MEASURES.of_clouds("effective_capacity", invariant_to=INVARIANCES, seconds=_seconds, version=2)
-def effective_capacity(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> JointEstimate:
+def effective_capacity(clouds: Clouds, *, directions: int = 200, seed: int = 0) -> JointEstimate:
     """How many such manifolds for each feature a linear readout can classify at random, as they lie.
 
     Unlike `capacity`, it assumes nothing of how centres and directions of the manifolds are correlated; it agrees with
@@ -136,11 +136,11 @@ def effective_capacity(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> Jo
 
     Args:
         clouds: of at least two classes, or their points; see `measure`.
-        draws: random labels and directions.
-        seed: of the draws.
+        directions: how many are drawn at random, each with labels.
+        seed: of these draws.
 
     Raises:
-        GeometryError: one class, fewer than two draws, or points that are all the same.
+        GeometryError: one class, fewer than two directions, or points that are all the same.
 
     References:
         Chou et al. (2024); Wakhloo, Sussman and Chung (2023): see `effective_geometry`.
@@ -151,21 +151,21 @@ def effective_capacity(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> Jo
         >>> effective_capacity(list(points + 3 * points[:, :1])).whole.value > near
         True
     """
-    found = effective_geometry(clouds, draws=draws, seed=seed)
+    found = effective_geometry(clouds, directions=directions, seed=seed)
     return _joint(clouds, found, found.capacities, found.capacity, stderr=found.capacity_error)
 
 
 @MEASURES.of_clouds("effective_radius", invariant_to=INVARIANCES, seconds=_seconds, version=2)
-def effective_radius(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> JointEstimate:
+def effective_radius(clouds: Clouds, *, directions: int = 200, seed: int = 0) -> JointEstimate:
     """The effective radius of the anchor points of random dichotomies, relative to their centre (Chou et al. 2024).
 
     See `effective_geometry`. Fewer points show a smaller radius.
 
     Args:
-        clouds, draws, seed: see `effective_capacity`.
+        clouds, directions, seed: see `effective_capacity`.
 
     Raises:
-        GeometryError: one class, fewer than two draws, or points that are all the same.
+        GeometryError: one class, fewer than two directions, or points that are all the same.
 
     References:
         Chou et al. (2024): see `effective_geometry`.
@@ -175,21 +175,21 @@ def effective_radius(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> Join
         >>> effective_radius(list(points + 9 * points[:, :1])).whole.value < 1
         True
     """
-    found = effective_geometry(clouds, draws=draws, seed=seed)
+    found = effective_geometry(clouds, directions=directions, seed=seed)
     return _joint(clouds, found, found.radii, found.radius)
 
 
 @MEASURES.of_clouds("effective_dimension", invariant_to=INVARIANCES, seconds=_seconds, version=2)
-def effective_dimension(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> JointEstimate:
+def effective_dimension(clouds: Clouds, *, directions: int = 200, seed: int = 0) -> JointEstimate:
     """The effective dimension of the anchor points of random dichotomies (Chou et al. 2024).
 
     See `effective_geometry`. Fewer points show fewer dimensions.
 
     Args:
-        clouds, draws, seed: see `effective_capacity`.
+        clouds, directions, seed: see `effective_capacity`.
 
     Raises:
-        GeometryError: one class, fewer than two draws, or points that are all the same.
+        GeometryError: one class, fewer than two directions, or points that are all the same.
 
     References:
         Chou et al. (2024): see `effective_geometry`.
@@ -199,13 +199,17 @@ def effective_dimension(clouds: Clouds, *, draws: int = 200, seed: int = 0) -> J
         >>> 1 < effective_dimension(list(points + points[:, :1])).whole.value < 19
         True
     """
-    found = effective_geometry(clouds, draws=draws, seed=seed)
+    found = effective_geometry(clouds, directions=directions, seed=seed)
     return _joint(clouds, found, found.dimensions, found.dimension)
 
 
 @MEASURES.of_clouds("effective_alignment", invariant_to=INVARIANCES, seconds=_seconds, version=2)
 def effective_alignment(
-    clouds: Clouds, *, of: Literal["centres", "axes", "centres and axes"] = "centres", draws: int = 200, seed: int = 0
+    clouds: Clouds,
+    *,
+    of: Literal["centres", "axes", "centres and axes"] = "centres",
+    directions: int = 200,
+    seed: int = 0,
 ) -> JointEstimate:
     """How much the manifolds share their directions: the mean |cosine| between what bears on random classifications.
 
@@ -214,11 +218,11 @@ def effective_alignment(
     over its pairs, the layer the mean over all. Unrelated directions in d dimensions show sqrt(2 / (pi d)).
 
     Args:
-        clouds, draws, seed: see `effective_capacity`.
+        clouds, directions, seed: see `effective_capacity`.
         of: "centres", "axes", or "centres and axes".
 
     Raises:
-        GeometryError: one class, fewer than two draws, or points that are all the same.
+        GeometryError: one class, fewer than two directions, or points that are all the same.
 
     References:
         Chou et al. (2024): see `effective_geometry`.
@@ -229,7 +233,7 @@ def effective_alignment(
         >>> effective_alignment(list(points + shared)).whole.value > 0.5
         True
     """
-    found = effective_geometry(clouds, draws=draws, seed=seed)
+    found = effective_geometry(clouds, directions=directions, seed=seed)
     cosines = {
         "centres": found.centre_alignments,
         "axes": found.axis_alignments,
@@ -284,8 +288,8 @@ def _why_none(value: float) -> str:
     return "its own terms are outweighed by those of the other classes (they come to less than 0)" if value < 0 else ""
 
 
-def _effective(points: Sequence[Tensor], *, draws: int, seed: int) -> EffectiveGeometry:
-    drawn = _drawn(points, draws, seed)
+def _effective(points: Sequence[Tensor], *, directions: int, seed: int) -> EffectiveGeometry:
+    drawn = _drawn(points, directions, seed)
     n_classes = len(points)
     number = drawn.bears.sum(0)[:, None]  # of draws on which a class bears
     centres = drawn.anchors.sum(0) / number.clamp(min=1)
@@ -309,11 +313,11 @@ def _effective(points: Sequence[Tensor], *, draws: int, seed: int) -> EffectiveG
         centre_alignments=_cosines(centres, centres).abs().cpu(),
         axis_alignments=torch.stack([_cosines(each, each).abs() for each in axes]).mean(0).cpu(),
         centre_axis_alignments=torch.stack([_cosines(centres, each).abs() for each in axes]).mean(0).cpu(),
-        capacity_error=float(drawn.squares.std()) / math.sqrt(draws) / n_classes / inverse**2,
+        capacity_error=float(drawn.squares.std()) / math.sqrt(directions) / n_classes / inverse**2,
         utility=near / n_classes / inverse,
         least=n_classes / drawn.anchors.shape[2],
         missed=drawn.missed,
-        parameters={"draws": draws, "seed": seed},
+        parameters={"directions": directions, "seed": seed},
     )
 
 

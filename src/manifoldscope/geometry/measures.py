@@ -7,13 +7,13 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, cast, overload
 
-from manifoldscope.errors import GeometryError
+from manifoldscope.errors import GeometryError, ManifoldscopeError
 from manifoldscope.geometry.cloud import Cloud, Clouds
 from manifoldscope.geometry.estimate import Estimate, JointEstimate, finished
 from manifoldscope.geometry.manifold import ClassManifold, Points
 from manifoldscope.geometry.moments import Scaling
 from manifoldscope.geometry.spectrum import Spectrum
-from manifoldscope.registry import Entry, Registry
+from manifoldscope.registry import Entry, Item, Registry
 
 Reads = Literal["spectrum", "cloud", "clouds"]
 
@@ -85,6 +85,12 @@ def seconds_of_reading(n_points: int, n_classes: int, settings: Mapping[str, Any
     return 2e-4 * n_points * n_classes
 
 
+RESERVED = frozenset(
+    ("name", "points", "manifolds", "scaling", "generator", "draws", "sizes", "numbers", "n_points", "n_splits")
+)
+"""What `measure`, `curve`, the nulls and their like call arguments of their own, beside those of the measure."""
+
+
 class Measures(Registry):
     """The registry of measures.
 
@@ -92,6 +98,20 @@ class Measures(Registry):
     `of_clouds` for a joint measure. The name then stands for the measure as its users call it: on points in any form
     that `measure` takes, with the function's own keyword-only parameters.
     """
+
+    def register(self, name: str, **traits: Any) -> Callable[[Item], Item]:
+        """As any registry, but for parameters that are called as one of `RESERVED`."""
+        register = super().register(name, **traits)
+
+        def add(function: Item) -> Item:
+            if taken := sorted(RESERVED & inspect.signature(function).parameters.keys()):
+                raise ManifoldscopeError(
+                    f"the measure {name!r} has a parameter {taken[0]!r}, by which curves and nulls mean one of their "
+                    "own; call it otherwise"
+                )
+            return register(function)
+
+        return add
 
     def of_spectrum(
         self, name: str, *, invariant_to: Sequence[str], version: int = 1

@@ -55,7 +55,7 @@ _SCORES = {
     "mahalanobis": "Mahalanobis distance",
     "residual": "Residual outside the class",
 }
-_DRAWS = ("draws", "directions", "seed")  # how a number was computed, and not which
+_DRAWS = ("directions", "seed")  # how a number was computed, and not which
 _ATTACKS = {"pgd": "PGD", "fgsm": "FGSM", "apgd": "APGD", "autoattack": "AutoAttack"}
 _ITERATES = {"last": "last iterate", "any": "any iterate"}
 _SMALL_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
