@@ -4,9 +4,9 @@
 
 ResNet-32 on the ten classes of CIFAR-10 (see real_networks.py): the PCA dimension of the last hidden layer, and PGD of
 20 steps at 0, 1, 2, 4 and 8 of 255; with "any", an image that is misclassified at one strength is not attacked at the
-next. Ours is the command line, with a page of findings and figures at the end; theirs is
-whole_study_peers.py, which prints numbers, in the environment of peers.py. Each is a process of its own, by turns. On a
-machine that does other work as well, compare seconds of the processor, with OMP_NUM_THREADS=1.
+next. Ours is the command line, with a page of findings and figures at the end; theirs is whole_study_peers.py, which
+prints numbers, in the environment of peers.py. Each is a process of its own, by turns. On a machine that does other
+work as well, compare seconds of the processor, with OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models import get_model
 
 from manifoldscope.vision.multiply_adds import multiply_adds
 from manifoldscope.vision.network import Network
@@ -24,8 +25,7 @@ print(multiply_adds(network, torch.rand(2, 3, 6, 6)), "sympy" in sys.modules, "t
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "vit_b_16", "swin_t"])
 def test_the_count_is_torchs_own(name):
-    models = pytest.importorskip("torchvision.models")
-    module = models.get_model(name, weights=None).eval()
+    module = get_model(name, weights=None).eval()
     pixels = torch.rand(1, 3, 224, 224)
     with torch.no_grad(), FlopCounterMode(display=False) as counted:
         module(pixels)
