@@ -45,7 +45,8 @@ class Schema:
 class _Tables(Mapping[str, Schema]):
     """Those of every kind of unit, in the order of kinds, and then what evidence makes of them."""
 
-    def _known(self) -> dict[str, Schema]:
+    def known(self) -> dict[str, Schema]:
+        """All of them, looked up once."""
         # by name: these rooms import this file
         schemas: dict[str, Schema] = {}
         for kind in import_module("manifoldscope.study.unit").kinds():
@@ -60,16 +61,16 @@ class _Tables(Mapping[str, Schema]):
         return {**schemas, **{schema.name: schema for schema in concluded}}
 
     def __getitem__(self, name: str) -> Schema:
-        return self._known()[name]
+        return self.known()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._known())
+        return iter(self.known())
 
     def __len__(self) -> int:
-        return len(self._known())
+        return len(self.known())
 
 
-TABLES: Mapping[str, Schema] = _Tables()
+TABLES = _Tables()
 """Every table, by name: those of plug-ins too, once they are loaded."""
 
 
@@ -86,7 +87,7 @@ def conform(table: str | Schema, rows: pl.DataFrame | Sequence[Mapping[str, Any]
     if isinstance(table, Schema):
         schema = table
     else:
-        known = dict(TABLES)
+        known = TABLES.known()
         if table not in known:
             raise ManifoldscopeError(unknown("table", table, known))
         schema = known[table]

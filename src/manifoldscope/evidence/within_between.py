@@ -6,9 +6,11 @@ robust classes of each have fewer.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from manifoldscope.evidence.numbers import FloatArray
 from manifoldscope.evidence.permutation import SAME, Block, correlations, orders_of, unit
 from manifoldscope.evidence.replicates import replicates
 from manifoldscope.evidence.significance import SIGNIFICANT
-from manifoldscope.evidence.two_draws import Difficulty, difficulty_of, gates_of, normal_scores
+from manifoldscope.evidence.two_draws import Difficulty, Gate, difficulty_of, gates_of, normal_scores
 from manifoldscope.tables import BOOLEAN, INTEGER, REAL, TEXT, Schema, conform
 
 WITHIN_BETWEEN = Schema(
@@ -190,115 +192,137 @@ def within_between_table(
 
 
 @dataclass(frozen=True, eq=False)
+class _Part:
+    """What one network brings to a cell: x and y of its classes, and the block of them."""
+
+    keys: tuple[Any, ...]
+    x: FloatArray
+    y: FloatArray
+    block: Block
+    gates: tuple[Gate, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class _Network:
     grid: Grid
     draws: tuple[Difficulty, Difficulty] | None
 
-    def cells(self, measure: tuple[Any, ...]) -> dict[tuple[Any, ...], int]:
-        """Outcomes by what tells them apart; none where the measure is not there."""
+    @cached_property
+    def measures(self) -> dict[tuple[Any, ...], int]:
+        """Rows of the grid by what tells them apart."""
+        return {tuple(each[name] for name in MEASURE): place for place, each in enumerate(self.grid.measures)}
+
+    @cached_property
+    def outcomes(self) -> dict[tuple[Any, ...], int]:
+        """Columns of the grid by what tells them apart."""
         return {
             tuple(each[name] for name in (*ATTACK, "outcome")): place
             for place, each in enumerate(self.grid.outcomes)
             if self.draws is None or not self.grid.is_clean[place]
         }
 
+    def part(self, measure: tuple[Any, ...], outcome: tuple[Any, ...]) -> _Part | None:
+        """Of the classes of which all is known; None where they are too few, or nothing is left of a variable."""
+        if outcome not in self.outcomes:
+            return None
+        x, y = self.grid.x[self.measures[measure]], self.grid.y[self.outcomes[outcome]]
+        known = np.isfinite(x) & np.isfinite(y)
+        if self.draws is not None:
+            first, second = self.draws
+            known &= first.known & second.known & (second.n_correct > 0)
+        x, y = x[known], y[known]
+        if len(x) < LEAST_CLASSES + 3 * (self.draws is not None) or nearly_constant(x):
+            return None
+        gates: tuple[Gate, ...] = ()
+        if self.draws is None:
+            block = Block.of(x[None], y[None])
+        else:
+            a, c = (draw.subset(known) for draw in self.draws)
+            block = Block.of(normal_scores(x)[None], y[None], a.controls("margin"), c.controls("margin"))
+            gates = gates_of(a, c, "margin")
+        if math.isnan(block.coefficients[0, 0]):
+            return None
+        return _Part(tuple(itertools.compress(self.grid.classes, known)), x, y, block, gates)
+
 
 def _rows(
     networks: dict[str, _Network], names: dict[str, str], control: str, permutations: int, seed: int
 ) -> Iterator[dict[str, Any]]:
-    """A row for each measure and outcome that some networks share."""
-    if len(networks) < 2:
-        return
-    measures = dict.fromkeys(
-        tuple(each[name] for name in MEASURE) for network in networks.values() for each in network.grid.measures
-    )
-    for measure in measures:
-        have = {
-            model: next(
-                place
-                for place, each in enumerate(network.grid.measures)
-                if tuple(each[name] for name in MEASURE) == measure
-            )
-            for model, network in networks.items()
-            if any(tuple(each[name] for name in MEASURE) == measure for each in network.grid.measures)
-        }
-        shared = [set(networks[model].cells(measure)) for model in have]
-        for outcome in sorted(set.union(*shared), key=str) if shared else []:
-            chosen = {
-                model: (row, networks[model].cells(measure)[outcome])
-                for model, row in have.items()
-                if outcome in networks[model].cells(measure)
-            }
-            found = _cell(networks, names, chosen, permutations, seed)
-            if found is not None:
+    """A row for each measure and outcome that at least two networks share."""
+    outcomes = sorted({each for network in networks.values() for each in network.outcomes}, key=str)
+    for measure in dict.fromkeys(each for network in networks.values() for each in network.measures):
+        have = {model: network for model, network in networks.items() if measure in network.measures}
+        cells = {}
+        for outcome in outcomes:
+            parts = {model: network.part(measure, outcome) for model, network in have.items()}
+            cells[outcome] = {model: part for model, part in parts.items() if part is not None}
+        alike: dict[Any, list[tuple[Any, ...]]] = {}  # the same classes of the same networks: permuted together
+        for outcome, cell in cells.items():
+            if len(cell) > 1:
+                alike.setdefault(tuple((model, part.keys) for model, part in cell.items()), []).append(outcome)
+        found: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for some in alike.values():
+            within = _within([list(cells[outcome].values()) for outcome in some], permutations, seed)
+            found |= dict(zip(some, within, strict=True))
+        for outcome in outcomes:
+            if outcome in found:
                 yield {
                     **dict(zip(MEASURE, measure, strict=True)),
                     **dict(zip((*ATTACK, "outcome"), outcome, strict=True)),
                     "controls": control,
-                    **found,
+                    **found[outcome],
+                    **_between(cells[outcome], names, found[outcome]),
                 }
 
 
-def _cell(
-    networks: dict[str, _Network],
-    names: dict[str, str],
-    chosen: dict[str, tuple[int, int]],
-    permutations: int,
-    seed: int,
-) -> dict[str, Any] | None:
-    """What one cell shows over its networks; None below two."""
-    every = sorted({key for model in chosen for key in networks[model].grid.classes}, key=str)
+def _within(cells: Sequence[Sequence[_Part]], permutations: int, seed: int) -> list[dict[str, Any]]:
+    """What is found within networks, in cells of one measure with the same classes of the same networks."""
+    every = sorted({key for part in cells[0] for key in part.keys}, key=str)
     place = {key: index for index, key in enumerate(every)}
-    blocks, points = [], []
-    closed: dict[str, None] = {}
-    for model, (row, column) in chosen.items():
-        network = networks[model]
-        x, y = network.grid.x[row], network.grid.y[column]
-        known = np.isfinite(x) & np.isfinite(y)
-        if network.draws is not None:
-            first, second = network.draws
-            known &= first.known & second.known & (second.n_correct > 0)
-        if known.sum() < LEAST_CLASSES + 3 * (network.draws is not None):
-            continue
-        classes = np.array([place[key] for key, there in zip(network.grid.classes, known, strict=True) if there])
-        x, y = x[known], y[known]
-        if nearly_constant(x):
-            continue
-        if network.draws is None:
-            block = Block.of(x[None], y[None], classes=classes)
-        else:
-            a, c = (draw.subset(known) for draw in network.draws)
-            block = Block.of(normal_scores(x)[None], y[None], a.controls("margin"), c.controls("margin"), classes)
-            closed |= dict.fromkeys(gates_of(a, c, "margin"))
-        if not math.isnan(block.coefficients[0, 0]):
-            blocks.append(block)
-            points.append(pl.DataFrame({"network": names.get(model, model), "x": x, "y": y}))
-    if len(blocks) < 2:
-        return None
+    blocks = [
+        replace(
+            parts[0].block,
+            y=np.concatenate([part.block.y for part in parts]),
+            classes=np.array([place[key] for key in parts[0].keys]),
+        )
+        for parts in zip(*cells, strict=True)
+    ]
     found = mean_z(blocks, permutations=permutations, seed=seed)
-    table = pl.concat(points)
-    means = table.group_by("network", maintain_order=True).mean()
-    means_only = Block.of(means["x"].to_numpy()[None], means["y"].to_numpy()[None])
-    between = float(means_only.coefficients[0, 0]) if len(means) > 2 else math.nan
-    low, high = (float(limit[0, 0]) for limit in jackknife_interval(means_only))
-    if len(means) < FEWEST_FOR_REVERSAL:
+    return [
+        {
+            "n_networks": len(cell),
+            "n_classes": len(every),
+            "within": float(found.mean[0, column]),
+            "within_p": _or_null(found.p_value[0, column]),
+            "within_low": _or_null(found.low[0, column]),
+            "within_high": _or_null(found.high[0, column]),
+            "n_within_negative": int(found.n_negative[0, column]),
+            "gate": " ".join(dict.fromkeys(gate for part in cell for gate in part.gates)),
+        }
+        for column, cell in enumerate(cells)
+    ]
+
+
+def _between(cell: dict[str, _Part], names: dict[str, str], within: dict[str, Any]) -> dict[str, Any]:
+    """What the means of networks show, and all their classes together."""
+    networks: dict[str, list[_Part]] = {}
+    for model, part in cell.items():
+        networks.setdefault(names.get(model, model), []).append(part)
+    points = [np.hstack([np.stack([part.x, part.y]) for part in parts]) for parts in networks.values()]
+    means = np.stack([each.mean(axis=1) for each in points], axis=1)
+    block = Block.of(means[:1], means[1:])
+    between = float(block.coefficients[0, 0]) if len(networks) > 2 else math.nan
+    low, high = (float(limit[0, 0]) for limit in jackknife_interval(block))
+    if len(networks) < FEWEST_FOR_REVERSAL:
         low = high = math.nan
-    within = float(found.mean[0, 0])
-    seen = found.p_value[0, 0] < SIGNIFICANT and low * high > 0
+    p = within["within_p"]
+    seen = p is not None and p < SIGNIFICANT and low * high > 0
     return {
-        "n_networks": len(blocks),
-        "n_classes": len(every),
-        "within": within,
-        "within_p": _or_null(found.p_value[0, 0]),
-        "within_low": _or_null(found.low[0, 0]),
-        "within_high": _or_null(found.high[0, 0]),
-        "n_within_negative": int(found.n_negative[0, 0]),
         "between": _or_null(between),
         "between_low": _or_null(low),
         "between_high": _or_null(high),
-        "pooled": _or_null(_pearson(table["x"].to_numpy(), table["y"].to_numpy())),
-        "reversal": bool(seen and within * between < 0),
-        "gate": " ".join(closed),
+        "pooled": _or_null(_pearson(*np.hstack(points))),
+        "reversal": bool(seen and within["within"] * between < 0),
     }
 
 

@@ -165,8 +165,12 @@ class Chart(Figure):
 
     def svg(self, page: int = 0) -> str:
         """The figure, or one of its `n_pages`, as an SVG file, with the tooltips; text stays text."""
+        return svg_file(self.tree(page))
+
+    def tree(self, page: int = 0) -> ElementTree.Element:
+        """The same before it is written; for `inline`."""
         with using(self.size):
-            return self._svg(page)
+            return self._tree(page)
 
     def pdf(self) -> bytes:
         """The figure as a PDF file of `n_pages`, at its size in print; fonts are embedded, and text stays text."""
@@ -179,7 +183,7 @@ class Chart(Figure):
             return self._png(dpi, page)
 
     @styled
-    def _svg(self, page: int) -> str:
+    def _tree(self, page: int) -> ElementTree.Element:
         self._turn(page)
         buffer = io.BytesIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -209,7 +213,7 @@ class Chart(Figure):
                 root.set(name, f"{length * 25.4:.2f}mm")
         root.set("xmlns", _SVG)
         root.set("xmlns:xlink", _XLINK)
-        return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+        return root
 
     @styled
     def _pdf(self) -> bytes:
@@ -229,13 +233,21 @@ class Chart(Figure):
         return buffer.getvalue()
 
 
-def inline(svg: str, *, prefix: str, description: str) -> str:
-    """The SVG file of a `Chart` as an element of a page: its ids start with `prefix`, and no style leaks from it."""
-    root = ElementTree.fromstring(svg)
-    for element in root.iter():
-        element.tag = element.tag.split("}")[-1]
+def svg_file(tree: ElementTree.Element) -> str:
+    """The SVG file of the tree of a `Chart`."""
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(tree, encoding="unicode") + "\n"
+
+
+def inline(tree: ElementTree.Element, *, prefix: str, description: str) -> str:
+    """The tree of a `Chart`, which is changed, as an element of a page.
+
+    Its ids start with `prefix`, and no style leaks from it.
+    """
+    for name in ("xmlns", "xmlns:xlink"):
+        tree.attrib.pop(name, None)
+    for element in tree.iter():
         for name in list(element.attrib):
-            value, own = element.attrib.pop(name), name.split("}")[-1]
+            value, own = element.attrib.pop(name), name.removeprefix("xlink:")
             if own == "id":
                 value = f"{prefix}-{value}"
             elif own == "href" and value.startswith("#"):
@@ -243,10 +255,10 @@ def inline(svg: str, *, prefix: str, description: str) -> str:
             elif "url(#" in value:
                 value = _REFERENCE.sub(rf"url(#{prefix}-\1)", value)
             element.set(own, value)
-    for parent in list(root.iter()):
+    for parent in list(tree.iter()):
         for style in parent.findall("style"):
             parent.remove(style)
-    unstyled(root)
-    root.set("role", "img")
-    root.set("aria-label", plain(description))
-    return ElementTree.tostring(root, encoding="unicode")
+    unstyled(tree)
+    tree.set("role", "img")
+    tree.set("aria-label", plain(description))
+    return ElementTree.tostring(tree, encoding="unicode")

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import polars as pl
 
-from manifoldscope.report.chart import inline, plain, styled
+from manifoldscope.report.chart import inline, plain, styled, svg_file
 from manifoldscope.report.contents import gather
 from manifoldscope.report.figure import FIGURES, Figure, opening
 from manifoldscope.report.findings import Finding
@@ -65,9 +65,9 @@ def shown(
     if told.change:
         parts.append(f'<div class="caution"><b>Reasons for caution</b>{_listed(told.change)}</div>')
     if figure is not None:
-        svg = figure.chart.svg()
-        own = hashlib.sha256(svg.encode()).hexdigest()[:8]  # two outputs of a notebook are one page
-        parts.append(f'<div class="chart">{inline(svg, prefix=f"ms-{own}", description=figure.title)}</div>')
+        tree = figure.chart.tree()
+        own = hashlib.sha256(svg_file(tree).encode()).hexdigest()[:8]  # two outputs of a notebook are one page
+        parts.append(f'<div class="chart">{inline(tree, prefix=f"ms-{own}", description=figure.title)}</div>')
         parts.append(f"<details><summary>How to read the figure</summary><p>{_text(figure.caption)}</p></details>")
     if others := [finding.title for finding in findings[1:] if finding.title not in told.also]:
         parts.append(f"<details><summary>What else was found ({len(others)})</summary>{_listed(others)}</details>")

@@ -11,7 +11,7 @@ import polars as pl
 
 from manifoldscope.pictures import Picture
 from manifoldscope.report import words
-from manifoldscope.report.chart import inline
+from manifoldscope.report.chart import inline, svg_file
 from manifoldscope.report.contents import Contents, gather
 from manifoldscope.report.document import cell, csv_link, mark, policy, template
 from manifoldscope.report.explore import Selection, explore, select
@@ -208,12 +208,12 @@ def _drawn(figure: Figure, number: int, files: dict[str, bytes], room: Room) -> 
     pages of a study.
     """
     name = figure.name
-    svg = figure.chart.svg()
-    files[f"figures/{name}.svg"] = svg.encode("utf-8")
+    tree = figure.chart.tree()
+    files[f"figures/{name}.svg"] = svg_file(tree).encode("utf-8")
     files[f"figures/{name}.parquet"] = parquet(figure.table)
     table = _view(name, figure.table, "", rows=FIGURE_ROWS)
     drawing = inline(
-        svg, prefix=f"f{number}", description=f"Figure {number}: {figure.title}" if number else figure.title
+        tree, prefix=f"f{number}", description=f"Figure {number}: {figure.title}" if number else figure.title
     )
     if not room.takes(len(drawing.encode()) + table.n_bytes):
         drawing, table = "", _view(name, figure.table, "", rows=FEW_ROWS, csv_bytes=0)

@@ -110,5 +110,5 @@ def _view(drawing: Drawing, number: int) -> dict[str, Any]:
     return {
         "title": plain(drawing.title),
         "caption": plain(drawing.caption),
-        "svg": inline(drawing.chart.svg(), prefix=f"f{number}", description=drawing.title),
+        "svg": inline(drawing.chart.tree(), prefix=f"f{number}", description=drawing.title),
     }

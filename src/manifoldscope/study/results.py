@@ -23,8 +23,9 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
         mine = [unit for unit in done if isinstance(unit, kind)]
         for name, found in kind.rows(store, mine).items():
             parts[name] += [found] if isinstance(found, pl.DataFrame) else found
+    schemas = TABLES.known()
     return {
-        name: conform(name, pl.concat([conform(name, part) for part in found])) if found else conform(name, [])
+        name: conform(schemas[name], pl.concat([conform(schemas[name], part) for part in found]) if found else [])
         for name, found in parts.items()
     }
 
