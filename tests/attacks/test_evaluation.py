@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
+from polars.testing import assert_frame_equal
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -35,7 +36,7 @@ from manifoldscope.tables import TABLES
 from manifoldscope.vision.fast import FastNetwork, faster
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.memory import Memory
-from manifoldscope.vision.network import Network
+from manifoldscope.vision.network import Network, logits
 from manifoldscope.vision.raw import FileImages
 from tests.attacks.networks import convolutional, fitted, images
 
@@ -457,6 +458,23 @@ def test_every_attack_of_a_ball_knows_its_norm(name):
         attack(epsilon=0.1, norm="Linf")
     with pytest.raises(AttackError, match="norm = 'euclidean'"):
         minimal_perturbation(convolutional(), images(), norm="euclidean")
+
+
+def test_what_a_network_says_of_clean_images_may_be_known():
+    drawn, network, attack = images(), convolutional(), PGD(epsilon=0.1, steps=3)
+    asked: list[int] = []
+    network.module.register_forward_hook(lambda module, args, output: asked.append(len(output)))
+    expected = evaluate(network, drawn, attack, fast=False)
+    whole = sum(asked)
+    asked.clear()
+    known = logits(network, drawn)
+    asked.clear()
+    found = evaluate(network, drawn, attack, fast=False, clean_logits=known)
+    assert_frame_equal(found.table, expected.table)
+    assert sum(asked) == whole - len(drawn)
+    for wrong in (known[1:], known[0]):
+        with pytest.raises(AttackError, match=rf"clean_logits has shape .*one row for each of the {len(drawn)} images"):
+            evaluate(network, drawn, attack, clean_logits=wrong)
 
 
 def test_requests_that_cannot_be_are_refused():

@@ -48,6 +48,7 @@ def evaluate(
     fast: bool | FastNetwork = True,
     reuse: bool = False,
     misclassified: Tensor | None = None,
+    clean_logits: Tensor | None = None,
     memory: Memory | None = None,
 ) -> Outcomes:
     """Attack every image with every attack or corruption, and decide the outcome image by image.
@@ -77,6 +78,7 @@ def evaluate(
             by construction.
         misclassified: (n,) bool, images that are known to be misclassified: they are not attacked, and are not robust
             to any iterate; only with "any".
+        clean_logits: (n, n_classes), what the network says of the clean images, where that is known; else it is asked.
         memory: how much may be taken; most of what is available if omitted. It changes the answer by rounding only.
 
     Raises:
@@ -84,7 +86,7 @@ def evaluate(
         ModelError: the network gives NaN for every image, has fewer outputs than there are labels, or takes more
             memory than there is for a single image.
         AttackError: an attack broke its budget; nothing was asked for; images to keep under "any"; reuse or
-            misclassified without "any"; misclassified is not one truth an image.
+            misclassified without "any"; misclassified is not one truth an image, or clean_logits not one row.
     """
     network, images = as_network(network), as_image_set(images)
     wanted = [attacks] if isinstance(attacks, Perturbation) else list(attacks)
@@ -102,6 +104,10 @@ def evaluate(
             f"misclassified has shape {tuple(misclassified.shape)} and type {misclassified.dtype}; expected one truth "
             f"for each of the {len(images)} images"
         )
+    if clean_logits is not None and (clean_logits.ndim != 2 or len(clean_logits) != len(images)):
+        raise AttackError(
+            f"clean_logits has shape {tuple(clean_logits.shape)}; expected one row for each of the {len(images)} images"
+        )
     BatchSize(batch_size)  # which refuses what is no number of images
     search = _search(network, images, wanted, fast, batch_size)
     batch, own = _batches(network, images, wanted, search, batch_size, memory or Memory())
@@ -109,7 +115,7 @@ def evaluate(
     before: dict[tuple[str, str], Tensor] = {}
     found: dict[int, _Attacked] = {}
     with undisturbed(network), undisturbed(search.network):
-        work = _Evaluation(Subject.of(network, images, own), search, batch, own, seed)
+        work = _Evaluation(Subject.of(network, images, own, clean_logits), search, batch, own, seed)
         for place in sorted(range(len(wanted)), key=lambda place: wanted[place].strength):
             attack = wanted[place]
             kind = (attack.kind, attack.parameters)

@@ -31,24 +31,15 @@ class Subject:
     predictions: Tensor
 
     @classmethod
-    def of(cls, network: Network, images: ImageSet, batch: BatchSize) -> Subject:
-        """Show the clean images to the network.
+    def of(cls, network: Network, images: ImageSet, batch: BatchSize, logits: Tensor | None = None) -> Subject:
+        """Show the clean images to the network, unless it is known what it says of them.
 
         Raises:
             DataError: images differ in size, and the network does not crop.
             ModelError: it gives NaN for every image, or has fewer outputs than there are labels.
         """
-        parts: list[Tensor] = []
-        first = network.pixels(images, slice(0, 1)).shape[1:]
-
-        def ask(where: slice) -> None:
-            pixels = network.pixels(images, where)
-            network.check_sizes([first, pixels.shape[1:]])
-            with torch.no_grad():
-                parts.append(network(pixels.to(network.device)).cpu())
-
-        batch.over(len(images), ask)
-        logits = torch.cat(parts)
+        if logits is None:
+            logits = _logits(network, images, batch)
         predictions = predicted(logits)
         if bool((predictions < 0).all()):
             raise ModelError(
@@ -97,3 +88,18 @@ class Subject:
             )
 
         return source
+
+
+def _logits(network: Network, images: ImageSet, batch: BatchSize) -> Tensor:
+    """(n, n_classes), on the CPU, of clean images."""
+    parts: list[Tensor] = []
+    first = network.pixels(images, slice(0, 1)).shape[1:]
+
+    def ask(where: slice) -> None:
+        pixels = network.pixels(images, where)
+        network.check_sizes([first, pixels.shape[1:]])
+        with torch.no_grad():
+            parts.append(network(pixels.to(network.device)).cpu())
+
+    batch.over(len(images), ask)
+    return torch.cat(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from torch import Tensor
 
 from manifoldscope.errors import ModelError
 from manifoldscope.study.draws import Drawn, Role, of_classes
@@ -16,11 +17,14 @@ from manifoldscope.vision.activations import IN_MEMORY
 from manifoldscope.vision.fast import SEEN, FastNetwork, faster
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.memory import Footprint, Memory
-from manifoldscope.vision.network import Network
+from manifoldscope.vision.network import Network, logits
 from manifoldscope.vision.weights import fit as fit_weights
 
 POINTS = 0.25
 """Share of the memory that a process may take that the points of all layers take, at most; others lie in files."""
+
+KEPT_LOGITS = 2**26
+"""Bytes of the logits of clean images that are kept."""
 
 Tick = Callable[[float], None]
 
@@ -41,6 +45,7 @@ class Context:
         self.study, self.store, self.draws, self.networks, self.device = study, store, draws, networks, device
         self.others, self.memory = others or {}, memory or Memory()
         self._loaded: tuple[str, Network] | None = None
+        self._logits: dict[str, Tensor] = {}
         self._fast: tuple[Network, FastNetwork] | None = None
 
     def shown(self, network: str, role: Role) -> ImageSet:
@@ -76,6 +81,7 @@ class Context:
         """The network, ready to be measured and attacked."""
         if self._loaded is None or self._loaded[0] != name:
             self._loaded = self._fast = None  # free the one before
+            self._logits = {}
             network = self.untrained(name)
             checkpoint = self.networks[name].checkpoint
             if checkpoint is not None:
@@ -84,6 +90,18 @@ class Context:
                     raise ModelError(f"the checkpoint of {name} has changed since it was written; run the study again")
             self._loaded = (name, network)
         return self._loaded[1]
+
+    def logits(self, name: str, images: ImageSet) -> Tensor:
+        """(n, n_classes) of clean images of the draws, on the CPU: each is shown once while the network is loaded."""
+        network = self.network(name)
+        if sum(row.nbytes for row in self._logits.values()) > KEPT_LOGITS:
+            self._logits = {}
+        new = [place for place, image in enumerate(images.names) if image not in self._logits]
+        if new:
+            some = images.subset(new)
+            found = logits(network, some, batch_size=self.at_once(network, some))
+            self._logits |= zip(some.names, found, strict=True)
+        return torch.stack([self._logits[image] for image in images.names])
 
     def fast(self, name: str) -> FastNetwork:
         """The copy of the network that attacks ask, as the study has it; made once for all units in a row."""

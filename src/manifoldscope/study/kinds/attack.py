@@ -145,6 +145,7 @@ class Attack(Unit):
             keep_images=kept,
             fast=context.fast(network.name),
             misclassified=misclassified,
+            clean_logits=context.logits(network.name, images),
             memory=context.memory,
         )
         payloads, begin = [], 0

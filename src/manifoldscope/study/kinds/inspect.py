@@ -26,7 +26,7 @@ from manifoldscope.tables import INTEGER, REAL, TEXT, Schema, conform, parameter
 from manifoldscope.vision.depth import places
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.multiply_adds import multiply_adds
-from manifoldscope.vision.network import Network, logits, predicted
+from manifoldscope.vision.network import Network, predicted
 
 MODELS = Schema(
     name="models",
@@ -131,7 +131,7 @@ class Inspect(Unit):
         planned, network = context.networks[name], context.network(name)
         images = context.shown(name, "robustness")
         at_once = context.at_once(network, images)
-        outputs = logits(network, images, batch_size=at_once)
+        outputs = context.logits(name, images)
         n_classes = outputs.shape[1]
         if int(images.labels.max()) >= n_classes:
             raise ModelError(

@@ -19,8 +19,7 @@ from manifoldscope.study.refs import ClassRef, NetworkRef, unkeyed
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Payload, Unit, kind
 from manifoldscope.tables import INTEGER, REAL, TEXT, Schema
-from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network, logits, predicted
+from manifoldscope.vision.network import predicted
 
 MARGINS = Schema(
     name="margins",
@@ -92,11 +91,9 @@ class Margins(Unit):
         """The margin of every image."""
         first = units[0]
         drawn = context.shown(first.network.name, cast("Role", first.role))
-        network = context.network(first.network.name)
         images = shown(drawn, [unit.images for unit in units])
-        table = pl.DataFrame(
-            {"image": list(images.names), **margins_of(network, images, context.at_once(network, images))}
-        )
+        found = context.logits(first.network.name, images)
+        table = pl.DataFrame({"image": list(images.names), **margins_of(found, images.labels)})
         return [Payload(tables={"margins": table.filter(pl.col("label") == unit.images.index)}) for unit in units]
 
     def need(self, costs: Costs) -> Need:
@@ -127,13 +124,12 @@ class Margins(Unit):
         }
 
 
-def margins_of(network: Network, images: ImageSet, batch_size: int) -> dict[str, list[Any]]:
+def margins_of(logits: Tensor, labels: Tensor) -> dict[str, list[Any]]:
     """The label of each image, its prediction (-1: none), and its margin: the logit of the label minus the largest
     other; NaN where the network gave NaN, or infinity."""
-    found = logits(network, images, batch_size=batch_size).double()
-    labels = images.labels[:, None]
-    own = found.gather(1, labels).squeeze(1)
-    others: Tensor = found.scatter(1, labels, -torch.inf).amax(1)
+    found, column = logits.double(), labels[:, None]
+    own = found.gather(1, column).squeeze(1)
+    others: Tensor = found.scatter(1, column, -torch.inf).amax(1)
     margin = own - others
     margin = torch.where(torch.isfinite(margin), margin, torch.nan)
-    return {"label": images.labels.tolist(), "prediction": predicted(found).tolist(), "margin": margin.tolist()}
+    return {"label": labels.tolist(), "prediction": predicted(found).tolist(), "margin": margin.tolist()}

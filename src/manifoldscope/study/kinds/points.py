@@ -114,7 +114,7 @@ class Points(Unit):
         """Coordinates in the principal axes of all clean points, and what shares of variance are told from."""
         network = context.network(self.network.name)
         images = self._chosen(context)
-        margins = margins_of(network, images, context.at_once(network, images))
+        margins = margins_of(context.logits(network.name, images), images.labels)
         found: dict[str, _Coordinates] = {}
         for manifolds in points_in_turn(context, network, images, self.layers):
             tick(0.4 * len(found) / len(self.layers))
@@ -173,6 +173,7 @@ class Points(Unit):
                 batch_size=self.batch_size,
                 keep_images=True,
                 fast=context.fast(network.name),
+                clean_logits=context.logits(network.name, part),
                 memory=context.memory,
             )
             last = dict(outcomes.table.select("image", "last_prediction").iter_rows())
