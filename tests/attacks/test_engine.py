@@ -6,6 +6,7 @@ import re
 
 import pytest
 import torch
+from torch import nn
 
 from manifoldscope.attacks import ATTACKS, FGSM, PGD, AutoAttack, UniformNoise, evaluate, make
 from manifoldscope.errors import AttackError
@@ -80,12 +81,20 @@ def test_gradients_are_found_where_the_caller_turned_them_off(known, name, mode)
     assert torch.equal(attacked, expected)
 
 
-def test_a_module_in_training_mode_stays_so(known):
-    module, pixels, labels, *_ = known
-    module.train()
-    FGSM(epsilon=0.1)(module, pixels, labels)
-    assert module.training
-    module.eval()
+@pytest.mark.parametrize("name", ["pgd", "apgd_t", "square"])
+def test_a_module_in_training_mode_is_attacked_in_evaluation_mode_and_stays_as_it_was(known, name):
+    _, pixels, labels, *_ = known
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(pixels.shape[1], 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Dropout())
+    module.append(nn.Linear(module(pixels).shape[1], 10))
+    attack = make(name, {"epsilon": 0.1, "queries" if name == "square" else "steps": 4})
+    expected = attack(module.eval(), pixels, labels)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    assert torch.equal(attack(module.train(), pixels, labels), expected)
+    for _iterate in attack.run(module, pixels, labels):
+        assert all(part.training for part in module.modules())
+        assert all(parameter.requires_grad for parameter in module.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from manifoldscope.errors import AttackError
 from manifoldscope.seeds import generator
 from manifoldscope.vision.batching import BatchSize, bucket
 from manifoldscope.vision.fast import FastNetwork
-from manifoldscope.vision.network import Network, as_network, pixel_gradient, predicted
+from manifoldscope.vision.network import Network, as_network, pixel_gradient, predicted, undisturbed
 
 BUDGET_TOLERANCE = 1e-6
 """How far rounding may carry a float32 pixel past its budget: 16 units in the last place of 1."""
@@ -367,7 +367,8 @@ def adversarial_images(
     engine, source = _of_tensors(perturbation, module, images, labels, seed, None, batch_size)
     found = Found.of(labels.to(engine.network.device), images.detach().clone())
     outcome: Outcome = "any" if perturbation.counts == "any" else "last"
-    engine.attack(perturbation, lambda places: source, found, torch.arange(len(images)), outcome=outcome)
+    with undisturbed(engine.network):
+        engine.attack(perturbation, lambda places: source, found, torch.arange(len(images)), outcome=outcome)
     assert found.images is not None
     return found.images
 
@@ -383,13 +384,40 @@ def iterates(
     streams: Generators | None,
 ) -> Iterator[Iterate]:
     """See `Perturbation.run`."""
+    network = as_network(module)
+    looks = _one_run(perturbation, network, images, labels, seed, streams)
+    while True:
+        with undisturbed(network):  # and not while the caller has the iterate
+            look = next(looks, None)
+        if look is None:
+            return
+        yield Iterate(look.state["images"], None if look.seen is None else look.seen.loss)
+
+
+@torch.inference_mode(False)
+def last_images(
+    perturbation: Perturbation, network: Network, images: Tensor, labels: Tensor, streams: Generators
+) -> Tensor:
+    """The last of the iterates of `Perturbation.run`, (n, channels, height, width)."""
+    with undisturbed(network):
+        *_, look = _one_run(perturbation, network, images, labels, 0, streams)
+    return look.state["images"]
+
+
+def _one_run(
+    perturbation: Perturbation,
+    network: Network,
+    images: Tensor,
+    labels: Tensor,
+    seed: int,
+    streams: Generators | None,
+) -> Iterator[Look]:
+    """One run of all images together; nothing is judged."""
     if len(perturbation.stages) > 1:
         raise AttackError(f"{perturbation.kind} is several attacks, one after the other; run one of its stages")
-    engine, source = _of_tensors(perturbation, module, images, labels, seed, streams, len(images))
-    stage = perturbation.prepared(engine.network)
-    found = Found.of(labels.to(engine.network.device))
-    for look in engine.looks(stage, source, found, torch.arange(len(images)), outcome="last", judge=False):
-        yield Iterate(look.state["images"], None if look.seen is None else look.seen.loss)
+    engine, source = _of_tensors(perturbation, network, images, labels, seed, streams, len(images))
+    stage, found = perturbation.prepared(network), Found.of(labels.to(network.device))
+    yield from engine.looks(stage, source, found, torch.arange(len(images)), outcome="last", judge=False)
 
 
 def _of_tensors(

@@ -255,7 +255,7 @@ class Perturbation(ABC):
     ) -> Tensor:
         """Adversarial images: of each the last of the first run that succeeds, or else of the last run.
 
-        The module is asked as it is, in its present mode; its flags and gradients are not touched.
+        The module is attacked in evaluation mode, and found afterwards as it was: modes, flags, gradients and buffers.
 
         Args:
             module: images in [0, 1] to logits (n, n_classes).

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from manifoldscope.attacks.ball import check_epsilon
-from manifoldscope.attacks.engine import INSIDE
+from manifoldscope.attacks.engine import INSIDE, last_images
 from manifoldscope.attacks.perturbation import Perturbation
 from manifoldscope.attacks.pgd import PGD
 from manifoldscope.errors import StudyError
@@ -75,9 +75,7 @@ def attacked_images(
     attack: Perturbation, network: Network, pixels: Tensor, labels: Tensor, generator: torch.Generator
 ) -> Tensor:
     """The last iterates of an attack on the network in evaluation mode, (n, channels, height, width)."""
-    with evaluated(network.module):
-        *_, last = attack.run(network, pixels, labels, streams=generator)
-    return last.images
+    return last_images(attack, network, pixels, labels, generator)
 
 
 @contextmanager
