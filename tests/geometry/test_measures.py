@@ -31,6 +31,7 @@ from manifoldscope.geometry import (
     feature_correlation,
     gaussian_null,
     measure,
+    measure_at,
     shuffled_labels,
 )
 from manifoldscope.geometry.reference import gaussian, geometric_variances, rotation
@@ -225,6 +226,19 @@ def test_a_value_near_its_ceiling_is_noted() -> None:
     low = measure("pca_dimension", gaussian(400, geometric_variances(40, 0.5), generator=seeded(5)))
     assert low.value < NEAR_CEILING * low.ceiling
     assert not low.note
+
+
+def test_the_note_of_a_ceiling_says_what_sets_it() -> None:
+    few = measure("rankme", gaussian(10, torch.ones(50), generator=seeded(5)))
+    assert few.ceiling == 10
+    assert "the most that 10 points can show: it describes the sample" in few.note
+    points = gaussian(300, torch.ones(200), generator=seeded(5))
+    around = measure("local_pca", points, n_neighbours=30)
+    assert around.ceiling == 29
+    assert "the most that neighbourhoods of this size can show: it describes their size" in around.note
+    assert "the most that 25 points can show" in measure("local_pca", points[:25], n_neighbours=30, fraction=1.0).note
+    narrow = measure_at("pca_dimension", points[:, :4], n_points=50, generator=seeded(6))
+    assert "the most that 4 features can show" in narrow.note
 
 
 def test_a_constant_class_is_noted_once() -> None:

@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.cloud import Clouds
@@ -33,6 +33,8 @@ class Estimate:
         note: what a reader must know before using the value; empty where there is nothing.
         falls_when_halved: whether the value falls clearly where half of the points are left out, by more than
             `sampling.UNSTABLE`; None where nobody halved them.
+        bounded_by: what sets the ceiling; if omitted, the points where there are fewer than features and one, and the
+            features otherwise.
 
     Example:
         >>> Estimate(12.0, n_points=50, n_features=2048).noting("from one layer").note
@@ -47,6 +49,7 @@ class Estimate:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     falls_when_halved: bool | None = None
+    bounded_by: Literal["points", "features", "neighbours"] | None = None
 
     def __post_init__(self) -> None:
         if math.isnan(self.value) and not self.note:
@@ -180,17 +183,20 @@ def estimate_of(
 def finished(estimate: Estimate, scaling: Scaling) -> Estimate:
     if scaling != "none":
         estimate = replace(estimate, parameters={**estimate.parameters, "scaling": scaling})
-    return _noting_ceiling(estimate)
+    return noting_ceiling(estimate)
 
 
-def _noting_ceiling(estimate: Estimate) -> Estimate:
+def noting_ceiling(estimate: Estimate) -> Estimate:
+    """The same, noting that its value is near the ceiling, and what sets that."""
     ceiling = estimate.ceiling
     if ceiling is None or not estimate.near_ceiling:
         return estimate
     by_points = ceiling <= estimate.n_points - 1 < estimate.n_features
-    sample = f"{estimate.n_points} points" if by_points else f"{estimate.n_features} features"
-    described = "the sample" if by_points else "the width of the layer"
+    what, described = {
+        "points": (f"{estimate.n_points} points", "the sample"),
+        "features": (f"{estimate.n_features} features", "the width of the layer"),
+        "neighbours": ("neighbourhoods of this size", "their size"),
+    }[estimate.bounded_by or ("points" if by_points else "features")]
     return estimate.noting(
-        f"{estimate.value:.3g} is within 10% of {ceiling:.3g}, the most that {sample} can show: "
-        f"it describes {described}"
+        f"{estimate.value:.3g} is within 10% of {ceiling:.3g}, the most that {what} can show: it describes {described}"
     )

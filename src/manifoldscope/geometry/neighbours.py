@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -190,7 +191,7 @@ def gride_curve(
     return {n1: gride(cloud, n1=n1) for n1 in scales if 2 * n1 < cloud.neighbours(1).n_points}
 
 
-@MEASURES.of_cloud("local_pca", invariant_to=INVARIANCES, version=2)
+@MEASURES.of_cloud("local_pca", invariant_to=INVARIANCES, version=3)
 def local_pca(cloud: Cloud, *, n_neighbours: int = 30, fraction: float = 0.95) -> Estimate:
     """The mean over the points of the PCA dimension of each point's neighbourhood.
 
@@ -232,6 +233,8 @@ def local_pca(cloud: Cloud, *, n_neighbours: int = 30, fraction: float = 0.95) -
         dimensions += [spectrum.dimension(fraction) for spectrum in local]
         ceiling = local[0].dimension_ceiling(fraction)
     estimate = _estimate(cloud, found, sum(dimensions) / len(dimensions), parameters, ceiling=ceiling)
+    if found.k < cloud.n_features:
+        estimate = replace(estimate, bounded_by="neighbours" if found.k < found.n_points - 1 else "points")
     return estimate if found.k == n_neighbours else estimate.noting(f"only {found.k} neighbours are there")
 
 

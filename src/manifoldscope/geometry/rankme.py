@@ -10,7 +10,7 @@ from manifoldscope.geometry.measures import MEASURES
 from manifoldscope.geometry.moments import on_float64_device
 
 
-@MEASURES.of_cloud("rankme", invariant_to=("rotation", "scale", "order"))
+@MEASURES.of_cloud("rankme", invariant_to=("rotation", "scale", "order"), version=2)
 def rankme(cloud: Cloud, *, epsilon: float = 1e-7) -> Estimate:
     """The exponential of the entropy of the shares of the singular values, of points that are not centred.
 
@@ -42,6 +42,7 @@ def rankme(cloud: Cloud, *, epsilon: float = 1e-7) -> Estimate:
         n_points=cloud.n_points,
         n_features=cloud.n_features,
         ceiling=most,
+        bounded_by="points" if cloud.n_points < cloud.n_features else "features",
         parameters={"epsilon": epsilon},
         note="" if total else "all points are 0, so there is no singular value above 0",
     )

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from manifoldscope.errors import GeometryError
 from manifoldscope.geometry.cloud import Cloud, Clouds
-from manifoldscope.geometry.estimate import Estimate, JointEstimate
+from manifoldscope.geometry.estimate import Estimate, JointEstimate, noting_ceiling
 from manifoldscope.geometry.manifold import ClassManifold, as_points
 from manifoldscope.geometry.measures import MEASURES, measure
 from manifoldscope.geometry.moments import Scaling
@@ -371,20 +371,18 @@ def measure_at(
     values = [estimate.value for estimate in estimates]
     chosen = 0.0 if size == total else standard_deviation(values) / math.sqrt(len(values))
     sampled = standard_error(mean_of(values), pairs, share=apart / total) if pairs else None
-    ceiling = estimates[0].ceiling
     note = f"mean over {len(values)} draws of {size} of {total} points" if size < total else estimates[0].note
     found = Estimate(
         value=mean_of(values),
         n_points=size,
         n_features=cloud.n_features,
-        ceiling=ceiling,
+        ceiling=estimates[0].ceiling,
         stderr=None if sampled is None else math.hypot(sampled, chosen),
         parameters=estimates[0].parameters,
         note=note,
+        bounded_by=estimates[0].bounded_by,
     )
-    if size == total or ceiling is None or not found.near_ceiling:
-        return found
-    return found.noting(f"{found.value:.3g} is within 10% of {ceiling:.3g}, the most that {size} points can show")
+    return found if size == total else noting_ceiling(found)
 
 
 def _changed(found: Estimate | JointEstimate, change: Any) -> Any:
