@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -66,7 +67,7 @@ class Contents:
         settings = set(parameters.split())
         return max(same, key=lambda place: len(settings & set(self.listed[place][1].split())), default=len(self.listed))
 
-    @property
+    @cached_property
     def stand_ins(self) -> dict[str, str]:
         """What is written for the names of classes that the font of the figures cannot write."""
         named: dict[str, int] = {}
