@@ -97,7 +97,8 @@ def test_a_failed_unit_is_named_with_exit_status_1(finished, tmp_path, capsys, m
         (["run", "digits", "--set", "data.classes=['eleven']"], "there is no class in digits 'eleven'"),
         (["run", "digits", "--set", "data.geometry.images_per_clas=3"], "did you mean 'images_per_class'"),
         (["run", "mnist", "--set", "data.root=/nonexistent/x"], "mnist"),
-        (["run", "digits", "--device", "tpu9"], "use --device cpu or auto"),
+        (["run", "digits", "--device", "tpu9"], "there is no kind of device 'tpu9'; use --device cpu or auto"),
+        (["verify", __file__], "holds no results of manifoldscope"),
         (["new", "imagnet"], "did you mean 'imagenet'"),
         (["list", "layers"], "list layers needs a network"),
         (["list", "layers", "--model", "resnet51"], "resnet50"),
@@ -114,6 +115,12 @@ def test_a_mistake_is_one_sentence_with_exit_status_2(arguments, message, capsys
     assert error.startswith("manifoldscope: ")
     assert len(error.strip().splitlines()) == 1
     assert "Traceback" not in error
+
+
+def test_the_report_of_a_folder_with_a_typo_makes_no_folder(tmp_path, capsys):
+    assert main(["report", str(tmp_path / "typo")]) == 2
+    assert "holds no study; run one first" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_output_folder_that_cannot_be_made_is_one_sentence(tmp_path, capsys):

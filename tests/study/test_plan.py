@@ -121,6 +121,8 @@ def test_training_seeds_make_one_network_each():
         ("attacks.0.steps=0", "steps = 0; expected at least 1"),
         ("attacks.0.epsilons=[0.1, 0.1]", "a strength is listed twice"),
         ("attacks.0.epsilons=[]", "give at least one strength"),
+        ("attacks.0.epsilon=0.1", "has epsilons and epsilon; give the strengths in epsilons alone"),
+        ("minimal.0.attack=pgd", "the study has no list minimal; add a [[minimal]] to the file"),
         ("attacks.0.kind=pdg", "there is no attack or corruption 'pdg'; did you mean 'pgd'"),
         ("measures.0.fraction=[]", "fraction"),
         ("measures.0.name=pca", "there is no measure 'pca'"),

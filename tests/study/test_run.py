@@ -29,6 +29,7 @@ from manifoldscope.study import Store, run_units
 from manifoldscope.study.loading import parse
 from manifoldscope.study.progress import Progress
 from manifoldscope.study.results import collect
+from manifoldscope.study.size import size_of
 from manifoldscope.tables import TABLES
 from manifoldscope.vision.sources import network
 from tests.study import tiny
@@ -246,8 +247,13 @@ def test_an_unreadable_image_is_skipped_and_named(photographs, tmp_path):
 def test_a_class_without_enough_images_stops_before_anything_is_computed(photographs, tmp_path):
     for index in range(7):
         (photographs / "dogs" / f"{index}.png").unlink()
-    with pytest.raises(DataError, match=r"class 'dogs' of folder .* has 0 readable images left"):
-        run_units(of_photographs(photographs), Store(tmp_path / "run"), progress=QUIET)
+    study = of_photographs(photographs)
+    with pytest.raises(
+        DataError, match=r"class 'dogs' of folder .* has 0 readable images left .* out of data\.classes"
+    ):
+        run_units(study, Store(tmp_path / "run"), progress=QUIET)
+    with pytest.raises(DataError, match=r"data\.geometry: class 'dogs' .* has \d images, of which 0 are left"):
+        size_of(study)  # before a run
     for path in (photographs / "dogs").iterdir():
         path.unlink()
     with pytest.raises(DataError, match="dogs"):

@@ -173,6 +173,16 @@ def test_an_empty_folder_says_what_to_do(tmp_path):
         Store(tmp_path).plan()
     with pytest.raises(StoreError, match="is not there yet"):
         Store(tmp_path).read_table("geometry")
+    with pytest.raises(StoreError, match="holds no study; run one first"), Store(tmp_path / "typo").concluding():
+        pass
+    assert list(tmp_path.iterdir()) == []  # a name with a typo makes no folder
+
+
+def test_a_file_is_no_folder_of_results(tmp_path):
+    (tmp_path / "study.toml").write_text("")
+    with pytest.raises(StoreError, match="holds no study; run one first"):
+        Store(tmp_path / "study.toml").plan()
+    assert not Store(tmp_path / "study.toml").outputs.marked()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

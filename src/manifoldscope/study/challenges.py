@@ -61,6 +61,8 @@ class AttackPlan(OpenSection):
         plural, own = self.strengths_key(entry), self.own()
         singular = strength_setting(entry)
         refuse_strangers(self, own, {plural, *entry.settings.model_fields})
+        if plural != singular and plural in own and singular in own:
+            raise ValueError(f"{what} has {plural} and {singular}; give the strengths in {plural} alone")
         values = own.pop(plural, own.pop(singular, None))
         if values is None:
             raise ValueError(f"{what} has no {plural}; give a list of strengths")

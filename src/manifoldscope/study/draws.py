@@ -303,7 +303,9 @@ def _one(
             ]
     except DataError as error:
         names = " or ".join(f"data.{other.unit.role}" for other in rivals)
-        advice = f"; reduce images_per_class of {names}, or set data.same_images = true" if rivals else ""
+        advice = "; leave the class out of data.classes"
+        if rivals:
+            advice += f", reduce images_per_class of {names}, or set data.same_images = true"
         raise DataError(f"data.{role}: {error}{advice}") from None
     position = {name: index for index, name in enumerate(whole.names)}
     images = whole.subset([position[name] for each in found for name in each.images.names])

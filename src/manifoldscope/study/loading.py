@@ -140,6 +140,11 @@ def _put(raw: dict[str, Any], key: str, value: Any) -> None:
                 del at[step]
             elif last:
                 at[step] = value
+            elif step not in at and steps[depth + 1].isdigit():
+                raise StudyError(
+                    f"--set {key}: the study has no list {where}; add a [[{where}]] to the file, or give all of it: "
+                    f"--set '{where}=[{{ {steps[-1]} = ... }}]'"
+                )
             else:
                 at = at.setdefault(step, {})
         else:

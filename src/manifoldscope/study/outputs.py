@@ -77,7 +77,7 @@ class Outputs:
         path = self._folder / MARK
         try:
             mark = json.loads(read_bytes(path, at_most=2**16))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         except (OSError, ValueError, RecursionError):
             mark = None

@@ -89,7 +89,8 @@ def run_units(
     progress.say(expected.text(missing) + f"; on {describe_device(chosen)}")
     for draw in drawn:
         if n_bad := len(store.table(draw, "skipped_images")):
-            progress.say(f"{n_bad} images could not be read and were skipped ({draw.role}); the report names them")
+            were = "image could not be read and was" if n_bad == 1 else "images could not be read and were"
+            progress.say(f"{n_bad} {were} skipped ({draw.role}); `manifoldscope status` names them")
     for said in too_few(study, draws):
         progress.say(said)
     progress.start((unit.group, expected.seconds[unit.key]) for unit in missing)
@@ -224,6 +225,9 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cpu")  # mps has no float64 and is taken only when it is asked for
     try:
         device = torch.device(name)
+    except RuntimeError:
+        raise StudyError(f"there is no kind of device {name!r}; use --device cpu or auto, or cuda or mps") from None
+    try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from manifoldscope.study.draws import chosen_classes
-from manifoldscope.study.plan import DrawPlan, Study
+from manifoldscope.errors import DataError
+from manifoldscope.study.draws import AT_LEAST, chosen_classes
+from manifoldscope.study.plan import Study
 from manifoldscope.vision.datasets import load
 
 
@@ -31,7 +33,7 @@ def size_of(study: Study) -> Size:
     """The size of a study; images are listed, and not read, where the study file asks for all classes or all images.
 
     Raises:
-        DataError: the dataset or a class does not exist.
+        DataError: the dataset or a class does not exist, or a class has too few images.
     """
     data = study.data
     asked = data.robustness.images_per_class, data.geometry.images_per_class
@@ -50,13 +52,22 @@ def _listed(study: Study) -> tuple[int, int, int]:
     listed = {split: load(data.source, root=data.root, split=split) for split in splits}
     chosen = chosen_classes(study, listed[data.robustness.split])
 
-    def fewest(plan: DrawPlan, taken: int) -> int:
-        labels = listed[plan.split].labels
-        there = min(int((labels == label).sum()) for label in chosen) - taken
-        return max(0, there if plan.images_per_class is None else min(there, plan.images_per_class))
+    def fewest(role: Literal["robustness", "geometry"], taken: int) -> int:
+        plan = getattr(data, role)
+        images = listed[plan.split]
+        there, label = min((int((images.labels == label).sum()), label) for label in chosen)
+        left = max(0, there - taken)
+        found = left if plan.images_per_class is None else min(left, plan.images_per_class)
+        if found < AT_LEAST[role]:
+            raise DataError(
+                f"data.{role}: class {images.class_names[label]!r} of {images.source} ({images.split}) has {there} "
+                f"images, of which {left} are left for this draw; at least {AT_LEAST[role]} are needed: leave the "
+                "class out of data.classes, reduce images_per_class of data.robustness, or set data.same_images = true"
+            )
+        return found
 
-    attacked = fewest(data.robustness, 0)
+    attacked = fewest("robustness", 0)
     if data.same_images:
         return len(chosen), attacked, attacked
     one = listed[data.robustness.split].split == listed[data.geometry.split].split
-    return len(chosen), attacked, fewest(data.geometry, attacked if one else 0)
+    return len(chosen), attacked, fewest("geometry", attacked if one else 0)

@@ -235,7 +235,13 @@ class Store:
 
     @contextmanager
     def concluding(self, say: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Hold the outputs while writing them; others wait, and say for whom."""
+        """Hold the outputs while writing them; others wait, and say for whom.
+
+        Raises:
+            StoreError: the folder holds no results, so that nothing is written there.
+        """
+        if not self.outputs.marked():
+            raise self._no_study()
         path = self.folder / "locks" / "conclude"
         with explained(self.folder):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -294,10 +300,8 @@ class Store:
             facts = dict(plan["facts"])
             _ = facts["versions"]
             made_with = [str(name) for name in tomllib.loads(facts["study"]).get("plugins", [])]
-        except FileNotFoundError:
-            raise StoreError(
-                f"{self.folder} holds no study; run one first: manifoldscope run STUDY --out DIR"
-            ) from None
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._no_study() from None
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise _damaged(path, error) from None
         plugins.require(made_with)
@@ -306,6 +310,9 @@ class Store:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, StudyError) as error:
             raise _damaged(path, error) from None
         return units, facts
+
+    def _no_study(self) -> StoreError:
+        return StoreError(f"{self.folder} holds no study; run one first: manifoldscope run STUDY --out DIR")
 
     # --- tables ---------------------------------------------------------------------------------------------------
 
