@@ -5,6 +5,7 @@ attack failure". A failed check does not stop anything: it is shown beside the r
 """
 
 from manifoldscope.attacks.checks.chance import Chance, chance
+from manifoldscope.attacks.checks.channels import channel_order_checks
 from manifoldscope.attacks.checks.expected import Expected, autoattack_check, clean_check
 from manifoldscope.attacks.checks.network import network_checks
 from manifoldscope.attacks.checks.normalisation import normalisation_checks
@@ -20,6 +21,7 @@ __all__ = [
     "Row",
     "autoattack_check",
     "chance",
+    "channel_order_checks",
     "check",
     "clean_check",
     "collapse_check",

@@ -70,7 +70,7 @@ def normalisation_checks(network: Network, images: ImageSet, *, batch_size: int 
     spread = slice(0, len(images), -(-len(images) // N_IMAGES))
     pixels, labels = network.pixels(images, spread), images.labels[spread]
     with undisturbed(network), _first_layer(network) as seen:
-        n_correct = _n_correct(network, pixels, labels, batch_size)
+        n_correct = correct_among(network, pixels, labels, batch_size)
     rows = [_range(network, seen)]
     others = [
         (usual, replace(network, mean=usual.mean, std=usual.std))
@@ -78,11 +78,12 @@ def normalisation_checks(network: Network, images: ImageSet, *, batch_size: int 
         if usual.channels in (None, pixels.shape[1]) and not _same(usual, network)
     ]
     with undisturbed(network):
-        counts = {usual.name: _n_correct(other, pixels, labels, batch_size) for usual, other in others}
+        counts = {usual.name: correct_among(other, pixels, labels, batch_size) for usual, other in others}
     return [*rows, _alternatives(network, n_correct, counts, len(labels))]
 
 
-def _n_correct(network: Network, pixels: Tensor, labels: Tensor, batch_size: int) -> int:
+def correct_among(network: Network, pixels: Tensor, labels: Tensor, batch_size: int) -> int:
+    """How many of pixels (n, channels, height, width) a network, as it is, classifies correctly."""
     with torch.no_grad():
         classes = [predicted(network(pixels[where].to(network.device))) for where in batches(len(pixels), batch_size)]
     return int((torch.cat(classes).cpu() == labels).sum())

@@ -9,7 +9,15 @@ from typing import Any, Self
 
 import polars as pl
 
-from manifoldscope.attacks.checks import Expected, chance, check, clean_check, network_checks, normalisation_checks
+from manifoldscope.attacks.checks import (
+    Expected,
+    chance,
+    channel_order_checks,
+    check,
+    clean_check,
+    network_checks,
+    normalisation_checks,
+)
 from manifoldscope.attacks.checks.differences import DIRECTIONS, FEW
 from manifoldscope.attacks.checks.independence import ALONE
 from manifoldscope.attacks.checks.network import AT_BOUNDS
@@ -84,7 +92,7 @@ class Inspect(Unit):
         defence, defence_parameters: its defence and the settings of that; None where it has none.
     """
 
-    version = 9
+    version = 10
     files = ("models.parquet", "checks.parquet", "layers.parquet")
     tables = (MODELS, LAYERS)
     gates = True
@@ -152,6 +160,8 @@ class Inspect(Unit):
                 "std, crop) and whether these weights belong to this network; nothing else was computed for it. "
                 "To measure it all the same, give its table at_chance = 'measure'"
             )
+        if training is None:
+            checks += channel_order_checks(network, images, batch_size=at_once)
         if training is None or learned:
             share = n_correct / len(images)
             checks.append(check("above chance", not outcome.near, share, outcome.expected, outcome.text))
@@ -207,7 +217,8 @@ class Inspect(Unit):
         passes = costs.forward_seconds(self.n_images, at_once)  # accuracy
         passes += 4 * costs.forward_seconds(n_checked, at_once) + costs.forward_seconds(ALONE, 1)
         if self.trained_for is None:
-            passes += N_PASSES * costs.forward_seconds(min(self.n_images, N_IMAGES), at_once)
+            n_shown = N_PASSES + 2  # normalisations, and the two orders of channels
+            passes += n_shown * costs.forward_seconds(min(self.n_images, N_IMAGES), at_once)
         passes += 2 * DIRECTIONS * costs.forward_seconds(FEW, at_once)
         gradient = costs.gradient_seconds(n_checked, at_once) + 2 * costs.gradient_seconds(AT_BOUNDS, at_once)
         gradient += costs.gradient_seconds(FEW, at_once)
