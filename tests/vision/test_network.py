@@ -98,6 +98,10 @@ def test_images_of_many_sizes_need_a_crop(tmp_path: Path) -> None:
     images = ImageSet(FileImages(names, tmp_path), torch.tensor([0, 0]), names, {0: "x"})
     with pytest.raises(DataError, match=r"differ in size .* give the network a crop size"):
         Network(nn.Identity()).pixels(images)
+    module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    for batch_size in (1, 2):
+        with pytest.raises(DataError, match=r"differ in size .* give the network a crop size"):
+            logits(Network(module), images, batch_size=batch_size)
     assert Network(nn.Identity(), preprocessing=Preprocessing(crop=4)).pixels(images).shape == (2, 3, 4, 4)
 
 

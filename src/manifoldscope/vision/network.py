@@ -442,11 +442,17 @@ def predicted(logits: Tensor) -> Tensor:
 
 
 def logits(network: Network | nn.Module, images: ImageSet, *, batch_size: int = 128) -> Tensor:
-    """Logits (n, n_classes) of an image set, float32 on the CPU, in evaluation mode."""
+    """Logits (n, n_classes) of an image set, float32 on the CPU, in evaluation mode.
+
+    Raises:
+        DataError: an image cannot be read, or the images differ in size and this network does not crop.
+    """
     network, images = as_network(network), as_image_set(images)
+    parts: list[Tensor] = []
+    first = network.pixels(images, slice(0, 1)).shape[1:]
     with undisturbed(network), torch.inference_mode():
-        parts = [
-            network(network.pixels(images, where).to(network.device)).float().cpu()
-            for where in batches(len(images), batch_size)
-        ]
+        for where in batches(len(images), batch_size):
+            pixels = network.pixels(images, where)
+            network.check_sizes([first, pixels.shape[1:]])
+            parts.append(network(pixels.to(network.device)).float().cpu())
     return torch.cat(parts) if parts else torch.empty(0, 0)
