@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from datetime import date
 from decimal import Decimal
@@ -132,7 +133,14 @@ def test_a_perfect_association(method: Any) -> None:
         ([1, 2, 3, 4], [3, 1, 2, 4], {"z": [1, 0, 2, 1]}, "given controls needs 5"),
         ([5, 5, 5, 5], [1, 2, 3, 4], {}, "x is 5 for all 4 pairs"),
         ([1, 2, 3, 4], [0.1, 0.1, 0.1, 0.1], {}, "y is 0.1 for all"),
-        ([1, 2, 3, 4, 5], [2, 1, 5, 3, 4], {"z": [10, 20, 30, 40, 50]}, "z leave nothing"),
+        ([1, 2, 3, 4, 5], [2, 1, 5, 3, 4], {"z": [10, 20, 30, 40, 50]}, "z leaves nothing of x to"),
+        (
+            [1, 2, 3, 4, 6, 5],
+            [2, 1, 5, 3, 4, 9],
+            {"z": [3, 1, 4, 1, 5, 9], "w": [2, 1, 5, 3, 4, 9]},
+            "leave nothing of y to",
+        ),
+        ([1, math.nan], [3, 1], {}, "1 pair is too few"),
         ([1, 2, math.nan, 4, math.inf], [2, 1, 5, 3, 4], {}, "2 of 5 pairs hold no number and were left out; 3 pairs"),
     ],
 )
@@ -410,6 +418,27 @@ def test_a_pair_that_the_coefficient_rests_on_is_named(shared_data: Path) -> Non
         assert found.note.endswith(f"without it the coefficient is {coefficient}")
     assert not associate(table["dimension_id"], table["accuracy_linear_probe_ood"], **NO_DRAWS).note
     assert not associate(table["nc1_id"], table["accuracy_linear_probe_ood"], method="spearman", **NO_DRAWS).note
+
+
+@pytest.mark.parametrize("fill", [1e17, 1e20, 1e300])
+def test_what_is_left_without_a_fill_value_is_seen_beside_it(fill: float) -> None:
+    x, y, _ = related(40)
+    rest = np.corrcoef(x[1:], y[1:])[0, 1]
+    found = associate(np.r_[fill, x[1:]], y, **NO_DRAWS)
+    assert found.note.endswith(f"of the variance of x; without it the coefficient is {rest:.3g}")
+    assert found.low < found.coefficient < found.high
+
+
+def test_a_control_that_holds_nothing_fixed_is_named() -> None:
+    x, y, z = related(40)
+    plain = associate(x, y, **NO_DRAWS)
+    for second_draw in (None, {"z": z}):
+        found = associate(x, y, controls={"z": np.ones(40)}, second_draw=second_draw, **NO_DRAWS)
+        assert found.coefficient == pytest.approx(plain.coefficient)
+        assert re.match("z is the same for all 40 pairs( on a draw)? and holds nothing fixed", found.note)
+    other = np.random.default_rng(5).standard_normal(40)
+    assert "the two draws of z correlate by" in associate(x, y, controls={"z": z}, second_draw={"z": other}).note
+    assert not associate(x, y, controls={"z": z}, second_draw={"z": z + 0.1 * other}, **NO_DRAWS).note
 
 
 def test_ordinary_pairs_have_no_leverage() -> None:

@@ -7,7 +7,7 @@ ranks: Fisher's z), its p-value a studentised permutation test.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +18,8 @@ from scipy import special, stats
 from manifoldscope.errors import StudyError, unknown
 from manifoldscope.evidence.interval import jackknife_interval, spearman_interval
 from manifoldscope.evidence.numbers import FloatArray, Numbers, as_numbers
-from manifoldscope.evidence.permutation import Block, joint_test
+from manifoldscope.evidence.permutation import NOTHING, Block, joint_test
+from manifoldscope.evidence.two_draws import LEAST_RELIABILITY, agreement
 
 Method = Literal["pearson", "spearman"]
 
@@ -106,7 +107,8 @@ def associate(
     *Controls.* x and y are each regressed on the controls and an intercept; the coefficient is the correlation of what
     is left. For "spearman" everything is ranked first. Noise in a control leaves part of the confounding in place:
     where the controls were measured twice, once on the images of x and once on those of y, give the first as `controls`
-    and the second as `second_draw`, and each instruments the other (see `two_draw_test`).
+    and the second as `second_draw`, and each instruments the other (see `two_draw_test`). The note names a control that
+    does not vary, or whose two draws correlate by less than 0.5.
 
     *Interval.* Pearson's: a jackknife over pairs of Fisher's z, with Student's t. Spearman's: Fisher's z with the
     standard error of Bonett and Wright (2000).
@@ -161,7 +163,8 @@ def associate(
 
     needed = 4 + d
     if n < needed:
-        return without(f"{n} pairs are too few; an association{' given controls' * bool(held)} needs {needed}")
+        pairs = "pair is" if n == 1 else "pairs are"
+        return without(f"{n} {pairs} too few; an association{' given controls' * bool(held)} needs {needed}")
     for name, row, origin in zip(names, values, origins, strict=False):
         if row.min() == row.max():
             return without(f"{name} is {row[0] + origin:.4g} for all {n} pairs, and nothing goes with a constant")
@@ -171,12 +174,19 @@ def associate(
                 f"{name} is {shared:.4g} for all but {few} of {n} pairs, on which alone a coefficient would rest"
             )
     shown = values[:2] + np.array(origins[:2])[:, None]
+    note = "; ".join(filter(None, [note, *_not_held(values[2 : 2 + d], values[2 + d :], held)]))
     if method == "spearman":
         values = stats.rankdata(values, axis=1)
     block = Block.of(values[:1], values[1:2], values[2 : 2 + d], values[2 + d :] if again else None)
     coefficient = float(block.coefficients[0, 0])
     if math.isnan(coefficient):
-        return without(f"{' and '.join(held)} leave nothing of {names[0]} or of {names[1]} to explain")
+        gone = [
+            name
+            for name, left in zip(names, (block.left_of_x, block.left_of_y), strict=True)
+            if np.linalg.norm(left) <= NOTHING
+        ]
+        verb = "leaves" if d == 1 else "leave"
+        return without(f"{' and '.join(held)} {verb} nothing of {' and '.join(gone)} to explain")
     if method == "pearson" and (lever := leverage(block, shown, names)):
         note = "; ".join(filter(None, [note, lever]))
     if method == "pearson":
@@ -203,6 +213,20 @@ def _complete(
     left_out = stacked.shape[1] - len(whole)
     note = f"{left_out} of {stacked.shape[1]} pairs hold no number and were left out" if left_out else ""
     return stacked[:, whole], [row.origin for row in rows.values()], note
+
+
+def _not_held(own: FloatArray, again: FloatArray, held: Sequence[str]) -> Iterator[str]:
+    """What to know of controls that hold nothing fixed, or that two draws do not agree on."""
+    draws = {name: [row] for name, row in zip(held, own, strict=True)}
+    for name, row in zip(held, again, strict=False):
+        draws[name].append(row)
+    for name, rows in draws.items():
+        if any(row.min() == row.max() for row in rows):
+            draw = " on a draw" if len(rows) > 1 else ""
+            yield f"{name} is the same for all {len(rows[0])} pairs{draw} and holds nothing fixed"
+        elif len(rows) > 1 and abs(reliability := agreement(*rows)) < LEAST_RELIABILITY:
+            shown = f"{reliability:.2f}".replace("-", "\u2212")
+            yield f"the two draws of {name} correlate by {shown} only, too little to hold it fixed"
 
 
 def leverage(block: Block, shown: FloatArray, names: tuple[str, str], *, cell: tuple[int, int] = (0, 0)) -> str:

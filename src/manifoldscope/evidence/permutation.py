@@ -46,6 +46,7 @@ class Block:
         own: (d, K) the controls on the draw of x; d may be 0.
         other: (d, K) the same controls on the draw of y.
         classes: (K,) which of the classes that are permuted together; 0 to K - 1 if omitted.
+        given: x, y, own and other before they were centred: beside one of 1e20 that loses what the others are.
     """
 
     x: FloatArray
@@ -53,6 +54,7 @@ class Block:
     own: FloatArray
     other: FloatArray
     classes: npt.NDArray[np.intp] | None = None
+    given: tuple[FloatArray, FloatArray, FloatArray, FloatArray] | None = None
 
     @classmethod
     def of(
@@ -66,7 +68,8 @@ class Block:
         """With everything centred, and scaled to length 1; without controls where none are given."""
         none = np.empty((0, x.shape[1]))
         own = none if own is None else own
-        return cls(unit(x), unit(y), unit(own), unit(own if other is None else other), classes)
+        other = own if other is None else other
+        return cls(unit(x), unit(y), unit(own), unit(other), classes, (x, y, own, other))
 
     @property
     def n(self) -> int:
@@ -105,7 +108,8 @@ class Block:
 
     def _without(self, place: int) -> Block:
         kept = np.delete(np.arange(self.n), place)
-        return Block.of(self.x[:, kept], self.y[:, kept], self.own[:, kept], self.other[:, kept])
+        x, y, own, other = (each[:, kept] for each in self.given or (self.x, self.y, self.own, self.other))
+        return Block.of(x, y, own, other)
 
     def restricted(self, orders: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
         """(B, K) orders (B, n) of all classes, as those of the block's own classes among themselves."""

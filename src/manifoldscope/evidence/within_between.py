@@ -284,6 +284,7 @@ def _within(cells: Sequence[Sequence[_Part]], permutations: int, seed: int) -> l
             parts[0].block,
             y=np.concatenate([part.block.y for part in parts]),
             classes=np.array([place[key] for key in parts[0].keys]),
+            given=None,
         )
         for parts in zip(*cells, strict=True)
     ]
