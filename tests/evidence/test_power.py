@@ -56,6 +56,12 @@ def test_the_smallest_rho_is_found_four_times_in_five_and_may_not_exist() -> Non
     assert power(100, 50, n_cells=60).power < power(100, 50).power
 
 
+def test_what_is_needed_is_never_less_than_the_test_answers_with() -> None:
+    found = power(100, 100, rho=0.99)
+    assert (found.needed_classes, found.needed_images) == (20, 20)
+    assert power(19, 100, rho=0.99).needed_images is None
+
+
 @pytest.mark.parametrize("wrong", [{"rho": 0.0}, {"rho": 1.0}, {"n_attacked": 0}, {"control": "accuracy"}])
 def test_an_impossible_size_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(StudyError, match=r"expected a rho|there is no control"):

@@ -20,7 +20,7 @@ from scipy import optimize, special, stats
 from manifoldscope.errors import StudyError, unknown
 from manifoldscope.evidence.numbers import FloatArray
 from manifoldscope.evidence.significance import SIGNIFICANT, level_of_cell
-from manifoldscope.evidence.two_draws import CONTROLS, Control, log_odds
+from manifoldscope.evidence.two_draws import CONTROLS, FEWEST_CLASSES, FEWEST_IMAGES, Control, log_odds
 
 POWER = 0.8
 """How often an association should be found."""
@@ -122,9 +122,9 @@ class Power:
         n_classes, n_measured, n_attacked: the size of the study; images are those of a class, on each draw.
         expected: the coefficient that the test is expected to see.
         power: how often the association is found.
-        needed_classes: for a power of 0.8, with that many images.
-        needed_images: of a class on each draw, for a power of 0.8 with that many classes; None where 100,000 are too
-            few: then only more classes help.
+        needed_classes: for a power of 0.8, with that many images; at least 20, below which the test gives no answer.
+        needed_images: of a class on each draw, for a power of 0.8 with that many classes; at least 20 likewise. None
+            where 100,000 are too few, or classes are fewer than 20: then only more classes help.
         smallest_rho: that is found with a power of 0.8; None where not even 0.99 is.
         needed_networks: for a correlation rho across networks to be found with a power of 0.8.
         sources: where the variance of both variables comes from.
@@ -168,10 +168,10 @@ def power(
     log-odds, as binomial counts have it, over the square of their slope on difficulty. Where c or v change with
     difficulty, c^2 v is a mean over classes.
 
-    `needed_classes` is this K; `power` takes the critical Student's t in place of 1.96, and so is a point or two below
-    0.8 there. In simulated classes (`benchmarks/evidence.py --only planner`) it is within 5 points of what the test
-    finds given the margin. The test is studentised, and loses up to 4 of them where few classes are strongly
-    associated.
+    `needed_classes` is this K, or 20 if that is more; `power` takes the critical Student's t in place of 1.96, and so
+    is a point or two below 0.8 there. In simulated classes (`benchmarks/evidence.py --only planner`) it is within 5
+    points of what the test finds given the margin. The test is studentised, and loses up to 4 of them where few classes
+    are strongly associated.
 
     Args:
         n_classes: K.
@@ -207,13 +207,13 @@ def power(
         return rho * _kept(assumed, control, rho, n_images, n_attacked)
 
     def needed(r: float) -> int:
-        return math.ceil((wanted / math.atanh(r)) ** 2 + spent)
+        return max(FEWEST_CLASSES, math.ceil((wanted / math.atanh(r)) ** 2 + spent))
 
     def found(rho: float) -> float:
         return _power(seen(rho, n_images, attacked), n_classes - spent, level) - POWER
 
     def enough(times: int) -> bool:
-        return needed(seen(rho, times, times)) <= n_classes
+        return times >= FEWEST_IMAGES and needed(seen(rho, times, times)) <= n_classes
 
     expected, best = seen(rho, n_images, attacked), 0.99
     return Power(
