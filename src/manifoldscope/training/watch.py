@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+import polars as pl
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -62,10 +63,9 @@ def evaluation(
     prepared = replace(network, preprocessing=Preprocessing(channels=pixels.shape[1]))
 
     def evaluate_epoch(epoch: Epoch) -> Epoch:
-        one, many = (
-            evaluate(prepared, sample, attack, seed=seed, batch_size=batch_size, iterate="any", fast=False).table
-            for attack in (FGSM(epsilon=radius), PGD(epsilon=radius, steps=EVALUATION_STEPS))
-        )
+        attacks = (FGSM(epsilon=radius), PGD(epsilon=radius, steps=EVALUATION_STEPS))
+        found = evaluate(prepared, sample, attacks, seed=seed, batch_size=batch_size, iterate="any", fast=False).table
+        one, many = (found.filter(pl.col("attack") == attack.kind) for attack in attacks)
         return replace(
             epoch,
             epsilon=radius,
