@@ -101,6 +101,7 @@ def test_a_failed_unit_is_named_with_exit_status_1(finished, tmp_path, capsys, m
         (["verify", __file__], "holds no results of manifoldscope"),
         (["new", "imagnet"], "did you mean 'imagenet'"),
         (["list", "layers"], "list layers needs a network"),
+        (["list", "measures", "--model", "resnet50"], "--model and --size go with layers, and not with measures"),
         (["list", "layers", "--model", "resnet51"], "resnet50"),
         (["status", "/nonexistent"], "holds no study; run one first"),
         (["measure", "/nonexistent.npy"], "nonexistent"),

@@ -123,5 +123,5 @@ def test_classes_with_fewer_images_than_asked_for_are_named(store):
         return list(too_few(study, draw_images(study, store)))
 
     models = tiny.raw()["models"][:1]
-    assert said(models=models) == ["data.geometry: 1 of 2 classes have fewer than the 82 images asked for; '4' has 81"]
+    assert said(models=models) == ["data.geometry: 1 of 2 classes has fewer than the 82 images asked for; '4' has 81"]
     assert said(models=models, sampling={"equal_sizes": True}) == []

@@ -79,7 +79,7 @@ def test_a_network_is_made_once_for_all_its_seeds_and_not_at_all_without_a_patte
 
 
 def test_a_pattern_that_matches_nothing_and_weights_that_are_not_there_stop_the_study(store):
-    with pytest.raises(ModelError, match=r"cnn: no layer matches the pattern 'convs\*'.*did you mean 'conv"):
+    with pytest.raises(ModelError, match=r"cnn: no layer matches the pattern 'convs\*'.*'conv.*`layers` of its own"):
         measured(of_random("cnn", layers=["convs*"]), store)
     told = {}
     for asked in (["all"], CNN):

@@ -108,6 +108,7 @@ def test_training_seeds_make_one_network_each():
         ("seed=soon", "seed = 'soon': input should be a valid integer"),
         ("data.classes=most", "data.classes = 'most': expected a number, a list of indices and names, or \"all\""),
         ("data.classes=1.5", "data.classes = 1.5: expected a number, a list"),
+        ("data.classes=[]", 'data.classes: expected at least one class, or "all"'),
         (
             "data.geometry.images_per_class=most",
             "data.geometry.images_per_class = 'most': expected a number, or \"all\"",

@@ -77,6 +77,11 @@ def test_every_dataset_is_documented_typed_and_refuses_what_is_not_there(
             load(entry.name, root=tmp_path, split="tests")
 
 
+def test_a_list_of_no_classes_is_refused() -> None:
+    with pytest.raises(DataError, match="classes is empty; give at least one class"):
+        images("digits", classes=[])
+
+
 def test_digits_are_there_without_files() -> None:
     digits = load("digits")
     assert len(digits) == 1797
@@ -212,6 +217,17 @@ def test_arrays_of_every_layout(tmp_path: Path, shape: tuple[int, ...], seen: tu
     arrays = load("arrays", root=tmp_path / "a.npz")
     assert tuple(arrays.read(0).shape) == seen
     assert arrays.class_names == {0: "cat", 1: "dog"}
+
+
+def test_labels_of_arrays_may_be_names(tmp_path: Path) -> None:
+    pixels = np.arange(3, dtype=np.uint8)[:, None, None].repeat(25, 1).reshape(3, 5, 5)
+    np.savez(tmp_path / "a.npz", images=pixels, labels=["кот", "dog", "кот"])
+    found = load("arrays", root=tmp_path / "a.npz")
+    assert found.class_names == {0: "dog", 1: "кот"}
+    assert found.labels.tolist() == [1, 0, 1]
+    np.savez(tmp_path / "b.npz", images=pixels, labels=["a", "b", "a"], class_names=["a", "b"])
+    with pytest.raises(DataError, match="names classes in `labels` and in `class_names`"):
+        load("arrays", root=tmp_path / "b.npz")
 
 
 class Trap:

@@ -42,6 +42,8 @@ def execute(options: argparse.Namespace) -> int:
     """Print a line for each, and what it is."""
     if options.kind == "layers":
         return _list_layers(options)
+    if options.model is not None or options.size is not None:
+        raise StudyError(f"--model and --size go with layers, and not with {options.kind}: manifoldscope list layers")
     found = OTHERS[options.kind]() if options.kind in OTHERS else _items(options.kind, bool(options.plugins))
     for name, about in found:
         say(f"{name}\n{wrapped(about)}")

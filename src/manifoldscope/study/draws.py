@@ -184,8 +184,9 @@ def too_few(study: Study, draws: Mapping[Role, Drawn]) -> Iterator[str]:
         fewer = [label for label, size in sizes.items() if size < asked]
         if fewer:
             label = min(fewer, key=sizes.__getitem__)
+            have = "has" if len(fewer) == 1 else "have"
             yield (
-                f"data.{role}: {len(fewer)} of {len(sizes)} classes have fewer than the {asked} images asked for; "
+                f"data.{role}: {len(fewer)} of {len(sizes)} classes {have} fewer than the {asked} images asked for; "
                 f"{drawn.images.class_names[label]!r} has {sizes[label]}"
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from manifoldscope.errors import ModelError
 from manifoldscope.study.networks import made
 from manifoldscope.vision.depth import expanded
 from manifoldscope.vision.images import ImageSet
@@ -26,4 +27,8 @@ def measured_layers(planned: PlannedNetwork, asked: Sequence[str], images: Image
     if not any(Layer.of(layer).is_pattern for layer in asked):
         return tuple(asked)
     network = made(planned)
-    return tuple(map(str, expanded(network, asked, network.pixels(images, slice(0, 2)))))
+    pixels = network.pixels(images, slice(0, 2))
+    try:
+        return tuple(map(str, expanded(network, asked, pixels)))
+    except ModelError as error:
+        raise ModelError(f"{error}; its table [[models]] may have `layers` of its own") from None

@@ -36,6 +36,8 @@ def _some_classes(value: Any) -> Any:
         return None
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | list)):
         raise ValueError('expected a number, a list of indices and names, or "all"')
+    if value == []:
+        raise ValueError('expected at least one class, or "all"')
     return value
 
 

@@ -22,7 +22,8 @@ def arrays(*, split: str = "all", root: str | None = None) -> ImageSet:
     """Images of your own in one npz file: `images`, `labels` and, if you like, `class_names`.
 
     `images` is (n, height, width), (n, height, width, channels) or (n, channels, height, width), uint8 or floating
-    point in [0, 1]; `labels` holds n class indices. Nothing in the file is unpickled.
+    point in [0, 1]; `labels` holds n class indices, or the n names of the classes, which are then numbered in the order
+    of their names. Nothing in the file is unpickled.
     """
     file = Path(root or "")
     if not file.is_file():
@@ -41,6 +42,13 @@ def arrays(*, split: str = "all", root: str | None = None) -> ImageSet:
             names = (
                 [printable(str(name)) for name in archive["class_names"]] if "class_names" in archive.files else None
             )
+            if labels.dtype.kind == "U":
+                if names is not None:
+                    raise DataError(
+                        f"arrays: {file.name} names classes in `labels` and in `class_names`; save one of them"
+                    )
+                named, labels = np.unique(labels, return_inverse=True)
+                names = [printable(str(name)) for name in named]
     except DataError:
         raise
     except Exception as error:  # numpy raises many kinds for a broken file, and ValueError for objects inside

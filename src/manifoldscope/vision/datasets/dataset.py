@@ -94,7 +94,7 @@ def images(
 
     Args:
         source, root, split: see `load`.
-        classes: how many to sample, or which ones by index or name; None takes all.
+        classes: how many to sample, or which ones by index or name, at least one; None takes all.
         images_per_class: the most of each; None takes all. A larger draw contains the smaller one.
 
     Raises:
@@ -105,6 +105,8 @@ def images(
         >>> images("digits", classes=[3, 8], images_per_class=5).classes
         [3, 8]
     """
+    if classes is not None and not isinstance(classes, int) and len(classes) == 0:
+        raise DataError("classes is empty; give at least one class, or None for all")
     every = load(source, root=root, split=split)
     drawn = draw(
         every,
