@@ -105,7 +105,9 @@ def mean_z(blocks: Sequence[Block], *, permutations: int = 10_000, confidence: f
     n_classes = max(block.n_classes for block in blocks)
     statistic = _joint(blocks, [block.left_of_x[:, None] for block in blocks], n_classes)[:, 0]
     as_far = np.zeros(observed.shape)
-    elements = max(len(block.x) * max(1, len(block.y)) for block in blocks) * n_classes
+    elements = max(
+        sum(len(block.x) for block in blocks) * n_classes, *(len(block.x) * len(block.y) for block in blocks)
+    )
     for orders in orders_of(n_classes, permutations, seed, elements) if permutations else ():
         shown = _joint(blocks, [block.permuted(block.restricted(orders)) for block in blocks], n_classes)
         as_far += (shown >= statistic[:, None] * (1 - SAME)).sum(axis=1)
@@ -115,13 +117,32 @@ def mean_z(blocks: Sequence[Block], *, permutations: int = 10_000, confidence: f
 
 
 def _joint(blocks: Sequence[Block], xs: Sequence[FloatArray], n_classes: int) -> FloatArray:
-    """(n_x, B, n_y) the studentised statistic over networks, of what is left of x in B orders (n_x, B, K)."""
-    total = np.zeros((*xs[0].shape[:2], len(blocks[0].y), n_classes))
-    for block, x in zip(blocks, xs, strict=True):
-        left = unit(x)[:, :, None, :] * unit(block.left_of_y)[None, None]
-        total[..., _classes(block)] += left
-    spread = np.sqrt((total**2).sum(axis=-1))
-    found: FloatArray = np.abs(total.sum(axis=-1)) / np.where(spread > 0, spread, 1.0)
+    """(n_x, B, n_y) the studentised statistic over networks, of what is left of x in B orders (n_x, B, K).
+
+    The squares of sums over networks are products of two networks each, so that no cell is held for every class.
+    """
+    lefts = [
+        (_of_all(unit(x), block, n_classes), _of_all(unit(block.left_of_y), block, n_classes))
+        for block, x in zip(blocks, xs, strict=True)
+    ]
+    total = sum((x @ y.T for x, y in lefts), np.zeros(()))
+    alone = sum(((x * x) @ (y * y).T for x, y in lefts), np.zeros(()))
+    across = sum(
+        ((x * other_x) @ (y * other_y).T for (x, y), (other_x, other_y) in itertools.combinations(lefts, 2)),
+        np.zeros(()),
+    )
+    squares = alone + 2 * across
+    varies = squares > SAME * alone  # otherwise the networks cancel each other, up to rounding
+    found: FloatArray = np.where(varies, np.abs(total) / np.sqrt(np.where(varies, squares, 1.0)), 0.0)
+    return found
+
+
+def _of_all(values: FloatArray, block: Block, n_classes: int) -> FloatArray:
+    """(..., n_classes) values of the classes of a block (..., K), 0 of the others."""
+    if block.classes is None:
+        return values
+    found = np.zeros((*values.shape[:-1], n_classes))
+    found[..., block.classes] = values
     return found
 
 
