@@ -160,6 +160,12 @@ class Network:
             raise ModelError(
                 f"{self.name}: weights have no shape yet ({lazy[0]}); show the module one batch of images first"
             )
+        empty = [name for name, parameter in self.module.named_parameters() if parameter.is_meta]
+        if empty:
+            raise ModelError(
+                f"{self.name}: weights are on the meta device, which holds no numbers ({empty[0]}); make the module "
+                "on a real one and load its weights"
+            )
         try:
             mean, std = (tuple(float(value) for value in values) for values in (self.mean, self.std))
         except (TypeError, ValueError):
@@ -193,6 +199,13 @@ class Network:
         wanted = pixels.requires_grad and torch.is_grad_enabled()
         try:
             output = self.module(self.normalise(pixels))
+        except RuntimeError as error:
+            if "Inference tensors cannot be saved for backward" not in str(error):
+                raise
+            raise NoGradientError(
+                f"{self.name} has weights or buffers that were made under torch.inference_mode, and no gradient leads "
+                "through them; make or load the module outside of it"
+            ) from error
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -207,11 +220,10 @@ class Network:
         return logits
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """What the module sees, in the type of its first parameter: half or double precision, if it has that."""
+        """What the module sees, in the type of its first real parameter: half or double precision, if it has that."""
         mean = torch.tensor(self.mean, dtype=pixels.dtype, device=pixels.device).view(1, -1, 1, 1)
         std = torch.tensor(self.std, dtype=pixels.dtype, device=pixels.device).view(1, -1, 1, 1)
-        parameter = next(self.module.parameters(), None)
-        dtype = parameter.dtype if parameter is not None and parameter.is_floating_point() else pixels.dtype
+        dtype = next((each.dtype for each in self.module.parameters() if each.is_floating_point()), pixels.dtype)
         return ((pixels - mean) / std).to(dtype)
 
     def pixels(self, images: ImageSet, where: slice | None = None) -> Tensor:
@@ -389,8 +401,9 @@ def undisturbed(network: Network) -> Iterator[Network]:
     Training flags, requires_grad flags, gradients and buffers are what they were, also after an error.
     """
     module = network.module
-    modes = {child: child.training for child in module.modules()}
-    wanted = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
+    # a frozen script has no mode, and torch lets nobody change the flags of inference tensors
+    modes = {child: child.training for child in module.modules() if hasattr(child, "training")}
+    wanted = [(each, each.requires_grad) for each in module.parameters() if not each.is_inference()]
     buffers = [
         (owner, name, buffer, buffer.clone())
         for owner in module.modules()
