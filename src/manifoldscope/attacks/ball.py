@@ -92,15 +92,17 @@ def random_start(clean: Tensor, radius: Tensor, generators: Generators, norm: No
 def drawn(draw: Callable[..., Tensor], shape: Sequence[int], generators: Generators) -> Tensor:
     """Random float32 numbers of this shape, on the CPU; each of its rows from a stream of its own, where there are n.
 
+    So they are whatever torch's default type and device are.
+
     Args:
         draw: torch.rand or torch.randn.
         shape: (n, ...).
     """
     if isinstance(generators, torch.Generator):
-        return draw(shape, generator=generators)
-    numbers = torch.empty(*shape)
+        return draw(shape, generator=generators, dtype=torch.float32, device="cpu")
+    numbers = torch.empty(*shape, dtype=torch.float32, device="cpu")
     for row, generator in zip(numbers, generators, strict=True):
-        draw(shape[1:], generator=generator, out=row)
+        draw(shape[1:], generator=generator, out=row, dtype=torch.float32, device="cpu")
     return numbers
 
 

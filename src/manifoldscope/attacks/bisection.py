@@ -107,4 +107,4 @@ class Bisection(Perturbation):
 
     def _next_radius(self, state: State) -> Tensor:
         low, high = state["low"], state["high"]
-        return torch.where(high.isfinite(), (low + high) / 2, self.epsilon / 2.0 ** state["attempts"])
+        return torch.where(high.isfinite(), (low + high) / 2, self.epsilon / 2.0 ** state["attempts"].to(low))

@@ -172,7 +172,7 @@ def to_plane(points: Tensor, normal: Tensor, rise: Tensor, norm: Norm) -> Tensor
     """
     limits = torch.finfo(points.dtype)
     scale = normal.abs().amax(1).clamp_min(limits.tiny)
-    normal = normal / scale[:, None] * torch.where(rise < 0, -1.0, 1.0)[:, None]
+    normal = normal / scale[:, None] * torch.where(rise < 0, -1.0, 1.0).to(rise)[:, None]
     wanted = rise.abs() / scale
     weight = normal.abs()
     room = torch.where(normal > 0, 1 - points, points).clamp_(min=0).mul_(weight.sign())

@@ -109,5 +109,5 @@ class FMN(Perturbation):
 
     def _between(self, first: float, last: float, steps: Tensor) -> Tensor:
         """(n,) from the first value to the last, along half a cosine."""
-        share = (steps / max(1, self.steps)).clamp(max=1)
+        share = (steps.float() / max(1, self.steps)).clamp(max=1)
         return last + (first - last) * (1 + torch.cos(math.pi * share)) / 2

@@ -145,7 +145,7 @@ class Rotation(Movement):
             raise AttackError(f"degrees = {self.degrees}; expected an angle from 0 to 180 degrees")
 
     def grid(self) -> Tensor:
-        return torch.linspace(-1, 1, self.candidates)[:, None]
+        return torch.linspace(-1, 1, self.candidates, dtype=torch.float32, device="cpu")[:, None]
 
     def moved(self, images: Tensor, poses: Tensor) -> Tensor:
         return rotated(images, self.degrees * poses[:, 0])
@@ -182,7 +182,7 @@ class Translation(Movement):
             raise AttackError(f"candidates = {self.candidates}; expected a square number on the grid, such as 25")
 
     def grid(self) -> Tensor:
-        axis = torch.linspace(-1, 1, math.isqrt(self.candidates))
+        axis = torch.linspace(-1, 1, math.isqrt(self.candidates), dtype=torch.float32, device="cpu")
         return torch.cartesian_prod(axis, axis)
 
     def moved(self, images: Tensor, poses: Tensor) -> Tensor:

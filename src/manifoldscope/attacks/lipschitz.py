@@ -136,7 +136,7 @@ def lipschitz_estimates(
             some = chosen[where]
             clean = network.pixels(images.subset(some)).to(network.device)
             slope = _slopes(network, images.labels[some], rivals[some], norm)
-            radii = torch.full((len(some),), radius, device=network.device)
+            radii = clean.new_full((len(some),), radius)
             streams = [generator(seed, "lipschitz", images.names[place]) for place in some.tolist()]
             first = steepest = slope(clean)
             for _ in range(samples):

@@ -230,7 +230,7 @@ def _odd_sides(extent: int, device: torch.device) -> Tensor:
 @lru_cache(maxsize=8)
 def _patterns(extent: int, device: torch.device) -> Tensor:
     """(2, k, extent, extent) the pattern of each window's side, in the first corner: lying and upright."""
-    found = torch.zeros(2, len(HALVED_AFTER) + 1, extent, extent)
+    found = torch.zeros(2, len(HALVED_AFTER) + 1, extent, extent, dtype=torch.float32)
     for place, side in enumerate(_odd_sides(extent, torch.device("cpu")).tolist()):
         found[1, place, :side, :side] = _pattern(side)
         found[0, place, :side, :side] = _pattern(side).T

@@ -40,7 +40,13 @@ def motion_blur(images: Tensor, motion: tuple[int, float], generators: Generator
     or 40.
     """
     scale = relative_size(images)
-    angles = drawn(lambda g: torch.rand((), generator=g), generators, torch.empty(0)) * (math.pi / 2) - math.pi / 4
+    angles = (
+        drawn(
+            lambda g: torch.rand((), generator=g, dtype=torch.float32), generators, torch.empty(0, dtype=torch.float32)
+        )
+        * (math.pi / 2)
+        - math.pi / 4
+    )
     return torch.stack(
         [
             correlate(image, resized(_trace(*motion, angle), scale), "replicate")

@@ -121,12 +121,12 @@ def _pull(shape: tuple[int, int], distance: float, generator: torch.Generator) -
     arm = min(shape) // 3
     corners = torch.tensor([[1, 1], [1, -1], [-1, -1]], dtype=torch.float64)
     before = torch.tensor([width // 2, height // 2]) + arm * corners
-    after = before + distance * (2 * torch.rand(3, 2, generator=generator).double() - 1)
+    after = before + distance * (2 * torch.rand(3, 2, generator=generator, dtype=torch.float32).double() - 1)
     affine: Tensor = torch.linalg.solve(torch.cat([after, torch.ones(3, 1).double()], dim=1), before)
     return affine.T
 
 
 def _smooth_noise(shape: tuple[int, int], sigma: float, generator: torch.Generator) -> Tensor:
     """(2, *shape) float64: uniform noise in [-1, 1] under a Gaussian."""
-    noise = 2 * torch.rand(2, *shape, generator=generator).double() - 1
+    noise = 2 * torch.rand(2, *shape, generator=generator, dtype=torch.float32).double() - 1
     return smooth(noise, gaussian(sigma, truncate=3), "reflect")

@@ -34,7 +34,9 @@ def impulse_noise(images: Tensor, share: float, generators: Generators) -> Tenso
 
     Their share is 0.03, 0.06, 0.09, 0.17 or 0.27; each channel of a pixel is hit by itself.
     """
-    hit, salt = drawn(lambda g: torch.rand(2, *images.shape[1:], generator=g), generators, images).unbind(1)
+    hit, salt = drawn(
+        lambda g: torch.rand(2, *images.shape[1:], generator=g, dtype=torch.float32), generators, images
+    ).unbind(1)
     return torch.where(hit < share, (salt < 0.5).to(images), images)
 
 
@@ -48,4 +50,4 @@ def speckle_noise(images: Tensor, scale: float, generators: Generators) -> Tenso
 
 
 def _normal(images: Tensor, generators: Generators) -> Tensor:
-    return drawn(lambda g: torch.randn(images.shape[1:], generator=g), generators, images)
+    return drawn(lambda g: torch.randn(images.shape[1:], generator=g, dtype=torch.float32), generators, images)

@@ -41,9 +41,11 @@ def _plasma(side: int, persistence: float, generator: torch.Generator) -> Tensor
 
     What each halving of the grid adds is uniform in an interval `persistence` times as wide as the one before.
     """
-    heights, amplitude = torch.zeros(1, 1), 1.0
+    heights, amplitude = torch.zeros(1, 1, dtype=torch.float32), 1.0
     while (n := len(heights)) < side:
-        middles, downwards, rightwards = amplitude * (2 * torch.rand(3, n, n, generator=generator) - 1)
+        middles, downwards, rightwards = amplitude * (
+            2 * torch.rand(3, n, n, generator=generator, dtype=torch.float32) - 1
+        )
         above = heights + heights.roll(-1, 0)
         middles += (above + above.roll(-1, 1)) / 4
         downwards += (above + middles + middles.roll(1, 1)) / 4
