@@ -180,6 +180,9 @@ class APGDDLR(APGD):
 
     Attributes:
         epsilon, norm, steps, restarts: see `APGD`.
+
+    Raises:
+        AttackError: an impossible value; a network of fewer than 3 classes.
     """
 
     kind: ClassVar[str] = "apgd_dlr"
@@ -187,6 +190,13 @@ class APGDDLR(APGD):
 
     def goals(self, rows: Rows) -> None:
         return None
+
+    def refuse(self, shape: torch.Size, n_classes: int) -> None:
+        if n_classes < 3:
+            raise AttackError(
+                f"{self.kind} divides by the difference of the first and the third logit, and the network has "
+                f"{n_classes} classes; expected at least 3 (apgd_ce, fab_t and square need fewer)"
+            )
 
 
 @ATTACKS.register("apgd_t", version=2)

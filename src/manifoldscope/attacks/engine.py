@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 
 from manifoldscope.attacks.ball import Generators, Norm, distance
 from manifoldscope.attacks.perturbation import Iterate, Outcome, Perturbation, Rows, Seen, State, require_pixels
-from manifoldscope.errors import AttackError
+from manifoldscope.errors import AttackError, ModelError
 from manifoldscope.seeds import generator
 from manifoldscope.vision.batching import BatchSize, bucket
 from manifoldscope.vision.fast import FastNetwork
@@ -100,12 +101,14 @@ class Engine:
         copy: what gradients are asked of.
         batch: how many images the copy is given at a time.
         own: how many the network itself is given.
+        require: raises where so many classes do not do; nobody has to be asked for them beforehand.
     """
 
     network: Network
     copy: FastNetwork
     batch: BatchSize
     own: BatchSize
+    require: Callable[[int], None] = lambda n_classes: None
 
     def attack(
         self,
@@ -204,6 +207,7 @@ class Engine:
                 # some modules have no gradient on the bounds of [0, 1] themselves: a clamp, for one
                 leaf = (shown.detach().clamp(INSIDE, 1 - INSIDE) if wanted else shown.detach()).requires_grad_(wanted)
                 logits = self.copy.network(leaf)[:n]
+                self.require(logits.shape[1])
                 loss = perturbation.loss_of(logits, some, own)
                 slope = pixel_gradient(self.copy.network, loss.sum(), leaf)[:n] if wanted else images[:0]
             parts.append((logits.detach(), loss.detach(), slope))
@@ -343,6 +347,14 @@ class _Line:
         return chosen, runs
 
 
+def require_label(network: Network, largest: int, n_classes: int) -> None:
+    """Raise ModelError unless the largest label is one of so many classes."""
+    if largest >= n_classes:
+        raise ModelError(
+            f"{network.name} has {n_classes} outputs, but label {largest} occurs; the network and the labels do not fit"
+        )
+
+
 def _stands(found: Found, rows: Rows, outcome: Outcome) -> Tensor:
     """(m,) of which rows more is to be learnt. Under "any" it is of runs before the first that has succeeded so far."""
     if outcome == "any":
@@ -431,7 +443,12 @@ def _of_tensors(
 ) -> tuple[Engine, Source]:
     require_pixels(images, labels)
     network = as_network(module)
-    batch = BatchSize(batch_size)
+    batch, largest = BatchSize(batch_size), int(labels.max())
+
+    @cache
+    def require(n_classes: int) -> None:
+        require_label(network, largest, n_classes)
+        perturbation.refuse(images.shape[1:], n_classes)
 
     def source(places: Sequence[int], runs: Sequence[int]) -> Rows:
         some, device = torch.tensor(places), network.device
@@ -440,8 +457,9 @@ def _of_tensors(
         if perturbation.targeted:
             with torch.no_grad():
                 logits = network(clean)
+            require(logits.shape[1])
         drawn = streams or [generator(seed, perturbation.kind, *each) for each in zip(places, runs, strict=True)]
         those = labels[some.to(labels.device)].to(device)
         return Rows(some.to(device), torch.tensor(runs).to(device), clean, those, logits, drawn)
 
-    return Engine(network, FastNetwork(network), batch, batch), source
+    return Engine(network, FastNetwork(network), batch, batch, require), source

@@ -268,7 +268,8 @@ class Perturbation(ABC):
             (n, channels, height, width), on the device of the images.
 
         Raises:
-            AttackError: images that are none, or an attack that cannot be run on them.
+            AttackError: images that are none, or an attack that cannot be run on them or with so few classes.
+            ModelError: a label for which the module has no output, or what `as_logits` refuses.
         """
         from manifoldscope.attacks.engine import adversarial_images
 

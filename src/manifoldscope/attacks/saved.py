@@ -17,7 +17,7 @@ import polars as pl
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from manifoldscope.attacks.engine import BUDGET_TOLERANCE
 from manifoldscope.attacks.outcomes import Outcomes
@@ -27,7 +27,7 @@ from manifoldscope.files import read_bytes
 from manifoldscope.tables import conform
 from manifoldscope.vision.checkpoints import safetensors_content
 from manifoldscope.vision.images import ImageSet, batches
-from manifoldscope.vision.network import Network, logits, predicted
+from manifoldscope.vision.network import Network, as_network, logits, predicted
 
 Form = Literal["float", "uint8"]
 
@@ -80,7 +80,7 @@ def rounded(images: Tensor, clean: Tensor) -> Tensor:
 
 
 def gathered(
-    network: Network,
+    network: Network | nn.Module,
     images: ImageSet,
     attack: Perturbation,
     outcomes: Outcomes,
@@ -101,6 +101,7 @@ def gathered(
     Raises:
         AttackError: no images or those of several attacks; another form; 8-bit images would leave the budget.
     """
+    network = as_network(network)
     if as_ not in ("float", "uint8"):
         raise AttackError(f"as_ = {as_!r}; expected 'float' or 'uint8'")
     if len(outcomes.adversarial) != 1 or len(outcomes.adversarial[0]) != len(images):
@@ -136,7 +137,7 @@ def gathered(
 
 
 def save_images(
-    network: Network,
+    network: Network | nn.Module,
     images: ImageSet,
     attack: Perturbation,
     outcomes: Outcomes,
@@ -196,7 +197,7 @@ def _wrong(saved: SavedImages) -> str | None:
     return None
 
 
-def re_evaluate(network: Network, path: str | os.PathLike[str], *, batch_size: int = 128) -> Outcomes:
+def re_evaluate(network: Network | nn.Module, path: str | os.PathLike[str], *, batch_size: int = 128) -> Outcomes:
     """The outcomes of a network on the images in a file, without the attack.
 
     An image is robust if it is classified as its label, and was so when clean by the network that was attacked. On
@@ -206,7 +207,7 @@ def re_evaluate(network: Network, path: str | os.PathLike[str], *, batch_size: i
         DataError: a file that is missing, or that `save_images` did not write.
         ModelError: the network cannot take these images.
     """
-    saved = load_saved_images(path)
+    network, saved = as_network(network), load_saved_images(path)
     labels, clean = saved.tensors["labels"], saved.tensors["clean_predictions"]
     predictions = _predictions(network, saved.tensors["images"], batch_size)
     table = pl.DataFrame(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from manifoldscope.attacks.engine import Source
+from manifoldscope.attacks.engine import Source, require_label
 from manifoldscope.attacks.perturbation import Rows
 from manifoldscope.errors import ModelError
 from manifoldscope.vision.batching import BatchSize
@@ -45,12 +45,7 @@ class Subject:
             raise ModelError(
                 f"{network.name} gave NaN or infinite logits for all {len(images)} images; no outcome can be given"
             )
-        n_classes, largest = logits.shape[1], int(images.labels.max())
-        if largest >= n_classes:
-            raise ModelError(
-                f"{network.name} has {n_classes} outputs, but label {largest} occurs; "
-                "the network and the dataset do not fit"
-            )
+        require_label(network, int(images.labels.max()), logits.shape[1])
         return cls(network, images, logits, predictions)
 
     @property

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import polars as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from manifoldscope.attacks.evaluation import evaluate
 from manifoldscope.attacks.perturbation import Perturbation
 from manifoldscope.errors import AttackError
 from manifoldscope.tables import INTEGER, REAL, TEXT, Schema, conform
 from manifoldscope.vision.images import ImageSet, batches
-from manifoldscope.vision.network import Network, predicted, undisturbed
+from manifoldscope.vision.network import Network, as_network, predicted, undisturbed
 
 TRANSFER = Schema(
     name="transfer",
@@ -48,7 +48,12 @@ class Seen:
 
 
 def transfer(
-    networks: Sequence[Network], images: ImageSet, attack: Perturbation, *, seed: int = 0, batch_size: int = 128
+    networks: Sequence[Network | nn.Module],
+    images: ImageSet,
+    attack: Perturbation,
+    *,
+    seed: int = 0,
+    batch_size: int = 128,
 ) -> pl.DataFrame:
     """The last iterates of each source model, evaluated on every target model.
 
@@ -68,6 +73,7 @@ def transfer(
     Raises:
         AttackError: two networks with one name, or networks that see the images differently.
     """
+    networks = [as_network(network) for network in networks]
     names = [network.name for network in networks]
     if len(set(names)) < len(names):
         raise AttackError(f"the networks are called {', '.join(names)}; expected a name of its own for each")

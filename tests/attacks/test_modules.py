@@ -1,0 +1,177 @@
+"""Modules and processes as callers leave them: every attack says the same of them, or in a sentence why it cannot."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch import nn
+
+from manifoldscope.attacks import (
+    APGDDLR,
+    APGDT,
+    CORRUPTIONS,
+    PGD,
+    AutoAttack,
+    Square,
+    evaluate,
+    lipschitz_estimates,
+    make,
+    minimal_perturbation,
+    re_evaluate,
+    save_images,
+    transfer,
+)
+from manifoldscope.errors import AttackError, ModelError
+from tests.attacks.networks import convolutional, images
+
+ATTACKS = ("pgd", "apgd_ce", "apgd_dlr", "apgd_t", "fab_t", "square", "fmn", "rotation", "translation", "noise")
+
+
+@pytest.fixture
+def module():
+    network = convolutional()
+    return nn.Sequential(network.module).eval()
+
+
+@pytest.fixture
+def drawn():
+    return images(6)
+
+
+def attacked(module, drawn, kind):
+    setting = {"rotation": "degrees", "translation": "shift"}.get(kind, "epsilon")
+    few = (
+        {"queries": 8} if kind == "square" else {"steps": 3} if kind not in ("rotation", "translation", "noise") else {}
+    )
+    attack = make(kind, {setting: 10.0 if kind == "rotation" else 0.1, **few})
+    return attack(module, drawn.raw.pixels, drawn.labels)
+
+
+@contextmanager
+def default(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+in_other_types = pytest.mark.parametrize("dtype", [torch.float64, torch.float16], ids=str)
+
+
+@in_other_types
+@pytest.mark.parametrize("kind", ATTACKS)
+def test_an_attack_does_not_depend_on_the_default_type_of_the_process(module, drawn, kind, dtype):
+    expected = attacked(module, drawn, kind)
+    with default(dtype):
+        found = attacked(module, drawn, kind)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)
+
+
+def test_searches_and_estimates_do_not_depend_on_it(module, drawn):
+    def said():
+        outcomes = evaluate(module, drawn, PGD(epsilon=0.1, steps=3)).table
+        minimal = minimal_perturbation(module, drawn, steps=2, tolerance=0.5)
+        return outcomes, minimal, lipschitz_estimates(module, drawn, radius=0.1, samples=2).lipschitz.tolist()
+
+    expected = said()
+    with default(torch.float64):
+        assert str(said()) == str(expected)
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS.names())
+def test_a_corruption_does_not_depend_on_it(kind):
+    clean = images(2, side=32).raw.pixels
+    corruption = make(kind, {"severity": 3})
+    expected = corruption.apply(clean, [1, 2])
+    with default(torch.float64):
+        assert torch.equal(corruption.apply(clean, [1, 2]), expected)
+
+
+@pytest.mark.parametrize("kind", ATTACKS)
+def test_a_label_that_the_module_has_no_output_for_is_named(module, kind):
+    """On a GPU an index out of range ends the process."""
+    unknown = images(6, n_classes=6)
+    with pytest.raises(ModelError, match="has 4 outputs, but label 5 occurs"):
+        attacked(module, unknown, kind)
+
+
+@pytest.mark.parametrize(
+    ("attack", "fewest"),
+    [(APGDDLR(epsilon=0.1, steps=2), 3), (APGDT(epsilon=0.1, steps=2), 4), (AutoAttack(epsilon=0.1), 4)],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+def test_too_few_classes_for_an_attack_are_told_before_it_runs_its_course(attack, fewest):
+    drawn = images(4, n_classes=2)
+    module, asked = convolutional(2).module, []
+    module.register_forward_hook(lambda *_: asked.append(None))
+    for attempt in (lambda: attack(module, drawn.raw.pixels, drawn.labels), lambda: evaluate(module, drawn, attack)):
+        asked.clear()
+        with pytest.raises(AttackError, match=f"and the network has 2 classes; expected at least {fewest}"):
+            attempt()
+        assert len(asked) < 12
+
+
+def test_plain_modules_can_be_compared(drawn):
+    class Other(nn.Sequential):
+        pass
+
+    modules = [convolutional(seed=seed).module for seed in (0, 1)]
+    modules[1] = Other(modules[1]).eval()
+    table = transfer(modules, drawn, PGD(epsilon=0.1, steps=2))
+    assert set(table["source_model"]) == {"Sequential", "Other"}
+
+
+def test_a_plain_module_saves_images_and_is_evaluated_on_them(module, drawn, tmp_path):
+    attack = PGD(epsilon=0.1, steps=2)
+    outcomes = evaluate(module, drawn, attack, keep_images=True)
+    save_images(module, drawn, attack, outcomes, tmp_path / "images.safetensors")
+    again = re_evaluate(module, tmp_path / "images.safetensors")
+    assert again.table["robust_last"].equals(outcomes.table["robust_last"])
+
+
+def test_a_frozen_script_is_attacked_as_its_module_is(module, drawn):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch.jit is deprecated, and such files are around
+        frozen = torch.jit.freeze(torch.jit.script(module))
+    for kind in ("pgd", "square"):
+        torch.testing.assert_close(attacked(frozen, drawn, kind), attacked(module, drawn, kind), rtol=0, atol=1e-6)
+
+
+def test_weights_made_in_inference_mode_have_no_gradient_and_keep_their_flags(drawn):
+    with torch.inference_mode():
+        module = convolutional().module
+    with pytest.raises(ModelError, match=r"made under torch.inference_mode, and no gradient leads through them"):
+        PGD(epsilon=0.1)(module, drawn.raw.pixels, drawn.labels)
+    assert Square(epsilon=0.1, queries=3)(module, drawn.raw.pixels, drawn.labels).shape == drawn.raw.pixels.shape
+    assert all(parameter.requires_grad for parameter in module.parameters())
+
+
+class Counted(nn.Module):
+    """Half precision behind a whole number that is a parameter too, as a counter of steps may be."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.steps = nn.Parameter(torch.zeros(1, dtype=torch.int64), requires_grad=False)
+        self.module = module.half()
+
+    def forward(self, pixels):
+        return self.module(pixels)
+
+
+def test_pixels_come_in_the_type_of_the_first_parameter_that_is_no_whole_number(drawn):
+    assert (
+        PGD(epsilon=0.1, steps=2)(Counted(convolutional().module), drawn.raw.pixels, drawn.labels).dtype
+        == torch.float32
+    )
+
+
+def test_weights_without_numbers_are_refused(drawn):
+    module = nn.Sequential(nn.Flatten(), nn.Linear(192, 4, device="meta"))
+    with pytest.raises(ModelError, match=r"on the meta device, which holds no numbers \(1.weight\)"):
+        PGD(epsilon=0.1)(module, drawn.raw.pixels, drawn.labels)
