@@ -84,8 +84,10 @@ def test_a_failed_unit_is_named_with_exit_status_1(finished, tmp_path, capsys, m
     assert main(["run", str(finished / "tiny.toml"), "--out", str(tmp_path / "run"), "--quiet", *changes]) == 1
     printed = capsys.readouterr()
     assert "failed (2):" in printed.err
-    assert "random · class 1 · geometry: RuntimeError: the sky fell" in printed.err
+    assert printed.err.endswith("  random · class 1 · geometry, and 1 more: RuntimeError: the sky fell\n")
     assert main(["status", str(tmp_path / "run")]) == 1
+    out = capsys.readouterr().out
+    assert "failed: random · class 1 · geometry, and 1 more: RuntimeError: the sky fell\n" in out
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,17 @@ def wrapped(text: str) -> str:
     return "\n".join(fill(part, width=100, initial_indent="  ", subsequent_indent="    ") for part in paragraphs)
 
 
+def by_reason(failed: Mapping[str, str]) -> list[str]:
+    """A line for each reason of a failure: the first unit that failed for it, and how many more did."""
+    labels: dict[str, list[str]] = {}
+    for label, reason in failed.items():
+        labels.setdefault(reason, []).append(label)
+    return [
+        f"{first}, and {len(more)} more: {reason}" if more else f"{first}: {reason}"
+        for reason, (first, *more) in labels.items()
+    ]
+
+
 def told(story: Story) -> list[str]:
     """The story of a study in at most fifteen lines: the question, the answer, how sure, and what would change it."""
     also = [line for text in story.also for line in _block(f"{text}.", 1)]

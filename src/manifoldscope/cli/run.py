@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from manifoldscope.cli.printing import say, told
+from manifoldscope.cli.printing import by_reason, say, told
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def execute(options: argparse.Namespace) -> int:
     say(f"\nreport: {result.report}")
     if result.failed:
         say(f"\nfailed ({len(result.failed)}):", file=sys.stderr)
-        for label, error in result.failed.items():
-            say(f"  {label}: {error}", file=sys.stderr)
+        for line in by_reason(result.failed):
+            say(f"  {line}", file=sys.stderr)
         return 1
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from manifoldscope.cli.printing import print_json, say
+from manifoldscope.cli.printing import by_reason, print_json, say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +25,8 @@ def execute(options: argparse.Namespace) -> int:
     say(", ".join(f"{len(labels)} {state}" for state, labels in counts))
     for label in found.running:
         say(f"running: {label}")
-    for label, error in found.failed.items():
-        say(f"failed: {label}: {error}")
+    for line in by_reason(found.failed):
+        say(f"failed: {line}")
     for label in found.missing[:20]:
         say(f"missing: {label}")
     if len(found.missing) > 20:
