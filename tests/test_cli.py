@@ -120,6 +120,23 @@ def test_a_mistake_is_one_sentence_with_exit_status_2(arguments, message, capsys
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "digits", "--ouut=x"], "run: error: there is no option '--ouut'; did you mean '--out'"),
+        (["measure", "a.npy", "--reliability", "5"], "measure: error: nothing takes '5'"),
+        (
+            ["status", "my", "folder"],
+            "status: error: nothing takes 'folder'; put a name with a space in it between quotes",
+        ),
+    ],
+)
+def test_an_argument_that_a_command_does_not_take_is_named(arguments, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert message in capsys.readouterr().err
+
+
 def test_the_report_of_a_folder_with_a_typo_makes_no_folder(tmp_path, capsys):
     assert main(["report", str(tmp_path / "typo")]) == 2
     assert "holds no study; run one first" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -14,7 +15,7 @@ from importlib import import_module
 
 from manifoldscope import stopping
 from manifoldscope.cli.printing import say
-from manifoldscope.errors import ManifoldscopeError
+from manifoldscope.errors import ManifoldscopeError, unknown
 
 COMMANDS = (
     *("plan", "run", "status", "verify", "report", "figures", "compare"),
@@ -34,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may know fewer letters than a class name has
-    options = _parser().parse_args(arguments)
+    options, strangers = _parser().parse_known_args(arguments)
+    if strangers:
+        options.own.error(_strange(strangers[0], options.own))
     try:
         with _stopped_as_by_ctrl_c():
             if options.plugins:
@@ -49,6 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         if threading.current_thread() is threading.main_thread():
             stopping.forget()  # it was this command that was asked to end, and not what the process does next
+
+
+def _strange(argument: str, command: argparse.ArgumentParser) -> str:
+    """What is wrong with an argument that a command does not take."""
+    if argument.startswith("--"):
+        return unknown("option", argument.partition("=")[0], re.findall(r"--[a-z-]+", command.format_usage()))
+    return f"nothing takes {argument!r}; put a name with a space in it between quotes"
 
 
 def _told(error: BaseException, *, debug: bool) -> int:
@@ -96,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         # after the command too; the default is left to the main parser
         sub.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         module.arguments(sub)
-        sub.set_defaults(plugins=[])
+        sub.set_defaults(plugins=[], own=sub)
         if name in TAKE_PLUGINS:
             about = "run these files or modules, which register measures, kinds of unit, figures, ... of your own"
             sub.add_argument("--plugin", nargs="+", action="extend", dest="plugins", metavar="FILE", help=about)
