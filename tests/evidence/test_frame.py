@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from manifoldscope.cli import main
 from manifoldscope.errors import StudyError
@@ -151,3 +152,20 @@ def test_units_do_not_matter_to_many_cells(factor: float) -> None:
     )
     for column in ("coefficient", "low", "high", "p_value", "p_adjusted"):
         assert found[column].to_list() == pytest.approx(expected[column].to_list(), rel=1e-6), column
+
+
+def test_groups_without_a_pair_cost_nothing_within() -> None:
+    rng = np.random.default_rng(0)
+    x, y, z = rng.standard_normal((3, 24))
+    known = pl.DataFrame({"x": x, "y": y + x, "z": z, "group": ["a", "b"] * 12})
+    others = pl.DataFrame(
+        {"x": [None] * 30, "y": z[:1].repeat(30), "z": z[:1].repeat(30)}, schema_overrides={"x": pl.Float64}
+    )
+    empty = others.with_columns(group=pl.Series([f"e{place}" for place in range(30)]))
+    asked: dict[str, Any] = {"by": "group", "pooled": True, "controls": ["z"], "permutations": 99}
+    expected, found = (
+        associate_frame(frame, "x", "y", **asked).filter(over="within").drop("note")
+        for frame in (known, pl.concat([empty, known]))
+    )
+    assert found["coefficient"].is_finite().all()
+    assert_frame_equal(found, expected)

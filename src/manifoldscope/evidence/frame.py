@@ -163,19 +163,20 @@ def _cells(
     groups: pl.Series | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The rows of one group; or of all, within `groups`, whose means are held fixed."""
-    means = {} if groups is None else {f"group {name}": groups.eq_missing(name) for name in groups.unique()[1:]}
-    held = {name: group[name] for name in controls} | means
+    held = {name: group[name] for name in controls}
     again = {name: group[other] for name, other in zip(controls, second_draw, strict=False)}
-    again |= means if again else {}
-    plain = {"controls": means} if means else {}
-    asked: list[tuple[str, Method, dict[str, Any]]] = [("pearson", "pearson", plain), ("spearman", "spearman", plain)]
+    asked: list[tuple[str, Method, bool]] = [("pearson", "pearson", False), ("spearman", "spearman", False)]
     if controls:
-        asked.append(("two_draws" if again else "partial", "pearson", {"controls": held, "second_draw": again or None}))
-    for label, method, given in asked:
-        found = {
-            (x, y): associate(group[x], group[y], method=method, names=(x, y), **given, **settings)
+        asked.append(("two_draws" if again else "partial", "pearson", True))
+    for label, method, controlled in asked:
+        given = {
+            (x, y): _fixed(group, x, y, held if controlled else {}, again if controlled else {}, groups)
             for x in xs
             for y in ys
+        }
+        found = {
+            (x, y): associate(group[x], group[y], method=method, names=(x, y), **fixed, **settings)
+            for (x, y), fixed in given.items()
         }
         adjusted = _adjusted(group, found, method, given, settings)
         for (x, y), result in found.items():
@@ -193,11 +194,29 @@ def _cells(
             }
 
 
+def _fixed(
+    group: pl.DataFrame,
+    x: str,
+    y: str,
+    held: dict[str, pl.Series],
+    again: dict[str, pl.Series],
+    groups: pl.Series | None,
+) -> dict[str, dict[str, pl.Series]]:
+    """The controls of a cell on both draws; with `groups` also the means of those that its pairs are of."""
+    means = {}
+    if groups is not None:
+        columns = [group[x], group[y], *held.values(), *again.values()]
+        known = np.logical_and.reduce([np.isfinite(as_numbers(each, str(each.name)).values) for each in columns])
+        of_pairs = groups.filter(pl.Series(known)).unique(maintain_order=True)
+        means = {f"group {name}": groups.eq_missing(name) for name in of_pairs[1:]}
+    return {"controls": held | means, "second_draw": again | means if again else {}}
+
+
 def _adjusted(
     group: pl.DataFrame,
     found: dict[tuple[str, str], Association],
     method: Method,
-    given: dict[str, Any],
+    given: dict[tuple[str, str], dict[str, dict[str, pl.Series]]],
     settings: dict[str, Any],
 ) -> dict[tuple[str, str], float]:
     """The p of each cell beside the largest statistic of all of them; over the rows that have every number."""
@@ -206,14 +225,15 @@ def _adjusted(
         return {at: result.p_value for at, result in found.items()}
     blocks = []
     for x, y in known:
-        columns = [group[x], group[y], *given.get("controls", {}).values(), *(given.get("second_draw") or {}).values()]
+        held, again = given[x, y].values()
+        columns = [group[x], group[y], *held.values(), *again.values()]
         values: FloatArray = np.stack([as_numbers(column, str(column.name)).values for column in columns])
         have = np.isfinite(values).all(axis=0)
         values = values[:, have]
         if method == "spearman":
             values = np.stack([pl.Series(row).rank().to_numpy() for row in values])
-        d = len(given.get("controls", {}))
-        other = values[2 + d :] if given.get("second_draw") else None
+        d = len(held)
+        other = values[2 + d :] if again else None
         blocks.append(Block.of(values[:1], values[1:2], values[2 : 2 + d], other, np.flatnonzero(have)))
     tested = joint_test(blocks, settings["permutations"], settings["seed"], n_classes=group.height)
     return {at: float(p[0, 0]) for at, p in zip(known, tested.p_adjusted, strict=True)}
