@@ -44,7 +44,7 @@ LONGEST_NAME = 100
 _X = "the measure"
 """What the measured values are called beside the columns of an outcome."""
 
-TABLES_VERSION = 13
+TABLES_VERSION = 14
 """Raise it when tables, associations or the report come to be made in another way from the same units."""
 
 

@@ -17,12 +17,14 @@ from manifoldscope.attacks.checks import (
     fast_path_check,
     feasibility,
     feasibility_check,
+    minimal_checks,
     network_checks,
     outcome_checks,
     training_check,
 )
-from manifoldscope.attacks.outcomes import FastPath
+from manifoldscope.attacks.outcomes import OUTCOMES, FastPath
 from manifoldscope.errors import ModelError
+from manifoldscope.tables import conform
 from tests.attacks.networks import fitted, images
 
 
@@ -260,3 +262,50 @@ def test_a_curve_that_falls_by_construction_is_not_judged(known):
     assert row["passed"] is None
     assert "proves nothing" in row["note"]
     assert any(row["check"] == "epsilon curve (pgd, any)" and row["passed"] for row in outcome_checks(table))
+
+
+def searched(attack, distances, *, largest=0.5, label=0):
+    """A search in the table of outcomes, image by image."""
+    one = {"attack": attack, "norm": "linf", "strength": largest, "label": label, "clean_prediction": 0}
+    return [one | {"image": str(place), "minimal_epsilon": away} for place, away in enumerate(distances)]
+
+
+def at_epsilon(attack, robust, epsilon, *, norm="linf"):
+    """An attack at one epsilon, image by image."""
+    one = {"attack": attack, "norm": norm, "strength": epsilon, "label": 0, "clean_prediction": 0}
+    return [one | {"image": str(place), "robust_any": each} for place, each in enumerate(robust)]
+
+
+def minimal_rows(rows):
+    return minimal_checks(conform(OUTCOMES, [{"model": "m", "parameters": "", **row} for row in rows]))
+
+
+def test_a_search_whose_distances_other_attacks_refute_is_flagged():
+    lost = searched("fmn", [float("inf")] * 3 + [0.1] * 17)
+    (row,) = minimal_rows(lost + at_epsilon("pgd", [False] * 3 + [True] * 17, 0.3))
+    assert (row["check"], row["passed"], row["value"]) == ("minimal epsilon (fmn)", False, 0.15)
+    assert row["note"].startswith("3 of 20 images, most of them by pgd; 3 were not found at all")
+    both = minimal_rows(lost + searched("pgd", [0.2] * 3 + [0.1] * 17))
+    assert len(both) == 2
+    assert flagged(both) == {"minimal epsilon (fmn)"}
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [],
+        at_epsilon("pgd", [False] * 20, 0.05, norm="l2"),
+        at_epsilon("pgd", [True] * 20, 0.05),
+        at_epsilon("pgd", [False] * 20, 0.095),
+        at_epsilon("pgd", [False] + [True] * 19, 0.01),
+    ],
+    ids=["alone", "another norm", "robust", "hardly nearer", "one image of twenty"],
+)
+def test_a_search_that_is_not_refuted_raises_no_flag(others):
+    assert flagged(minimal_rows(searched("fmn", [0.1] * 20) + others)) == set()
+
+
+def test_what_another_attack_finds_beyond_the_largest_radius_refutes_no_search():
+    found = at_epsilon("pgd", [False] * 20, 0.3)
+    assert flagged(minimal_rows(searched("fmn", [float("inf")] * 20, largest=0.1) + found)) == set()
+    assert minimal_rows(searched("fmn", [0.0] * 20, label=1) + found) == []

@@ -13,10 +13,13 @@ from polars import selectors as cs
 from torch import nn
 
 from manifoldscope.attacks import PGD, evaluate, minimal_perturbation, robustness_curve
+from manifoldscope.attacks.checks import minimal_checks
 from manifoldscope.attacks.fab import to_plane
 from manifoldscope.errors import AttackError, ModelError
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
+from minimal_perturbations import foolbox_fmn, known, zoo
+from real_networks import mnist
 from tests.attacks.networks import convolutional, fitted, images
 
 every_norm = pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -116,6 +119,30 @@ def test_minimum_norm_attacks_find_the_margin_although_the_box_cuts_the_way(atta
     found = dict(table.select("image", "minimal_epsilon").iter_rows())
     for place in within.nonzero().flatten().tolist():
         assert 1 - 1e-4 < found[drawn.names[place]] / truth[place] < 1.05  # FAB oversteps by 5%
+
+
+def test_fmn_finds_the_distances_that_another_library_finds():
+    drawn = images(24)
+    network = fitted(drawn)
+    table = minimal_perturbation(network, drawn, attack="fmn")
+    theirs = foolbox_fmn(network, drawn, "linf")
+    correct = (table["clean_prediction"] == table["label"]).to_torch()
+    assert int(correct.sum()) > 20
+    ours = torch.tensor(table["minimal_epsilon"].to_list(), dtype=torch.float64)
+    torch.testing.assert_close(ours[correct], theirs[correct], rtol=0.01, atol=0)  # a last ball shrinks by up to 0.5%
+
+
+def test_where_gradients_lead_nowhere_fmn_loses_images_and_a_check_says_so(shared_data, shared_weights):
+    """Not ours alone: another library's FMN ends on the same images without an adversarial example."""
+    network = zoo("mnist_madry_cnn_tiny", shared_weights)
+    drawn = known(network, mnist(3, shared_data), 20)
+    found = minimal_perturbation(network, drawn, attack="fmn")
+    ours = torch.tensor(found["minimal_epsilon"].to_list(), dtype=torch.float64)
+    assert torch.equal(ours.isinf(), foolbox_fmn(network, drawn, "linf").isinf())
+    broken = evaluate(network, drawn, PGD(epsilon=0.4, steps=40), iterate="any").table
+    assert (~broken["robust_any"]).sum() > 15
+    (row,) = minimal_checks(pl.concat([found.drop("low", "high"), broken]))
+    assert (row["check"], row["passed"]) == ("minimal epsilon (minimal_fmn)", False)
 
 
 def test_the_bracket_holds_the_answer_and_is_as_narrow_as_asked():

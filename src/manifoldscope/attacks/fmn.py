@@ -33,6 +33,11 @@ class FMN(Perturbation):
     is misclassified, the next ball is larger than the last by what a linear network would still need. (The paper adds
     that to the length of the perturbation; where [0, 1] cuts it short, a linear network is never misclassified.)
 
+    On some networks it loses images that other attacks find. A step has a length in the L2 norm, whatever the norm of
+    the ball, so that the pixels of the largest gradients reach 0 or 1 first, and an image can stay at a local maximum
+    of the margin, below 0, in a ball that has outgrown all pixels. That is so of the published algorithm, and of other
+    implementations; docs/robustness.md has the figures.
+
     Attributes:
         epsilon: radius of the ball, in pixel units (pixels are in [0, 1]).
         norm: of the ball, "linf" or "l2".

@@ -139,7 +139,8 @@ def minimal_perturbation(
     `PGD` does; and where that fails, on the margin (the best other logit minus that of the label) from the nearest
     adversarial example so far, brought into the ball, or from the clean one.
 
-    FMN and FAB walk along the boundary of the class; the nearest misclassified image that they showed counts.
+    FMN and FAB walk along the boundary of the class; the nearest misclassified image that they showed counts. FMN may
+    never reach it (see `FMN`): compare it with another search before relying on it alone.
 
     Where the network gives NaN or infinity for an image, clean or under attack, that image is misclassified; a step
     for which it gives them as a gradient stays where it is.

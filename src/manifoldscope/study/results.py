@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
+from manifoldscope.attacks.checks import minimal_checks
 from manifoldscope.pictures import Picture
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Unit, kinds
@@ -15,7 +16,8 @@ from manifoldscope.tables import TABLES, conform
 def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
     """Every table that units fill, from those that are done.
 
-    Names of models, classes and attacks come from the plan, so that renaming one computes nothing again.
+    Names of models, classes and attacks come from the plan, so that renaming one computes nothing again. What searches
+    for minimal perturbations found is checked against the outcomes of all attacks, whichever kind of unit has them.
     """
     done = [unit for unit in units if store.done(unit)]
     parts: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES}
@@ -24,10 +26,17 @@ def collect(store: Store, units: Sequence[Unit]) -> dict[str, pl.DataFrame]:
         for name, found in kind.rows(store, mine).items():
             parts[name] += [found] if isinstance(found, pl.DataFrame) else found
     schemas = TABLES.known()
-    return {
+    tables = {
         name: conform(schemas[name], pl.concat([conform(schemas[name], part) for part in found]) if found else [])
         for name, found in parts.items()
     }
+    refuted = [
+        {"model": model, **row}
+        for (model,), outcomes in tables["outcomes"].group_by(["model"], maintain_order=True)
+        for row in minimal_checks(outcomes)
+    ]
+    checks = schemas["checks"]
+    return tables | {"checks": conform(checks, pl.concat([tables["checks"], conform(checks, refuted)]))}
 
 
 def pictures(store: Store, units: Sequence[Unit]) -> Iterator[Picture]:

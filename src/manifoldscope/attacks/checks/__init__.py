@@ -7,6 +7,7 @@ attack failure". A failed check does not stop anything: it is shown beside the r
 from manifoldscope.attacks.checks.chance import Chance, chance
 from manifoldscope.attacks.checks.channels import channel_order_checks
 from manifoldscope.attacks.checks.expected import Expected, autoattack_check, clean_check
+from manifoldscope.attacks.checks.minimal import minimal_checks
 from manifoldscope.attacks.checks.network import network_checks
 from manifoldscope.attacks.checks.normalisation import normalisation_checks
 from manifoldscope.attacks.checks.outcomes import outcome_checks
@@ -29,6 +30,7 @@ __all__ = [
     "fast_path_check",
     "feasibility",
     "feasibility_check",
+    "minimal_checks",
     "network_checks",
     "normalisation_checks",
     "outcome_checks",
