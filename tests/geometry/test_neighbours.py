@@ -113,12 +113,13 @@ def test_equal_points_are_noted_and_change_nothing(name: str) -> None:
     once, twice = measure(name, points), measure(name, torch.cat([points, points[:20]]))
     assert twice.value == pytest.approx(once.value, rel=1e-9)
     assert "20 points equal another one up to rounding and count once" in twice.note
+    assert "1 point equals another one" in measure(name, torch.cat([points, points[:1]])).note
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("points", "words"),
-    [(torch.ones(6, 3), "1 distinct points"), (torch.eye(2), "2 distinct points")],
+    [(torch.ones(6, 3), "1 distinct point; this"), (torch.eye(2), "2 distinct points")],
     ids=["constant", "two points"],
 )
 def test_too_few_distinct_points_have_a_reason(name: str, points: torch.Tensor, words: str) -> None:

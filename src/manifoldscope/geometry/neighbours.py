@@ -254,10 +254,14 @@ def _estimate(
         ceiling=ceiling,
         stderr=stderr,
         parameters=parameters,
-        note=f"{found.n_duplicates} points equal another one up to rounding and count once"
-        if found.n_duplicates
-        else "",
+        note=_counting_once(found.n_duplicates),
     )
+
+
+def _counting_once(n_duplicates: int) -> str:
+    if n_duplicates == 1:
+        return "1 point equals another one up to rounding and counts once"
+    return f"{n_duplicates} points equal another one up to rounding and count once" if n_duplicates else ""
 
 
 def _log_ratios(farther: Tensor, nearer: Tensor) -> Tensor:
@@ -274,7 +278,11 @@ def _noting_ties(estimate: Estimate, logs: Tensor) -> Estimate:
 
 
 def _too_few(cloud: Cloud, found: Neighbours, parameters: Mapping[str, Any], *, needed: int) -> Estimate:
-    return _no_value(cloud, parameters, f"{found.n_points} distinct points; this needs {needed} at least")
+    return _no_value(
+        cloud,
+        parameters,
+        f"{found.n_points} distinct {'point' if found.n_points == 1 else 'points'}; this needs {needed} at least",
+    )
 
 
 def _no_value(cloud: Cloud, parameters: Mapping[str, Any], reason: str) -> Estimate:
