@@ -73,7 +73,11 @@ def test_a_study_has_every_network_and_does_not_need_the_table_again(table: Path
         ({"from": "{table}", "only": {"datset": "cifar10"}}, "did you mean 'dataset'"),
         ({"from": "{table}", "weights": "{fil}"}, "did you mean 'file'"),
         ({"from": "{table}", "weights": "{file"}, "do not match"),
-        ({"from": "{table}", "only": {"dataset": "svhn"}}, "gives 0 networks"),
+        ({"from": "{table}", "only": {"dataset": "svhn"}}, "there is no dataset 'svhn'; there are: "),
+        (
+            {"from": "{table}", "only": {"dataset": ["cifar10", "mnst"]}},
+            "there is no dataset 'mnst'; did you mean 'mnist'",
+        ),
         ({"from": "{folder}/*.pt"}, "gives 0 networks"),
         ({"from": 3}, "path of a table"),
     ],

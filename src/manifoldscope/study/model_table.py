@@ -100,12 +100,18 @@ def _rows(entry: Mapping[str, Any]) -> Iterator[tuple[dict[str, str], str]]:
             ({"file": str(file), "stem": file.stem, "folder": str(file.parent), "name": file.stem}, str(file))
             for file in files
         ]
-    for row, origin in rows:
-        for column in only:
+    for column in only:
+        for row, _ in rows:
             if column not in row:
                 raise StudyError(f"models: only = {column!r}: {unknown('column', column, list(row))}")
-        values = {column: wanted if isinstance(wanted, list) else [wanted] for column, wanted in only.items()}
-        if all(row[column] in map(str, wanted) for column, wanted in values.items()):
+    values = {column: list(map(str, each if isinstance(each, list) else [each])) for column, each in only.items()}
+    for column, wanted in values.items() if rows else ():
+        there = {row[column] for row, _ in rows}
+        for value in wanted:
+            if value not in there:
+                raise StudyError(f"models: only = {column!r}: {unknown(column, value, there - {''})}")
+    for row, origin in rows:
+        if all(row[column] in wanted for column, wanted in values.items()):
             yield row, origin
 
 
