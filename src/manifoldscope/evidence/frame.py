@@ -175,8 +175,10 @@ def _cells(
             for y in ys
         }
         found = {
-            (x, y): associate(group[x], group[y], method=method, names=(x, y), **fixed, **settings)
-            for (x, y), fixed in given.items()
+            (x, y): associate(
+                group[x], group[y], method=method, names=(x, y), controls=own, second_draw=other, **settings
+            )
+            for (x, y), (own, other) in given.items()
         }
         adjusted = _adjusted(group, found, method, given, settings)
         for (x, y), result in found.items():
@@ -201,7 +203,7 @@ def _fixed(
     held: dict[str, pl.Series],
     again: dict[str, pl.Series],
     groups: pl.Series | None,
-) -> dict[str, dict[str, pl.Series]]:
+) -> tuple[dict[str, pl.Series], dict[str, pl.Series]]:
     """The controls of a cell on both draws; with `groups` also the means of those that its pairs are of."""
     means = {}
     if groups is not None:
@@ -209,14 +211,14 @@ def _fixed(
         known = np.logical_and.reduce([np.isfinite(as_numbers(each, str(each.name)).values) for each in columns])
         of_pairs = groups.filter(pl.Series(known)).unique(maintain_order=True)
         means = {f"group {name}": groups.eq_missing(name) for name in of_pairs[1:]}
-    return {"controls": held | means, "second_draw": again | means if again else {}}
+    return held | means, again | means if again else {}
 
 
 def _adjusted(
     group: pl.DataFrame,
     found: dict[tuple[str, str], Association],
     method: Method,
-    given: dict[tuple[str, str], dict[str, dict[str, pl.Series]]],
+    given: dict[tuple[str, str], tuple[dict[str, pl.Series], dict[str, pl.Series]]],
     settings: dict[str, Any],
 ) -> dict[tuple[str, str], float]:
     """The p of each cell beside the largest statistic of all of them; over the rows that have every number."""
@@ -225,7 +227,7 @@ def _adjusted(
         return {at: result.p_value for at, result in found.items()}
     blocks = []
     for x, y in known:
-        held, again = given[x, y].values()
+        held, again = given[x, y]
         columns = [group[x], group[y], *held.values(), *again.values()]
         values: FloatArray = np.stack([as_numbers(column, str(column.name)).values for column in columns])
         have = np.isfinite(values).all(axis=0)
