@@ -380,7 +380,9 @@ def adversarial_images(
     found = Found.of(labels.to(engine.network.device), images.detach().clone())
     outcome: Outcome = "any" if perturbation.counts == "any" else "last"
     with undisturbed(engine.network):
-        engine.attack(perturbation, lambda places: source, found, torch.arange(len(images)), outcome=outcome)
+        engine.attack(
+            perturbation, lambda places: source, found, torch.arange(len(images), device="cpu"), outcome=outcome
+        )
     assert found.images is not None
     return found.images
 
@@ -429,7 +431,7 @@ def _one_run(
         raise AttackError(f"{perturbation.kind} is several attacks, one after the other; run one of its stages")
     engine, source = _of_tensors(perturbation, network, images, labels, seed, streams, len(images))
     stage, found = perturbation.prepared(network), Found.of(labels.to(network.device))
-    yield from engine.looks(stage, source, found, torch.arange(len(images)), outcome="last", judge=False)
+    yield from engine.looks(stage, source, found, torch.arange(len(images), device="cpu"), outcome="last", judge=False)
 
 
 def _of_tensors(
@@ -451,7 +453,7 @@ def _of_tensors(
         perturbation.refuse(images.shape[1:], n_classes)
 
     def source(places: Sequence[int], runs: Sequence[int]) -> Rows:
-        some, device = torch.tensor(places), network.device
+        some, device = torch.tensor(places, device="cpu"), network.device
         clean = images[some.to(images.device)].detach().to(device)
         logits = clean.new_empty(len(some), 0)
         if perturbation.targeted:
@@ -460,6 +462,6 @@ def _of_tensors(
             require(logits.shape[1])
         drawn = streams or [generator(seed, perturbation.kind, *each) for each in zip(places, runs, strict=True)]
         those = labels[some.to(labels.device)].to(device)
-        return Rows(some.to(device), torch.tensor(runs).to(device), clean, those, logits, drawn)
+        return Rows(some.to(device), torch.tensor(runs, device=device), clean, those, logits, drawn)
 
     return Engine(network, FastNetwork(network), batch, batch, require), source

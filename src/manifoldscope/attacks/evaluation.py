@@ -111,7 +111,7 @@ def evaluate(
     BatchSize(batch_size)  # which refuses what is no number of images
     search = _search(network, images, wanted, fast, batch_size)
     batch, own = _batches(network, images, wanted, search, batch_size, memory or Memory())
-    known = torch.zeros(len(images), dtype=torch.bool) if misclassified is None else misclassified.cpu()
+    known = torch.zeros(len(images), dtype=torch.bool, device="cpu") if misclassified is None else misclassified.cpu()
     before: dict[tuple[str, str], Tensor] = {}
     found: dict[int, _Attacked] = {}
     with undisturbed(network), undisturbed(search.network):

@@ -190,7 +190,7 @@ def minimal_perturbation(
         engine = Engine(network, FastNetwork(network), batch, batch)
         source = subject.source(chosen, stream=partial(generator, seed, "smallest", attack), ahead=batch.fits)
         found = Found.of(images.labels.to(network.device))
-        low = torch.zeros(len(images), dtype=torch.float64)
+        low = torch.zeros(len(images), dtype=torch.float64, device="cpu")
         for look in engine.looks(made, source, found, chosen, outcome="any", nearest=norm):
             if "low" in look.state:  # of a bracket
                 low[look.rows.place.cpu()] = look.state["low"].double().cpu()

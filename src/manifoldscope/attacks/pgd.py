@@ -184,7 +184,7 @@ class PGD(Perturbation):
             return rows.logits.argmin(1)
         if self.target == "random":
             streams = [rows.streams] * len(rows) if isinstance(rows.streams, torch.Generator) else rows.streams
-            offsets = [int(torch.randint(1, n_classes, (), generator=each)) for each in streams]
+            offsets = [int(torch.randint(1, n_classes, (), generator=each, device="cpu")) for each in streams]
             return (rows.labels + rows.labels.new_tensor(offsets)) % n_classes
         if not 0 <= int(self.target) < n_classes:
             raise AttackError(f"target = {self.target}; the network has classes 0 to {n_classes - 1}")

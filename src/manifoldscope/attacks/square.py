@@ -230,7 +230,7 @@ def _odd_sides(extent: int, device: torch.device) -> Tensor:
 @lru_cache(maxsize=8)
 def _patterns(extent: int, device: torch.device) -> Tensor:
     """(2, k, extent, extent) the pattern of each window's side, in the first corner: lying and upright."""
-    found = torch.zeros(2, len(HALVED_AFTER) + 1, extent, extent, dtype=torch.float32)
+    found = torch.zeros(2, len(HALVED_AFTER) + 1, extent, extent, dtype=torch.float32, device="cpu")
     for place, side in enumerate(_odd_sides(extent, torch.device("cpu")).tolist()):
         found[1, place, :side, :side] = _pattern(side)
         found[0, place, :side, :side] = _pattern(side).T
@@ -244,7 +244,7 @@ def _pattern(side: int) -> Tensor:
 
 def _bump(height: int, width: int) -> Tensor:
     """(height, width) of length 1: highest in the middle, where all rings add up."""
-    down, right = ((torch.arange(extent) - extent // 2).abs() for extent in (height, width))
+    down, right = ((torch.arange(extent, device="cpu") - extent // 2).abs() for extent in (height, width))
     rings = torch.maximum(down[:, None], right)
-    added = torch.arange(1, max(height, width) // 2 + 2).float() ** -2
+    added = torch.arange(1, max(height, width) // 2 + 2, device="cpu").float() ** -2
     return _unit(added.flip(0).cumsum(0).flip(0)[rings], (0, 1))

@@ -64,7 +64,7 @@ class Subject:
         reader = Reader(self.network, self.images.subset(places), ahead=ahead)
 
         def source(places: Sequence[int], runs: Sequence[int]) -> Rows:
-            some, device = torch.tensor(places), self.network.device
+            some, device = torch.tensor(places, device="cpu"), self.network.device
             first = runs.count(0)  # these come first
             again = some[first:]
             clean = [reader.take(first)] if first else []
@@ -75,7 +75,7 @@ class Subject:
             ]
             return Rows(
                 some.to(device),
-                torch.tensor(runs).to(device),
+                torch.tensor(runs, device=device),
                 torch.cat(clean),
                 self.images.labels[some].to(device),
                 self.logits[some].to(device),

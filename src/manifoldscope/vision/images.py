@@ -53,7 +53,7 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         if self._positions is None:
-            object.__setattr__(self, "_positions", torch.arange(len(self.raw)))
+            object.__setattr__(self, "_positions", torch.arange(len(self.raw), device="cpu"))
         if not len(self.labels) == len(self.names) == len(self.positions):
             raise DataError(
                 f"{len(self.positions)} images, {len(self.labels)} labels and {len(self.names)} names; "
@@ -159,7 +159,7 @@ class ImageSet:
         """
         base, indices = base_of(dataset)
         targets = targets_of(base, indices)
-        chosen = torch.tensor(indices, dtype=torch.int64)
+        chosen = torch.tensor(indices, dtype=torch.int64, device="cpu")
         present = [int(label) for label in torch.unique(targets[chosen])]
         if class_names is None:
             known = class_names_of(base, present)
@@ -209,7 +209,7 @@ class ImageSet:
 
     def subset(self, indices: Tensor | Sequence[int]) -> ImageSet:
         """The images at these positions of this set, in this order, or those where a mask is true; nothing is read."""
-        chosen = torch.as_tensor(indices)
+        chosen = torch.as_tensor(indices, device="cpu")
         chosen = chosen.nonzero().flatten() if chosen.dtype == torch.bool else chosen.long()
         return ImageSet(
             raw=self.raw,
@@ -368,7 +368,7 @@ def draw(
     skipped_images: list[tuple[str, str, str]] = []
     by_class, order = images.labels.sort(stable=True)
     for label in classes:
-        first, last = torch.searchsorted(by_class, torch.tensor([label, label + 1])).tolist()
+        first, last = torch.searchsorted(by_class, torch.tensor([label, label + 1], device="cpu")).tolist()
         of_class = order[first:last].tolist()
         candidates = [index for index in of_class if images.names[index] not in exclude]
         candidates.sort(key=lambda index: _rank(seed, "image", images.names[index]))

@@ -84,11 +84,12 @@ class Corruption(Perturbation):
         if not len(images):
             return images
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        return self.corrupt(images, generators).clamp(0, 1)
+        with torch.device("cpu"):  # whatever torch's default device is
+            return self.corrupt(images, generators).clamp(0, 1)
 
     def start(self, rows: Rows) -> State:
         streams = [rows.streams] * len(rows) if isinstance(rows.streams, torch.Generator) else rows.streams
-        seeds = [int(torch.randint(2**63 - 1, (), generator=each)) for each in streams]
+        seeds = [int(torch.randint(2**63 - 1, (), generator=each, device="cpu")) for each in streams]
         return {"images": self.apply(rows.clean, seeds)}
 
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
