@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from contextlib import contextmanager
 
@@ -17,6 +18,7 @@ from manifoldscope.attacks import (
     AutoAttack,
     Square,
     evaluate,
+    external,
     lipschitz_estimates,
     make,
     minimal_perturbation,
@@ -65,31 +67,31 @@ in_other_types = pytest.mark.parametrize("dtype", [torch.float64, torch.float16]
 
 @in_other_types
 @pytest.mark.parametrize("kind", ATTACKS)
-def test_an_attack_does_not_depend_on_the_default_type_of_the_process(module, drawn, kind, dtype):
+def test_an_attack_does_not_depend_on_the_default_type_and_device_of_the_process(module, drawn, kind, dtype):
     expected = attacked(module, drawn, kind)
-    with default(dtype):
+    with default(dtype), torch.device("meta"):
         found = attacked(module, drawn, kind)
     assert found.dtype == torch.float32
     assert torch.equal(found, expected)
 
 
-def test_searches_and_estimates_do_not_depend_on_it(module, drawn):
+def test_searches_and_estimates_do_not_depend_on_either(module, drawn):
     def said():
         outcomes = evaluate(module, drawn, PGD(epsilon=0.1, steps=3)).table
         minimal = minimal_perturbation(module, drawn, steps=2, tolerance=0.5)
         return outcomes, minimal, lipschitz_estimates(module, drawn, radius=0.1, samples=2).lipschitz.tolist()
 
     expected = said()
-    with default(torch.float64):
+    with default(torch.float64), torch.device("meta"):
         assert str(said()) == str(expected)
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS.names())
-def test_a_corruption_does_not_depend_on_it(kind):
+def test_a_corruption_does_not_depend_on_either(kind):
     clean = images(2, side=32).raw.pixels
     corruption = make(kind, {"severity": 3})
     expected = corruption.apply(clean, [1, 2])
-    with default(torch.float64):
+    with default(torch.float64), torch.device("meta"):
         assert torch.equal(corruption.apply(clean, [1, 2]), expected)
 
 
@@ -141,6 +143,21 @@ def test_a_frozen_script_is_attacked_as_its_module_is(module, drawn):
         frozen = torch.jit.freeze(torch.jit.script(module))
     for kind in ("pgd", "square"):
         torch.testing.assert_close(attacked(frozen, drawn, kind), attacked(module, drawn, kind), rtol=0, atol=1e-6)
+
+
+def test_an_exported_program_is_attacked_as_its_module_is(module, drawn):
+    n_images = torch.export.Dim("n_images", min=1, max=1024)
+    exported = torch.export.export(module, (drawn.raw.pixels,), dynamic_shapes=({0: n_images},)).module()
+    for kind in ("pgd", "square"):
+        torch.testing.assert_close(attacked(exported, drawn, kind), attacked(module, drawn, kind), rtol=0, atol=1e-6)
+    outside = external(lambda network, pixels, labels: pixels, norm="linf", epsilon=0.1, name="none")
+    assert evaluate(exported, drawn, outside).robust_accuracy == evaluate(module, drawn, outside).robust_accuracy
+
+
+def test_what_cannot_be_copied_for_an_external_attack_is_named(module, drawn):
+    module.lock = threading.Lock()
+    with pytest.raises(AttackError, match=r"Sequential cannot be copied \(cannot pickle '_thread.lock' object\); take"):
+        evaluate(module, drawn, external(lambda network, pixels, labels: pixels, norm="linf", epsilon=0.1, name="none"))
 
 
 def test_weights_made_in_inference_mode_have_no_gradient_and_keep_their_flags(drawn):

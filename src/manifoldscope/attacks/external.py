@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -77,9 +77,11 @@ class External(Perturbation):
 
     def start(self, rows: Rows) -> State:
         assert self.network is not None  # by `prepared`
-        module = Pixels(copy.deepcopy(self.network)).eval()
+        module = Pixels(self._copied(self.network))
+        with suppress(NotImplementedError):  # of an exported program, which has no other mode
+            module.eval()
         first = rows.streams if isinstance(rows.streams, torch.Generator) else rows.streams[0]
-        seed = int(torch.randint(2**62, (), generator=first))
+        seed = int(torch.randint(2**62, (), generator=first, device="cpu"))
         with _globally_seeded(seed, self.name, rows.clean.device), torch.enable_grad():
             found = self.propose(module, rows.clean.clone(), rows.labels.clone())
         if not isinstance(found, Tensor) or found.shape != rows.clean.shape or not found.is_floating_point():
@@ -89,6 +91,15 @@ class External(Perturbation):
         found = torch.where(found.isfinite(), found, rows.clean)
         radius = rows.clean.new_full((len(rows),), self.epsilon)
         return {"images": projected(found, rows.clean, radius, self.norm)}
+
+    def _copied(self, network: Network) -> Network:
+        try:
+            return copy.deepcopy(network)
+        except Exception as error:  # whatever a stranger's module does when it is copied
+            raise AttackError(
+                f"the attack {self.name} is given a copy of the network, and {network.name} cannot be copied "
+                f"({error}); take out of the module what cannot, such as a lock or a generator"
+            ) from error
 
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
         return distance(clean, perturbed, self.norm) - self.epsilon

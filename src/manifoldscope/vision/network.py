@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -409,7 +409,8 @@ def undisturbed(network: Network) -> Iterator[Network]:
         for owner in module.modules()
         for name, buffer in owner.named_buffers(recurse=False)
     ]
-    module.eval()
+    with suppress(NotImplementedError):  # an exported program has the mode of its export, and no other
+        module.eval()
     for parameter, _ in wanted:
         parameter.requires_grad_(False)
     try:
