@@ -70,3 +70,12 @@ def test_more_classes_than_there_are_and_transfer_between_different_ones_are_ref
         tiny.study(models=models(2, None), attacks=[{"kind": "pgd", "epsilons": [0.1], "steps": 2, "transfer": True}])
     with pytest.raises(StudyError, match="n_classes"):
         tiny.study(models=models(1))
+
+
+def test_a_network_has_an_output_for_each_class_that_it_is_trained_on(tmp_path):
+    (fewer,) = models(None)
+    with pytest.raises(StudyError, match="has n_classes = 7, and the last class that it is trained on has the index 7"):
+        run_units(tiny.study(models=[fewer | {"n_classes": 7}]), Store(tmp_path / "few"), progress=QUIET)
+    store = Store(tmp_path / "as many")
+    store.prepare()
+    assert tiny.planned(tiny.study(models=[fewer | {"n_classes": 8}]), store)

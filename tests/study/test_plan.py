@@ -108,6 +108,9 @@ def test_training_seeds_make_one_network_each():
         ("seed=soon", "seed = 'soon': input should be a valid integer"),
         ("data.classes=most", "data.classes = 'most': expected a number, a list of indices and names, or \"all\""),
         ("data.classes=1.5", "data.classes = 1.5: expected a number, a list"),
+        ("data.geometry=12", "data.geometry = 12: expected a table, as { KEY = VALUE }"),
+        ("layers=[]", "layers = []: expected at least one"),
+        ("models={source = 'small:cnn'}", "models: expected a list of tables; write [[models]] for [models]"),
         ("data.classes=[]", 'data.classes: expected at least one class, or "all"'),
         (
             "data.geometry.images_per_class=most",

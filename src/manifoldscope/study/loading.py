@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import ValidationError
 
@@ -40,6 +40,13 @@ RENAMED = {
     "sensitivity": "jacobian_norm",
 }
 """Keys of the study file that were called otherwise."""
+
+
+JARGON = {
+    r"input should be a valid dictionary or instance of \w+$": "expected a table, as { KEY = VALUE }",
+    r"list should have at least 1 item after validation, not 0$": "expected at least one",
+}
+"""What pydantic says of a study file, and what is said instead."""
 
 
 def load(study: str | Path, changes: Mapping[str, Any] | Iterable[str] = ()) -> Study:
@@ -87,10 +94,16 @@ def parse(raw: Mapping[str, Any], *, run_plugins: bool = True) -> Study:
         if old in raw:
             raise StudyError(f"{old}: there is no setting {old!r} any more; write {new}")
     full = {**raw, "models": expanded(raw["models"])} if "models" in raw else raw
+    fields = study_model().model_fields
+    for key, value in full.items():
+        if isinstance(value, Mapping) and key in fields and get_origin(fields[key].annotation) is list:
+            raise StudyError(f"{key}: expected a list of tables; write [[{key}]] for [{key}], once for each")
     try:
         return study_model().model_validate(full)
     except ValidationError as error:
         said = describe(error, "", study_model())
+        for jargon, words in JARGON.items():
+            said = re.sub(jargon, words, said)
         network = re.match(r"models\.(\d+)", said)
         raise StudyError(said + (origin_of(raw["models"], int(network[1])) if network else "")) from None
 

@@ -222,10 +222,19 @@ def _build_settings(draws: Mapping[Role, Drawn], plan: ModelPlan, labels: Sequen
     """The source's settings without the weights.
 
     A small network takes its shape from the images unless it is given, and whatever is trained here its classes.
+
+    Raises:
+        StudyError: fewer outputs are asked for than the classes that it is trained on need.
     """
     settings = {key: value for key, value in plan.settings.items() if key != "weights"}
     scheme, images = plan.source.partition(":")[0], draws["robustness"].images
     n_classes = 1 + max(images.class_names if labels is None else labels)
+    last = max(images.classes if labels is None else labels)
+    if plan.training is not None and settings.get("n_classes", n_classes) <= last:
+        raise StudyError(
+            f"{plan.name} has n_classes = {settings['n_classes']}, and the last class that it is trained on has the "
+            f"index {last}; leave n_classes out, or, to train on some of the classes, give it in [models.training]"
+        )
     if scheme == "small":
         return {**_shape(images, settings), "n_classes": n_classes, **settings}
     if plan.training is not None and "n_classes" in SOURCES[scheme].settings.model_fields:
