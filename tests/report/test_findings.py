@@ -516,7 +516,7 @@ def test_ceilings() -> None:
         note=pl.lit("falls by 30% when half of the points are left out"),  # which nobody reads
     )
     finding = of_kind("ceiling", tables)
-    assert finding.title == "50% of the values depend on the number of images"
+    assert finding.title == "50% of the values are near their ceiling or fall with half of the points"
     assert "PCA dimension (95% of variance): 10 of 30 values are within 10% of their ceiling, and 10" in finding.text
 
 

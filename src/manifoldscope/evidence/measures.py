@@ -50,5 +50,5 @@ def near_ceiling() -> pl.Expr:
 
 
 def describes_sample() -> pl.Expr:
-    """Whether a value of the table "geometry" describes the sample and not the manifold."""
+    """Whether a value of the table "geometry" describes the sample, or the width of the layer, and not the manifold."""
     return pl.col("describes_sample").fill_null(False)

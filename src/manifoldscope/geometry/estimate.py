@@ -62,7 +62,10 @@ class Estimate:
 
     @property
     def describes_sample(self) -> bool:
-        """Whether the value describes the sample rather than the manifold: more images would give another one."""
+        """Whether the value describes the sample, or the width of the layer, rather than the manifold.
+
+        More points, or features, would give another one.
+        """
         return self.near_ceiling or bool(self.falls_when_halved)
 
     def noting(self, note: str) -> Estimate:

@@ -120,9 +120,9 @@ def cautions(table: pl.DataFrame) -> list[str]:
         n = int(table["describes_sample"].fill_null(False).sum())
         if n:
             found.append(
-                f"{n} of {table.height} values describe the sample rather than the class: they are "
-                "within 10% of the most that this number of points can show, or drop by more than 10% when half of the "
-                "points are left out. More points would give other values."
+                f"{n} of {table.height} values describe the sample or the width of the layer rather than the class: "
+                "they are within 10% of the most that so many points and features can show, or drop by more than 10% "
+                "when half of the points are left out. More points, or features, would give other values."
             )
     if {"label", "n_points", "ceiling"} <= columns and "standard_deviation" not in columns:
         sizes = table.filter(pl.col("label").is_not_null()).group_by("label").agg(pl.col("n_points").min())
@@ -210,12 +210,12 @@ def _legend(rows: pl.DataFrame) -> str:
     """What marks mean, of those that the drawings have."""
     meant = {
         "stderr": "Bars are two standard errors.",
-        "ceiling": "Strokes are ceilings, the most that this many points can show.",
+        "ceiling": "Strokes are ceilings, the most that so many points and features can show.",
         "null": "Crosses are what chance gives.",
     }
     said = [text for name, text in meant.items() if np.isfinite(_column(rows, name)).any()]
     if "describes_sample" in rows.columns and rows["describes_sample"].fill_null(False).any():
-        said.append("Hollow marks describe the sample of points more than the class.")
+        said.append("Hollow marks describe the sample of points, or the width of the layer, more than the class.")
     return " ".join(said)
 
 

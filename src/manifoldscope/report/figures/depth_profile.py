@@ -103,7 +103,8 @@ def _caption(shown: Sequence[Profile], associated: Association, *, n_networks: i
     text = (
         f"Across: {across}. A mark is the mean over {number_range(n_classes)} classes on clean images, and the band "
         "holds the middle 80% of the classes. Dashed in grey is the ceiling, the largest value that that many points "
-        "and features can show; a hollow mark is a layer where most values describe the sample and not the manifold."
+        "and features can show; a hollow mark is a layer where most values describe the sample or the width of the "
+        "layer, and not the manifold."
     )
     if any(each.pooled_otherwise for each in shown):
         text += (

@@ -70,8 +70,8 @@ def _of_sample(fact: AcrossClasses) -> str:
     if not fact.n_of_sample:
         return ""
     return (
-        f"{fact.n_of_sample} of {fact.n_values} values are close to the largest value that this number of points "
-        "can give, or decrease when half of the points are taken: they describe the sample."
+        f"{fact.n_of_sample} of {fact.n_values} values are close to the largest value that so many points and features "
+        "can give, or decrease when half of the points are taken: they describe the sample, or the width of the layer."
     )
 
 

@@ -13,7 +13,7 @@ from manifoldscope.report.findings.phrases import MOST_SPELLED_OUT, MeasureWords
 
 @FINDINGS.register("ceiling")
 def found(tables: Tables) -> list[Finding]:
-    """How many values depend on the number of images."""
+    """How many values describe the sample, or the width of the layer."""
     counted = ceilings(tables["geometry"])
     if not counted:
         return []
@@ -21,8 +21,12 @@ def found(tables: Tables) -> list[Finding]:
     title = "No value is near its ceiling or falls with half of the points"
     text = [*_measures([one for one in counted if one.bounded or one.of_sample]), _unbounded(counted)]
     if n_of_sample:
-        title = f"{100 * n_of_sample / n_values:.3g}% of the values depend on the number of images"
-        text.append("Such values grow with the number of images: compare them only at equal numbers a class.")
+        share = 100 * n_of_sample / n_values
+        title = f"{share:.3g}% of the values are near their ceiling or fall with half of the points"
+        text.append(
+            "Such values depend on the number of images, or on the width of the layer: compare them only where these "
+            "are equal."
+        )
     return [
         Finding(
             kind="ceiling",

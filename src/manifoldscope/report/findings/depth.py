@@ -138,8 +138,8 @@ def _caveats(found: Sequence[Profile], along: Sequence[AssociationProfile]) -> t
     of_sample = sum(layer.of_sample >= 0.5 for layer in compared)
     if of_sample:
         said.append(
-            f"In {of_sample} of {plural(len(compared), 'layer')} most values describe the sample and not the manifold: "
-            "with more images they would be others, and the profile might have another shape."
+            f"In {of_sample} of {plural(len(compared), 'layer')} most values describe the sample or the width of the "
+            "layer, and not the manifold: with more images, or features, the profile might have another shape."
         )
     if along:
         said.append("The correlations do not hold fixed how hard classes are when clean.")

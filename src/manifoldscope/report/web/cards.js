@@ -111,7 +111,7 @@ export function standings(facts, choice, position) {
 export function doubt(each) {
   const reasons = [];
   if (each.nearCeiling) reasons.push("near the most that so many points can show");
-  if (each.ofSample) reasons.push("describes the sample and not the manifold");
+  if (each.ofSample) reasons.push("describes the sample or the width of the layer, and not the manifold");
   return reasons.join("; ");
 }
 

@@ -32,8 +32,8 @@ _PER_NEIGHBOUR, _PER_NUMBER = 14, 7  # bytes
         "What is known of the class that was chosen last, in the chosen network and layer and under the chosen attack. "
         "A tick is a class, at its distance from the mean over the classes in standard deviations (z); of many classes "
         "bands show the middle half and the middle 95%. Intervals are 95%; Wilson's, of single accuracies, take no "
-        "account of how many classes there are. A hollow mark is a value near the most that so many points can show, "
-        "or one that describes the sample and not the manifold."
+        "account of how many classes there are. A hollow mark is a value near the most that so many points and "
+        "features can show, or one that falls with half of the points."
     ),
     place=10,
     script="card.js",

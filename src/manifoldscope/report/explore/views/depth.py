@@ -26,8 +26,8 @@ MOST_LAYERS = 4_500
         "The mean over classes at each layer with its 95% interval; the band holds the middle 80% of the classes of "
         "the chosen network, and the chosen classes have lines of their own. Thin lines are other networks. Dashed is "
         "the ceiling, the largest value that that many points and features can show. A hollow mark is a layer where "
-        "most values describe the sample and not the manifold; a cross is one whose positions were pooled otherwise, "
-        "and that is not to be compared. Choose a layer to see its classes."
+        "most values describe the sample or the width of the layer, and not the manifold; a cross is one whose "
+        "positions were pooled otherwise, and that is not to be compared. Choose a layer to see its classes."
     ),
     place=30,
     script="depth.js",

@@ -187,7 +187,7 @@ function layers(frame, page, choice, profile) {
 function told(page, profile, i) {
   const name = page.data.layers[profile.layer[i]];
   const ceiling = profile.ceiling[i] === null ? "" : `; ceiling ${number(profile.ceiling[i])}`;
-  const sample = profile.of_sample[i] ? "; most values describe the sample" : "";
+  const sample = profile.of_sample[i] ? "; most values describe the sample or the width of the layer" : "";
   const otherwise = profile.compared[i] ? "" : "; pooled otherwise";
   const spread = `middle 80% of ${number(profile.n[i])} classes ${number(profile.tenth[i])} to ${number(profile.ninetieth[i])}`;
   return `${name}: mean ${interval(profile.mean[i], profile.low[i], profile.high[i])}; ${spread}${ceiling}${sample}${otherwise}`;
