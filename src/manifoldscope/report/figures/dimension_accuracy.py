@@ -110,9 +110,9 @@ _CAPTION = (
     "cloud slopes down to the right and r is negative; an interval of r that holds 0 means that these classes cannot "
     "tell. A dashed line is the ceiling: the largest value that so many points and features can give. Each network "
     "is shown at the strength where the accuracies of its classes differ most; that choice does not look at "
-    "dimensions{}. A network at chance level when clean has no r: its robust accuracies are not informative. Nor is there "
-    "one where all classes but one or two share one value: it would rest on these alone. Point at a class for its name "
-    "and numbers."
+    "dimensions{}. A network at chance level when clean has no r: its robust accuracies are not informative. Nor is "
+    "there one where all classes but one or two share one value: it would rest on these alone. Point at a class for "
+    "its name and numbers."
 )
 _OTHERS = ", and every strength is in a figure of its own"
 _SHORT = "Each network is shown at the strength where the accuracies of its classes differ most."
