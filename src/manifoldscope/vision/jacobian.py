@@ -180,7 +180,7 @@ def _squares(pixels: Tensor, heard: Tensor, names: Sequence[str], n_projections:
             vectors = torch.zeros_like(heard)
             vectors[:, which] = 1.0
         else:
-            drawn = [torch.randn(n_features, generator=stream) for stream in streams]
+            drawn = [torch.randn(n_features, generator=stream, dtype=torch.float32, device="cpu") for stream in streams]
             vectors = torch.stack(drawn).to(heard.device)
         (gradient,) = torch.autograd.grad(heard, pixels, vectors, retain_graph=which + 1 < times)
         columns.append(gradient.reshape(n_images, -1).to(torch.float64).square().sum(1).cpu())

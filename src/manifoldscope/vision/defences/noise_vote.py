@@ -73,7 +73,8 @@ class Votes(nn.Module):
         scale = self.scale.to(images.dtype)
         if self.training:
             return self.module(images + scale * torch.randn_like(images))
-        numbers = torch.randn(self._votes, *images.shape[1:], generator=generator(self._seed, "votes"))
+        shape, stream = (self._votes, *images.shape[1:]), generator(self._seed, "votes")
+        numbers = torch.randn(shape, generator=stream, dtype=torch.float32, device="cpu")
         noise = scale * numbers.to(images)
         # The last copy goes alone: whoever listens to a layer hears its last call, with a row for each image.
         parts = [images + noise[-1]]
