@@ -27,6 +27,7 @@ from manifoldscope.attacks import (
     transfer,
 )
 from manifoldscope.errors import AttackError, ModelError
+from manifoldscope.vision.jacobian import jacobian_norms
 from tests.attacks.networks import convolutional, images
 
 ATTACKS = ("pgd", "apgd_ce", "apgd_dlr", "apgd_t", "fab_t", "square", "fmn", "rotation", "translation", "noise")
@@ -79,7 +80,8 @@ def test_searches_and_estimates_do_not_depend_on_either(module, drawn):
     def said():
         outcomes = evaluate(module, drawn, PGD(epsilon=0.1, steps=3)).table
         minimal = minimal_perturbation(module, drawn, steps=2, tolerance=0.5)
-        return outcomes, minimal, lipschitz_estimates(module, drawn, radius=0.1, samples=2).lipschitz.tolist()
+        steep = lipschitz_estimates(module, drawn, radius=0.1, samples=2).lipschitz
+        return outcomes, minimal, steep.tolist(), jacobian_norms(module, drawn, n_projections=2).values.tolist()
 
     expected = said()
     with default(torch.float64), torch.device("meta"):
@@ -143,6 +145,18 @@ def test_a_frozen_script_is_attacked_as_its_module_is(module, drawn):
         frozen = torch.jit.freeze(torch.jit.script(module))
     for kind in ("pgd", "square"):
         torch.testing.assert_close(attacked(frozen, drawn, kind), attacked(module, drawn, kind), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", ["penultimate", "0.0"])
+def test_layers_of_a_script_cannot_be_heard_and_a_script_within_a_module_is_no_hindrance(module, drawn, layer):
+    expected = jacobian_norms(module, drawn, layer=layer, n_projections=1).values
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        for script in (torch.jit.script(module), torch.jit.trace(module, drawn.raw.pixels)):
+            with pytest.raises(ModelError, match="is TorchScript, whose layers cannot be heard"):
+                jacobian_norms(script, drawn, layer=layer)
+        module[0][2] = torch.jit.script(module[0][2])
+    assert torch.equal(jacobian_norms(module, drawn, layer=layer, n_projections=1).values, expected)
 
 
 def test_an_exported_program_is_attacked_as_its_module_is(module, drawn):

@@ -103,13 +103,18 @@ def resolve(network: Network, layers: Sequence[Layer], probe: Tensor) -> list[Ta
     prefix = _prefix(network.module, calls)
     first_names = {module: name for name, module in network.module.named_modules()}
     taps = []
+    scripted = (
+        f"; {network.name} is TorchScript, whose layers cannot be heard: load the module itself"
+        if isinstance(network.module, torch.jit.ScriptModule)
+        else ""
+    )
     for layer, (name, index) in split.items():
         if layer.name == PENULTIMATE and name not in modules:
             call = penultimate(calls)
             if call is None:
                 raise ModelError(
                     f"{network.name} executes no linear layer and no convolution as a module, so {PENULTIMATE!r} names "
-                    "nothing in it; make its classifier an nn.Linear, or ask for a layer by name"
+                    f"nothing in it{scripted or '; make its classifier an nn.Linear, or ask for a layer by name'}"
                 )
             module = modules.get(call.name, network.module)
             default = "mean" if call.convolution else ""
@@ -117,7 +122,9 @@ def resolve(network: Network, layers: Sequence[Layer], probe: Tensor) -> list[Ta
             continue
         known = [c for c in calls if c.name == first_names[modules[name]]]
         if not known:
-            raise ModelError(f"{network.name}: layer {name!r} is there but is not executed in evaluation mode")
+            raise ModelError(
+                f"{network.name}: layer {name!r} is there but is not executed in evaluation mode{scripted}"
+            )
         if index is not None and index >= len(known):
             raise ModelError(
                 f"{network.name}: layer {name!r} is called {len(known)} time{'s' if len(known) > 1 else ''}, so "
@@ -199,7 +206,11 @@ def executed(network: Network, pixels: Tensor) -> list[Call]:
 
         return hook
 
-    handles = [module.register_forward_hook(note(name)) for name, module in network.module.named_modules()]
+    handles = [
+        module.register_forward_hook(note(name))
+        for name, module in network.module.named_modules()
+        if not isinstance(module, torch.jit.RecursiveScriptModule)  # which takes no hooks
+    ]
     try:
         with undisturbed(network), torch.no_grad():
             _forward(network, pixels)
