@@ -73,15 +73,15 @@ def transfer(
     Raises:
         AttackError: two networks with one name, or networks that see the images differently.
     """
-    networks = [as_network(network) for network in networks]
-    names = [network.name for network in networks]
+    compared = [as_network(network) for network in networks]
+    names = [network.name for network in compared]
     if len(set(names)) < len(names):
         raise AttackError(f"the networks are called {', '.join(names)}; expected a name of its own for each")
     rows = []
-    for source in networks:
+    for source in compared:
         attacked = evaluate(source, images, attack, seed=seed, batch_size=batch_size, keep_images=True).adversarial[0]
         own = evaluated_on(source, source, images, attacked, batch_size=batch_size)
-        for target in networks:
+        for target in compared:
             said = own if target is source else evaluated_on(target, source, images, attacked, batch_size=batch_size)
             rows.append(
                 {

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.jit._script import RecursiveScriptModule
 
 from manifoldscope.errors import ManifoldscopeError, ModelError, unknown
 from manifoldscope.geometry.manifold import resolution_of
@@ -209,7 +210,7 @@ def executed(network: Network, pixels: Tensor) -> list[Call]:
     handles = [
         module.register_forward_hook(note(name))
         for name, module in network.module.named_modules()
-        if not isinstance(module, torch.jit.RecursiveScriptModule)  # which takes no hooks
+        if not isinstance(module, RecursiveScriptModule)  # which takes no hooks
     ]
     try:
         with undisturbed(network), torch.no_grad():
