@@ -98,10 +98,11 @@ def test_a_failed_unit_is_named_with_exit_status_1(finished, tmp_path, capsys, m
         (["run", "digits", "--set", "attacks.0.steps=0"], "steps = 0; expected at least 1"),
         (["run", "digits", "--set", "data.classes=['eleven']"], "there is no class in digits 'eleven'"),
         (["run", "digits", "--set", "data.geometry.images_per_clas=3"], "did you mean 'images_per_class'"),
-        (["run", "mnist", "--set", "data.root=/nonexistent/x"], "mnist"),
+        (["run", "mnist", "--quiet", "--set", "data.root=/nonexistent/x"], "mnist"),
         (["run", "digits", "--device", "tpu9"], "there is no kind of device 'tpu9'; use --device cpu or auto"),
         (["verify", __file__], "holds no results of manifoldscope"),
         (["new", "imagnet"], "did you mean 'imagenet'"),
+        (["new"], "new needs the name of a built-in study; there are: cifar10, "),
         (["list", "layers"], "list layers needs a network"),
         (["list", "measures", "--model", "resnet50"], "--model and --size go with layers, and not with measures"),
         (["list", "layers", "--model", "resnet51"], "resnet50"),
@@ -430,3 +431,9 @@ def test_a_request_to_end_stops_as_ctrl_c_does(tmp_path):
     assert "Traceback" not in error
     assert not list((tmp_path / "run").rglob(".draft-*"))
     assert not list((tmp_path / "run" / "locks").iterdir())
+
+
+def test_the_schema_of_study_files_needs_no_name(capsys):
+    assert main(["new", "--schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert schema["properties"]["layers"]["description"].startswith("layers to measure")
