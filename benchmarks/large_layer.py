@@ -24,7 +24,8 @@ from torchvision.models import get_model
 from manifoldscope.geometry import Cloud, measure
 from manifoldscope.vision.activations import activations
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network, Preprocessing
+from manifoldscope.vision.network import Network
+from manifoldscope.vision.preprocessing import Preprocessing
 
 
 def peak() -> float:

@@ -23,7 +23,8 @@ from torch import Tensor
 from manifoldscope.attacks import PGD, evaluate
 from manifoldscope.training import OBJECTIVES, Objective, Shaping, fit, logits_and_features
 from manifoldscope.vision.datasets import images
-from manifoldscope.vision.network import Network, Preprocessing
+from manifoldscope.vision.network import Network
+from manifoldscope.vision.preprocessing import Preprocessing
 from manifoldscope.vision.small import build
 
 EPSILON, BATCH_SIZE, HELD_OUT = 0.1, 50, 500

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from manifoldscope.vision.datasets import images as dataset
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network, Preprocessing
+from manifoldscope.vision.network import Network
+from manifoldscope.vision.preprocessing import Preprocessing
 from manifoldscope.vision.sources import network as source
 from manifoldscope.vision.weights import fit, load_weights
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from manifoldscope.attacks import PGD, evaluate
 from manifoldscope.training import OBJECTIVES, fit
 from manifoldscope.vision.datasets import images
-from manifoldscope.vision.network import Network, Preprocessing
+from manifoldscope.vision.network import Network
+from manifoldscope.vision.preprocessing import Preprocessing
 from manifoldscope.vision.small import build
 
 EPSILON = 0.3

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network, Preprocessing
+from manifoldscope.vision.network import Network
+from manifoldscope.vision.preprocessing import Preprocessing
 
 
 def images(n: int = 24, n_classes: int = 4, *, side: int = 8, channels: int = 3, seed: int = 0) -> ImageSet:

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from manifoldscope.attacks import CORRUPTIONS, evaluate, make
 from manifoldscope.errors import AttackError, StudyError
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network, Preprocessing
+from manifoldscope.vision.network import Network
+from manifoldscope.vision.preprocessing import Preprocessing
 
 NAMES = CORRUPTIONS.names()
 NOISES = ["gaussian_noise", "impulse_noise", "shot_noise", "speckle_noise"]

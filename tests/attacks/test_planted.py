@@ -13,7 +13,7 @@ from manifoldscope.attacks.checks import network_checks, outcome_checks
 from manifoldscope.attacks.selftest import attack_checks
 from manifoldscope.errors import DataError
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Preprocessing
+from manifoldscope.vision.preprocessing import Preprocessing
 from tests.attacks.networks import fitted, images
 
 THREAT = PGD(epsilon=0.1, steps=10)

@@ -9,7 +9,8 @@ import pytest
 
 from manifoldscope.attacks import PGD, evaluate, transfer
 from manifoldscope.errors import AttackError
-from manifoldscope.vision.network import Preprocessing, logits
+from manifoldscope.vision.network import logits
+from manifoldscope.vision.preprocessing import Preprocessing
 from tests.attacks.networks import convolutional, fitted, images
 
 

@@ -15,7 +15,8 @@ from manifoldscope.training.objectives.denoise import Denoise
 from manifoldscope.training.objectives.participation_ratio import ParticipationRatio
 from manifoldscope.vision.datasets import images
 from manifoldscope.vision.defences import Denoiser, NoiseVote
-from manifoldscope.vision.network import Network, Preprocessing
+from manifoldscope.vision.network import Network
+from manifoldscope.vision.preprocessing import Preprocessing
 from manifoldscope.vision.small import build
 
 

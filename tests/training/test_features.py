@@ -14,7 +14,8 @@ from manifoldscope.errors import ModelError
 from manifoldscope.training import features
 from manifoldscope.training.features import logits_and_features, replaced
 from manifoldscope.vision.defences import NoiseVote
-from manifoldscope.vision.network import Network, Preprocessing
+from manifoldscope.vision.network import Network
+from manifoldscope.vision.preprocessing import Preprocessing
 from manifoldscope.vision.small import build
 
 PIXELS = torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))

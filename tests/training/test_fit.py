@@ -11,7 +11,8 @@ from manifoldscope.attacks import PGD, evaluate
 from manifoldscope.errors import AttackError, ModelError, StudyError
 from manifoldscope.training import OBJECTIVES, fit, state, watch
 from manifoldscope.vision.datasets import images
-from manifoldscope.vision.network import Network, Preprocessing
+from manifoldscope.vision.network import Network
+from manifoldscope.vision.preprocessing import Preprocessing
 from manifoldscope.vision.small import build
 
 LOOP = sys.modules[fit.__module__]

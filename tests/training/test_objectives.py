@@ -22,7 +22,8 @@ from manifoldscope.training.objectives.mart import boosted_cross_entropy
 from manifoldscope.training.objectives.mixing import Mix
 from manifoldscope.training.objectives.trades import divergence
 from manifoldscope.vision.datasets import images
-from manifoldscope.vision.network import Network, Preprocessing
+from manifoldscope.vision.network import Network
+from manifoldscope.vision.preprocessing import Preprocessing
 from manifoldscope.vision.small import build
 
 ENTRIES = list(OBJECTIVES)

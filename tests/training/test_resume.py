@@ -17,7 +17,8 @@ from manifoldscope.training import OBJECTIVES, fit, saving, state
 from manifoldscope.training.saving import STATE, Saver, Saving, epoch_file, kept_epochs
 from manifoldscope.vision.datasets import images
 from manifoldscope.vision.defences import NoiseVote
-from manifoldscope.vision.network import Network, Preprocessing, seeded
+from manifoldscope.vision.network import Network, seeded
+from manifoldscope.vision.preprocessing import Preprocessing
 
 EPOCHS, BATCH, PER_EPOCH = 3, 20, 5
 N_STEPS = EPOCHS * PER_EPOCH

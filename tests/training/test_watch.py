@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from manifoldscope.training.watch import EVALUATION_PASSES, evaluated_every, gradient_participation_ratio
-from manifoldscope.vision.network import Network, Preprocessing
+from manifoldscope.vision.network import Network
+from manifoldscope.vision.preprocessing import Preprocessing
 
 
 def linear(*rows):

@@ -20,7 +20,8 @@ from manifoldscope.vision.activations import (
     n_features,
 )
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network, Preprocessing
+from manifoldscope.vision.network import Network
+from manifoldscope.vision.preprocessing import Preprocessing
 from manifoldscope.vision.sources import network
 
 GREY = Preprocessing(channels=1)

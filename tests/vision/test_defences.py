@@ -22,7 +22,8 @@ from manifoldscope.vision.hooks import captured, resolve
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.layers import Layer
 from manifoldscope.vision.multiply_adds import multiply_adds
-from manifoldscope.vision.network import Network, Preprocessing
+from manifoldscope.vision.network import Network
+from manifoldscope.vision.preprocessing import Preprocessing
 from manifoldscope.vision.sources import network as source
 
 ENTRIES = list(DEFENCES)

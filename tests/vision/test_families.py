@@ -15,7 +15,8 @@ from torchvision import models
 from manifoldscope.errors import ModelError
 from manifoldscope.vision.activations import activations, layer_table, n_features
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network, Preprocessing, undisturbed
+from manifoldscope.vision.network import Network, undisturbed
+from manifoldscope.vision.preprocessing import Preprocessing
 from manifoldscope.vision.sources import network
 
 N_CLASSES = 5

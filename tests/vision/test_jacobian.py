@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from manifoldscope.errors import DataError, ModelError
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.jacobian import jacobian_norm, jacobian_norms
-from manifoldscope.vision.network import Network, Preprocessing
+from manifoldscope.vision.network import Network
+from manifoldscope.vision.preprocessing import Preprocessing
 from tests.attacks.networks import convolutional, images
 
 GREY = Preprocessing(channels=1)

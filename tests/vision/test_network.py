@@ -16,7 +16,8 @@ from torchvision.models import ResNet18_Weights
 
 from manifoldscope.errors import DataError, ModelError
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network, Preprocessing, as_network, logits, seeded, undisturbed
+from manifoldscope.vision.network import Network, as_network, logits, seeded, undisturbed
+from manifoldscope.vision.preprocessing import Preprocessing
 from manifoldscope.vision.raw import FileImages
 
 

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network, Preprocessing, logits, undisturbed
+from manifoldscope.vision.network import Network, logits, undisturbed
 from manifoldscope.vision.precision import IEEE, OPERATORS, _Settings, float32
+from manifoldscope.vision.preprocessing import Preprocessing
 
 BACKENDS = torch.backends
 NEWER = hasattr(BACKENDS, "fp32_precision")  # torch 2.9 or later

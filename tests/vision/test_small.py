@@ -8,7 +8,8 @@ import torch
 from manifoldscope.errors import ModelError, StudyError
 from manifoldscope.registry import Entry
 from manifoldscope.vision.activations import layer_table
-from manifoldscope.vision.network import Network, Preprocessing
+from manifoldscope.vision.network import Network
+from manifoldscope.vision.preprocessing import Preprocessing
 from manifoldscope.vision.small import SMALL, build
 
 

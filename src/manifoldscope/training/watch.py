@@ -18,7 +18,8 @@ from manifoldscope.attacks.pgd import PGD
 from manifoldscope.seeds import generator
 from manifoldscope.training.history import Epoch
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network, Preprocessing, undisturbed
+from manifoldscope.vision.network import Network, undisturbed
+from manifoldscope.vision.preprocessing import Preprocessing
 
 EVALUATED = 200
 """Training images on which adversarial training is evaluated as it goes, at most."""

@@ -13,7 +13,8 @@ from manifoldscope.vision.fast import FastNetwork, faster
 from manifoldscope.vision.images import Draw, ImageSet, batches, choose_classes, draw
 from manifoldscope.vision.jacobian import JacobianNorms, jacobian_norm, jacobian_norms
 from manifoldscope.vision.layers import PENULTIMATE, POOLS, Layer
-from manifoldscope.vision.network import Network, Preprocessing, as_network, logits, seeded, undisturbed
+from manifoldscope.vision.network import Network, as_network, logits, seeded, undisturbed
+from manifoldscope.vision.preprocessing import Preprocessing
 from manifoldscope.vision.projection import with_projection
 from manifoldscope.vision.raw import RawImages
 from manifoldscope.vision.small import SMALL, build

@@ -72,7 +72,7 @@ def jacobian_norms(
         the Jacobian of a network.
 
     Example:
-        >>> from manifoldscope.vision.network import Preprocessing
+        >>> from manifoldscope.vision.preprocessing import Preprocessing
         >>> module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2, bias=False))
         >>> _ = torch.nn.init.constant_(module[1].weight, 1.0)
         >>> grey = Network(module, std=(0.5,), preprocessing=Preprocessing(channels=1))
@@ -142,7 +142,7 @@ def jacobian_norm(
         empirical study" (2018): the mean Frobenius norm of the input-output Jacobian.
 
     Example:
-        >>> from manifoldscope.vision.network import Preprocessing
+        >>> from manifoldscope.vision.preprocessing import Preprocessing
         >>> module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
         >>> grey = Network(module, preprocessing=Preprocessing(channels=1))
         >>> found = jacobian_norm(grey, ImageSet.of(torch.rand(5, 1, 2, 2), [0, 2, 2, 0, 2]))

@@ -13,7 +13,8 @@ from torch import nn
 from manifoldscope.errors import ModelError, unknown
 from manifoldscope.vision.architectures import ARCHITECTURES
 from manifoldscope.vision.naming import best_prefix, misfits, missing_names, plain_names
-from manifoldscope.vision.network import Network, Preprocessing, seeded
+from manifoldscope.vision.network import Network, seeded
+from manifoldscope.vision.preprocessing import Preprocessing
 from manifoldscope.vision.sources.files import from_file, normalisation
 from manifoldscope.vision.sources.published import PUBLISHED, Published, published
 from manifoldscope.vision.sources.source import SOURCES

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from manifoldscope.errors import ModelError, unknown
-from manifoldscope.vision.network import Network, Preprocessing
+from manifoldscope.vision.network import Network
+from manifoldscope.vision.preprocessing import Preprocessing
 from manifoldscope.vision.small import SMALL, build
 from manifoldscope.vision.sources.files import from_file, normalisation
 from manifoldscope.vision.sources.source import SOURCES

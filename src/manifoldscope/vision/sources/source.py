@@ -20,7 +20,8 @@ from torch import nn
 
 from manifoldscope.errors import ModelError, unknown
 from manifoldscope.registry import Registry
-from manifoldscope.vision.network import Interpolation, Network, Preprocessing
+from manifoldscope.vision.network import Network
+from manifoldscope.vision.preprocessing import Interpolation, Preprocessing
 
 SOURCES = Registry("model source", package="manifoldscope.vision.sources")
 

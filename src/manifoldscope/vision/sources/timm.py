@@ -7,7 +7,8 @@ from typing import Any
 
 from manifoldscope.errors import ModelError, unknown
 from manifoldscope.vision.datasets import imagenet_class_names
-from manifoldscope.vision.network import Interpolation, Network, Preprocessing, seeded
+from manifoldscope.vision.network import Network, seeded
+from manifoldscope.vision.preprocessing import Interpolation, Preprocessing
 from manifoldscope.vision.sources.files import from_file, normalisation
 from manifoldscope.vision.sources.source import SOURCES
 from manifoldscope.vision.usercode import brief

@@ -9,7 +9,8 @@ from typing import Any
 from torch import nn
 
 from manifoldscope.errors import ModelError, unknown
-from manifoldscope.vision.network import Network, Preprocessing, seeded
+from manifoldscope.vision.network import Network, seeded
+from manifoldscope.vision.preprocessing import Preprocessing
 from manifoldscope.vision.sources.files import from_file, normalisation
 from manifoldscope.vision.sources.source import SOURCES
 from manifoldscope.vision.usercode import brief
