@@ -395,6 +395,11 @@ def test_a_plan_that_was_edited_is_one_sentence_and_speaks_no_escape_sequences(f
         (folder / "plan.json").write_text(text)
         assert main(["status", str(folder)]) == 2
         assert "is damaged" in capsys.readouterr().err
+    plan = json.loads(whole)
+    plan["units"][0]["key"] = "0" * 64
+    (folder / "plan.json").write_text(json.dumps(plan))
+    assert main(["status", str(folder)]) == 2
+    assert "was computed by another version of manifoldscope" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("made_of_it", [RuntimeError, type("Panic", (BaseException,), {})])

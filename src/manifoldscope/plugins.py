@@ -63,6 +63,18 @@ def require(names: Iterable[str]) -> None:
             )
 
 
+def module_of(path: Path) -> ModuleType | None:
+    """The module that a plug-in's file was run as, if it was and has not changed since."""
+    place = str(path.resolve())
+    name = _module_name(place)
+    unchanged = place in _loaded and _loaded[place] == sha256(read_bytes(path, at_most=LARGEST)).hexdigest()
+    return sys.modules.get(name) if unchanged else None
+
+
+def _module_name(place: str) -> str:
+    return f"manifoldscope_plugin_{Path(place).stem}_{sha256(place.encode()).hexdigest()[:8]}"
+
+
 def load_installed() -> None:
     """Import what installed packages name; once.
 
@@ -85,7 +97,7 @@ def _load_file(path: Path) -> None:
     digest = sha256(content).hexdigest()
     if _loaded.get(place) == digest:
         return
-    name = f"manifoldscope_plugin_{path.stem}_{sha256(place.encode()).hexdigest()[:8]}"
+    name = _module_name(place)
     Registry.forget(name)
     module = ModuleType(name)
     module.__file__ = place

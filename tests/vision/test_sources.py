@@ -12,9 +12,11 @@ import torch
 from torch import nn
 from torchvision import models
 
+from manifoldscope import plugins
 from manifoldscope.cli import main
 from manifoldscope.errors import ModelError, StudyError
-from manifoldscope.registry import Entry
+from manifoldscope.geometry.measures import MEASURES
+from manifoldscope.registry import Entry, Registry
 from manifoldscope.vision.datasets import images
 from manifoldscope.vision.network import logits
 from manifoldscope.vision.sources import SOURCES, network
@@ -157,6 +159,27 @@ def test_a_network_of_ones_own_from_a_file(code: Path, monkeypatch: pytest.Monke
     assert torch.equal(again.module[1].weight, made.module[1].weight)  # seeded
     torch.save(again.module.state_dict(), code.parent / "w.pt")
     assert network(f"python:{code}:make", weights=str(code.parent / "w.pt")).provenance["weights"] == "w.pt"
+
+
+def test_a_file_that_registers_something_may_be_run_for_each_network_and_as_a_plug_in(tmp_path: Path) -> None:
+    code = tmp_path / "mine.py"
+    code.write_text(
+        "from torch import nn\n"
+        "from manifoldscope.geometry import MEASURES\n"
+        "@MEASURES.of_spectrum('of_mine', invariant_to=())\n"
+        "def of_mine(spectrum):\n"
+        "    'One.'\n"
+        "    return 1.0\n"
+        "def make():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(12, 3))\n"
+    )
+    for _ in range(2):
+        assert network(f"python:{code}:make").n_parameters == 39
+    Registry.forget(MEASURES["of_mine"].target.__module__)
+    plugins.load([str(code)])
+    assert network(f"python:{code}:make").n_parameters == 39
+    assert MEASURES["of_mine"].target.__module__.startswith("manifoldscope_plugin_mine")
+    Registry.forget(MEASURES["of_mine"].target.__module__)
 
 
 def test_a_network_of_ones_own_from_a_package(code: Path, monkeypatch: pytest.MonkeyPatch) -> None:

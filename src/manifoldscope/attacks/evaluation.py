@@ -24,6 +24,7 @@ from manifoldscope.seeds import generator
 from manifoldscope.tables import conform
 from manifoldscope.vision.batching import BatchSize
 from manifoldscope.vision.fast import SEEN, FastNetwork, faster
+from manifoldscope.vision.hooks import first_pass
 from manifoldscope.vision.images import ImageSet, as_image_set
 from manifoldscope.vision.memory import Footprint, Memory
 from manifoldscope.vision.network import Network, as_network, undisturbed
@@ -109,6 +110,8 @@ def evaluate(
             f"clean_logits has shape {tuple(clean_logits.shape)}; expected one row for each of the {len(images)} images"
         )
     BatchSize(batch_size)  # which refuses what is no number of images
+    with undisturbed(network), torch.no_grad():
+        BatchSize(1).over(1, lambda where: first_pass(network, network.pixels(images, where)))
     search = _search(network, images, wanted, fast, batch_size)
     batch, own = _batches(network, images, wanted, search, batch_size, memory or Memory())
     known = torch.zeros(len(images), dtype=torch.bool, device="cpu") if misclassified is None else misclassified.cpu()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from manifoldscope.errors import AttackError
 from manifoldscope.tables import BOOLEAN, INTEGER, REAL, TEXT, Schema, conform
+from manifoldscope.vision.shown import counted, html_table
 
 OUTCOMES = Schema(
     name="outcomes",
@@ -98,7 +99,7 @@ class Failures:
     batch_size: int | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Outcomes:
     """What a network said of each image, clean and under one or several attacks.
 
@@ -140,6 +141,34 @@ class Outcomes:
         """
         robust = pl.coalesce("robust_any", "robust_last").all()
         return _share(self.table.group_by("image").agg(robust.alias("robust"))["robust"])
+
+    def __repr__(self) -> str:
+        images = counted(self.table["image"].n_unique(), "image")
+        attacks = counted(self._by_attack().height, "attack")
+        return (
+            f"Outcomes({images}, {attacks}, {self.clean_accuracy:.1%} correct, {self.robust_accuracy_any:.1%} robust)"
+        )
+
+    def _repr_html_(self) -> str:
+        """A row for each attack and strength, for notebooks."""
+        headings = ("attack", "strength", "robust, last iterate", "robust, any iterate")
+        rows = [
+            (row["attack"], f"{row['strength']:.4g}", *(_percent(row[name]) for name in ("last", "any")))
+            for row in self._by_attack().iter_rows(named=True)
+        ]
+        images = counted(self.table["image"].n_unique(), "image")
+        return html_table(f"{images}, {self.clean_accuracy:.1%} classified correctly when clean", headings, rows)
+
+    def _by_attack(self) -> pl.DataFrame:
+        """The shares of images that are robust, for each attack and strength; null where that was not judged."""
+        by = ("attack", "parameters", "strength")
+        return self.table.group_by(by, maintain_order=True).agg(
+            last=pl.col("robust_last").mean(), any=pl.col("robust_any").mean()
+        )
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
 
 
 def _share(truths: pl.Series) -> float:

@@ -350,7 +350,8 @@ def _why_none(values: FloatArray, control: Control | None) -> str:
     """Why a measure of these classes has no coefficient; empty where it may have one."""
     n, needed = len(values), FEWEST_PAIRS + (0 if control is None else 3)
     if n < needed:
-        return f"{n} pairs are too few; an association{' given controls' * bool(control)} needs {needed}"
+        pairs = "pair is" if n == 1 else "pairs are"
+        return f"{n} {pairs} too few; an association{' given controls' * bool(control)} needs {needed}"
     if values.min() == values.max():
         return f"measure is {values[0]:.4g} for all {n} pairs, and nothing goes with a constant"
     if few := nearly_constant(values):

@@ -27,6 +27,7 @@ from manifoldscope.study.progress import Progress, duration
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Unit, kinds
 from manifoldscope.vision.memory import Memory, give_back
+from manifoldscope.vision.shown import counted
 
 LIBRARIES = ("manifoldscope", "torch", "torchvision", "timm", "numpy", "scipy", "polars", "safetensors")
 WAIT_FOR_OTHERS = 0.5
@@ -150,7 +151,7 @@ def run_units(
     finally:
         progress.close()
     give_back()  # what follows draws figures
-    progress.say(f"{n_computed} units computed in {duration(time.monotonic() - began)}")
+    progress.say(f"{counted(n_computed, 'unit')} computed in {duration(time.monotonic() - began)}")
     return Outcome(every, n_computed, failed)
 
 

@@ -307,6 +307,11 @@ class Store:
         plugins.require(made_with)
         try:
             units = [_planned(raw) for raw in plan["units"]]
+        except _OtherVersionError as error:
+            raise StoreError(
+                f"{self.folder} was computed by another version of manifoldscope ({error}); run the study again, which "
+                "keeps what is done as it is done now"
+            ) from None
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, StudyError) as error:
             raise _damaged(path, error) from None
         return units, facts
@@ -377,12 +382,16 @@ def _damaged(path: Path, error: Exception) -> StoreError:
     return StoreError(f"{path} is damaged ({reason}); run the study again, which keeps what is done")
 
 
+class _OtherVersionError(ValueError):
+    """A unit of a plan has not the key that its fields have now."""
+
+
 def _planned(raw: dict[str, Any]) -> Unit:
-    """A unit of a plan. Raises ValueError where its key is not that of its fields."""
+    """A unit of a plan. Raises _OtherVersionError where its key is not that of its fields."""
     key = raw.pop("key")
     unit = unit_of(raw)
     if unit.key != key:
-        raise ValueError(f"the unit {str(key)[:12]} was made by another version of what computes it")
+        raise _OtherVersionError(f"{unit.kind} {str(key)[:12]} is computed otherwise now")
     return unit
 
 

@@ -15,6 +15,7 @@ from torch.jit._script import RecursiveScriptModule
 
 from manifoldscope.errors import ManifoldscopeError, ModelError, unknown
 from manifoldscope.geometry.manifold import resolution_of
+from manifoldscope.vision.batching import out_of_memory
 from manifoldscope.vision.layers import PENULTIMATE, Layer
 from manifoldscope.vision.network import Network, undisturbed
 from manifoldscope.vision.positions import Prefix, channels_last, pooled
@@ -214,7 +215,7 @@ def executed(network: Network, pixels: Tensor) -> list[Call]:
     ]
     try:
         with undisturbed(network), torch.no_grad():
-            _forward(network, pixels)
+            first_pass(network, pixels)
     finally:
         for handle in handles:
             handle.remove()
@@ -231,13 +232,19 @@ def _n_read(module: nn.Module) -> int:
     )
 
 
-def _forward(network: Network, pixels: Tensor) -> None:
-    """A first pass, whose failure tells that network and images do not go together."""
+def first_pass(network: Network, pixels: Tensor) -> None:
+    """A pass whose failure tells that network and images do not go together.
+
+    Raises:
+        ModelError: they do not.
+    """
     try:
         network(pixels.to(network.device))
     except ManifoldscopeError:
         raise
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        if out_of_memory(error):
+            raise
         raise ModelError(
             f"{network.name} cannot take images of shape {tuple(pixels.shape[1:])}: "
             f"{' '.join(str(error).split())[:200] or type(error).__name__}"

@@ -13,7 +13,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from manifoldscope import plugins
 from manifoldscope.errors import ManifoldscopeError, ModelError, unknown
+from manifoldscope.registry import Registry
 from manifoldscope.vision.weights import file_digest
 
 
@@ -97,9 +99,13 @@ def _imported(where: str, file: Path | None, shown: str, kind: type[Manifoldscop
     try:
         if file is None:
             return importlib.import_module(where)
-        specification = importlib.util.spec_from_file_location(f"_user_{file.stem}", file)
+        if (loaded := plugins.module_of(file)) is not None:
+            return loaded
+        place = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]
+        specification = importlib.util.spec_from_file_location(f"_user_{file.stem}_{place}", file)
         assert specification is not None
         assert specification.loader is not None
+        Registry.forget(specification.name)  # it may be run anew for each network and dataset
         module = importlib.util.module_from_spec(specification)
         sys.modules[specification.name] = module  # dataclasses and pickling look themselves up there
         specification.loader.exec_module(module)
