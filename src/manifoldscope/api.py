@@ -423,6 +423,9 @@ def associate_outcome(
         >>> found.select("measure", "method", pl.col("coefficient").round(3)).row(0)
         ('two_nn', 'pearson', -0.915)
     """
+    for what, table in (("measured", measured), ("outcome", outcome)):
+        if not isinstance(table, pl.DataFrame):
+            raise StudyError(f"{what} is {type(table).__name__}; expected a polars DataFrame, as pl.read_csv gives it")
     for name in (y, *controls):
         if name not in outcome.columns:
             raise StudyError(unknown("column", name, outcome.columns))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from manifoldscope.errors import GeometryError
-from manifoldscope.geometry import ClassManifold, Cloud, Clouds, Scaling, Spectrum, measure
+from manifoldscope.geometry import ClassManifold, Cloud, Clouds, Scaling, Spectrum, centroid_distance, measure
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -145,3 +145,12 @@ def test_what_half_precision_resolves_is_remembered() -> None:
     for form in (twice, twice.numpy(), kept, replace(kept, points=kept.points[:35])):
         assert Cloud(form).neighbours(1).n_duplicates == 5
     assert Cloud(twice.float()).neighbours(1).n_duplicates == 0  # nobody knows any more
+
+
+def test_manifolds_of_two_layers_are_no_classes_of_one() -> None:
+    points = torch.randn(4, 6, 5, generator=seeded(0))
+    manifolds = [ClassManifold(each, label=place % 2, layer=f"block{place // 2}") for place, each in enumerate(points)]
+    with pytest.raises(GeometryError, match="of the layers 'block0', 'block1'; expected those of one layer"):
+        centroid_distance(manifolds)
+    assert len(Clouds(manifolds[:2])) == 2
+    assert len(Clouds([manifolds[0], points[1]])) == 2

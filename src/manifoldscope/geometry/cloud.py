@@ -147,7 +147,8 @@ class Clouds(Sequence[Cloud]):
             and over all classes together for a joint measure, which would not find the classes apart otherwise.
 
     Raises:
-        GeometryError: no manifolds, different numbers of features, or a manifold that cannot be measured.
+        GeometryError: no manifolds, those of several layers, different numbers of features, or a manifold that cannot
+            be measured.
 
     Example:
         >>> import torch
@@ -157,6 +158,11 @@ class Clouds(Sequence[Cloud]):
     """
 
     def __init__(self, manifolds: Sequence[Points | ClassManifold], *, scaling: Scaling = "none") -> None:
+        layers = dict.fromkeys(each.layer for each in manifolds if isinstance(each, ClassManifold) and each.layer)
+        if len(layers) > 1:
+            raise GeometryError(
+                f"the manifolds are of the layers {', '.join(map(repr, layers))}; expected those of one layer"
+            )
         self._hold([Cloud(manifold, scaling=scaling) for manifold in manifolds], scaling)
 
     def _hold(self, clouds: list[Cloud], scaling: Scaling) -> None:
