@@ -99,7 +99,7 @@ def test_a_perfect_association_is_found_and_the_missing_are_named() -> None:
     assert all("without an outcome: fox; not measured: yak" in note for note in found["note"])
     with pytest.raises(StudyError, match="there is no column 'accurcy'; did you mean 'accuracy'"):
         ms.associate_outcome(measured, outcome, y="accurcy")
-    with pytest.raises(StudyError, match="outcome is str; expected a polars DataFrame, as pl.read_csv gives it"):
+    with pytest.raises(StudyError, match="outcome is str; expected a polars DataFrame"):
         ms.associate_outcome(measured, "accuracy.csv", y="accuracy")
 
 
