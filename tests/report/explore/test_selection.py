@@ -53,6 +53,17 @@ def test_what_was_asked_for_is_held() -> None:
     assert not select(every).wanted
 
 
+def test_a_measure_may_be_asked_for_without_its_settings() -> None:
+    rows = {"model": "net", "layer": "fc", "class_index": 0, "class_name": "cat", "value": 1.0, "attack": ""}
+    measures = [("two_nn", ""), ("pca_dimension", "fraction=0.9"), ("pca_dimension", "fraction=0.95")]
+    geometry = pl.DataFrame([{**rows, "measure": name, "parameters": settings} for name, settings in measures])
+    every = gather({}, {"geometry": geometry}, [])
+    pca = {name for name in measures if name[0] == "pca_dimension"}
+    assert set(select(every, {"measures": ["pca_dimension"]}).measures) == pca
+    assert set(select(every, {"measures": ["pca_dimension,two_nn"]}).measures) == set(measures)
+    assert select(every, {"measures": ["pca_dimension fraction=0.9"]}).measures == (measures[1],)
+
+
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [

@@ -149,13 +149,16 @@ def _measure_text(measure: Measure) -> str:
 
 
 def _asked(noun: str, wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
+    """The names that are asked for, in the order of those that are known; a measure also without its settings."""
     if wanted is None:
         return tuple(known)
-    named = [name for text in wanted for name in ([text] if text in known else text.split(","))]
-    for name in named:
-        if name not in known:
+    named: set[str] = set()
+    for name in (name for text in wanted for name in ([text] if text in known else text.split(","))):
+        alike = [each for each in known if name == each or (noun == "measure" and name == each.partition(" ")[0])]
+        if not alike:
             raise StudyError(unknown(noun, name, known))
-    return tuple(name for name in known if name in set(named))
+        named.update(alike)
+    return tuple(name for name in known if name in named)
 
 
 def _fitting(page: Selection, free: Sequence[str]) -> Selection:
