@@ -108,7 +108,7 @@ def test_epsilon_zero_takes_one_step(known):
     hook = network.module.register_forward_hook(lambda module, given, output: shown.append(len(output)))
     evaluate(network, drawn, PGD(epsilon=0, steps=20), fast=False)
     hook.remove()
-    assert sum(shown) <= 3 * len(drawn) + 4  # clean, at the start and at the end; one to see, and what tells how many fit
+    assert sum(shown) <= 3 * len(drawn) + 4  # clean, first and last; and what tells how many fit
     assert PGD(epsilon=0, steps=20, restarts=2).passes == (2, 2)
 
 
