@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import torch
 
-from manifoldscope.attacks.checks.normalisation import CLEARLY, N_IMAGES, correct_among
+from manifoldscope.attacks.checks.normalisation import CLEARLY, correct_among, evenly_spread
 from manifoldscope.attacks.checks.row import Row, check, share_interval
-from manifoldscope.errors import AttackError
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network, undisturbed
 
@@ -28,22 +27,21 @@ def channel_order_checks(network: Network, images: ImageSet, *, batch_size: int 
     Raises:
         AttackError: no images.
     """
-    if not len(images):
-        raise AttackError("0 images; expected at least one")
-    spread = slice(0, len(images), -(-len(images) // N_IMAGES))
-    pixels, labels = network.pixels(images, spread), images.labels[spread]
+    pixels, labels = evenly_spread(network, images)
     if pixels.shape[1] != 3 or torch.equal(pixels, pixels.flip(1)):
         return []
-
     with undisturbed(network):
         present, reverse = (correct_among(network, each, labels, batch_size) for each in (pixels, pixels.flip(1)))
     n = len(labels)
     gain = (reverse - present) / n
     better = gain > CLEARLY and share_interval(reverse, n)[0] > present / n
     note = f"clean accuracy on {n} images: {present / n:.1%} as it is, {reverse / n:.1%} with blue first"
+    passed: bool | None = True
     if better:
+        passed = False
         note += "; was it trained on images that were read as blue, green and red?"
     elif gain >= -CLEARLY:
+        passed = None
         note += "; clean accuracy does not tell the two orders apart: look up what the network was trained with"
     expected = f"blue first is not better by more than {CLEARLY:.0%} of the images, beyond its 95% interval"
-    return [check("channel order", False if better else None if gain >= -CLEARLY else True, gain, expected, note)]
+    return [check("channel order", passed, gain, expected, note)]

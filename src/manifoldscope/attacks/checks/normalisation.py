@@ -65,10 +65,7 @@ def normalisation_checks(network: Network, images: ImageSet, *, batch_size: int 
     Raises:
         AttackError: no images.
     """
-    if not len(images):
-        raise AttackError("0 images; expected at least one")
-    spread = slice(0, len(images), -(-len(images) // N_IMAGES))
-    pixels, labels = network.pixels(images, spread), images.labels[spread]
+    pixels, labels = evenly_spread(network, images)
     with undisturbed(network), _first_layer(network) as seen:
         n_correct = correct_among(network, pixels, labels, batch_size)
     rows = [_range(network, seen)]
@@ -80,6 +77,18 @@ def normalisation_checks(network: Network, images: ImageSet, *, batch_size: int 
     with undisturbed(network):
         counts = {usual.name: correct_among(other, pixels, labels, batch_size) for usual, other in others}
     return [*rows, _alternatives(network, n_correct, counts, len(labels))]
+
+
+def evenly_spread(network: Network, images: ImageSet) -> tuple[Tensor, Tensor]:
+    """Pixels (n, channels, height, width) and labels (n,) of at most `N_IMAGES` images, from the first to the last.
+
+    Raises:
+        AttackError: no images.
+    """
+    if not len(images):
+        raise AttackError("0 images; expected at least one")
+    spread = slice(0, len(images), -(-len(images) // N_IMAGES))
+    return network.pixels(images, spread), images.labels[spread]
 
 
 def correct_among(network: Network, pixels: Tensor, labels: Tensor, batch_size: int) -> int:
