@@ -18,6 +18,7 @@ from manifoldscope.attacks import APGDCE, APGDDLR, APGDT, FABT, FMN, PGD, AutoAt
 from manifoldscope.attacks.outcomes import Failures
 from manifoldscope.attacks.perturbation import Rows, Seen
 from manifoldscope.errors import AttackError
+from manifoldscope.vision.fast import FastNetwork
 from manifoldscope.vision.memory import Memory
 from tests.attacks.networks import Wrapped, convolutional, fitted, images
 
@@ -264,3 +265,16 @@ def test_the_exact_distance_of_a_linear_network_is_where_an_attack_begins_to_suc
         for epsilon, found in ((0.98 * distance, False), (share * distance, True)):
             attacked = attack(epsilon=epsilon, norm=norm, **settings)(module, image, label)
             assert bool(module(attacked).argmax(1) != label) is found
+
+
+def test_the_network_itself_is_not_searched_without_gradients_a_second_time(known):
+    network, drawn = known
+    own = Wrapped(network)
+    asked = replace(network, module=own, mean=(0.0,), std=(1.0,))
+    attack = AutoAttack(epsilon=0.01, steps=2, targets=3, queries=300)
+    calls = []
+    own.register_forward_hook(lambda *_: calls.append(1))
+    found = evaluate(asked, drawn, attack, iterate="any", fast=FastNetwork(network, ("a copy",)))
+    assert found.robust_accuracy_any > 0.5
+    assert found.fast.n_checked == 1
+    assert len(calls) < attack.queries

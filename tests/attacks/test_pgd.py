@@ -320,6 +320,19 @@ def test_what_a_faster_copy_says_is_not_believed(iterate):
     assert found.robust_accuracy_any == found.clean_accuracy == 1.0
 
 
+def test_what_a_faster_copy_misses_is_counted():
+    drawn = images(120)
+    network = fitted(drawn)
+    blind = Network(convolutional(4, seed=5).module, mean=network.mean, std=network.std)
+    with torch.no_grad():
+        for parameter in blind.module.parameters():
+            parameter.zero_()
+    plain = evaluate(network, drawn, PGD(epsilon=0.2, steps=10), iterate="any", fast=False)
+    found = evaluate(network, drawn, PGD(epsilon=0.2, steps=10), iterate="any", fast=FastNetwork(blind, ("blind",)))
+    assert plain.robust_accuracy_any == 0
+    assert (found.fast.n_checked, found.fast.n_differ) == (3, 3)
+
+
 def test_a_sweep_that_reuses_outcomes_agrees_with_separate_runs():
     drawn = images(120)
     network = fitted(drawn)

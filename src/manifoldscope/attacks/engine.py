@@ -112,7 +112,7 @@ class Engine:
 
     def attack(
         self,
-        perturbation: Perturbation,
+        stages: Sequence[Perturbation],
         sources: Callable[[Tensor], Source],
         found: Found,
         places: Tensor,
@@ -123,6 +123,7 @@ class Engine:
         """Attack images, and fill in what comes of them: each stage attacks those that are robust so far.
 
         Args:
+            stages: of a perturbation, all or some.
             sources: (k,) places to where images come from, which are asked for in that order first.
             places: (k,) which of those in `found`.
             outcome: which images count. Under "any" an image leaves as soon as one of them is misclassified.
@@ -131,7 +132,7 @@ class Engine:
         Raises:
             AttackError: an image exceeds the attack's budget.
         """
-        for stage in perturbation.stages:
+        for stage in stages:
             robust = found.robust_any if outcome == "any" else found.robust_last
             left = places[robust[places].cpu()]
             found.rank[left] = -1
@@ -380,9 +381,8 @@ def adversarial_images(
     found = Found.of(labels.to(engine.network.device), images.detach().clone())
     outcome: Outcome = "any" if perturbation.counts == "any" else "last"
     with undisturbed(engine.network):
-        engine.attack(
-            perturbation, lambda places: source, found, torch.arange(len(images), device="cpu"), outcome=outcome
-        )
+        places = torch.arange(len(images), device="cpu")
+        engine.attack(perturbation.stages, lambda places: source, found, places, outcome=outcome)
     assert found.images is not None
     return found.images
 

@@ -30,7 +30,8 @@ from manifoldscope.vision.memory import Footprint, Memory
 from manifoldscope.vision.network import Network, as_network, undisturbed
 
 CHECKED = 50
-"""One of this many attacked images is attacked with the network's own gradients as well, where a copy gives them."""
+"""One of this many attacked images is attacked with the network's own gradients as well, where a copy gives them;
+without the stages that ask for none."""
 
 COPIES = 10
 """How many tensors of the size of the images an attack holds, about: iterates, gradients, velocity, random numbers."""
@@ -219,7 +220,7 @@ class _Evaluation:
         chosen = attacked.nonzero().flatten()
         outcome: Outcome = iterate if attack.counts == "both" else attack.counts
         search = self.search if attack.alone else FastNetwork(subject.network)
-        found = self._found(attack, chosen, outcome, keep, search)
+        found = self._found(attack, attack.stages, chosen, outcome, keep, search)
         done = _Attacked(
             attacked & found.robust_any.cpu(),
             attacked & found.robust_last.cpu(),
@@ -231,10 +232,11 @@ class _Evaluation:
         )
         if search.means and attack.asks_gradients:
             sample = chosen[::CHECKED]
-            again = self._found(attack, sample, outcome, False, FastNetwork(subject.network))
+            stages = [stage for stage in attack.stages if stage.asks_gradients]
+            again = self._found(attack, stages, sample, outcome, False, FastNetwork(subject.network))
             robust = "robust_any" if outcome == "any" else "robust_last"
             done.n_checked = len(sample)
-            done.n_differ = int((getattr(found, robust) != getattr(again, robust))[sample].sum())
+            done.n_differ = int((getattr(found, robust) & ~getattr(again, robust))[sample].sum())
         return done
 
     def table(self, attack: Perturbation, found: _Attacked, iterate: Iterates, name: str) -> pl.DataFrame:
@@ -261,12 +263,20 @@ class _Evaluation:
             strength=pl.lit(attack.strength),
         )
 
-    def _found(self, attack: Perturbation, chosen: Tensor, outcome: Outcome, keep: bool, search: FastNetwork) -> Found:
-        """What an attack makes of the chosen images."""
+    def _found(
+        self,
+        attack: Perturbation,
+        stages: Sequence[Perturbation],
+        chosen: Tensor,
+        outcome: Outcome,
+        keep: bool,
+        search: FastNetwork,
+    ) -> Found:
+        """What these stages of an attack make of the chosen images."""
         kept = self.subject.network.pixels(self.subject.images) if keep else None
         found = Found.of(self.subject.images.labels.to(self.subject.network.device), kept)
         engine = Engine(self.subject.network, search, self.batch if search.means else self.own, self.own)
         stream = partial(generator, self.seed, "threat", attack.kind)
         sources = partial(self.subject.source, stream=stream, ahead=self.batch.fits)
-        engine.attack(attack, sources, found, chosen, outcome=outcome)
+        engine.attack(stages, sources, found, chosen, outcome=outcome)
         return found

@@ -64,8 +64,8 @@ class FastPath:
 
     Attributes:
         means: what was done to the copy.
-        n_checked: outcomes that were reached both ways, from the same starts.
-        n_differ: those that differ.
+        n_checked: images that were attacked both ways, from the same starts.
+        n_differ: those that the network's own gradients misclassify and the copy's do not.
 
     Example:
         >>> round(FastPath("channels last", n_checked=100, n_differ=0).at_most, 3)
@@ -78,7 +78,7 @@ class FastPath:
 
     @property
     def at_most(self) -> float:
-        """The largest share of differing outcomes that the sample allows, at 95% (one-sided, Clopper and Pearson)."""
+        """The largest share of such outcomes that the sample allows, at 95% (one-sided, Clopper and Pearson)."""
         if self.n_differ == self.n_checked:
             return 1.0
         return float(stats.beta.ppf(0.95, self.n_differ + 1, self.n_checked - self.n_differ))

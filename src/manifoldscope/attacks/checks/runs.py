@@ -68,9 +68,10 @@ def fast_path_check(attack: str, found: Sequence[FastPath]) -> Row:
         f"fast path ({attack})",
         None if share is None else share <= FAST_PATH_DIFFERS,
         share,
-        f"at most {FAST_PATH_DIFFERS:.0%} of the outcomes differ from those found with the network's own gradients",
-        f"gradients of a copy ({whole.means}); {whole.n_differ} of {whole.n_checked} outcomes differ, so that at most "
-        f"{whole.at_most:.1%} of all do (one-sided 95% bound)",
+        f"the network's own gradients misclassify at most {FAST_PATH_DIFFERS:.0%} more of the images",
+        f"a copy ({whole.means}); of {whole.n_checked} images attacked both ways the network's own gradients "
+        f"misclassify {whole.n_differ} more, so that of all images they would at most {whole.at_most:.1%} (one-sided "
+        "95% bound)",
     )
 
 
