@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,35 @@ def test_the_largest_statistic_adjusts_for_all_cells(missing: bool) -> None:
     assert largest.min() > alone.min()
     again = joint_test([Block.of(x[:1], y[:1])], 400, 0).p_values[0][0, 0]
     assert again == found.p_values[0][0, 0]  # a cell more changes no other
+
+
+@pytest.mark.parametrize("n_controls", [0, 1, 3])
+@pytest.mark.parametrize("n", [3, 6, 25])
+def test_leaving_out_each_class_is_what_the_other_classes_give(n: int, n_controls: int) -> None:
+    rng = np.random.default_rng(n + n_controls)
+    for heavy in (False, True):
+        z, x, y, noise = (
+            (rng.standard_cauchy if heavy else rng.standard_normal)((rows, n))
+            for rows in (n_controls, 5, 3, n_controls)
+        )
+        x[0, 0] = 1e20  # beside which the others are nothing, until it is left out
+        x[1] = 3.0
+        x[2] = [1.0, *[2.0] * (n - 1)]  # constant without the first
+        x[3] = y[0] + 1e-5 * x[3]
+        if n_controls:
+            x[4] = 3 * z[0] - 2  # of which the control leaves nothing
+        given = (x, y, z, z + 0.3 * noise)
+        found = Block.of(*given).left_out
+        for place in range(n):
+            alone = Block.of(*(np.delete(each, place, axis=1) for each in given)).coefficients
+            np.testing.assert_allclose(found[place], alone, rtol=0, atol=1e-8)
+
+
+def test_leaving_out_each_of_thousands_takes_no_time() -> None:
+    x, y, z = np.random.default_rng(0).standard_normal((3, 2, 4000))
+    began = time.process_time()
+    assert Block.of(x + z, y + z, z, z).left_out.shape == (4000, 2, 2)
+    assert time.process_time() - began < 1  # 9 s class by class
 
 
 def test_jackknife_and_rank_intervals_hold_the_truth() -> None:

@@ -29,6 +29,12 @@ NOTHING = 1e-5
 SINGULAR = 1e-10
 """Singular values of the controls below this share of the largest are rounding."""
 
+LITTLE = 1e-4
+"""A square of which a class, or controls, leave less than this share is rounding where it is a difference."""
+
+CONDITION = 1e3
+"""Products of controls with a larger condition number lose too many digits in such differences."""
+
 _LARGE = 1e100
 """Numbers above this are scaled before they are squared, and extents below one over it."""
 
@@ -104,7 +110,10 @@ class Block:
     @cached_property
     def left_out(self) -> FloatArray:
         """(K, n_x, n_y) the coefficients without each class in turn."""
-        return np.stack([self._without(place).coefficients for place in range(self.n)])
+        found, exact = _without_each(self)
+        for place in np.flatnonzero(~exact):
+            found[place] = self._without(place).coefficients
+        return found
 
     def _without(self, place: int) -> Block:
         kept = np.delete(np.arange(self.n), place)
@@ -147,6 +156,45 @@ def residuals(values: FloatArray, own: FloatArray, other: FloatArray) -> FloatAr
     inverse = np.linalg.pinv(other @ own.T, rcond=SINGULAR)
     left: FloatArray = values - (values @ other.T) @ (own.T @ inverse).T
     return left
+
+
+def _without_each(block: Block) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """The coefficients without each class in turn, from products.
+
+    Without class k the product of two centred variables is a.b - K / (K - 1) a_k b_k. What controls leave of x is
+    x - W F, and of y it is y - V H (see `Block`), so that its products are those of the variables and the controls.
+
+    Returns:
+        (K, n_x, n_y), and (K,) for which classes rounding is little.
+    """
+    n, own, other = block.n, block.own, block.other
+
+    def products(a: FloatArray, b: FloatArray) -> FloatArray:
+        each: FloatArray = a @ b.T - n / max(n - 1, 1) * a.T[:, :, None] * b.T[:, None, :]
+        return each
+
+    def squares(a: FloatArray) -> FloatArray:
+        each: FloatArray = (a * a).sum(axis=1) - n / max(n - 1, 1) * (a * a).T
+        return each
+
+    across = products(other, own)
+    inverse = np.linalg.pinv(across, rcond=SINGULAR)
+    of_x = products(block.x, other) @ inverse.swapaxes(1, 2)
+    of_y = products(block.y, own) @ inverse
+    both = products(block.x, block.y) - of_x @ products(block.y, own).swapaxes(1, 2)
+
+    exact = np.ones(n, dtype=np.bool_)
+    if len(own):
+        exact &= np.linalg.cond(across) < CONDITION
+    left = []
+    for rows, weights, controls in ((block.x, of_x, own), (block.y, of_y, other)):
+        taken = (weights @ products(controls, controls) - 2 * products(rows, controls)) * weights
+        left.append(squares(rows) + taken.sum(axis=2))
+    for rows, kept in ((block.x, left[0]), (block.y, left[1]), (own, squares(own)), (other, squares(other))):
+        exact &= ((kept > LITTLE) | ~rows.any(axis=1)).all(axis=1)
+    lengths = np.sqrt(left[0].clip(0)[:, :, None] * left[1].clip(0)[:, None])
+    found = np.where(lengths > 0, both / np.where(lengths > 0, lengths, 1.0), np.nan)
+    return found.clip(-1.0, 1.0), exact
 
 
 def correlations(x: FloatArray, y: FloatArray) -> FloatArray:
