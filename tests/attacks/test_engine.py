@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from manifoldscope.attacks import ATTACKS, FGSM, PGD, AutoAttack, UniformNoise, evaluate, make
+from manifoldscope.attacks import ATTACKS, FABT, FGSM, PGD, AutoAttack, UniformNoise, evaluate, make
 from manifoldscope.errors import AttackError
 from tests.attacks.networks import Wrapped, fitted, images
 
@@ -66,6 +66,19 @@ def test_a_run_takes_its_random_numbers_from_one_generator(known):
     )
     assert torch.equal(first, second)
     assert 0.09 < (first - pixels).abs().max() <= 0.1 + 1e-6
+
+
+def test_a_run_gives_all_images_to_the_end_where_some_are_finished_before(known):
+    module, pixels, labels, *_ = known
+    pixels, labels = pixels[:4], labels[:4].clone()
+    labels[0] = labels[1]  # which is misclassified when clean, and pulled back less often
+    attack = FABT(epsilon=0.1, steps=6)
+    iterates = list(attack.run(module, pixels, labels))
+    assert {each.images.shape for each in iterates} == {pixels.shape}
+    alone = [list(attack.run(module, pixels[[place]], labels[[place]])) for place in range(4)]
+    assert len({len(each) for each in alone}) > 1
+    last = torch.cat([each[-1].images for each in alone])
+    torch.testing.assert_close(iterates[-1].images, last, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

@@ -151,7 +151,7 @@ class Engine:
         nearest: Norm | None = None,
         judge: bool = True,
     ) -> Iterator[Look]:
-        """One stage, look by look; where nothing is judged, images run once to the end, and that is not seen."""
+        """One stage, look by look; where nothing is judged, all images run once, until all are finished."""
         at_once = self.batch.fits
         line = _Line(places.tolist(), alone=outcome != "any")
         rows: Rows | None = None
@@ -181,14 +181,17 @@ class Engine:
                 seen, stands = self._judged(perturbation, rows, state["images"], seen, done, found, outcome, nearest)
             yield Look(rows, state, seen)
             stays = ~done & stands
-            if not bool(stays.all()):
+            if judge and not bool(stays.all()):
                 where = stays.nonzero().flatten()
                 rows, seen = rows.select(where), seen.select(where)
                 state = {name: tensor.index_select(0, where) for name, tensor in state.items()}
-            if len(rows):
-                state = perturbation.step(rows, state, seen)
-            else:
+            if not len(rows):
                 rows = None
+                continue
+            before, state = state, perturbation.step(rows, state, seen)
+            if not judge and bool(done.any()):  # what is finished stays as it is until all are
+                where = done.nonzero().flatten()
+                state = {name: tensor.index_copy(0, where, before[name][where]) for name, tensor in state.items()}
 
     # --- asking ---------------------------------------------------------------------------------------------------
 
