@@ -111,7 +111,7 @@ class Block:
     def left_out(self) -> FloatArray:
         """(K, n_x, n_y) the coefficients without each class in turn."""
         found, exact = _without_each(self)
-        for place in np.flatnonzero(~exact):
+        for place in np.flatnonzero(~exact).tolist():
             found[place] = self._without(place).coefficients
         return found
 
