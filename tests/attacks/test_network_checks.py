@@ -396,6 +396,25 @@ def test_a_gradient_that_does_not_say_how_the_logits_change(known, wrong):
     assert "straight-through estimator" in row["note"]
 
 
+CUT = {
+    "one pixel in a hundred": lambda pixels: torch.where(
+        torch.arange(192).view(3, 8, 8) % 97 == 0, pixels.detach(), pixels
+    ),
+    "the border": lambda pixels: (
+        F.pad(pixels[:, :, 1:-1, 1:-1], (1,) * 4) + (pixels - F.pad(pixels[:, :, 1:-1, 1:-1], (1,) * 4)).detach()
+    ),
+    "bright pixels": lambda pixels: torch.where(pixels > 0.9, pixels.detach(), pixels),
+}
+
+
+@pytest.mark.parametrize("cut", CUT)
+def test_a_few_pixels_without_a_gradient_hardly_change_a_cosine_and_are_seen(known, cut):
+    network, drawn = known
+    network = replace(network, module=Before(network.module, CUT[cut]), mean=(0,), std=(1,))
+    assert flagged(network, drawn) == {"finite differences"}
+    assert "those without a gradient change logits by" in rows_of(network, drawn)["finite differences"]["note"]
+
+
 RIGHT = {
     "scale": (gradient_as(lambda gradient: 1e-12 * gradient), True),
     "most of it": (lambda pixels: 0.1 * pixels + 0.9 * pixels.detach(), True),
