@@ -312,6 +312,17 @@ def test_values_and_gradients_are_finite_for_degenerate_batches(name, case):
     assert bool(features.grad.isfinite().all())
 
 
+@pytest.mark.parametrize("case", DEGENERATE)
+@pytest.mark.parametrize("e", [1e-6, 1e-12])
+def test_coding_rate_is_finite_where_the_identity_is_lost_in_rounding(case, e):
+    points, labels = DEGENERATE[case]
+    features = points.clone().requires_grad_()
+    value = coding_rate(features, torch.tensor(labels), squared_distortion=e)
+    value.backward()
+    assert bool(value.isfinite())
+    assert bool(features.grad.isfinite().all())
+
+
 @every
 def test_features_that_are_not_finite_give_nan_and_no_exception(name):
     features, labels = batch()
