@@ -6,10 +6,11 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
 from manifoldscope.attacks import PGD, evaluate
 from manifoldscope.errors import AttackError, ModelError, StudyError
-from manifoldscope.training import OBJECTIVES, fit, state, watch
+from manifoldscope.training import OBJECTIVES, Saving, fit, state, watch
 from manifoldscope.vision.datasets import images
 from manifoldscope.vision.network import Network
 from manifoldscope.vision.preprocessing import Preprocessing
@@ -98,6 +99,51 @@ def test_a_loss_that_diverges_is_an_error(digits):
 def test_impossible_settings_are_refused(settings, error, message):
     with pytest.raises(error, match=message):
         objective("adversarial", **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs = 0; expected a whole number of at least 1"),
+        ({"epochs": -1}, "epochs = -1"),
+        ({"epochs": 1.5}, r"epochs = 1\.5"),
+        ({"epochs": 1, "batch_size": 0}, "batch_size = 0"),
+        ({"epochs": 1, "learning_rate": float("nan")}, "learning_rate = nan; expected a number of at least 0"),
+        ({"epochs": 1, "weight_decay": -1.0}, r"weight_decay = -1\.0"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_before_the_first_step(settings, message, digits):
+    made = network()
+    before = state(made)
+    with pytest.raises(StudyError, match=message):
+        fit(made, digits[0], objective("standard"), **settings)
+    assert all(torch.equal(before[name], value) for name, value in state(made).items())
+
+
+def test_a_network_that_cannot_learn_these_labels_is_refused(digits):
+    module = build("cnn", channels=1, size=8, n_classes=5, seed=0)
+    few = Network(module, name="mine", preprocessing=Preprocessing(channels=1))
+    with pytest.raises(ModelError, match="mine has 5 outputs, but label 9 occurs"):
+        fit(few, digits[0], objective("standard"), epochs=1)
+    frozen = network()
+    frozen.module.requires_grad_(False)
+    with pytest.raises(ModelError, match="has no parameter that can be trained"):
+        fit(frozen, digits[0], objective("standard"), epochs=1)
+
+
+def test_what_no_file_of_weights_can_hold_is_named(digits, tmp_path):
+    class Counting(nn.Sequential):
+        def get_extra_state(self):
+            return {"seen": 0}
+
+        def set_extra_state(self, state):
+            pass
+
+    made = Network(Counting(nn.Flatten(), nn.Linear(64, 10)), preprocessing=Preprocessing(channels=1))
+    with pytest.raises(ModelError, match="Counting keeps dict in its state dict as '_extra_state'"):
+        fit(made, digits[0], objective("standard"), epochs=1, saving=Saving(folder=tmp_path))
+    with pytest.raises(ModelError, match="_extra_state"):
+        state(made)
 
 
 def test_adversarial_training_notes_how_it_stands_one_step_and_many(digits, monkeypatch):

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from manifoldscope.errors import StudyError
 from manifoldscope.training import OBJECTIVES, fit, saving, state
 from manifoldscope.training.saving import STATE, Saver, Saving, epoch_file, kept_epochs
 from manifoldscope.vision.datasets import images
@@ -305,6 +306,44 @@ def test_a_state_that_cannot_be_saved_costs_no_training(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match=r"cannot be saved in .* \(no space left on device\)"):
         found = train("dropout", tmp_path)
     assert same(found, train("dropout"))
+
+
+def test_weights_that_cannot_be_kept_end_the_training_in_a_sentence_and_it_goes_on_when_there_is_room(
+    tmp_path, monkeypatch, each_step
+):
+    real = saving.save_file
+
+    def full(tensors, draft, metadata):
+        if draft.name.startswith(epoch_file(2)):
+            raise OSError(28, "No space left on device")
+        real(tensors, draft, metadata)
+
+    monkeypatch.setattr(saving, "save_file", full)
+    with pytest.raises(StudyError, match=r"epoch 2 cannot be kept as .*-2.safetensors \(no space left on device\)"):
+        train("dropout", tmp_path, every=1)
+    monkeypatch.setattr(saving, "save_file", real)
+    began = []
+    assert same(train("dropout", tmp_path, every=1, on_progress=began.append), train("dropout"))
+    assert round(began[0] * N_STEPS) == 2 * PER_EPOCH
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(StudyError, match=r"cannot be saved in .*mine.txt \(file exists\); give a folder"):
+        train("dropout", tmp_path / "mine.txt")
+
+
+@pytest.mark.usefixtures("each_step")
+def test_a_constant_that_shares_its_memory_is_no_obstacle(tmp_path, monkeypatch):
+    def expanded():
+        made = dropout()
+        made.module.register_buffer("places", torch.arange(4).expand(3, 4))
+        return made
+
+    monkeypatch.setitem(WAYS, "dropout", (expanded, *WAYS["dropout"][1:]))
+    with pytest.raises(StoppedError):
+        train("dropout", tmp_path, on_progress=stop_at(4))
+    assert same(train("dropout", tmp_path), train("dropout"))
 
 
 def test_saving_takes_a_small_share_of_the_time(tmp_path, monkeypatch):

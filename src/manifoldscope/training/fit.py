@@ -11,16 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from manifoldscope.errors import ModelError
+from manifoldscope.attacks.engine import require_label
+from manifoldscope.errors import ModelError, StudyError
 from manifoldscope.seeds import derive, generator
 from manifoldscope.training.augmentation import augmented
 from manifoldscope.training.history import Epoch as Epoch
 from manifoldscope.training.objectives import Objective
 from manifoldscope.training.optimisers import one_cycle, optimiser_of
-from manifoldscope.training.saving import Progress, Saver, Saving, tensors_digest
+from manifoldscope.training.saving import Progress, Saver, Saving, tensors_digest, tensors_of
 from manifoldscope.training.watch import EVALUATED, evaluated_every, evaluation
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network
+from manifoldscope.vision.network import Network, undisturbed
 
 
 def fit(
@@ -66,12 +67,22 @@ def fit(
         One record an epoch.
 
     Raises:
-        ModelError: the loss became NaN or infinite.
-        StudyError: no such optimiser or augmentation.
+        ModelError: the loss became NaN or infinite; the network has no parameter that can be trained, fewer outputs
+            than the labels need, or something in its state dict that cannot be saved.
+        StudyError: no such optimiser or augmentation; numbers that cannot be; weights that cannot be kept where
+            `saving` says.
     """
+    for name, number in (("epochs", epochs), ("batch_size", batch_size)):
+        if number < 1 or number != int(number):
+            raise StudyError(f"{name} = {number}; expected a whole number of at least 1")
     if not objective.trains:
         network.module.eval()
         return []
+    if not any(parameter.requires_grad for parameter in network.module.parameters()):
+        raise ModelError(
+            f"{network.name} has no parameter that can be trained: each has requires_grad = False, or there is none; "
+            "set it, or use the objective 'random'"
+        )
     device = network.device
     pixels, labels = network.pixels(images), images.labels
     size = min(batch_size, len(pixels))
@@ -87,6 +98,9 @@ def fit(
     network.module.train()
     devices = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
+        with undisturbed(network), torch.no_grad():
+            n_outputs = network(pixels[:size].to(device)).shape[1]
+        require_label(network, int(labels.max()), n_outputs)
         torch.manual_seed(derive(seed, "dropout"))  # dropout draws from the global generator
         if saving is not None:
             schedule = {
@@ -155,7 +169,7 @@ def _identity(
             "objective": [f"{kind.__module__}.{kind.__qualname__}", repr(objective)],
             "schedule": schedule,
             "images": tensors_digest({"pixels": pixels, "labels": labels}),
-            "weights": tensors_digest(network.module.state_dict()),
+            "weights": tensors_digest(tensors_of(network.module)),
             "normalisation": [list(map(float, network.mean)), list(map(float, network.std))],
             "torch": torch.__version__,
             "device": network.device.type,
@@ -165,5 +179,9 @@ def _identity(
 
 
 def state(network: Network) -> dict[str, Tensor]:
-    """Parameters and buffers, on the CPU, contiguous: what a checkpoint holds."""
-    return {name: value.detach().cpu().contiguous().clone() for name, value in network.module.state_dict().items()}
+    """Parameters and buffers, on the CPU, contiguous: what a checkpoint holds.
+
+    Raises:
+        ModelError: the module keeps something else in its state dict.
+    """
+    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors_of(network.module).items()}

@@ -35,8 +35,11 @@ def optimiser_of(
         weight_decay: factor of the L2 penalty on all parameters, whose gradient is added to that of the loss.
 
     Raises:
-        StudyError: no such optimiser.
+        StudyError: no such optimiser, or a rate or a factor that is negative or not finite.
     """
+    for what, number in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
+        if not (math.isfinite(number) and number >= 0):
+            raise StudyError(f"{what} = {number}; expected a number of at least 0")
     if name == "adam":
         return torch.optim.Adam(parameters, lr=learning_rate, weight_decay=weight_decay)
     if name == "sgd":

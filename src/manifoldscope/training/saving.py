@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from manifoldscope.errors import StudyError
+from manifoldscope.errors import ModelError, StudyError
 from manifoldscope.files import file_digest, read_bytes, why
 from manifoldscope.training.history import Epoch
 from manifoldscope.training.optimisers import STATE_OF
@@ -62,8 +62,11 @@ class Saving:
     every: int = 0
 
     def __post_init__(self) -> None:
-        if not self.seconds >= 0 or self.every < 0:
-            raise StudyError(f"seconds = {self.seconds}, every = {self.every}; expected numbers that are not negative")
+        if not self.seconds >= 0 or self.every < 0 or self.every != int(self.every):
+            raise StudyError(
+                f"seconds = {self.seconds}, every = {self.every}; expected numbers that are not negative, and a whole "
+                "one of epochs"
+            )
 
 
 def kept_epochs(epochs: int, every: int) -> tuple[int, ...]:
@@ -122,7 +125,13 @@ class Saver:
     per_epoch: int
 
     def __post_init__(self) -> None:
-        self.saving.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.saving.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StudyError(
+                f"the training cannot be saved in {self.saving.folder} ({why(error)}); give a folder that can be "
+                "written into"
+            ) from error
         self._epochs: dict[str, str] = {}
         self._saved, self._least = time.monotonic(), self.saving.seconds
 
@@ -133,8 +142,14 @@ class Saver:
         if epoch not in kept_epochs(self.n_steps // self.per_epoch, self.saving.every):
             return
         path = self.saving.folder / epoch_file(epoch)
-        _write(path, _apart(self.module.state_dict()), {})
-        self._epochs[str(epoch)] = file_digest(path)
+        try:
+            _write(path, _apart(tensors_of(self.module)), {})
+            self._epochs[str(epoch)] = file_digest(path)
+        except (OSError, SafetensorError) as error:
+            raise StudyError(
+                f"the weights after epoch {epoch} cannot be kept as {path} ({why(error)}); make room and start the "
+                "training again, which goes on where it was last saved, or keep those of fewer epochs"
+            ) from error
 
     def save_if_due(self, at: Progress) -> None:
         """Save the state where enough time has passed since the last one."""
@@ -166,7 +181,7 @@ class Saver:
 
     def _own(self) -> dict[str, Tensor]:
         """Every parameter and buffer, also those that no state dict has."""
-        module = {**dict(self.module.named_buffers()), **self.module.state_dict()}
+        module = {**dict(self.module.named_buffers()), **tensors_of(self.module)}
         return {f"module/{name}": value for name, value in module.items()}
 
     def _of_optimiser(self) -> dict[str, Tensor]:
@@ -261,7 +276,8 @@ class Saver:
         def put_back() -> None:
             with torch.no_grad():
                 for name, value in own.items():
-                    value.copy_(tensors[name])
+                    if not torch.equal(value, tensors[name].to(value.device)):  # expanded constants cannot be written
+                        value.copy_(tensors[name])
             self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": states})
             for name, generator in self.generators.items():
                 generator.set_state(tensors[f"random/{name}"])
@@ -317,6 +333,21 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
 def _bytes(tensor: Tensor) -> Any:
     """What is in a tensor on the CPU, as hashing reads it, without a copy where it is contiguous."""
     return tensor.detach().contiguous().flatten().view(torch.uint8).numpy()
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """The parameters and buffers of a module under the names of its state dict.
+
+    Raises:
+        ModelError: it keeps something else there, which no file of tensors can hold.
+    """
+    found = module.state_dict()
+    if other := next((name for name, value in found.items() if not isinstance(value, Tensor)), None):
+        raise ModelError(
+            f"{type(module).__name__} keeps {type(found[other]).__name__} in its state dict as {other!r}, which a file "
+            "of weights cannot hold; train it without its get_extra_state, or register a buffer in its place"
+        )
+    return dict(found)
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
