@@ -297,9 +297,9 @@ def orders_of(n: int, draws: int, seed: int, elements: int) -> Iterator[npt.NDAr
 
 def _restricted(orders: npt.NDArray[np.intp], classes: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
     """(B, K) the orders of some classes among themselves, as orders (B, n) of all have them."""
+    place = np.full(orders.shape[1], -1, dtype=np.intp)
+    place[classes] = np.arange(len(classes))
     if len(classes) == orders.shape[1]:
-        place = np.empty(len(classes), dtype=np.intp)
-        place[classes] = np.arange(len(classes))
         return place[orders[:, classes]]
-    rank = np.argsort(orders, axis=1)[:, classes]  # where each class stands
-    return np.argsort(rank, axis=1)
+    placed = place[orders]
+    return placed[placed >= 0].reshape(len(orders), len(classes))
