@@ -172,9 +172,9 @@ def test_an_error_of_one_network_says_which_it_is(tmp_path: Path) -> None:
     file = tmp_path / "w.safetensors"
     save_file({"x": torch.zeros(2)}, file)
     context = tiny.context_of(tiny.study(models=[{"name": "mine", "source": "small:cnn", "weights": str(file)}]), store)
-    with pytest.raises(ModelError, match=r"^mine: the weights do not fit small:cnn"):
+    with pytest.raises(ModelError, match=r"^mine: the weights of w.safetensors do not fit small:cnn"):
         context.untrained("mine")
     layers = ["conv*"]
     study = tiny.study(models=[{"name": "mine", "source": "small:cnn", "weights": str(file), "layers": layers}])
-    with pytest.raises(ModelError, match=r"^mine: the weights do not fit small:cnn"):
+    with pytest.raises(ModelError, match=r"^mine: the weights of w.safetensors do not fit small:cnn"):
         tiny.planned(study, store)

@@ -202,7 +202,7 @@ def test_a_hundred_classes(tmp_path: Path) -> None:
     assert made.module.linear.out_features == 100
     assert made.mean == pytest.approx((0.5071, 0.4865, 0.4409), abs=1e-4)
     assert network("robustbench:preact_resnet18", weights=weights, n_classes=100).n_parameters == made.n_parameters
-    with pytest.raises(ModelError, match=r"100 outputs of linear instead of 10; give the number of classes"):
+    with pytest.raises(ModelError, match=r"whose layer linear has 100 outputs and not 10; give the number of classes"):
         network("robustbench:preact_resnet18", weights=weights)
 
 

@@ -281,12 +281,18 @@ def test_weights_that_are_not_finite_are_said() -> None:
         fit(make(), state, "the target")
 
 
+def test_the_file_whose_weights_do_not_fit_is_named(tmp_path: Path) -> None:
+    torch.save({"3.weight": torch.zeros(3, 8)}, tmp_path / "net.pt")
+    with pytest.raises(ModelError, match=r"^the weights of net\.pt do not fit the target, which has"):
+        fit(make(), tmp_path / "net.pt", "the target")
+
+
 def test_another_architecture_is_suspected_only_where_it_is_likely() -> None:
     state = make().state_dict()
     for change, message in (
         (
             {"3.weight": torch.zeros(5, 8), "3.bias": torch.zeros(5)},
-            r"with 5 outputs of 3 instead of 3; give the number",
+            r"whose layer 3 has 5 outputs and not 3; give the number",
         ),
         ({"4.weight": torch.zeros(2)}, r"1 unexpected \(4\.weight\)\. They are of a larger network, or"),
     ):

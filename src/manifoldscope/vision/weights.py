@@ -36,6 +36,7 @@ class Loaded:
         tensors: by their names in the file (see `printable`), on the CPU; what tied parameters share is there under
             each of their names.
         digest: SHA-256 of exactly the bytes that the tensors were read from; empty where they are from no file.
+        file: the name of that file, without its folder.
         entry: where in the file they stand, such as "state_dict"; empty where they are the whole of it.
         beside: other entries of the file that hold weights, such as their exponential moving average.
         extra_state: what modules keep beside tensors (`get_extra_state`), by name.
@@ -45,6 +46,7 @@ class Loaded:
     digest: str = ""
     entry: str = ""
     beside: Sequence[str] = ()
+    file: str = ""
     extra_state: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -101,7 +103,7 @@ def load_weights(path: str | Path) -> Loaded:
         name: tensors[kept] for name, kept in checkpoint.aliases.items() if kept in tensors and name not in tensors
     }
     extra = {printable(str(name)): value for name, value in entries.items() if _is_extra(str(name))}
-    return Loaded(tensors, checkpoint.digest, entry, beside, extra)
+    return Loaded(tensors, checkpoint.digest, entry, beside, checkpoint.name, extra)
 
 
 def fit(module: nn.Module, weights: Loaded | Mapping[str, Tensor] | str | Path, where: str) -> Fitted:
@@ -121,6 +123,7 @@ def fit(module: nn.Module, weights: Loaded | Mapping[str, Tensor] | str | Path, 
     if isinstance(weights, (str, Path)):
         weights = load_weights(weights)
     loaded = weights if isinstance(weights, Loaded) else Loaded(weights)
+    said = f"the weights of {loaded.file}" if loaded.file else "the weights"
     state = dict(module.state_dict())
     given = plain_names({**loaded.extra_state, **loaded.tensors})
     own = plain_names(state)
@@ -131,8 +134,8 @@ def fit(module: nn.Module, weights: Loaded | Mapping[str, Tensor] | str | Path, 
             own, (prefix, rivals) = bare, found
     if rivals:
         raise ModelError(
-            f"the file holds several networks that fit {where} and differ, under {', '.join(map(repr, rivals[:4]))}; "
-            "save the one that is meant alone"
+            f"{loaded.file or 'the file'} holds several networks that fit {where} and differ, under "
+            f"{', '.join(map(repr, rivals[:4]))}; save the one that is meant alone"
         )
     taken = {name: given[prefix + name] for name in own if prefix + name in given}
     used = {prefix + name for name in taken}
@@ -144,13 +147,13 @@ def fit(module: nn.Module, weights: Loaded | Mapping[str, Tensor] | str | Path, 
         for name in rest
         if name.startswith(prefix) and name not in known and (prefix or name.partition(".")[0] not in BESIDE)
     ]
-    _check(own, taken, unexpected, prefix, where)
+    _check(own, taken, unexpected, said, where)
     notes = _notes(loaded, given, own, prefix, rest, known) + _oddities(own, taken)
     try:
         names = dict(zip(own, state, strict=True))
         module.load_state_dict({names[name]: value for name, value in taken.items()}, strict=False)
     except Exception as error:  # modules may have code of their own for this
-        raise ModelError(f"the weights cannot be put into {where}: {' '.join(str(error).split())[:200]}") from error
+        raise ModelError(f"{said} cannot be put into {where}: {' '.join(str(error).split())[:200]}") from error
     for note in notes:
         warnings.warn(f"{where}: {note}", stacklevel=2)
     return Fitted(loaded.digest, loaded.entry, prefix, normalisation, notes)
@@ -186,7 +189,7 @@ def _is_extra(name: str) -> bool:
 
 
 def _check(
-    own: Mapping[str, Any], taken: Mapping[str, Any], unexpected: Sequence[str], prefix: str, where: str
+    own: Mapping[str, Any], taken: Mapping[str, Any], unexpected: Sequence[str], said: str, where: str
 ) -> None:
     missing = missing_names(own, taken, "")
     misshaped = misfits(own, taken, "")
@@ -198,7 +201,7 @@ def _check(
             if found
         ]
         raise ModelError(
-            f"the weights do not fit {where}, which has {len(own)} tensors: {'; '.join(problems)}. "
+            f"{said} do not fit {where}, which has {len(own)} tensors: {'; '.join(problems)}. "
             + _likely(own, taken, missing, unexpected, misshaped)
         )
     mistyped = [
@@ -206,7 +209,7 @@ def _check(
     ]
     if mistyped:
         raise ModelError(
-            f"the weights do not fit {where}: {len(mistyped)} of another type ({_first(mistyped)}). They may be "
+            f"{said} do not fit {where}: {len(mistyped)} of another type ({_first(mistyped)}). They may be "
             "quantised, or no weights; give those that were trained, in floating point"
         )
     contradictory = [
@@ -217,7 +220,7 @@ def _check(
     if contradictory:
         name, other = contradictory[0]
         raise ModelError(
-            f"the weights do not fit {where}: {name} and {other} are one tensor there, and differ in the file. It is "
+            f"{said} do not fit {where}: {name} and {other} are one tensor there, and differ in the file. It is "
             "of a network that does not share them"
         )
 
@@ -237,8 +240,8 @@ def _likely(
             here, there = outputs.pop()
             if here and there:
                 return (
-                    f"They are of a network with {here[0]} outputs of {layers.pop()} instead of {there[0]}; give the "
-                    "number of classes that it was trained for (n_classes, where the source has it)"
+                    f"They are of a network whose layer {layers.pop()} has {here[0]} outputs and not {there[0]}; give "
+                    "the number of classes that it was trained for (n_classes, where the source has it)"
                 )
     elif unexpected and not missing and not misshaped:
         return "They are of a larger network, or there is something beside it: save the network's own weights alone"
