@@ -431,6 +431,44 @@ def test_a_gradient_that_says_it_up_to_a_factor_or_in_the_large_passes(known, ri
     assert rows_of(replace(network, module=module), drawn)["finite differences"]["passed"] is passed
 
 
+class AsksForGradients(Around):
+    """A defence in the way of whoever asks for no gradient."""
+
+    def forward(self, pixels):
+        return self.inner(pixels if torch.is_grad_enabled() else pixels.roll(1, 3))
+
+
+def test_logits_that_differ_where_a_gradient_is_asked_for(known):
+    network, drawn = known
+    network = replace(network, module=AsksForGradients(network.module))
+    assert flagged(network, drawn) == {"finite differences"}
+    assert "where a gradient is asked for" in rows_of(network, drawn)["finite differences"]["note"]
+
+
+def test_a_gradient_that_is_wrong_for_the_last_class_alone(known):
+    """Classes stand one after another, as a study draws them."""
+    network, drawn = known
+    classes = drawn.subset(drawn.labels.argsort())
+
+    class LastClass(Around):
+        def forward(self, pixels):
+            logits = self.inner(pixels)
+            last = (logits.argmax(1) == 3)[:, None]
+            return torch.where(last, OtherGradient.apply(logits, torch.neg), logits)
+
+    for batch_size in (16, 128):
+        wrong = replace(network, module=LastClass(network.module))
+        assert flagged(wrong, classes, batch_size=batch_size) == {"finite differences"}
+
+
+@pytest.mark.parametrize("pack", [torch.Tensor.half, torch.Tensor.bfloat16])
+@pytest.mark.parametrize("first", range(0, 40, 8))
+def test_slopes_that_are_rounded_away_say_nothing(known, pack, first):
+    network, drawn = known
+    rounded = replace(network, module=Giving(network.module, lambda logits: pack(10 * logits)))
+    assert rows_of(rounded, drawn.subset(range(first, first + 8)))["finite differences"]["passed"] is not False
+
+
 # --- what a module gives ----------------------------------------------------------------------------------------------
 
 Output = namedtuple("Output", ["aux", "logits"])
@@ -502,9 +540,40 @@ def test_outputs_of_a_sigmoid_are_no_logits(known):
     network, drawn = known
     row = rows_of(replace(network, module=Giving(network.module, torch.sigmoid)), drawn)["logits"]
     assert row["passed"] is False
-    assert "outputs lie in [0, 1]" in row["note"]
+    assert "outputs lie in [0, 1], as behind a sigmoid" in row["note"]
     near_a_half = Giving(network.module, lambda logits: 0.5 + 0.01 * logits)  # as those of random weights may be
     assert flagged(replace(network, module=near_a_half), drawn) == set()
+
+
+@pytest.mark.parametrize(
+    ("pack", "passed"),
+    [
+        (lambda logits: 100 * logits.softmax(1), False),
+        (lambda logits: logits + 1e6, True),  # whose sums are alike up to rounding
+        (lambda logits: 0 * logits, True),
+    ],
+)
+def test_shares_of_any_sum_are_no_logits(known, pack, passed):
+    network, drawn = known
+    row = rows_of(replace(network, module=Giving(network.module, pack)), drawn)["logits"]
+    assert row["passed"] is passed
+    assert row["note"].startswith("outputs are at least 0 and sum to 100, as behind a softmax") is not passed
+
+
+@pytest.mark.parametrize("order", [[1, 0, 2, 3], [0, 1, 3, 2]])
+def test_classes_that_are_exchanged_are_named(known, order):
+    network, drawn = known
+    exchanged = replace(network, module=Giving(network.module, lambda logits: logits[:, order]))
+    row = rows_of(exchanged, drawn)["label order"]
+    assert row["passed"] is False
+    moved = [f"{order.index(label)} for {label}" for label in range(4) if order[label] != label]
+    assert f"100.0% with {', '.join(moved)}; look up the order" in row["note"]
+
+
+def test_a_class_that_is_taken_for_another_is_no_exchange(known):
+    network, drawn = known
+    blind = replace(network, module=Giving(network.module, lambda logits: logits - torch.tensor([100.0, 0, 0, 0])))
+    assert rows_of(blind, drawn)["label order"]["passed"] is True
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

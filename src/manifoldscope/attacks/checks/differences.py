@@ -1,7 +1,8 @@
 """Does the gradient say how the logits change?
 
-It does not where a part of the network is detached, where a layer gives another gradient than its own, or where a sign
-is wrong. Images may keep some gradient then, and an attack walks on in a wrong direction.
+It does not where a part of the network is detached, where a layer gives another gradient than its own, where a sign is
+wrong, or where the network says something else when a gradient is asked for. Images may keep some gradient then, and an
+attack walks on in a wrong direction.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from manifoldscope.attacks.checks.independence import ROUNDINGS, TOLERANCE, gap, precision
 from manifoldscope.attacks.checks.row import Row, check
 from manifoldscope.seeds import generator
 from manifoldscope.vision.network import Network, NoGradientError, pixel_gradient
@@ -26,6 +28,9 @@ FEW = 8
 
 AGREE = 0.9
 """A cosine of slopes. It is 0.995 and more for deep networks, and 0.82 where one channel of three has no gradient."""
+
+BEYOND = 8
+"""How many times what rounding makes of them the slopes have to be: rounded ones agree with each other by chance."""
 
 HIDDEN = 0.05
 """How much pixels whose gradient is exactly zero may change logits, as a share of what all pixels do."""
@@ -51,6 +56,16 @@ def finite_differences(network: Network, pixels: Tensor, labels: Tensor, *, dete
     )
     if not deterministic:
         return check(name, None, None, expected, "repeated passes differ already")
+    with torch.no_grad():
+        plain = network(pixels)
+    eps = precision(network, pixels, plain)
+    changed = gap(network(pixels.clone().requires_grad_(True)).detach(), plain, plain)
+    if changed > max(TOLERANCE, ROUNDINGS * eps):
+        note = (
+            f"logits differ by {changed:.2g} of the largest one where a gradient is asked for: an attack climbs "
+            "another function than the one that is judged. Let forward not ask whether gradients are on"
+        )
+        return check(name, False, None, expected, note)
     ways = torch.randint(0, 2, (DIRECTIONS, *pixels.shape), generator=generator(0, "directions")).to(pixels) * 2 - 1
     for size in SIZES:
         centre = pixels.clamp(size, 1 - size).requires_grad_(True)
@@ -60,7 +75,8 @@ def finite_differences(network: Network, pixels: Tensor, labels: Tensor, *, dete
         except NoGradientError:
             return check(name, None, None, expected, "the network gives no gradient")
         before, after = _slopes(network, centre, middle, labels, size * ways)
-        if not _cosine(before, after) >= AGREE:
+        rounded = 2 * eps * middle.detach().norm() * DIRECTIONS**0.5
+        if not ((before + after).norm() >= BEYOND * rounded and _cosine(before, after) >= AGREE):
             continue
         found = _cosine(before + after, (gradient * ways).flatten(2).sum(2))
         below, above = _slopes(network, centre, middle, labels, size * ways * (gradient == 0))

@@ -36,9 +36,7 @@ def batch_independence(network: Network, pixels: Tensor, logits: Tensor, at_once
         deterministic: whether it says the same when it is asked again.
     """
     name = "batch independence"
-    types = [network.normalise(pixels[:1]).dtype]
-    types += [half for half in (torch.float16, torch.bfloat16) if torch.equal(logits.to(half).to(logits), logits)]
-    tolerance = max(TOLERANCE, ROUNDINGS * max(torch.finfo(each).eps for each in types))
+    tolerance = max(TOLERANCE, ROUNDINGS * precision(network, pixels, logits))
     expected = f"logits of an image differ by at most {tolerance:g} of the largest one, whatever images are beside it"
     if not deterministic:
         return check(name, None, None, expected, "repeated passes differ already")
@@ -63,7 +61,6 @@ def batch_independence(network: Network, pixels: Tensor, logits: Tensor, at_once
         ("in another order", everyone.flip(0), in_another_order),
         ("among other images", half, among_others),
     ]
-    scale = max(float(logits[torch.isfinite(logits)].abs().max()), torch.finfo(logits.dtype).tiny)
     differences, notes, n_other = [], [], 0
     for how, places, show in shown:
         try:
@@ -76,9 +73,7 @@ def batch_independence(network: Network, pixels: Tensor, logits: Tensor, at_once
             return check(name, False, None, expected, f"shown {how}, images are refused: {said}")
         before = logits[places]
         n_other = max(n_other, int((predicted(found) != predicted(before)).sum()))
-        gap = (found - before).abs()
-        gap[~torch.isfinite(found) & ~torch.isfinite(before)] = 0
-        differences.append(float(gap.nan_to_num(torch.inf).max()) / scale)
+        differences.append(gap(found, before, logits))
         notes.append(f"{how} {differences[-1]:.2g}")
     worst = max(differences)
     passed = worst <= tolerance
@@ -93,3 +88,18 @@ def batch_independence(network: Network, pixels: Tensor, logits: Tensor, at_once
         expected,
         f"largest difference: {', '.join(notes)}" + advice * (not passed),
     )
+
+
+def precision(network: Network, pixels: Tensor, logits: Tensor) -> float:
+    """The relative rounding of the coarsest type that the logits (n, n_classes) of pixels went through."""
+    types = [network.normalise(pixels[:1]).dtype]
+    types += [half for half in (torch.float16, torch.bfloat16) if torch.equal(logits.to(half).to(logits), logits)]
+    return max(torch.finfo(each).eps for each in types)
+
+
+def gap(one: Tensor, other: Tensor, logits: Tensor) -> float:
+    """Largest difference of two sets of logits (m, n_classes), as a share of the largest of all `logits`."""
+    scale = max(float(logits[torch.isfinite(logits)].abs().max()), torch.finfo(logits.dtype).tiny)
+    differences = (one - other).abs()
+    differences[~torch.isfinite(one) & ~torch.isfinite(other)] = 0
+    return float(differences.nan_to_num(torch.inf).max()) / scale

@@ -11,11 +11,12 @@ from torch.nn import functional as F
 from manifoldscope.attacks.checks.bounds import gradient_at_bounds
 from manifoldscope.attacks.checks.differences import FEW, finite_differences
 from manifoldscope.attacks.checks.independence import batch_independence
+from manifoldscope.attacks.checks.labels import label_order
 from manifoldscope.attacks.checks.row import Row, check
 from manifoldscope.errors import AttackError, ModelError
-from manifoldscope.vision.images import ImageSet, batches
+from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.memory import Memory
-from manifoldscope.vision.network import Network, NoGradientError, identical, undisturbed
+from manifoldscope.vision.network import Network, NoGradientError, identical, predicted, undisturbed
 
 DETERMINISM_TOLERANCE = 1e-4
 """Repeated passes may differ by this share of the largest logit."""
@@ -33,7 +34,8 @@ def network_checks(
     """What can be seen of a network without attacking it.
 
     Args:
-        images: clean images; at most the first `batch_size` are used.
+        images: clean images, of which classes may stand one after another.
+        batch_size: how many of them are used at most, evenly spread.
         memory: how much may be taken, so that they go through the network in parts; most of what is available if
             omitted.
 
@@ -44,7 +46,7 @@ def network_checks(
     """
     if not len(images):
         raise AttackError("0 images; expected at least one")
-    where = next(batches(len(images), batch_size))
+    where = slice(0, len(images), -(-len(images) // batch_size))
     pixels = network.pixels(images, where).to(network.device)
     labels = images.labels[where].to(network.device)
     before = {name: value.clone() for name, value in _state(network)}
@@ -59,9 +61,9 @@ def network_checks(
                 f"{network.name} gives outputs of shape {tuple(logits.shape)} that hold NaN or infinity; expected "
                 "finite logits of shape (n, n_classes)"
             )
-        if int(labels.max()) >= logits.shape[1]:
+        if int(images.labels.max()) >= logits.shape[1]:
             raise ModelError(
-                f"{network.name} has {logits.shape[1]} outputs, but label {int(labels.max())} occurs; "
+                f"{network.name} has {logits.shape[1]} outputs, but label {int(images.labels.max())} occurs; "
                 "the network and the dataset do not fit"
             )
         first, second = logits[finite], again[finite]
@@ -71,8 +73,9 @@ def network_checks(
         independence = batch_independence(network, pixels, logits, at_once, deterministic=deterministic)
         gradients = _gradients(network, parts, torch.split(labels, at_once), finite, first)
         few = slice(0, min(AT_BOUNDS, at_once))
-        at_bounds = gradient_at_bounds(network, pixels[few], labels[few])
-        places = finite.nonzero().flatten()[: min(FEW, at_once)]
+        at_bounds = gradient_at_bounds(network, pixels[few], labels[few], deterministic=deterministic)
+        places = finite.nonzero().flatten()
+        places = places[:: -(-len(places) // min(FEW, at_once))]
         differences = finite_differences(network, pixels[places], labels[places], deterministic=deterministic)
         # `undisturbed` puts buffers back when it ends: look before.
         changed = [name for name, value in _state(network) if name in before and not identical(value, before[name])]
@@ -106,21 +109,26 @@ def network_checks(
         gradients,
         at_bounds,
         differences,
+        *label_order(predicted(first), labels[finite], logits.shape[1]),
     ]
 
 
 def _logits(outputs: Tensor) -> Row:
     """The row on finite outputs (n, n_classes) that a softmax or a sigmoid has been through."""
-    low, high = float(outputs.min()), float(outputs.max())
-    sums = low >= 0 and bool(torch.allclose(outputs.sum(1), torch.ones(len(outputs)).to(outputs)))
+    low, high, totals = float(outputs.min()), float(outputs.max()), outputs.sum(1)
+    total = float(totals[0]) if len(totals) > 1 else 1.0  # as of percentages; a single image has but one sum
+    differ = high - low > 1e-3 * total > 0  # from each other by more than their sums do by rounding
+    sums = low >= 0 and differ and bool(torch.allclose(totals, torch.full_like(totals, total)))
     squashed = low >= 0 and high <= 1 and low < FAR and high > 1 - FAR
-    seen = "and sum to 1: gradients through a softmax" if sums else "as behind a sigmoid: its gradients"
+    seen = (
+        f"are at least 0 and sum to {total:.3g}, as behind a softmax" if sums else "lie in [0, 1], as behind a sigmoid"
+    )
     return check(
         "logits",
         not (sums or squashed),
         None,
         "unnormalised logits",
-        f"outputs lie in [0, 1] {seen} vanish; give the logits" * (sums or squashed),
+        f"outputs {seen}: gradients vanish there; give the logits" * (sums or squashed),
     )
 
 
