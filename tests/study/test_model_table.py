@@ -58,6 +58,32 @@ def test_files_that_match_are_networks(tmp_path: Path) -> None:
     assert [(each["name"], Path(each["weights"]).name) for each in found] == [("a", "a.pt"), ("b", "b.pt")]
 
 
+def test_cells_are_put_into_tables_and_lists_and_become_what_is_expected_there(tmp_path: Path) -> None:
+    path = tmp_path / "networks.csv"
+    path.write_text('name,clean,robust,n,mean,layer\nmine,0.9,,4,"[0.5, 0.4, 0.3]",1\n , ,\n')
+    entry = {
+        "from": str(path),
+        "source": "small:cnn",
+        "weights": str(path),
+        "n_classes": "{n}",
+        "expected": {"clean": "{clean}", "autoattack": "{robust}"},
+        "layers": ["penultimate", {"name": "{layer}", "pool": "mean"}],
+    }
+    (model,) = parse(tiny.raw(models=[entry])).models
+    assert (model.name, model.expected.clean, model.expected.autoattack) == ("mine", 0.9, None)
+    assert model.settings["n_classes"] == 4
+    assert model.settings["mean"] == [0.5, 0.4, 0.3]
+    assert str(model.layers[1]) == "1 [mean]"
+
+
+def test_braces_in_a_cell_or_the_name_of_a_file_are_no_columns(tmp_path: Path) -> None:
+    (tmp_path / "{net}.pt").write_bytes(b"")
+    (found,) = expanded([{"from": str(tmp_path / "*.pt"), "source": "small:cnn", "weights": "{file}"}])
+    assert found == {"name": "{net}", "source": "small:cnn", "weights": str(tmp_path / "{net}.pt")}
+    (tmp_path / "t.csv").write_text("name,source,weights\na,small:cnn,{x}.pt\n")
+    assert expanded([{"from": str(tmp_path / "t.csv")}])[0]["weights"] == "{x}.pt"
+
+
 def test_a_study_has_every_network_and_does_not_need_the_table_again(table: Path) -> None:
     models = [{"from": str(table), "only": {"dataset": ["cifar10", "mnist"]}, "source": "small:cnn", "mean": [0.5]}]
     models[0] |= {"std": [0.5], "training": {"objective": "random"}}
@@ -73,12 +99,15 @@ def test_a_study_has_every_network_and_does_not_need_the_table_again(table: Path
         ({"from": "{table}", "only": {"datset": "cifar10"}}, "did you mean 'dataset'"),
         ({"from": "{table}", "weights": "{fil}"}, "did you mean 'file'"),
         ({"from": "{table}", "weights": "{file"}, "do not match"),
+        ({"from": "{table}", "weights": "{{file}}"}, "do not match; expected {COLUMN}"),
+        ({"from": "{table}", "weights": "{file:>3}.pt"}, "there is no column 'file:>3'; did you mean 'file'"),
+        ({"from": "{table}", "expected": {"clean": "{clan}"}}, r"expected\.clean = .*: there is no column 'clan'"),
         ({"from": "{table}", "only": {"dataset": "svhn"}}, "there is no dataset 'svhn'; there are: "),
         (
             {"from": "{table}", "only": {"dataset": ["cifar10", "mnst"]}},
             "there is no dataset 'mnst'; did you mean 'mnist'",
         ),
-        ({"from": "{folder}/*.pt"}, "gives 0 networks"),
+        ({"from": "{folder}/*.pt"}, "gives 0 networks: no file matches it from the folder in which"),
         ({"from": 3}, "path of a table"),
     ],
 )

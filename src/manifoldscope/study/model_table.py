@@ -6,7 +6,6 @@ import csv
 import glob
 import io
 import re
-import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,9 @@ COLUMNS = ("name", "source", "weights", "mean", "std")
 
 NUMBERS = ("mean", "std")
 
+TEXTS = ("name", "source", "weights", "layers", *NUMBERS)
+"""Keys in which a cell stays a text; elsewhere one that holds a number becomes it, where it is the whole value."""
+
 MOST = 1000
 """Networks of one entry."""
 
@@ -29,9 +31,9 @@ LARGEST = 2**24
 def expanded(models: Any) -> Any:
     """Every entry that has a key `from` as one entry per row of that table, or per file; others as they are.
 
-    A text may hold {COLUMN}, and {folder}, the folder of the table; for files {file}, {stem} and {folder}. Columns
-    called name, source, weights, mean and std are taken by themselves, and an empty cell is left out. `only` names
-    columns and the value, or the values, that rows must have.
+    A text may hold {COLUMN}, and {folder}, the folder of the table; for files {file}, {stem} and {folder}; so may texts
+    in lists and tables. Columns called name, source, weights, mean and std are taken by themselves, as they are, and an
+    empty cell is left out. `only` names columns and the value, or the values, that rows must have.
 
     Raises:
         StudyError: a table that cannot be read, a column that is not there, no row, more than a thousand, one without
@@ -62,6 +64,12 @@ def _with_origins(models: Sequence[Any]) -> list[tuple[Any, str]]:
             found.append((entry, ""))
             continue
         rows = list(_rows(entry))
+        if not rows and not entry.get("only"):
+            raise StudyError(
+                f"models: from = {shortened(str(entry['from']))!r} gives 0 networks: no file matches it from the "
+                "folder in which the command runs, or it is a table without a row; expected the path of a table "
+                "(.csv, .tsv) or a pattern of files"
+            )
         if not rows or len(rows) > MOST:
             raise StudyError(
                 f"models: from = {shortened(str(entry['from']))!r} gives {len(rows):,} networks; expected 1 to {MOST:,}"
@@ -126,7 +134,7 @@ def _table(path: Path) -> Sequence[tuple[dict[str, str], str]]:
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(map(str.strip, cells))]
     except csv.Error as error:
         raise StudyError(f"the table of networks {path} cannot be read: line {reader.line_num}: {error}") from None
     if not lines:
@@ -155,7 +163,7 @@ def _filled(entry: Mapping[str, Any], row: Mapping[str, str], origin: str) -> di
     """The entry of one network."""
     own = {key: value for key, value in entry.items() if key not in ("from", "only")}
     taken = {column: row[column] for column in COLUMNS if row.get(column) and column not in own}
-    told = {key: _put_in(value, row, key) for key, value in {**taken, **own}.items()}
+    told = taken | {key: _put_in(value, row, key) for key, value in own.items()}
     told = {key: _numbers(value) if key in NUMBERS else value for key, value in told.items() if value != ""}
     if not isinstance(told.get("source"), str):
         raise StudyError(
@@ -174,26 +182,39 @@ def _filled(entry: Mapping[str, Any], row: Mapping[str, str], origin: str) -> di
 
 
 def _put_in(value: Any, row: Mapping[str, str], key: str) -> Any:
-    """Names in braces replaced by the cells of the row, in texts and in lists of them."""
+    """Names in braces replaced by the cells of the row, in texts and in lists and tables of them."""
+    if isinstance(value, Mapping):
+        told = {name: _put_in(each, row, f"{key}.{name}") for name, each in value.items()}
+        return {name: each for name, each in told.items() if each != ""}
     if isinstance(value, list):
         return [_put_in(each, row, key) for each in value]
     if not isinstance(value, str):
         return value
-    try:
-        names = [name for _, name, _, _ in string.Formatter().parse(value) if name is not None]
-    except ValueError as error:
-        raise StudyError(f"models: {key} = {shortened(value)!r} has braces that do not match ({error})") from None
-    for name in names:
+    if not re.fullmatch(r"([^{}]|\{[^{}]*\})*", value):
+        raise StudyError(f"models: {key} = {shortened(value)!r} has braces that do not match; expected {{COLUMN}}")
+    for name in re.findall(r"\{([^{}]*)\}", value):
         if name not in row:
             raise StudyError(f"models: {key} = {shortened(value)!r}: {unknown('column', name, list(row))}")
-    return re.sub(r"\{([^{}]*)\}", lambda found: row[found[1]], value)
+    filled = re.sub(r"\{([^{}]*)\}", lambda found: row[found[1]], value)
+    alone = re.fullmatch(r"\{[^{}]*\}", value) and key.partition(".")[0] not in TEXTS
+    return _number(filled) if alone else filled
+
+
+def _number(cell: str) -> int | float | str:
+    """The number in a cell; as it is where it holds none."""
+    for kind in (int, float):
+        try:
+            return kind(cell)
+        except ValueError:
+            continue
+    return cell
 
 
 def _numbers(value: Any) -> Any:
-    """Numbers in a cell, between spaces, commas or semicolons; as it is where it holds none."""
+    """Numbers in a cell, in brackets or not, between spaces, commas or semicolons; as it is where it holds none."""
     if not isinstance(value, str):
         return value
     try:
-        return [float(part) for part in re.split(r"[\s,;]+", value.strip())]
+        return [float(part) for part in re.split(r"[\s,;]+", value.strip(" []()"))]
     except ValueError:
         return value

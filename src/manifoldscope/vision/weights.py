@@ -188,9 +188,7 @@ def _is_extra(name: str) -> bool:
 # -- whether they fit --------------------------------------------------------------------------------------------------
 
 
-def _check(
-    own: Mapping[str, Any], taken: Mapping[str, Any], unexpected: Sequence[str], said: str, where: str
-) -> None:
+def _check(own: Mapping[str, Any], taken: Mapping[str, Any], unexpected: Sequence[str], said: str, where: str) -> None:
     missing = missing_names(own, taken, "")
     misshaped = misfits(own, taken, "")
     shown = [f"{name} {tuple(taken[name].shape)} where {tuple(own[name].shape)} is expected" for name in misshaped]
