@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import nn
 
-from manifoldscope.attacks import ATTACKS, FABT, FGSM, PGD, AutoAttack, UniformNoise, evaluate, make
+from manifoldscope.attacks import ATTACKS, FABT, FGSM, PGD, AutoAttack, Perturbation, UniformNoise, evaluate, make
 from manifoldscope.errors import AttackError
 from tests.attacks.networks import Wrapped, fitted, images
 
@@ -139,3 +140,45 @@ def test_images_that_want_a_gradient_are_attacked_without_a_warning(known):
 def test_the_iterates_of_several_attacks_in_turn_are_refused(known):
     with pytest.raises(AttackError, match="autoattack is several attacks"):
         next(AutoAttack(epsilon=0.1).run(*known[:3]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class InPlace(Perturbation):
+    """Steps in place, from the clean images themselves or from a copy."""
+
+    kind = "in_place"
+    strength_setting = "epsilon"
+    counts = "both"
+
+    epsilon: float
+    copies: bool
+
+    def start(self, rows):
+        return {"images": rows.clean.clone() if self.copies else rows.clean, "steps": torch.zeros_like(rows.labels)}
+
+    def step(self, rows, state, seen):
+        moved = state["images"].add_(self.epsilon / 2).clamp_(rows.clean - self.epsilon, rows.clean + self.epsilon)
+        return {"images": moved.clamp_(0, 1), "steps": state["steps"] + 1}
+
+    def finished(self, state):
+        return state["steps"] == 2
+
+    def excess(self, clean, perturbed):
+        return (perturbed - clean).abs().flatten(1).amax(1) - self.epsilon
+
+
+def test_clean_images_that_an_attack_writes_into_do_not_move_its_ball(known):
+    module, pixels, labels, network, drawn = known
+    wrong, right = (InPlace(epsilon=0.05, copies=copies) for copies in (False, True))
+    for attacked in (
+        lambda: wrong(module, pixels, labels),
+        lambda: list(wrong.run(module, pixels, labels)),
+        lambda: evaluate(network, drawn, wrong, batch_size=7),
+    ):
+        with pytest.raises(AttackError, match=r"in_place changed the clean images in place.* rows.clean.clone\(\)"):
+            attacked()
+    before = pixels.clone()
+    with torch.inference_mode():
+        inside = right(module, pixels.clone(), labels.clone())
+    assert torch.equal(pixels, before)
+    assert 0.04 < (inside - pixels).abs().max() <= 0.05 + 1e-6

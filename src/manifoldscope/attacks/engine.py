@@ -164,6 +164,7 @@ class Engine:
                 if chosen:
                     came = source(chosen, runs)
                     begun = perturbation.start(came)
+                    _require_untouched(came, perturbation)
                     state = begun if rows is None else {name: torch.cat([state[name], begun[name]]) for name in begun}
                     rows = came if rows is None else rows.joined(came)
             if rows is None:
@@ -189,6 +190,7 @@ class Engine:
                 rows = None
                 continue
             before, state = state, perturbation.step(rows, state, seen)
+            _require_untouched(rows, perturbation)
             if not judge and bool(done.any()):  # what is finished stays as it is until all are
                 where = done.nonzero().flatten()
                 state = {name: tensor.index_copy(0, where, before[name][where]) for name, tensor in state.items()}
@@ -356,6 +358,15 @@ def require_label(network: Network, largest: int, n_classes: int) -> None:
     if largest >= n_classes:
         raise ModelError(
             f"{network.name} has {n_classes} outputs, but label {largest} occurs; the network and the labels do not fit"
+        )
+
+
+def _require_untouched(rows: Rows, perturbation: Perturbation) -> None:
+    """Raise AttackError where an attack wrote into the clean images: its budget is checked around them."""
+    if rows.clean._version:  # counts what was done to a tensor in place, through whatever name
+        raise AttackError(
+            f"{perturbation.kind} changed the clean images in place, around which its budget is checked; begin with "
+            "rows.clean.clone(), or take no step in place"
         )
 
 
