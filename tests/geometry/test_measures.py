@@ -34,6 +34,7 @@ from manifoldscope.geometry import (
     measure_at,
     shuffled_labels,
 )
+from manifoldscope.geometry.measures import refuse_settings
 from manifoldscope.geometry.reference import gaussian, geometric_variances, rotation
 
 MODULES = sorted(module.name for module in pkgutil.iter_modules(manifoldscope.geometry.__path__))
@@ -204,6 +205,28 @@ def test_a_measure_takes_no_setting_that_curves_and_nulls_have() -> None:
         @MEASURES.of_cloud("drawn", invariant_to=())
         def drawn(cloud, *, draws: int = 3) -> float:
             return 0.0
+
+
+@pytest.mark.parametrize("name", MEASURES.names())
+def test_no_measure_refuses_what_it_takes_by_default_or_more_neighbours_than_there_are_points(name: str) -> None:
+    settings = {each: field.default for each, field in MEASURES[name].settings.model_fields.items()}
+    refuse_settings(name, settings)
+    for neighbours in {"n_neighbours", "n1"} & settings.keys():
+        refuse_settings(name, {**settings, neighbours: 5000})
+
+
+def test_a_measure_of_ones_own_that_needs_more_points_by_default_is_not_tried() -> None:
+    try:
+
+        @MEASURES.of_cloud("demanding", invariant_to=())
+        def demanding(cloud: Cloud, *, least: int = 1000) -> float:
+            if cloud.n_points < least:
+                raise GeometryError(f"{cloud.n_points} points; expected at least {least}")
+            return 1.0
+
+        refuse_settings("demanding", {"least": 2000})
+    finally:
+        MEASURES.forget(__name__)
 
 
 def cloud_at(shift: int) -> torch.Tensor:

@@ -471,6 +471,11 @@ def test_every_field_has_its_change():
     ("changes", "message"),
     [
         ({"measures": ["pca_dimension", "pca_dimension"]}, "the measure 'pca_dimension' is listed twice"),
+        (
+            {"measures": [{"name": "pca_dimension", "fraction": 95}]},
+            "'pca_dimension': fraction = 95.0; expected a share",
+        ),
+        ({"measures": [{"name": "capacity", "directions": 1}]}, "the measure 'capacity': directions = 1; expected"),
         ({"models.1.training.seeds": [1, 1]}, "two models are called 'adversarial/1'"),
         ({"models.1.training.learning_rate": float("inf")}, "learning_rate"),
         ({"checks": "full", "attacks.0.epsilons": [0]}, "the study has none; add one"),

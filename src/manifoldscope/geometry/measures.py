@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, cast, overload
 
+import torch
+
 from manifoldscope.errors import GeometryError, ManifoldscopeError
 from manifoldscope.geometry.cloud import Cloud, Clouds
 from manifoldscope.geometry.estimate import Estimate, JointEstimate, finished
@@ -14,6 +16,7 @@ from manifoldscope.geometry.manifold import ClassManifold, Points
 from manifoldscope.geometry.moments import Scaling
 from manifoldscope.geometry.spectrum import Spectrum
 from manifoldscope.registry import Entry, Item, Registry
+from manifoldscope.seeds import generator
 
 Reads = Literal["spectrum", "cloud", "clouds"]
 
@@ -21,6 +24,9 @@ Reads = Literal["spectrum", "cloud", "clouds"]
 INVARIANCES = ("rotation", "shift", "scale", "order", "padding")
 """Rotation of all features; one shift of all points; one scale for all features; order of the points; features of 0."""
 
+
+TRIED_POINTS, TRIED_FEATURES = 100, 10
+"""Of each of two classes made up, on which settings are tried."""
 
 Settings = ParamSpec("Settings")
 """The keyword-only parameters of a measure."""
@@ -234,6 +240,30 @@ def measure(
         return finished(_asked(entry, points, settings), scaling)
     cloud = points if isinstance(points, Cloud) else Cloud(points, scaling=scaling)
     return finished(_single(entry, cloud, settings), scaling)
+
+
+def refuse_settings(name: str, settings: Mapping[str, Any]) -> None:
+    """Raise GeometryError where a measure refuses these settings of its own, whatever the points.
+
+    They are tried on a few points made up, so that a study need not train networks to find out. What a measure makes of
+    such points by default, or what else goes wrong, is no reason to refuse them.
+    """
+    defaults = MEASURES[name].settings.model_fields
+    if all(settings.get(key) == field.default for key, field in defaults.items()):
+        return
+    stream = generator(0, "points made up")
+    points = [torch.randn(TRIED_POINTS, TRIED_FEATURES, generator=stream, dtype=torch.float64) for _ in range(2)]
+
+    def error_of(**chosen: Any) -> Exception | None:
+        try:
+            measure(name, points, **chosen)
+        except Exception as error:  # a measure may be anybody's
+            return error
+        return None
+
+    refused = error_of(**settings)
+    if isinstance(refused, GeometryError) and error_of() is None:
+        raise refused
 
 
 def _together(manifolds: Sequence[Points | ClassManifold | Cloud], scaling: Scaling) -> Clouds:

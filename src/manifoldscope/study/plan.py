@@ -16,9 +16,9 @@ from pydantic import (
 )
 
 from manifoldscope.attacks.perturbation import Perturbation, registered
-from manifoldscope.errors import ManifoldscopeError, ModelError
+from manifoldscope.errors import GeometryError, ManifoldscopeError, ModelError
 from manifoldscope.geometry.extrapolation import FARTHEST
-from manifoldscope.geometry.measures import MEASURES
+from manifoldscope.geometry.measures import MEASURES, refuse_settings
 from manifoldscope.study.challenges import AttackPlan, CorruptionPlan
 from manifoldscope.study.defences import DefencePlan, check_defence
 from manifoldscope.study.expected import Expectation
@@ -210,6 +210,10 @@ class MeasurePlan(OpenSection):
     @model_validator(mode="after")
     def _check(self) -> MeasurePlan:
         settle(self, entry_of(MEASURES, self.name))
+        try:
+            refuse_settings(self.name, self.settings)
+        except GeometryError as error:
+            raise ValueError(f"the measure {self.name!r}: {error}") from None
         return self
 
     @property
