@@ -228,7 +228,10 @@ def test_one_that_changes_what_it_is_given_changes_copies(known):
     [
         (lambda m, x, y: x[:1], "gave shape"),
         (lambda m, x, y: x.long(), "type torch.int64"),
-        (lambda m, x, y: None, "gave <class 'NoneType'>; expected images"),
+        (lambda m, x, y: None, "gave NoneType; expected the images alone, a tensor of shape"),
+        (lambda m, x, y: x.to("meta"), "on the meta device"),
+        (lambda m, x, y: (x, x), r"gave tuple; .* return that element which holds them"),
+        (lambda m, x, y: x.numpy(), r"gave ndarray; .* return torch.from_numpy"),
     ],
 )
 def test_what_are_no_images_is_one_sentence(known, given, message):

@@ -24,6 +24,12 @@ from manifoldscope.seeds import derive
 from manifoldscope.tables import parameters_text
 from manifoldscope.vision.network import Network, as_logits, seeded
 
+_INSTEAD = {
+    tuple: ": return that element which holds them, as in attack(...)[1] of Foolbox",
+    np.ndarray: ": return torch.from_numpy(...) of them",
+}
+"""What to do about what other libraries give."""
+
 Proposal = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """A module from images in [0, 1] to logits, images (n, channels, height, width) and labels (n,), to such images."""
 
@@ -84,9 +90,15 @@ class External(Perturbation):
         seed = int(torch.randint(2**62, (), generator=first, device="cpu"))
         with _globally_seeded(seed, self.name, rows.clean.device), torch.enable_grad():
             found = self.propose(module, rows.clean.clone(), rows.labels.clone())
-        if not isinstance(found, Tensor) or found.shape != rows.clean.shape or not found.is_floating_point():
-            gave = f"shape {tuple(found.shape)} and type {found.dtype}" if isinstance(found, Tensor) else type(found)
-            raise AttackError(f"the attack {self.name} gave {gave}; expected images like those of {rows.clean.shape}")
+        fits = isinstance(found, Tensor) and found.shape == rows.clean.shape and found.is_floating_point()
+        if not fits or found.is_meta:
+            gave = type(found).__name__
+            if isinstance(found, Tensor):
+                gave = f"shape {tuple(found.shape)} and type {found.dtype}" + " on the meta device" * found.is_meta
+            raise AttackError(
+                f"the attack {self.name} gave {gave}; expected the images alone, a tensor of shape "
+                f"{tuple(rows.clean.shape)} and a floating point type{_INSTEAD.get(type(found), '')}"
+            )
         found = found.detach().to(rows.clean)
         found = torch.where(found.isfinite(), found, rows.clean)
         radius = rows.clean.new_full((len(rows),), self.epsilon)
