@@ -10,7 +10,7 @@ from torch import nn
 
 from manifoldscope.attacks import PGD, UniformNoise, evaluate
 from manifoldscope.attacks.checks import network_checks, outcome_checks
-from manifoldscope.attacks.selftest import attack_checks
+from manifoldscope.attacks.selftest import _rescaled, attack_checks
 from manifoldscope.errors import DataError
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.preprocessing import Preprocessing
@@ -126,6 +126,17 @@ def test_a_saturated_softmax_shows_at_another_scale(known):
     network, drawn = known
     rows = attack_checks(broken(network, Saturated(network.module, 10)), drawn, replace(THREAT, epsilon=0.2)).rows
     assert "rescaled logits" in flagged(rows)
+
+
+@pytest.mark.parametrize(("n_more", "passed"), [(0, True), (2, True), (4, True), (8, False)])
+def test_as_many_as_chance_and_a_sharper_loss_find_at_another_scale_are_no_saturation(known, n_more, passed):
+    """Of 200 images up to five, on the networks of the benchmarks with adversarial training."""
+    robust = torch.ones(200, dtype=torch.bool)
+    left = robust.clone()
+    left[:n_more] = False
+    row = _rescaled(known[0], robust, THREAT, lambda attack, of: left, "pgd")
+    assert row["passed"] is passed
+    assert ("those of autoattack" in row["note"]) is not passed
 
 
 def test_an_attack_of_too_few_steps_has_not_converged(known):

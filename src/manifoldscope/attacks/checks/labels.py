@@ -38,7 +38,7 @@ def label_order(predictions: Tensor, labels: Tensor, n_classes: int) -> list[Row
         return []
     taken = {
         label: int(predictions[labels == label].mode().values)
-        for label in labels.unique().tolist()
+        for label in sorted(set(labels.tolist()))
         if int((labels == label).sum()) >= FEWEST
     }
     exchanged = {label: other for label, other in taken.items() if other != label and _returns(label, taken)}
