@@ -203,6 +203,12 @@ def test_what_has_no_length_is_defined_for_digits_of_eight_pixels():
         assert apply(name, grey(scene(8))).shape == (1, 1, 8, 8)
 
 
+def test_pixelate_is_refused_where_a_quarter_of_a_side_is_no_pixel():
+    assert apply("pixelate", torch.rand(1, 3, 4, 9), severity=5).shape == (1, 3, 4, 9)
+    with pytest.raises(AttackError, match="pixelate has no meaning for images of 3 x 9 .* from 4 x 4 on"):
+        apply("pixelate", torch.rand(1, 3, 3, 9), severity=5)
+
+
 def test_requests_that_cannot_be_are_refused():
     for severity in (0, 6, 2.5):
         with pytest.raises(AttackError, match=f"severity = {severity}; expected a whole number from 1"):

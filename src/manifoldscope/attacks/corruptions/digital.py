@@ -47,7 +47,7 @@ def saturate(images: Tensor, change: tuple[float, float], _: Generators) -> Tens
     return value * (1 - (factor * saturation + added).clamp(max=1) * hue)
 
 
-@corruption(0.6, 0.5, 0.4, 0.3, 0.25)
+@corruption(0.6, 0.5, 0.4, 0.3, 0.25, shortest_side=4)
 def pixelate(images: Tensor, share: float, _: Generators) -> Tensor:
     """Too few pixels: the image is shrunk, and enlarged again without smoothing.
 
