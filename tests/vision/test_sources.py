@@ -9,6 +9,7 @@ from urllib.error import URLError
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
@@ -72,6 +73,16 @@ def test_torchvision_from_a_file(tmp_path: Path) -> None:
         network("torchvision:resnet18", weights=str(tmp_path / "squeeze.pt"))
 
 
+def test_googlenet_is_shown_what_it_was_trained_on(tmp_path: Path) -> None:
+    state = models.googlenet(num_classes=5, init_weights=False).state_dict()
+    save_file(state, tmp_path / "ported.safetensors")
+    save_file(state, tmp_path / "trained.safetensors", {"recipe": "{}"})  # as a study writes it
+    for name, ported in (("ported", True), ("trained", False)):
+        made = network("torchvision:googlenet", weights=str(tmp_path / f"{name}.safetensors"), n_classes=5)
+        assert made.module.transform_input is ported
+    assert network("torchvision:googlenet", n_classes=5).module.transform_input is False
+
+
 def test_torchvision_weights_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     state = models.mobilenet_v3_small().state_dict()
     seen = {}
@@ -127,6 +138,7 @@ def test_without_timm_one_is_told_what_to_install(monkeypatch: pytest.MonkeyPatc
 
 CODE = """
 import neighbour
+from safetensors.torch import save_file
 from torch import nn
 
 def make():

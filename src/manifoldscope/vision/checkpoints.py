@@ -24,6 +24,8 @@ from manifoldscope.vision.printable import printable
 
 _ENTRIES = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module", "best", "last")
 AVERAGED_ENTRIES = ("state_dict_ema", "model_ema", "model_ema_state_dict", "ema_state_dict", "ema_model", "ema")
+RECIPE = "recipe"
+"""Under which name weights that were trained here say in their file how they were made."""
 _DEPTH = 4
 """How many tables deep a state dict is looked for."""
 
@@ -36,13 +38,14 @@ class Checkpoint:
         name: the name of the file, without its folder.
         content: tensors by name, or whatever else was saved.
         digest: SHA-256 of the very bytes that were read.
-        aliases: names left out of a safetensors file because their tensor is there under another name, which it says.
+        metadata: of a safetensors file: names left out because their tensor is there under another name, which it
+            says; and the `RECIPE` of weights that were trained here.
     """
 
     name: str
     content: Any
     digest: str
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -58,7 +61,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     try:
         with open_regular(file) as opened:
             digest = _digest(opened)
-            content, aliases = _content(opened, file.name)
+            content, metadata = _content(opened, file.name)
             if _digest(opened) != digest:
                 raise ModelError(f"{file.name} changed while it was read; wait until it is written, and try again")
     except FileNotFoundError:
@@ -67,7 +70,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         ) from None
     except OSError as error:
         raise ModelError(f"{str(path)!r} cannot be read as weights: {error.strerror or error}") from error
-    return Checkpoint(file.name, content, digest, aliases)
+    return Checkpoint(file.name, content, digest, metadata)
 
 
 def _digest(file: BufferedReader) -> str:

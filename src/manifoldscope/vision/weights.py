@@ -100,7 +100,7 @@ def load_weights(path: str | Path) -> Loaded:
             f"{checkpoint.name} is of a quantised network ({quantised}); give the weights it was made from"
         )
     tensors |= {
-        name: tensors[kept] for name, kept in checkpoint.aliases.items() if kept in tensors and name not in tensors
+        name: tensors[kept] for name, kept in checkpoint.metadata.items() if kept in tensors and name not in tensors
     }
     extra = {printable(str(name)): value for name, value in entries.items() if _is_extra(str(name))}
     return Loaded(tensors, checkpoint.digest, entry, beside, checkpoint.name, extra)

@@ -22,6 +22,7 @@ from manifoldscope.training.objectives import OBJECTIVES
 from manifoldscope.training.objectives.objective import TRAINING_PASS
 from manifoldscope.training.recipe import recipe
 from manifoldscope.training.saving import Saving, epoch_file, kept_epochs
+from manifoldscope.vision.checkpoints import RECIPE
 from manifoldscope.vision.memory import NOTHING
 from manifoldscope.vision.network import Network
 
@@ -161,7 +162,7 @@ class Train(Unit):
         images = None if self.images is None else context.shown(self.network.name, "training")
         training = {**self.training, "initialisation": self.initialisation, "seed": self.seed}
         told = recipe(network, source=self.network.identity, training=training, images=images, digest=self.images)
-        return {"recipe": told}
+        return {RECIPE: told}
 
     @property
     def gradients(self) -> Gradients:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from manifoldscope.errors import ModelError, unknown
+from manifoldscope.vision.checkpoints import RECIPE, read_checkpoint
 from manifoldscope.vision.network import Network, seeded
 from manifoldscope.vision.preprocessing import Preprocessing
 from manifoldscope.vision.sources.files import from_file, normalisation
@@ -52,7 +53,8 @@ def torchvision(
         entry = known[named]
     arguments: dict[str, Any] = {} if n_classes is None else {"num_classes": n_classes}
     if weights is not None and name in ("googlenet", "inception_v3"):
-        arguments["transform_input"] = True  # ported from TensorFlow, whose normalisation their weights expect
+        # ported from TensorFlow, whose normalisation their weights expect; those that a study trained were not
+        arguments["transform_input"] = named in known.__members__ or RECIPE not in read_checkpoint(weights).metadata
     with seeded(seed, "weights", name), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # two old networks announce a change of their random weights
         module: nn.Module = get_model(name, weights=None, **arguments)
