@@ -205,7 +205,7 @@ def test_what_has_no_length_is_defined_for_digits_of_eight_pixels():
 
 def test_pixelate_is_refused_where_a_quarter_of_a_side_is_no_pixel():
     assert apply("pixelate", torch.rand(1, 3, 4, 9), severity=5).shape == (1, 3, 4, 9)
-    with pytest.raises(AttackError, match="pixelate has no meaning for images of 3 x 9 .* from 4 x 4 on"):
+    with pytest.raises(AttackError, match=r"pixelate has no meaning for images of 3 x 9 .* from 4 x 4 on"):
         apply("pixelate", torch.rand(1, 3, 3, 9), severity=5)
 
 

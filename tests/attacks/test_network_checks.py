@@ -91,6 +91,7 @@ def test_an_ordinary_network_raises_no_flag(name, batch_size, known, black_and_w
     network = ordinary(name)
     for drawn in (known[1], black_and_white):
         rows = rows_of(network, drawn, batch_size=batch_size)
+        assert rows.pop("label order")["passed"] is not False  # random weights are near chance level as a rule
         assert {name for name, row in rows.items() if row["passed"] is not True} == set()
         assert rows["batch independence"]["value"] < 1e-5  # rounding
 
@@ -568,6 +569,12 @@ def test_classes_that_are_exchanged_are_named(known, order):
     assert row["passed"] is False
     moved = [f"{order.index(label)} for {label}" for label in range(4) if order[label] != label]
     assert f"100.0% with {', '.join(moved)}; look up the order" in row["note"]
+
+
+def test_at_chance_level_nothing_is_said_of_the_order_of_labels(known):
+    network, drawn = known
+    row = rows_of(replace(network, module=Giving(network.module, lambda logits: logits.flip(1))), drawn)["label order"]
+    assert (row["passed"], row["note"]) == (None, "clean accuracy is near chance level")
 
 
 def test_a_class_that_is_taken_for_another_is_no_exchange(known):
