@@ -104,7 +104,8 @@ class Outcomes:
     """What a network said of each image, clean and under one or several attacks.
 
     Attributes:
-        table: one row for each attack, strength and image (see `manifoldscope.tables`).
+        table: one row for each attack, strength and image (see `manifoldscope.tables`). Rows are sorted by the names
+            of the images as text, "10" before "2": the column image says which is which.
         adversarial: the last iterates, one tensor (n, channels, height, width) per attack, if they were asked for.
         fast: how gradients were found faster, and what a sample says of it; None where they were the network's own.
         failures: what went wrong on the way.
