@@ -17,7 +17,7 @@ from manifoldscope.recordings.saved import load_manifolds, save_manifolds
 from manifoldscope.vision.activations import activations, n_features
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.jacobian import jacobian_norms
-from manifoldscope.vision.layers import Layer, layers_of
+from manifoldscope.vision.layers import Layer, layers_of, listed
 from manifoldscope.vision.network import seeded
 
 # -- names -------------------------------------------------------------------------------------------------------------
@@ -38,6 +38,13 @@ def test_a_layer_has_one_text_and_one_json_and_is_read_from_either(
     assert Layer.of(text) == Layer.of(form) == Layer.of(layer) == layer
     assert Layer.of(json.loads(json.dumps(layer.json))) == layer
     assert hash(Layer.of(text)) == hash(layer)
+
+
+def test_the_space_before_a_way_to_pool_may_be_left_out_where_no_pattern_can_be_meant() -> None:
+    assert Layer.of("blocks.*[mean]") == Layer("blocks.*", "mean")  # and not what ends with an m, e, a or n
+    assert Layer.of("layer[12]") == Layer("layer[12]")
+    assert listed("all[mean]") == ["all[mean]"]
+    assert Layer.of("all[mean]") == Layer("all", "mean")
 
 
 @pytest.mark.parametrize(

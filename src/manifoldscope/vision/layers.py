@@ -56,7 +56,8 @@ class Layer:
             return
         if self.pool not in POOLS or isinstance(self.pool, bool):
             raise ModelError(
-                f"layer {self.name!r}: {unknown('pool', str(self.pool), POOLS)}; or the index of a position, from 0"
+                f"layer {self.name!r}: {unknown('pool', str(self.pool), POOLS)} (a number is the index of a position, "
+                "from 0)"
             )
 
     def __str__(self) -> str:
@@ -77,11 +78,13 @@ class Layer:
         if isinstance(layer, Layer):
             return layer
         if isinstance(layer, str):
-            parts = re.fullmatch(r"(.+) \[([^\[\]]+)\]", layer)
+            # without a space only where no pattern can be meant: "layer[12]" has a set of characters
+            parts = re.fullmatch(rf"(.+) \[([^\[\]]+)\]|(.+)\[({'|'.join(POOLS)})\]", layer)
             if parts is None:
                 return cls(layer)
-            pool: Any = parts[2]
-            return cls(parts[1], int(pool) if pool.isdecimal() else pool)
+            pool: Any
+            name, pool = (part for part in parts.groups() if part is not None)
+            return cls(name, int(pool) if pool.isdecimal() else pool)
         if isinstance(layer, Mapping) and "name" in layer and set(layer) <= {"name", "pool"}:
             return cls(layer["name"], layer.get("pool"))
         raise ModelError(f"{layer!r} is no layer; expected a name, or a table with name and pool")
@@ -104,7 +107,7 @@ def listed(layers: Any) -> Any:
         >>> listed("all"), listed("all [mean]"), listed(["conv1"]), listed("conv1")
         (['all'], ['all [mean]'], ['conv1'], 'conv1')
     """
-    return [layers] if isinstance(layers, str) and re.fullmatch(rf"{ALL}( \[[^\[\]]+\])?", layers) else layers
+    return [layers] if isinstance(layers, str) and re.fullmatch(rf"{ALL}( ?\[[^\[\]]+\])?", layers) else layers
 
 
 def layers_of(layers: Sequence[Layer | str | Mapping[str, Any]]) -> list[Layer]:
