@@ -102,6 +102,30 @@ def test_the_clean_pass_of_an_attack_is_one_of_all_images_though_few_of_an_untra
     assert seconds / (1000 * 30) == pytest.approx((1 + 2 / 3) + (1 + 4 / 3), rel=1e-3)
 
 
+EXTRA = """
+from torch import nn
+
+class Counting(nn.Sequential):
+    def get_extra_state(self):
+        return {"seen": 0}
+
+    def set_extra_state(self, state):
+        pass
+
+def make():
+    return Counting(nn.Flatten(), nn.Linear(64, 10))
+"""
+
+
+def test_a_network_that_keeps_more_than_tensors_in_its_state_dict_is_measured(tmp_path):
+    (tmp_path / "own.py").write_text(EXTRA)
+    store = Store(tmp_path / "run")
+    store.prepare()
+    study = tiny.study(models=[{"name": "mine", "source": f"python:{tmp_path}/own.py:make"}])
+    context = tiny.context_of(study, store)
+    assert probe(context, "mine", tiny.of_kind(tiny.planned(study, store), "geometry"), []).weights == 4 * 650
+
+
 # -- training ----------------------------------------------------------------------------------------------------------
 
 

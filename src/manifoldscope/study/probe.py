@@ -117,7 +117,7 @@ def probe(context: Context, name: str, units: Sequence[Unit], layers: Sequence[s
             raise
         own = NOT_ASKED  # the checks of a network find that out themselves
     search = _passes(context, fast.network, pixels, gradient=True) if fast.means else own
-    weights = sum(each.nbytes for each in network.module.state_dict().values())
+    weights = sum(each.nbytes for each in network.module.state_dict().values() if isinstance(each, Tensor))
     return Probed(
         weights=weights,
         copies=weights if fast.means else 0,
