@@ -67,5 +67,7 @@ def _log_volume(points: Tensor, scale: Tensor) -> Tensor:
     identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     factor, failed = torch.linalg.cholesky_ex(identity + scale[..., None, None] * gram)
     if bool(failed.any()):  # beside a large scale the identity is lost in rounding; or features are not finite
-        return torch.log1p(scale[..., None] * eigenvalues(gram)).sum(-1) / 2
-    return factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        volumes: Tensor = torch.log1p(scale[..., None] * eigenvalues(gram)).sum(-1) / 2
+    else:
+        volumes = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return volumes
