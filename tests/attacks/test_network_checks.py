@@ -17,7 +17,7 @@ from manifoldscope.study.store import Store
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import WITHOUT_GRADIENTS, Network, NoGradientError
 from manifoldscope.vision.small import build
-from tests.attacks.networks import fitted, images
+from tests.attacks.networks import convolutional, fitted, images
 from tests.study import tiny
 
 
@@ -460,6 +460,22 @@ def test_a_gradient_that_is_wrong_for_the_last_class_alone(known):
     for batch_size in (16, 128):
         wrong = replace(network, module=LastClass(network.module))
         assert flagged(wrong, classes, batch_size=batch_size) == {"finite differences"}
+
+
+def test_logits_that_only_the_likeliest_class_has_a_gradient_for(known):
+    network, drawn = known
+
+    def likeliest(logits):
+        return torch.where(logits == logits.amax(1, keepdim=True), logits, logits.detach())
+
+    assert "finite differences" in flagged(replace(network, module=Giving(network.module, likeliest)), drawn)
+
+
+def test_weights_made_in_inference_mode_fail_the_row_of_gradients_alone(known):
+    _, drawn = known
+    with torch.inference_mode():
+        module = convolutional().module
+    assert flagged(Network(module), drawn) == {"vanishing gradient"}
 
 
 @pytest.mark.parametrize("pack", [torch.Tensor.half, torch.Tensor.bfloat16])

@@ -11,6 +11,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from manifoldscope.attacks.checks.independence import ROUNDINGS, TOLERANCE, gap, precision
 from manifoldscope.attacks.checks.row import Row, check
@@ -37,7 +38,9 @@ HIDDEN = 0.05
 
 
 def finite_differences(network: Network, pixels: Tensor, labels: Tensor, *, deterministic: bool) -> Row:
-    """The row on gradients that do not say how the label's logit changes along random directions.
+    """The row on gradients that do not say how the margin of the label changes along random directions.
+
+    The margin is the label's logit minus that of the likeliest other class, as attacks see both.
 
     The slopes up and down a direction have to agree with each other before the gradient is held against them, which
     they do not where rounding or steps hide them. The smallest size of moves at which they do decides. Pixels whose
@@ -59,27 +62,33 @@ def finite_differences(network: Network, pixels: Tensor, labels: Tensor, *, dete
     with torch.no_grad():
         plain = network(pixels)
     eps = precision(network, pixels, plain)
-    changed = gap(network(pixels.clone().requires_grad_(True)).detach(), plain, plain)
+    try:
+        changed = gap(network(pixels.clone().requires_grad_(True)).detach(), plain, plain)
+    except NoGradientError:
+        return check(name, None, None, expected, "the network gives no gradient")
     if changed > max(TOLERANCE, ROUNDINGS * eps):
         note = (
             f"logits differ by {changed:.2g} of the largest one where a gradient is asked for: an attack climbs "
             "another function than the one that is judged. Let forward not ask whether gradients are on"
         )
         return check(name, False, None, expected, note)
+    label = F.one_hot(labels, plain.shape[1]).bool()
+    rival = F.one_hot(plain.masked_fill(label, -torch.inf).argmax(1), plain.shape[1])
+    signs = (label.long() - rival).to(plain)
+    rounded = 2 * eps * (plain * signs).norm() * DIRECTIONS**0.5
     ways = torch.randint(0, 2, (DIRECTIONS, *pixels.shape), generator=generator(0, "directions")).to(pixels) * 2 - 1
     for size in SIZES:
         centre = pixels.clamp(size, 1 - size).requires_grad_(True)
-        middle = _logit(network, centre, labels)
+        middle = _margin(network, centre, signs)
         try:
             gradient = pixel_gradient(network, middle.sum(), centre)
         except NoGradientError:
             return check(name, None, None, expected, "the network gives no gradient")
-        before, after = _slopes(network, centre, middle, labels, size * ways)
-        rounded = 2 * eps * middle.detach().norm() * DIRECTIONS**0.5
+        before, after = _slopes(network, centre, middle, signs, size * ways)
         if not ((before + after).norm() >= BEYOND * rounded and _cosine(before, after) >= AGREE):
             continue
         found = _cosine(before + after, (gradient * ways).flatten(2).sum(2))
-        below, above = _slopes(network, centre, middle, labels, size * ways * (gradient == 0))
+        below, above = _slopes(network, centre, middle, signs, size * ways * (gradient == 0))
         share = float((below + above).norm() / (before + after).norm())
         cut = share > HIDDEN and _cosine(below, above) >= AGREE
         advice = (
@@ -94,19 +103,19 @@ def finite_differences(network: Network, pixels: Tensor, labels: Tensor, *, dete
     return check(name, None, None, expected, "rounding or steps hide the slopes")
 
 
-def _slopes(network: Network, centre: Tensor, middle: Tensor, labels: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]:
-    """(directions, n) how much the label's logit, `middle` (n,) at the centre, rises up to there, and from there on."""
+def _slopes(network: Network, centre: Tensor, middle: Tensor, signs: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]:
+    """(directions, n) how much the margin, `middle` (n,) at the centre, rises up to there, and from there on."""
     with torch.no_grad():
-        up, down = (torch.stack([_logit(network, centre + move, labels) for move in each]) for each in (moves, -moves))
+        up, down = (torch.stack([_margin(network, centre + move, signs) for move in each]) for each in (moves, -moves))
         return middle - down, up - middle
 
 
-def _logit(network: Network, pixels: Tensor, labels: Tensor) -> Tensor:
-    """(n,) that of the label."""
-    return network(pixels).gather(1, labels.view(-1, 1)).squeeze(1)
+def _margin(network: Network, pixels: Tensor, signs: Tensor) -> Tensor:
+    """(n,) the logits (n, n_classes) added up by their signs."""
+    return (network(pixels) * signs).sum(1)
 
 
 def _cosine(one: Tensor, other: Tensor) -> float:
     """Of two vectors of any shape; 0 where one is 0, NaN where one holds NaN or infinity."""
     one, other = (each.flatten() / each.abs().max().clamp_min(torch.finfo(each.dtype).tiny) for each in (one, other))
-    return float(torch.nn.functional.cosine_similarity(one, other, dim=0))
+    return float(F.cosine_similarity(one, other, dim=0))
