@@ -147,8 +147,8 @@ class Saver:
             self._epochs[str(epoch)] = file_digest(path)
         except (OSError, SafetensorError) as error:
             raise StudyError(
-                f"the weights after epoch {epoch} cannot be kept as {path} ({why(error)}); make room and start the "
-                "training again, which goes on where it was last saved, or keep those of fewer epochs"
+                f"the weights after epoch {epoch} cannot be kept as {path} ({why(error)}); mend that and start "
+                "the training again, which goes on where it was last saved, or keep those of fewer epochs"
             ) from error
 
     def save_if_due(self, at: Progress) -> None:
