@@ -471,6 +471,17 @@ def test_logits_that_only_the_likeliest_class_has_a_gradient_for(known):
     assert "finite differences" in flagged(replace(network, module=Giving(network.module, likeliest)), drawn)
 
 
+@pytest.mark.parametrize(("change", "passed"), [(torch.neg, False), (torch.clone, True)])
+def test_a_gradient_is_seen_where_logits_curve_within_a_ten_thousandth(known, change, passed):
+    network, drawn = known  # as those of a ResNet-50 do
+
+    def curved(pixels):
+        return gradient_as(change)(pixels + (9_000 * pixels).sin() / 3_000)
+
+    row = rows_of(replace(network, module=Before(network.module, curved)), drawn)["finite differences"]
+    assert row["passed"] is passed
+
+
 def test_weights_made_in_inference_mode_fail_the_row_of_gradients_alone(known):
     _, drawn = known
     with torch.inference_mode():

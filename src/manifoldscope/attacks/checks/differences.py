@@ -18,11 +18,11 @@ from manifoldscope.attacks.checks.row import Row, check
 from manifoldscope.seeds import generator
 from manifoldscope.vision.network import Network, NoGradientError, pixel_gradient
 
-SIZES = (1e-4, 1e-2, 1 / 16)
+SIZES = (1e-5, 1e-4, 1e-2, 1 / 16)
 """By how much pixels are moved: rounding hides small differences, and curvature spoils large ones."""
 
 DIRECTIONS = 4
-"""Of each image, random: every pixel up or down. Each costs four forward passes, or eight where rounding hides them."""
+"""Of each image, random: every pixel up or down. Each costs four forward passes, or ten where rounding hides them."""
 
 FEW = 8
 """Images that are enough: with their directions, 32 slopes."""
