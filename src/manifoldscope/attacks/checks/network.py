@@ -109,7 +109,7 @@ def network_checks(
         gradients,
         at_bounds,
         differences,
-        label_order(predicted(first), labels[finite], logits.shape[1]),
+        label_order(predicted(first), labels[finite]),
     ]
 
 

@@ -66,7 +66,7 @@ class Check(Unit):
         gradient_free: version of the attack without gradients.
     """
 
-    version = 6
+    version = 7
     files = ("checks.parquet",)
     tables = (CHECKS, CONVERGENCE)
 
