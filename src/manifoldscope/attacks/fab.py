@@ -174,7 +174,7 @@ def to_plane(points: Tensor, normal: Tensor, rise: Tensor, norm: Norm) -> Tensor
         tensor([[0.3000, 0.1000]])
     """
     at_once = max(1, IN_CACHE // points.shape[1] if points.device.type == "cpu" else len(points))
-    pieces = zip(*(torch.split(each, at_once) for each in (points, normal, rise)), strict=True)
+    pieces = zip(torch.split(points, at_once), torch.split(normal, at_once), torch.split(rise, at_once), strict=True)
     return torch.cat([_to_plane(*piece, norm) for piece in pieces])
 
 
