@@ -95,16 +95,29 @@ class Result:
     @property
     def findings(self) -> list[Finding]:
         """The answer in words, the weightiest first."""
-        study = parse(tomllib.loads(Store(self.folder).plan()[1]["study"]), run_plugins=False)
-        return diagnose({name: self.table(name) for name in TABLES}, asked=study.asked_tables)
+        found: list[Finding] = self._told_from()["findings"]
+        return found
 
     @property
     def story(self) -> Story:
         """What was asked, the answer, how sure it is, and what would change it."""
+        return story(**self._told_from())
+
+    def _told_from(self) -> dict[str, Any]:
+        """What the answer is told from, as it now stands in the folder."""
         store = Store(self.folder)
-        _, failed, n_missing = _states(store, store.plan()[0])
-        tables = {name: self.table(name) for name in TABLES}
-        return story(self._study(), tables, self.findings, n_failed=len(failed), n_missing=n_missing)
+        units, facts = store.plan()
+        _, failed, n_missing = _states(store, units)
+        asked = tomllib.loads(facts["study"])
+        tables = {name: store.read_table(name) for name in TABLES}
+        findings = diagnose(tables, asked=parse(asked, run_plugins=False).asked_tables)
+        return {
+            "study": asked,
+            "tables": tables,
+            "findings": findings,
+            "n_failed": len(failed),
+            "n_missing": n_missing,
+        }
 
     @property
     def report(self) -> Path:
@@ -124,32 +137,20 @@ class Result:
     def _repr_html_(self) -> str:
         """The answer in a notebook: the question, what was found and how surely, and the central figure."""
         try:
-            study, tables = self._study(), {name: self.table(name) for name in TABLES}
-            findings, store = self.findings, Store(self.folder)
-            _, failed, n_missing = _states(store, store.plan()[0])
+            told_from = self._told_from()
         except StoreError as error:  # the folder was moved, or its tables are not written yet
             return f"<p><code>{escape(repr(self))}</code>: {escape(str(error))}</p>"
-        return notebook.shown(
-            study=study,
-            tables=tables,
-            findings=findings,
-            figure=notebook.central(study, tables),
-            report=self.report,
-            n_failed=len(failed),
-            n_missing=n_missing,
-        )
+        figure = notebook.central(told_from["study"], told_from["tables"])
+        return notebook.shown(figure=figure, report=self.report, **told_from)
 
     def _repr_png_(self) -> bytes | None:
         """The central figure, for what shows no HTML."""
         try:
-            figure = notebook.central(self._study(), {name: self.table(name) for name in TABLES})
+            study = tomllib.loads(Store(self.folder).plan()[1]["study"])
+            figure = notebook.central(study, {name: self.table(name) for name in TABLES})
         except StoreError:
             return None
         return None if figure is None else figure.chart.png(dpi=100)
-
-    def _study(self) -> dict[str, Any]:
-        """The study file as nested tables."""
-        return tomllib.loads(Store(self.folder).plan()[1]["study"])
 
 
 def open_results(folder: str | Path, *, plugins: Sequence[str] = ()) -> Result:

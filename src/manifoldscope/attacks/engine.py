@@ -212,7 +212,8 @@ class Engine:
             with torch.set_grad_enabled(wanted):
                 # some modules have no gradient on the bounds of [0, 1] themselves: a clamp, for one
                 leaf = (shown.detach().clamp(INSIDE, 1 - INSIDE) if wanted else shown.detach()).requires_grad_(wanted)
-                logits = self.copy.network(leaf)[:n]
+                logits = self.copy.network(leaf)
+                logits = logits if n == len(leaf) else logits[:n]
                 self.require(logits.shape[1])
                 loss = perturbation.loss_of(logits, some, own)
                 slope = pixel_gradient(self.copy.network, loss.sum(), leaf)[:n] if wanted else images[:0]
@@ -220,11 +221,10 @@ class Engine:
 
         self.batch.over(len(images), ask)
         logits, loss, slopes = (each[0] if len(parts) == 1 else torch.cat(each) for each in zip(*parts, strict=True))
-        if wanted:
+        if wanted and not bool(slopes.sum().isfinite()):  # of some image it is not, or all together are too large
             lost = ~torch.isfinite(slopes.flatten(1).sum(1))
-            if bool(lost.any()):
-                found.without_gradient[rows.place[lost]] = True
-                slopes = torch.where(lost.view(-1, 1, 1, 1), 0, slopes)
+            found.without_gradient[rows.place[lost]] = True
+            slopes = torch.where(lost.view(-1, 1, 1, 1), 0, slopes)
         return Seen(logits, loss, slopes, predicted(logits) != rows.labels)
 
     def predictions(self, images: Tensor) -> Tensor:
