@@ -351,16 +351,16 @@ def _changed(study: Study, changes: Mapping[str, Any] | Iterable[str]) -> Study:
 class Status:
     """How far a study is: labels of units by state."""
 
-    def __repr__(self) -> str:
-        counts = {"done": self.done, "running": self.running, "failed": self.failed, "missing": self.missing}
-        n_skipped = self.skipped_images.height
-        return f"Status({', '.join(f'{len(each):,} {name}' for name, each in counts.items())}, {n_skipped:,} skipped)"
-
     done: list[str]
     running: list[str]
     failed: dict[str, str]
     missing: list[str]
     skipped_images: pl.DataFrame
+
+    def __repr__(self) -> str:
+        counts = {"done": self.done, "running": self.running, "failed": self.failed, "missing": self.missing}
+        n_skipped = self.skipped_images.height
+        return f"Status({', '.join(f'{len(each):,} {name}' for name, each in counts.items())}, {n_skipped:,} skipped)"
 
 
 def status(folder: str | Path) -> Status:
