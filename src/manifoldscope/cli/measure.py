@@ -126,7 +126,7 @@ def execute(options: argparse.Namespace) -> int:
         instead := [name for name in ("curve", "extrapolate", "reliability", "outcome") if getattr(options, name)]
     ):
         raise StudyError(f"--null stands beside values, which --{instead[0]} does not print; leave out one of them")
-    _require_outcome(options)
+    outcome = _outcome(options)
     if options.report:
         pages.require_report(options.report)
     with warnings.catch_warnings(record=True) as warned:
@@ -169,43 +169,40 @@ def execute(options: argparse.Namespace) -> int:
         return measured(manifolds, wanted, split_halves=split_halves, null=options.null, **common)
 
     found = values = stepwise(sets, table)
-    if options.outcome:
-        found = _beside_outcome(options, values)
+    if outcome is not None:
+        found = _beside_outcome(options, values, outcome)
     if options.report:
         from manifoldscope.cli.measured_page import measured_page
 
-        pages.write_report(options.report, measured_page(options, sets, wanted, values, found, warned=cautions))
+        pages.write_report(
+            options.report, measured_page(options, sets, wanted, values, found, outcome, warned=cautions)
+        )
     print_table(found, as_json=options.json)
     return 0
 
 
-def _require_outcome(options: argparse.Namespace) -> None:
-    """Raise StudyError where an outcome was given without its column, or the other way round."""
+def _outcome(options: argparse.Namespace) -> Any:
+    """The table of outcomes; None where none was asked for.
+
+    Raises:
+        StudyError: one was given without its column, or the other way round.
+    """
+    from manifoldscope.frames import read_frame
+
     if options.outcome and not options.y:
         raise StudyError(f"--outcome {options.outcome} needs --y COLUMN, the numbers that measures are associated with")
     for name in ("y", "key", "control"):
         if getattr(options, name) and not options.outcome:
             raise StudyError(f"--{name} is a column of an outcome; give --outcome TABLE as well")
+    return read_frame(options.outcome, numeric=[options.y, *options.control]) if options.outcome else None
 
 
-def _beside_outcome(options: argparse.Namespace, measured: Any) -> Any:
+def _beside_outcome(options: argparse.Namespace, measured: Any, outcome: Any) -> Any:
     from manifoldscope.api import associate_outcome
 
     return associate_outcome(
-        measured,
-        read_outcome(options),
-        y=options.y,
-        key=options.key,
-        controls=tuple(options.control),
-        seed=options.seed,
+        measured, outcome, y=options.y, key=options.key, controls=tuple(options.control), seed=options.seed
     )
-
-
-def read_outcome(options: argparse.Namespace) -> Any:
-    """The table of outcomes."""
-    from manifoldscope.frames import read_frame
-
-    return read_frame(options.outcome, numeric=[options.y, *options.control])
 
 
 def _require_classes(options: argparse.Namespace, n_classes: int) -> None:

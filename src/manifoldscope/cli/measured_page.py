@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 
 from manifoldscope.cli import pages
-from manifoldscope.cli.measure import read_outcome
 from manifoldscope.geometry import MEASURES, Spectrum
 from manifoldscope.recordings import PointSet, join_outcome
 from manifoldscope.recordings.outcomes import outcome_column
@@ -29,6 +28,7 @@ def measured_page(
     wanted: Wanted,
     values: pl.DataFrame,
     found: pl.DataFrame,
+    outcome: pl.DataFrame | None,
     *,
     warned: Sequence[str] = (),
 ) -> str:
@@ -40,12 +40,13 @@ def measured_page(
         wanted: the measures, with their settings.
         values: what was measured.
         found: what the command prints: the same, or the associations with an outcome.
+        outcome: the table of outcomes, where there is one.
         warned: what there is to say of the points as they were read.
     """
     axes = list(sets[0].at)
     parts, said = [], cautions(values)
-    if options.outcome:
-        drawings, left_out = _scatters(options, values, found, axes)
+    if outcome is not None:
+        drawings, left_out = _scatters(options, values, found, outcome, axes)
         said = associated.cautions(found.to_dicts()) + said
         more = f" {left_out} more are in the table alone." if left_out else ""
         parts.append(Part(f"Beside {options.y}", f"A point per class.{more}", drawings))
@@ -96,10 +97,14 @@ def _about(options: argparse.Namespace, sets: Sequence[PointSet]) -> list[tuple[
 
 
 def _scatters(
-    options: argparse.Namespace, values: pl.DataFrame, found: pl.DataFrame, axes: Sequence[str]
+    options: argparse.Namespace,
+    values: pl.DataFrame,
+    found: pl.DataFrame,
+    outcome: pl.DataFrame,
+    axes: Sequence[str],
 ) -> tuple[list[Drawing], int]:
     """A scatter of each measure (at each place along the axes), and how many more there would be."""
-    joined = join_outcome(values, read_outcome(options), key=options.key)
+    joined = join_outcome(values, outcome, key=options.key)
     y, identity = outcome_column(values, options.y), [*axes, "measure", "parameters"]
     drawings: list[Drawing] = []
     left_out = 0

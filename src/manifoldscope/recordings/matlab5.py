@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from manifoldscope.files import EXPANDS, LARGE, require_memory
-from manifoldscope.recordings.matlab import (
+from manifoldscope.recordings.matlab_variables import (
     DTYPES,
     LONGEST,
     cell_refusal,

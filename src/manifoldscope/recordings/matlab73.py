@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from manifoldscope.errors import DataError
 from manifoldscope.files import EXPANDS, LARGE, require_memory
-from manifoldscope.recordings.matlab import (
+from manifoldscope.recordings.matlab_variables import (
     DTYPES,
     LONGEST,
     SAVE,
