@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -93,6 +94,7 @@ def test_a_loss_that_diverges_is_an_error(digits):
     [
         ({"epsilon": 8}, AttackError, "did you mean 8/255"),
         ({"epsilon": 0.1, "steps": 0}, StudyError, "steps = 0"),
+        ({"epsilon": 0.1, "steps": 1.5}, StudyError, r"steps = 1\.5; expected a whole number"),
         ({"epsilon": 0.1, "ramp": 2}, StudyError, "ramp = 2"),
     ],
 )
@@ -107,7 +109,12 @@ def test_impossible_settings_are_refused(settings, error, message):
         ({"epochs": 0}, "epochs = 0; expected a whole number of at least 1"),
         ({"epochs": -1}, "epochs = -1"),
         ({"epochs": 1.5}, r"epochs = 1\.5"),
+        ({"epochs": float("nan")}, "epochs = nan; expected a whole number"),
+        ({"epochs": float("inf")}, "epochs = inf; expected a whole number"),
+        ({"epochs": True}, "epochs = True; expected a whole number"),
         ({"epochs": 1, "batch_size": 0}, "batch_size = 0"),
+        ({"epochs": 1, "batch_size": 50.0}, r"batch_size = 50\.0; expected a whole number"),
+        ({"epochs": 1, "seed": 1.5}, r"seed = 1\.5; expected a whole number"),
         ({"epochs": 1, "learning_rate": float("nan")}, "learning_rate = nan; expected a number of at least 0"),
         ({"epochs": 1, "weight_decay": -1.0}, r"weight_decay = -1\.0"),
     ],
@@ -118,6 +125,19 @@ def test_numbers_that_cannot_be_are_refused_before_the_first_step(settings, mess
     with pytest.raises(StudyError, match=message):
         fit(made, digits[0], objective("standard"), **settings)
     assert all(torch.equal(before[name], value) for name, value in state(made).items())
+
+
+def test_numbers_of_numpy_and_a_folder_as_text_are_as_good(digits, tmp_path):
+    made, same = network(), network()
+    whole = {"epochs": np.int64(1), "batch_size": np.int64(50), "seed": np.int64(3)}
+    settings = {**whole, "learning_rate": np.float32(0.5)}
+    fit(made, digits[0], objective("standard"), **settings, saving=Saving(folder=str(tmp_path), every=np.int64(1)))
+    fit(same, digits[0], objective("standard"), epochs=1, batch_size=50, seed=3, learning_rate=0.5)
+    assert all(torch.equal(state(made)[name], value) for name, value in state(same).items())
+    assert (tmp_path / "epoch-1.safetensors").is_file()
+    for settings in ({"every": 1.5}, {"every": float("nan")}, {"every": -1}, {"seconds": float("nan")}):
+        with pytest.raises(StudyError, match="expected"):
+            Saving(folder=tmp_path, **settings)
 
 
 def test_a_network_that_cannot_learn_these_labels_is_refused(digits):

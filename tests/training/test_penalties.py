@@ -349,9 +349,11 @@ def test_what_is_no_batch_of_features_is_refused(name, features, labels):
     ("penalty", "settings", "message"),
     [
         (low_rank, {"rank": 0}, "rank = 0"),
+        (low_rank, {"rank": 1.5}, r"rank = 1\.5; expected a whole number"),
         (coding_rate, {"squared_distortion": 0.0}, "squared_distortion = 0"),
         (power_law, {"exponent": -1.0}, "exponent = -1"),
         (power_law, {"first": 0}, "first = 0"),
+        (power_law, {"first": 2.0}, r"first = 2\.0; expected a whole number"),
         (orthogonal_projection, {"between": -0.5}, "between = -0.5"),
     ],
 )

@@ -22,6 +22,7 @@ from manifoldscope.training.saving import Progress, Saver, Saving, tensors_diges
 from manifoldscope.training.watch import EVALUATED, evaluated_every, evaluation
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network, undisturbed
+from manifoldscope.vision.whole import check_whole
 
 
 def fit(
@@ -72,9 +73,12 @@ def fit(
         StudyError: no such optimiser or augmentation; numbers that cannot be; weights that cannot be kept where
             `saving` says.
     """
+    check_whole(StudyError, epochs=epochs, batch_size=batch_size, seed=seed)
     for name, number in (("epochs", epochs), ("batch_size", batch_size)):
-        if number < 1 or number != int(number):
+        if number < 1:
             raise StudyError(f"{name} = {number}; expected a whole number of at least 1")
+    epochs, batch_size, seed = int(epochs), int(batch_size), int(seed)  # of numpy as well
+    learning_rate, weight_decay = float(learning_rate), float(weight_decay)
     if not objective.trains:
         network.module.eval()
         return []

@@ -30,6 +30,7 @@ from manifoldscope.files import file_digest, read_bytes, why
 from manifoldscope.training.history import Epoch
 from manifoldscope.training.optimisers import STATE_OF
 from manifoldscope.vision.checkpoints import safetensors_content
+from manifoldscope.vision.whole import check_whole
 
 STATE = "state.safetensors"
 
@@ -51,7 +52,7 @@ class Saving:
     work so far.
 
     Attributes:
-        folder: where; it is made if it is not there.
+        folder: where, as a path or its text; it is made if it is not there.
         seconds: between two savings, at least.
         every: after each that many epochs the weights are kept, beside those before the first and after the last; 0:
             none are.
@@ -62,11 +63,11 @@ class Saving:
     every: int = 0
 
     def __post_init__(self) -> None:
-        if not self.seconds >= 0 or self.every < 0 or self.every != int(self.every):
-            raise StudyError(
-                f"seconds = {self.seconds}, every = {self.every}; expected numbers that are not negative, and a whole "
-                "one of epochs"
-            )
+        check_whole(StudyError, every=self.every)
+        if not self.seconds >= 0 or self.every < 0:
+            raise StudyError(f"seconds = {self.seconds}, every = {self.every}; expected numbers that are not negative")
+        object.__setattr__(self, "folder", Path(self.folder))
+        object.__setattr__(self, "every", int(self.every))
 
 
 def kept_epochs(epochs: int, every: int) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from torch import Tensor
 from manifoldscope.errors import StudyError
 from manifoldscope.training.penalties.classes import Classes
 from manifoldscope.training.penalties.eigenvalues import eigenvalues
+from manifoldscope.vision.whole import check_whole
 
 
 def low_rank(features: Tensor, labels: Tensor, *, rank: int = 3) -> Tensor:
@@ -29,7 +30,7 @@ def low_rank(features: Tensor, labels: Tensor, *, rank: int = 3) -> Tensor:
 
     Raises:
         GeometryError: other shapes.
-        StudyError: a rank below 1.
+        StudyError: a rank that is no whole number, or below 1.
 
     References:
         Sanyal, Dokania, Kanade and Torr, "Robustness via deep low-rank representations" (2018); for the best
@@ -47,5 +48,6 @@ def low_rank(features: Tensor, labels: Tensor, *, rank: int = 3) -> Tensor:
 
 def check_rank(rank: int) -> None:
     """Raise StudyError unless it is a number of dimensions."""
+    check_whole(StudyError, rank=rank)
     if rank < 1:
         raise StudyError(f"rank = {rank}; expected at least 1 (penalties.centre draws a class together to a point)")

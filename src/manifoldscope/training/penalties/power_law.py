@@ -10,6 +10,7 @@ from torch import Tensor
 from manifoldscope.errors import StudyError
 from manifoldscope.training.penalties.classes import checked, floor_of, trace
 from manifoldscope.training.penalties.eigenvalues import SMOOTHED, eigenvalues, smaller_gram
+from manifoldscope.vision.whole import check_whole
 
 
 def power_law(features: Tensor, labels: Tensor, *, exponent: float = 1.0, first: int = 10) -> Tensor:
@@ -36,7 +37,7 @@ def power_law(features: Tensor, labels: Tensor, *, exponent: float = 1.0, first:
 
     Raises:
         GeometryError: other shapes.
-        StudyError: an exponent that is not positive, or a rank below 1.
+        StudyError: an exponent that is not positive, or a rank that is no whole number, or below 1.
 
     References:
         Nassar, Sokol, Chung, Harris and Park, "On 1/n neural representation and robustness" (2020), section 2; Stringer
@@ -66,5 +67,6 @@ def check_law(exponent: float, first: int) -> None:
     """Raise StudyError unless these define a law."""
     if not (math.isfinite(exponent) and exponent > 0):
         raise StudyError(f"exponent = {exponent}; expected a positive number, such as 1.0")
+    check_whole(StudyError, first=first)
     if first < 1:
         raise StudyError(f"first = {first}; expected a rank of at least 1")
