@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,65 @@ def test_groups_without_a_pair_cost_nothing_within() -> None:
     )
     assert found["coefficient"].is_finite().all()
     assert_frame_equal(found, expected)
+
+
+def _long(strengths: tuple[float, ...] = (0.1, 0.2), networks: tuple[str, ...] = ("a", "b", "c")) -> pl.DataFrame:
+    """Ten classes of each network at each strength; the networks are one and the same."""
+    x, y = np.random.default_rng(3).normal(size=(2, 10))
+    return pl.concat(
+        pl.DataFrame({"class": [f"c{place}" for place in range(10)], "x": x, "y": x + y - strength}).with_columns(
+            network=pl.lit(network), strength=strength
+        )
+        for network in networks
+        for strength in strengths
+    )
+
+
+@pytest.mark.parametrize("cells", [True, False])
+def test_classes_that_networks_share_are_pairs_of_each_and_not_independent_over_all(
+    cells: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "t.csv"
+    _long((0.1, 0.2) if cells else (0.1,)).write_csv(file)
+    words = ["associate", str(file), "--x", "x", "--y", "y", "--by", "network", "--json"]
+    assert main([*words, "--cells", "strength", "--key", "class"] if cells else words) == 0
+    said = capsys.readouterr()
+    rows = json.loads(said.out)
+    assert {row["n"] for row in rows if row["over"] == "group"} == {10}
+    for row in rows:
+        assert ("rows are not independent" in row["note"]) == (row["over"] != "group")
+    assert "the 30 rows of all groups are of 10 different values of 'class'" in said.err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"strength": pl.concat_list("strength")}, "column 'strength' holds List"),
+        ({"class": pl.concat_list("class")}, "column 'class' holds List"),
+        ({"strength": pl.lit(None, pl.Float64)}, "20 of 20 rows have no strength"),
+        ({"strength": pl.lit(float("nan"))}, "20 of 20 rows have no strength"),
+        ({"class": pl.col("class").replace("c3", None)}, "2 of 20 rows have no class"),
+    ],
+)
+def test_rows_without_a_cell_or_a_key_are_refused(change: dict[str, pl.Expr], message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        in_cells(_long(networks=("a",)).with_columns(**change), ["y"], cells="strength", key="class", kept=["x"])
+
+
+def test_networks_that_share_classes_are_told_apart_by_an_option_that_is_named() -> None:
+    with pytest.raises(StudyError, match=r"two rows of one strength.*tell them apart by --by"):
+        in_cells(_long(), ["y"], cells="strength", key="class", kept=["x"])
+
+
+def test_a_cell_is_called_as_its_column_shows_it() -> None:
+    single = _long(networks=("a",)).with_columns(pl.col("strength").cast(pl.Float32))
+    assert in_cells(single, ["y"], cells="strength", key="class", kept=["x"])[1] == ["y at 0.1", "y at 0.2"]
+
+
+def test_an_adjusted_p_is_never_below_that_of_its_cell() -> None:
+    rng = np.random.default_rng(0)
+    x, noise = rng.normal(size=(2, 12))
+    frame = pl.DataFrame({"x": x, "again": x, "y": [None, *(x + noise)[1:]]})
+    for seed in range(8):
+        found = associate_frame(frame, ["x", "again"], "y", permutations=99, seed=seed)
+        assert (found["p_adjusted"] >= found["p_value"]).all()

@@ -11,6 +11,8 @@ from typing import Any
 from manifoldscope.cli import pages
 from manifoldscope.cli.printing import print_table, say
 
+_DEPENDENT = "rows are not independent"
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What follows the name of the command."""
@@ -53,8 +55,7 @@ def execute(options: argparse.Namespace) -> int:
     x, y, held = options.x, options.y, [*options.control, *options.second_draw]
     frame = read_frame(options.table, numeric=[*x, *y, *held])
     if options.cells is not None:
-        kept = [*x, *held, *([options.by] if options.by else [])]
-        frame, y = in_cells(frame, y, cells=options.cells, key=options.key, kept=kept)
+        frame, y = in_cells(frame, y, cells=options.cells, key=options.key, kept=[*x, *held], by=options.by)
     pooled = options.by in frame.columns and frame[options.by].dtype in (pl.String, pl.Categorical, pl.Enum)
     found = associate_frame(
         frame,
@@ -67,15 +68,40 @@ def execute(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     dependent = "" if options.cells is not None else dependence(frame, x=x, y=y, by=options.by, held=held)
+    marked = pl.lit(True)
+    if pooled and not dependent:
+        dependent = _across_groups(frame, options.by, [*x, *y, *held])
+        marked = pl.col("over") != "group"
     if dependent:
         say(f"warning: {dependent}", file=sys.stderr)
     if options.report:
         pages.write_report(options.report, _page(options, frame, x, y, found, dependent))
     if dependent:
-        notes = ["; ".join(filter(None, [note, "rows are not independent"])) for note in found["note"]]
-        found = found.with_columns(pl.Series("note", notes))
+        said = pl.concat_str(pl.col("note").replace("", None), pl.lit(_DEPENDENT), separator="; ", ignore_nulls=True)
+        found = found.with_columns(note=pl.when(marked).then(said).otherwise("note"))
     print_table(found, as_json=options.json)
     return 0
+
+
+def _across_groups(frame: Any, by: str, related: Sequence[str]) -> str:
+    """Why rows of different groups are not independent; empty where nothing shows that.
+
+    They are where a column, such as of classes, has each value once in a group and repeats them over groups.
+    """
+    import polars as pl
+
+    for name in frame.columns:
+        named = frame.filter(pl.col(name).is_not_null())
+        if name in {*related, by} or frame.schema[name].is_float() or named.select(by, name).is_duplicated().any():
+            continue
+        n = named[name].n_unique()
+        if 4 <= n <= named.height / 1.5:
+            return (
+                f"the {frame.height} rows of all groups are of {n} different values of {name!r}: rows of the same one "
+                "are not independent, and over all groups (pooled, within) intervals are usually too narrow and p too "
+                f"small; read each {by} by itself"
+            )
+    return ""
 
 
 def _page(

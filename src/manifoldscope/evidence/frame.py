@@ -92,7 +92,7 @@ def associate_frame(
 
 
 def in_cells(
-    frame: pl.DataFrame, y: Sequence[str], *, cells: str, key: str, kept: Sequence[str]
+    frame: pl.DataFrame, y: Sequence[str], *, cells: str, key: str, kept: Sequence[str], by: str | None = None
 ) -> tuple[pl.DataFrame, list[str]]:
     """A long table with a row per pair, and its outcomes at each value of a column as columns of their own.
 
@@ -101,19 +101,22 @@ def in_cells(
         cells: the column of whose values each is a cell, such as an epsilon.
         key: what a pair is about, such as a class.
         kept: columns that have one value for each key, such as a measure.
+        by: a column in each of whose groups, such as networks, keys are pairs of their own.
 
     Returns:
         The table, and the names of the outcomes: "accuracy at 0.1".
 
     Raises:
-        StudyError: a column that is not there; a key with two rows of one cell, or two values of what is kept.
+        StudyError: a column that is not there, or whose cells hold lists; a row without a cell or a key; a key with two
+            rows of one cell, or two values of what is kept.
 
     Example:
         >>> long = {"name": ["a", "a", "b", "b"], "epsilon": [1, 2, 1, 2], "size": [5, 5, 6, 6], "acc": [3, 2, 4, 1]}
         >>> in_cells(pl.DataFrame(long), ["acc"], cells="epsilon", key="name", kept=["size"])[1]
         ['acc at 1', 'acc at 2']
     """
-    named = [*y, cells, key, *kept]
+    keys = [key] if by is None else [key, by]
+    named = [*y, cells, *keys, *kept]
     for name in named:
         if name not in frame.columns:
             raise StudyError(unknown("column", name, frame.columns))
@@ -121,17 +124,26 @@ def in_cells(
             raise StudyError(
                 f"column {name!r} is named twice; give outcomes, cells, key and the rest their own columns"
             )
-    if frame.select(cells, key).is_duplicated().any():
-        raise StudyError(f"a {key} has two rows of one {cells}; expected one outcome for each pair of them")
-    found = frame.select(key, *kept).unique(maintain_order=True)
-    if found[key].is_duplicated().any():
-        raise StudyError(f"a {key} has several values of {', '.join(kept)}; expected one, whatever the {cells}")
+    for name in (cells, *keys):
+        _require_groups(frame, name)
+    for name in (cells, key):
+        gaps = frame[name].fill_nan(None).null_count() if frame[name].dtype.is_float() else frame[name].null_count()
+        if gaps:
+            raise StudyError(f"{gaps} of {len(frame)} rows have no {name}; give each one, or leave these rows out")
+    pair = key if by is None else f"{key} of one {by}"
+    if frame.select(cells, *keys).is_duplicated().any():
+        hint = "; where groups, such as networks, have the same ones, tell them apart by --by COLUMN" * (by is None)
+        raise StudyError(f"a {pair} has two rows of one {cells}; expected one outcome for each pair of them{hint}")
+    found = frame.select(*keys, *kept).unique(maintain_order=True)
+    if found.select(keys).is_duplicated().any():
+        raise StudyError(f"a {pair} has several values of {', '.join(kept)}; expected one, whatever the {cells}")
     names = []
+    values = frame[cells].unique(maintain_order=True)
     for outcome in y:
-        for value in frame[cells].unique(maintain_order=True):
-            name = f"{outcome} at {value}"
-            column = frame.filter(pl.col(cells).eq_missing(value)).select(key, pl.col(outcome).alias(name))
-            found = found.join(column, on=key, how="left", maintain_order="left")
+        for value, text in zip(values, values.cast(pl.String), strict=True):
+            name = f"{outcome} at {text}"
+            column = frame.filter(pl.col(cells) == value).select(*keys, pl.col(outcome).alias(name))
+            found = found.join(column, on=keys, how="left", nulls_equal=True, maintain_order="left")
             names.append(name)
     return found, names
 
@@ -144,12 +156,18 @@ def _check(frame: pl.DataFrame, numeric: Sequence[str], by: str | None) -> None:
             raise StudyError(f"column {name!r} is named twice among x, y and the controls; give each its own column")
     if by in (*_ANSWER, "over"):
         raise StudyError(f"column {by!r} is also one of the answer; give it another name")
-    if by is not None and (frame[by].dtype.is_nested() or frame[by].dtype == pl.Object):
-        raise StudyError(f"column {by!r} holds {frame[by].dtype}; expected numbers or text to group by")
+    if by is not None:
+        _require_groups(frame, by)
     for name in numeric:
         as_numbers(frame[name], f"column {name!r}")
     if frame.is_empty():
         raise StudyError("the table has no rows; expected one row a pair")
+
+
+def _require_groups(frame: pl.DataFrame, name: str) -> None:
+    dtype = frame[name].dtype
+    if dtype.is_nested() or dtype in (pl.Object, pl.Binary):
+        raise StudyError(f"column {name!r} holds {dtype}; expected numbers or text to group by")
 
 
 def _cells(
@@ -238,7 +256,8 @@ def _adjusted(
         other = values[2 + d :] if again else None
         blocks.append(Block.of(values[:1], values[1:2], values[2 : 2 + d], other, np.flatnonzero(have)))
     tested = joint_test(blocks, settings["permutations"], settings["seed"], n_classes=group.height)
-    return {at: float(p[0, 0]) for at, p in zip(known, tested.p_adjusted, strict=True)}
+    # where rows are missing, the p of a cell alone is of other permutations
+    return {at: max(found[at].p_value, float(p[0, 0])) for at, p in zip(known, tested.p_adjusted, strict=True)}
 
 
 def _beside(row: dict[str, Any], rows: Sequence[dict[str, Any]], by: str) -> dict[str, Any]:
