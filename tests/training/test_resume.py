@@ -214,6 +214,42 @@ def test_the_state_of_another_training_is_not_used(changes, interrupted, tmp_pat
     assert same(found, train("dropout", **{key: value for key, value in changes.items() if key != "every"}))
 
 
+def other(rate=0.5, activation=nn.ReLU, trains=True):
+    """As `dropout`, with the same first weights."""
+    made = dropout()
+    made.module[2], made.module[3] = activation(), nn.Dropout(rate)
+    made.module[1].requires_grad_(trains)
+    return made
+
+
+@pytest.mark.parametrize("changes", [{"rate": 0.1}, {"activation": nn.Tanh}, {"trains": False}], ids=str)
+def test_the_state_of_another_network_of_the_same_weights_is_not_used(changes, interrupted, tmp_path, monkeypatch):
+    monkeypatch.setitem(WAYS, "other", (lambda: other(**changes), "standard", {}))
+    (tmp_path / STATE).write_bytes(interrupted)
+    with pytest.warns(UserWarning, match="it is of a training of another network"):
+        found = train("other", tmp_path)
+    assert same(found, train("other"))
+
+
+@pytest.mark.usefixtures("each_step")
+def test_the_address_of_a_function_that_a_module_shows_does_not_matter(tmp_path, monkeypatch):
+    class Shown(nn.ReLU):
+        def __init__(self):
+            super().__init__()
+            self.function = lambda x: x
+
+        def extra_repr(self):
+            return str(self.function)
+
+    monkeypatch.setitem(WAYS, "shown", (lambda: other(activation=Shown), "standard", {}))
+    kept = Shown()  # of another address than the next
+    with pytest.raises(StoppedError):
+        train("shown", tmp_path, on_progress=stop_at(4))
+    began = []
+    train("shown", tmp_path, on_progress=began.append)
+    assert (round(began[0] * N_STEPS), kept.inplace) == (5, False)
+
+
 def forged(content, change):
     """The state with something else in it, and a digest that fits."""
     tensors, metadata = saving.safetensors_content(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,6 +24,9 @@ from manifoldscope.training.watch import EVALUATED, evaluated_every, evaluation
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network, undisturbed
 from manifoldscope.vision.whole import check_whole
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+"""In the text of a function that a module shows, which is another in every process."""
 
 
 def fit(
@@ -59,8 +63,8 @@ def fit(
         weight_decay: factor of its L2 penalty.
         augment: "none" or "shift_flip"; see `augmentation.augmented`.
         seed: order of the images, their augmentation, dropout, and the objective's random numbers.
-        saving: where to save what is needed to go on after an interruption. Called with the same arguments and a
-            network of the same first weights, `fit` goes on there, and ends on the same machine with the same weights
+        saving: where to save what is needed to go on after an interruption. Called with the same arguments and the
+            same network with its first weights, `fit` goes on there, and ends on the same machine with the same weights
             bit for bit. Whatever does not fit is not used, and warned of.
         on_progress: told the share of the work that is done.
 
@@ -173,6 +177,8 @@ def _identity(
             "objective": [f"{kind.__module__}.{kind.__qualname__}", repr(objective)],
             "schedule": schedule,
             "images": tensors_digest({"pixels": pixels, "labels": labels}),
+            "network": _ADDRESS.sub("", str(network.module)),
+            "trained": [name for name, parameter in network.module.named_parameters() if parameter.requires_grad],
             "weights": tensors_digest(tensors_of(network.module)),
             "normalisation": [list(map(float, network.mean)), list(map(float, network.std))],
             "torch": torch.__version__,

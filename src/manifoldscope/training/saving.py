@@ -109,7 +109,7 @@ class Saver:
     """Saves one training, and finds what an earlier process saved of it.
 
     Attributes:
-        identity: a text that no other training shares: its settings, images and first weights.
+        identity: a text that no other training shares: its network, settings, images and first weights.
         module, optimiser: what is trained, and by what.
         generators: that the loop draws from, by name; torch's global ones are saved too.
         n_images: to train on.
@@ -218,7 +218,9 @@ class Saver:
         try:
             tensors, told = _read(path, at_most=4 * sum(value.nbytes for value in self._own().values()) + ROOM)
             if told["format"] != FORMAT or told["identity"] != self.identity:
-                raise ValueError("it is of a training with other settings, images or first weights")
+                raise ValueError(
+                    "it is of a training of another network, or with other settings, images or first weights"
+                )
             found = self._progress(tensors, told, at)
             put_back = self._checked(tensors)
         except (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, RecursionError) as error:
