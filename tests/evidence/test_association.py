@@ -439,6 +439,26 @@ def test_a_control_that_holds_nothing_fixed_is_named() -> None:
     other = np.random.default_rng(5).standard_normal(40)
     assert "the two draws of z correlate by" in associate(x, y, controls={"z": z}, second_draw={"z": other}).note
     assert not associate(x, y, controls={"z": z}, second_draw={"z": z + 0.1 * other}, **NO_DRAWS).note
+    same = associate(x, y, controls={"z": z}, second_draw={"z": z.copy()}, **NO_DRAWS)
+    assert same.note == "z is the same on both draws, and its noise is not taken out"
+
+
+def test_what_two_draws_cannot_answer_is_said() -> None:
+    x, y, z = related(40)
+    rng = np.random.default_rng(5)
+    first, second = 0.05 * rng.standard_normal((2, 40))
+    controls, again = {"z": z, "much like z": z + first}, {"z": z, "much like z": z + second}
+    again["z"] = z + 0.05 * rng.standard_normal(40)
+    found = associate(x, y, controls=controls, second_draw=again, **NO_DRAWS)
+    assert re.match(
+        r"the two draws do not agree on a combination of z and much like z \(canonical correlation 0\.", found.note
+    )
+    few = associate(x[:19], y[:19], controls={"z": z[:19]}, second_draw={"z": again["z"][:19]}, **NO_DRAWS)
+    assert few.note == "19 pairs are fewer than the 20 with which two draws can answer"
+    collinear = associate(
+        x, y, controls={"z": z, "twice": 2 * z}, second_draw={"z": again["z"], "twice": 2 * again["z"]}, **NO_DRAWS
+    )
+    assert not collinear.note
 
 
 def test_ordinary_pairs_have_no_leverage() -> None:

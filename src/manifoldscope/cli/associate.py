@@ -20,7 +20,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     several: dict[str, Any] = {"action": "append", "metavar": "COLUMN"}
     parser.add_argument("--x", required=True, help="may be given again: each x goes with each y", **several)
     parser.add_argument("--y", required=True, help="may be given again; p is adjusted for all pairs", **several)
-    parser.add_argument("--control", default=[], help="held fixed; may be given again", **several)
+    parser.add_argument(
+        "--control", default=[], help="held fixed, as if measured without noise; may be given again", **several
+    )
     parser.add_argument(
         "--second-draw",
         default=[],

@@ -18,8 +18,14 @@ from scipy import special, stats
 from manifoldscope.errors import StudyError, unknown
 from manifoldscope.evidence.interval import jackknife_interval, spearman_interval
 from manifoldscope.evidence.numbers import FloatArray, Numbers, as_numbers
-from manifoldscope.evidence.permutation import NOTHING, Block, joint_test
-from manifoldscope.evidence.two_draws import LEAST_RELIABILITY, agreement
+from manifoldscope.evidence.permutation import NOTHING, Block, joint_test, unit
+from manifoldscope.evidence.two_draws import (
+    FEWEST_CLASSES,
+    LEAST_CANONICAL,
+    LEAST_RELIABILITY,
+    agreement,
+    canonical_correlations,
+)
 
 Method = Literal["pearson", "spearman"]
 
@@ -220,13 +226,27 @@ def _not_held(own: FloatArray, again: FloatArray, held: Sequence[str]) -> Iterat
     draws = {name: [row] for name, row in zip(held, own, strict=True)}
     for name, row in zip(held, again, strict=False):
         draws[name].append(row)
+    said = []
     for name, rows in draws.items():
         if any(row.min() == row.max() for row in rows):
             draw = " on a draw" if len(rows) > 1 else ""
-            yield f"{name} is the same for all {len(rows[0])} pairs{draw} and holds nothing fixed"
+            said.append(f"{name} is the same for all {len(rows[0])} pairs{draw} and holds nothing fixed")
+        elif len(rows) > 1 and np.array_equal(*rows):
+            said.append(f"{name} is the same on both draws, and its noise is not taken out")
         elif len(rows) > 1 and abs(reliability := agreement(*rows)) < LEAST_RELIABILITY:
             shown = f"{reliability:.2f}".replace("-", "\u2212")
-            yield f"the two draws of {name} correlate by {shown} only, too little to hold it fixed"
+            said.append(f"the two draws of {name} correlate by {shown} only, too little to hold it fixed")
+    yield from said
+    if not len(again):
+        return
+    apart = all(np.linalg.matrix_rank(unit(each)) == len(held) for each in (own, again))
+    if apart and not said and (least := float(canonical_correlations(own, again).min())) < LEAST_CANONICAL:
+        yield (
+            f"the two draws do not agree on a combination of {' and '.join(held)} (canonical correlation {least:.2f}), "
+            "too little to hold it fixed"
+        )
+    if (n := own.shape[1]) < FEWEST_CLASSES:
+        yield f"{n} pairs are fewer than the {FEWEST_CLASSES} with which two draws can answer"
 
 
 def leverage(block: Block, shown: FloatArray, names: tuple[str, str], *, cell: tuple[int, int] = (0, 0)) -> str:
