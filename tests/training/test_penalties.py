@@ -252,6 +252,19 @@ def test_all_but_the_centre_loss_are_free_of_scale(name, seed, scale):
     assert scaled == pytest.approx(value * scale**2 if name == "centre" else value, rel=1e-6, abs=1e-9)
 
 
+@pytest.mark.parametrize("name", sorted(set(PENALTIES) - {"centre"}))
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e30])
+def test_very_small_and_very_large_features_are_as_good(name, scale):
+    features, labels = batch()
+    found = []
+    for some in (features, (scale * features).float()):
+        value = PENALTIES[name](some.requires_grad_(), labels)
+        value.backward()
+        found.append((value.item(), some.grad.double()))
+    assert found[1][0] == pytest.approx(found[0][0], rel=1e-4)
+    assert torch.allclose(scale * found[1][1], found[0][1], rtol=1e-3, atol=1e-5)
+
+
 @every
 def test_shifts_matter_only_where_directions_from_the_origin_do(name):
     features, labels = batch()
@@ -338,6 +351,7 @@ def test_features_that_are_not_finite_give_nan_and_no_exception(name):
         (torch.zeros(3, 2), torch.zeros(4)),
         (torch.zeros(3, 2).long(), torch.zeros(3)),
         (torch.zeros(0, 2), torch.zeros(0)),
+        (torch.zeros(3, 0), torch.zeros(3)),
     ],
 )
 def test_what_is_no_batch_of_features_is_refused(name, features, labels):

@@ -2,7 +2,8 @@
 
 Each takes features (n, n_features) of one layer for a batch, in float32 or float64 (lower precision is raised to
 float32), and labels (n,); and gives a scalar in the type and on the device of the features. Values and gradients are
-finite wherever features are: for a class of one image, equal features, and features that are all 0.
+finite wherever features are: for a class of one image, equal features, features that are all 0, very small and very
+large ones. Only `centre`, which is in units of squared features, is infinite where these squares are.
 """
 
 from manifoldscope.training.penalties.ball_capacity import ball_capacity, inverse_ball_capacity

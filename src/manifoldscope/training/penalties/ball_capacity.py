@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manifoldscope.training.penalties.classes import Classes
+from manifoldscope.training.penalties.classes import Classes, of_one_scale
 from manifoldscope.training.penalties.participation_ratio import ratios
 
 _NODES = 48
@@ -53,7 +53,7 @@ def ball_capacity(features: Tensor, labels: Tensor) -> Tensor:
         >>> round(float(ball_capacity(points, torch.tensor([0, 0, 1, 1]))), 3)  # two points: the capacity is 2
         0.5
     """
-    classes = Classes.of(features, labels)
+    classes = Classes.of(*of_one_scale(features, labels))
     centroids = classes.centroids
     lengths = (centroids - centroids.mean(0)).square().sum(1)
     squares = classes.centred.square().sum((1, 2)) / classes.counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -43,7 +44,7 @@ class Classes:
             labels: (n,)
 
         Raises:
-            GeometryError: other shapes, no points, or features that are no floating-point numbers.
+            GeometryError: other shapes, no points or features, or features that are no floating-point numbers.
         """
         features, labels = checked(features, labels)
         _, classes, counts = torch.unique(labels, return_inverse=True, return_counts=True)
@@ -87,7 +88,12 @@ def checked(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         GeometryError: as for `Classes.of`.
     """
-    if features.ndim != 2 or not features.is_floating_point() or labels.shape != features.shape[:1] or not len(labels):
+    if (
+        features.ndim != 2
+        or not features.is_floating_point()
+        or labels.shape != features.shape[:1]
+        or not features.numel()
+    ):
         raise GeometryError(
             f"features of shape {tuple(features.shape)} and type {features.dtype}, labels of shape "
             f"{tuple(labels.shape)}; expected (n, n_features), floating point, and n labels"
@@ -95,6 +101,22 @@ def checked(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     if torch.finfo(features.dtype).bits < 32:
         features = features.float()
     return features, labels.to(features.device)
+
+
+def of_one_scale(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """As `checked`, with features divided by a power of two: their largest magnitude is then from 1 to below 2.
+
+    What does not change with scale is the same of them, and their squares are neither infinite nor 0. A power of two
+    rounds nothing.
+
+    Raises:
+        GeometryError: as for `Classes.of`.
+    """
+    features, labels = checked(features, labels)
+    largest = float(features.detach().abs().amax())
+    if 0 < largest < math.inf:
+        features = features / 2.0 ** (math.frexp(largest)[1] - 1)
+    return features, labels
 
 
 def floor_of(features: Tensor) -> Tensor:

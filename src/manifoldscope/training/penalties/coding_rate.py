@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from manifoldscope.errors import StudyError
-from manifoldscope.training.penalties.classes import Classes, checked, directions
+from manifoldscope.training.penalties.classes import Classes, directions, of_one_scale
 from manifoldscope.training.penalties.eigenvalues import eigenvalues, smaller_gram
 
 
@@ -47,7 +47,7 @@ def coding_rate(features: Tensor, labels: Tensor, *, squared_distortion: float =
         -0.294
     """
     check_distortion(squared_distortion)
-    features, labels = checked(features, labels)
+    features, labels = of_one_scale(features, labels)
     unit = directions(features)
     n, n_features = unit.shape
     classes = Classes.of(unit, labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from manifoldscope.errors import StudyError
-from manifoldscope.training.penalties.classes import Classes
+from manifoldscope.training.penalties.classes import Classes, of_one_scale
 from manifoldscope.training.penalties.eigenvalues import eigenvalues
 from manifoldscope.vision.whole import check_whole
 
@@ -42,7 +42,7 @@ def low_rank(features: Tensor, labels: Tensor, *, rank: int = 3) -> Tensor:
         0.1
     """
     check_rank(rank)
-    classes = Classes.of(features, labels)
+    classes = Classes.of(*of_one_scale(features, labels))
     return classes.mean(eigenvalues(classes.grams)[:, :-rank].sum(-1))
 
 

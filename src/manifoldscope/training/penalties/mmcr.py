@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from manifoldscope.training.penalties.classes import Classes, checked, directions
+from manifoldscope.training.penalties.classes import Classes, directions, of_one_scale
 from manifoldscope.training.penalties.eigenvalues import eigenvalues, smaller_gram, smooth_root
 
 
@@ -34,6 +34,6 @@ def mmcr(features: Tensor, labels: Tensor) -> Tensor:
         >>> [round(float(mmcr(points, torch.arange(4))), 3) for points in (torch.eye(4), torch.ones(4, 2))]
         [-4.0, -2.0]
     """
-    features, labels = checked(features, labels)
+    features, labels = of_one_scale(features, labels)
     centroids = Classes.of(directions(features), labels).centroids
     return -smooth_root(eigenvalues(smaller_gram(centroids))).sum()

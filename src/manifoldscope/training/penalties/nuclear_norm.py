@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from manifoldscope.training.penalties.classes import Classes
+from manifoldscope.training.penalties.classes import Classes, of_one_scale
 from manifoldscope.training.penalties.eigenvalues import eigenvalues, smooth_root
 
 
@@ -37,5 +37,5 @@ def nuclear_norm(features: Tensor, labels: Tensor) -> Tensor:
         >>> round(float(nuclear_norm(corners, torch.zeros(4))), 3)
         2.0
     """
-    classes = Classes.of(features, labels)
+    classes = Classes.of(*of_one_scale(features, labels))
     return classes.mean(smooth_root(eigenvalues(classes.grams)).sum(-1).square())

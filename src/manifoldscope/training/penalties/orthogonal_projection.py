@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from manifoldscope.errors import StudyError
-from manifoldscope.training.penalties.classes import checked, directions
+from manifoldscope.training.penalties.classes import directions, of_one_scale
 
 
 def orthogonal_projection(features: Tensor, labels: Tensor, *, between: float = 0.5) -> Tensor:
@@ -38,7 +38,7 @@ def orthogonal_projection(features: Tensor, labels: Tensor, *, between: float = 
         0.0
     """
     check_weight(between)
-    features, labels = checked(features, labels)
+    features, labels = of_one_scale(features, labels)
     unit = directions(features)
     cosines = unit @ unit.T
     same = labels[:, None] == labels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from manifoldscope.training.penalties.classes import Classes, trace
+from manifoldscope.training.penalties.classes import Classes, of_one_scale, trace
 
 
 def participation_ratio(features: Tensor, labels: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def participation_ratio(features: Tensor, labels: Tensor) -> Tensor:
         >>> round(float(participation_ratio(corners, torch.zeros(4))), 6)
         2.0
     """
-    classes = Classes.of(features, labels)
+    classes = Classes.of(*of_one_scale(features, labels))
     return classes.mean(ratios(classes.grams))
 
 

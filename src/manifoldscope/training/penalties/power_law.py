@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from manifoldscope.errors import StudyError
-from manifoldscope.training.penalties.classes import checked, floor_of, trace
+from manifoldscope.training.penalties.classes import floor_of, of_one_scale, trace
 from manifoldscope.training.penalties.eigenvalues import SMOOTHED, eigenvalues, smaller_gram
 from manifoldscope.vision.whole import check_whole
 
@@ -50,7 +50,7 @@ def power_law(features: Tensor, labels: Tensor, *, exponent: float = 1.0, first:
         True
     """
     check_law(exponent, first)
-    features, _ = checked(features, labels)
+    features, _ = of_one_scale(features, labels)
     centred = features - features.mean(0)
     gram = smaller_gram(centred)
     gram = gram / (trace(gram) + len(features) * floor_of(features))
