@@ -122,7 +122,7 @@ def test_whatever_it_draws_from_is_seeded_and_put_back(known):
 
     def noise(module, pixels, labels):
         drawn = torch.from_numpy(np.random.uniform(-1, 1, pixels.shape)).float() + random.random()
-        return pixels + EPSILON * (drawn + torch.rand_like(pixels))
+        return pixels + EPSILON / 3 * (drawn + torch.rand_like(pixels))
 
     def states():
         return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()
@@ -138,6 +138,44 @@ def test_whatever_it_draws_from_is_seeded_and_put_back(known):
     assert not torch.equal(first.adversarial[0], other.adversarial[0])
 
 
+def test_what_it_sets_for_the_whole_process_is_put_back(known):
+    network, drawn = known
+
+    def set_up(module, pixels, labels):
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+        torch.set_num_threads(torch.get_num_threads() + 1)
+        torch.use_deterministic_algorithms(True)
+        return pixels
+
+    def states():
+        return (
+            torch.get_default_dtype(),
+            torch.is_grad_enabled(),
+            torch.get_num_threads(),
+            torch.are_deterministic_algorithms_enabled(),
+        )
+
+    before = states()
+    evaluate(network, drawn, external(set_up, norm="linf", epsilon=0.1))
+    assert states() == before
+
+
+@pytest.mark.parametrize(
+    ("given", "nearest"),
+    [
+        (lambda m, x, y: (x + 8 * (0.5 - x).sign()).clamp(-8, 8), "8"),  # of 255, as is meant
+        (lambda m, x, y: x.roll(1, 0), "0."),  # the images of other ones
+    ],
+)
+def test_images_that_all_lie_far_outside_of_the_ball_are_told(known, given, nearest):
+    network, drawn = known
+    with pytest.warns(
+        UserWarning, match=rf"odd gave no image within {nearest}.* and epsilon is 0.0314: all are brought"
+    ):
+        evaluate(network, drawn, external(given, norm="linf", epsilon=8 / 255, name="odd"))
+
+
 def test_it_runs_on_a_module_like_any_attack(known):
     network, drawn = known
     attack = external(by_hand, norm="linf", epsilon=EPSILON)
@@ -148,6 +186,7 @@ def test_it_runs_on_a_module_like_any_attack(known):
     assert torch.equal(only.images, attacked)
 
 
+@pytest.mark.filterwarnings("ignore:the attack .* gave no image within")
 def test_one_that_leaves_the_ball_is_brought_back(known):
     network, drawn = known
     far = external(lambda module, pixels, labels: 5 - 10 * pixels, norm="linf", epsilon=1e-4, name="far")
@@ -156,6 +195,7 @@ def test_one_that_leaves_the_ball_is_brought_back(known):
     assert (found.adversarial[0] - network.pixels(drawn)).abs().max() <= 1e-4 + 1e-6
 
 
+@pytest.mark.filterwarnings("ignore:the attack .* gave no image within")
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e30])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("where", [slice(None), slice(3, 5)])
@@ -212,6 +252,7 @@ def test_each_batch_finds_the_module_as_the_network_is(known):
     assert plain.robust_accuracy < 1
 
 
+@pytest.mark.filterwarnings("ignore:the attack .* gave no image within")
 def test_one_that_changes_what_it_is_given_changes_copies(known):
     network, drawn = known
 
@@ -228,8 +269,10 @@ def test_one_that_changes_what_it_is_given_changes_copies(known):
     [
         (lambda m, x, y: x[:1], "gave shape"),
         (lambda m, x, y: x.long(), "type torch.int64"),
-        (lambda m, x, y: None, "gave NoneType; expected the images alone, a tensor of shape"),
-        (lambda m, x, y: x.to("meta"), "on the meta device"),
+        (lambda m, x, y: None, "gave NoneType; expected the images alone, a dense tensor of shape"),
+        (lambda m, x, y: x.to("meta"), "gave a meta tensor"),
+        (lambda m, x, y: x.to_sparse(), "gave a sparse_coo tensor; expected the images alone, a dense tensor"),
+        (lambda m, x, y: list(x), r"gave list; .* return torch.stack"),
         (lambda m, x, y: (x, x), r"gave tuple; .* return that element which holds them"),
         (lambda m, x, y: x.numpy(), r"gave ndarray; .* return torch.from_numpy"),
     ],

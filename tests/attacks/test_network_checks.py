@@ -556,6 +556,9 @@ def test_logits_are_found_where_it_is_clear_which_they_are(known, pack):
         (lambda logits: logits[:, :1], "gives 1 logit for each image; expected one for each class. .* give two"),
         (lambda logits: logits.argmax(1), r"gives shape \(2,\) and type torch.int64"),
         (lambda logits: logits[:1], r"gives shape \(1, 4\) for 2 images"),
+        (torch.Tensor.to_sparse, r"gives a sparse_coo tensor for 2 images; .* as a dense one, which .to_dense\(\)"),
+        (lambda logits: logits.to_mkldnn(), "gives a mkldnn tensor for 2 images"),
+        (lambda logits: logits.to("meta"), "gives a meta tensor for 2 images"),
     ],
 )
 def test_anything_else_is_refused_in_a_sentence(known, pack, message):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import random
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -22,9 +23,13 @@ from manifoldscope.attacks.perturbation import Perturbation, Rows, State
 from manifoldscope.errors import AttackError
 from manifoldscope.seeds import derive
 from manifoldscope.tables import parameters_text
-from manifoldscope.vision.network import Network, as_logits, seeded
+from manifoldscope.vision.network import Network, as_logits, not_dense, seeded
+
+FAR_OUTSIDE = 2
+"""Images that are all farther away than that many times epsilon are those of another ball, or of other images."""
 
 _INSTEAD = {
+    list: ": return torch.stack(...) of them",
     tuple: ": return that element which holds them, as in attack(...)[1] of Foolbox",
     np.ndarray: ": return torch.from_numpy(...) of them",
 }
@@ -88,19 +93,23 @@ class External(Perturbation):
             module.eval()
         first = rows.streams if isinstance(rows.streams, torch.Generator) else rows.streams[0]
         seed = int(torch.randint(2**62, (), generator=first, device="cpu"))
-        with _globally_seeded(seed, self.name, rows.clean.device), torch.enable_grad():
+        with _as_before(), _globally_seeded(seed, self.name, rows.clean.device), torch.enable_grad():
             found = self.propose(module, rows.clean.clone(), rows.labels.clone())
-        fits = isinstance(found, Tensor) and found.shape == rows.clean.shape and found.is_floating_point()
-        if not fits or found.is_meta:
-            gave = type(found).__name__
-            if isinstance(found, Tensor):
-                gave = f"shape {tuple(found.shape)} and type {found.dtype}" + " on the meta device" * found.is_meta
+        if gave := _no_images(found, rows.clean.shape):
             raise AttackError(
-                f"the attack {self.name} gave {gave}; expected the images alone, a tensor of shape "
+                f"the attack {self.name} gave {gave}; expected the images alone, a dense tensor of shape "
                 f"{tuple(rows.clean.shape)} and a floating point type{_INSTEAD.get(type(found), '')}"
             )
         found = found.detach().to(rows.clean)
         found = torch.where(found.isfinite(), found, rows.clean)
+        nearest = float(distance(rows.clean, found, self.norm).min())
+        if nearest > FAR_OUTSIDE * self.epsilon:
+            warnings.warn(
+                f"the attack {self.name} gave no image within {nearest:.3g} of the clean one, and epsilon is "
+                f"{self.epsilon:.3g}: all are brought back into the ball. Look at its epsilon and norm, and whether "
+                "its images are in the order in which it was given them",
+                stacklevel=2,
+            )
         radius = rows.clean.new_full((len(rows),), self.epsilon)
         return {"images": projected(found, rows.clean, radius, self.norm)}
 
@@ -115,6 +124,32 @@ class External(Perturbation):
 
     def excess(self, clean: Tensor, perturbed: Tensor) -> Tensor:
         return distance(clean, perturbed, self.norm) - self.epsilon
+
+
+def _no_images(found: object, shape: torch.Size) -> str:
+    """What an attack gave that are no images of this shape; empty where it gave them."""
+    if not isinstance(found, Tensor):
+        return type(found).__name__
+    if kind := not_dense(found):
+        return f"a {kind} tensor"
+    fits = found.shape == shape and found.is_floating_point()
+    return "" if fits else f"shape {tuple(found.shape)} and type {found.dtype}"
+
+
+@contextmanager
+def _as_before() -> Iterator[None]:
+    """What other libraries set for the whole process is put back after: all later outcomes would rest on it."""
+    dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        if torch.are_deterministic_algorithms_enabled() != deterministic:
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
 
 
 @contextmanager
@@ -138,9 +173,11 @@ def _globally_seeded(seed: int, name: str, device: torch.device) -> Iterator[Non
 def external(propose: Proposal, *, norm: Norm, epsilon: float, name: str = "", restarts: int = 1) -> External:
     """The attack of another library, or a function of one's own, as an attack like any of ours.
 
-    It only proposes: the engine brings what it returns into the ball and judges it; a pixel that is NaN or infinite is
-    the clean one. Random numbers that it draws from the global generators of torch, numpy and Python are seeded by the
-    stream of the first image, so that they depend on the company of the others.
+    It only proposes: the engine brings what it returns into the ball, with a warning where all of it lies far outside,
+    and judges it; a pixel that is NaN or infinite is the clean one. What it sets for the whole process (torch's default
+    type, number of threads and deterministic algorithms) is put back. Random numbers that it draws from the global
+    generators of torch, numpy and Python are seeded by the stream of the first image, so that they depend on the company
+    of the others.
 
     Args:
         propose: (module, images, labels) -> images. The module maps pixels in [0, 1] to logits; it is a copy, a new

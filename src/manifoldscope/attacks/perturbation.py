@@ -23,7 +23,7 @@ from manifoldscope.attacks.ball import Generators
 from manifoldscope.errors import AttackError, StudyError, unknown
 from manifoldscope.registry import Entry, Registry
 from manifoldscope.tables import parameters_text
-from manifoldscope.vision.network import Network
+from manifoldscope.vision.network import Network, not_dense
 
 ATTACKS = Registry("attack", package="manifoldscope.attacks")
 """Every attack: a frozen dataclass derived from `Perturbation`, whose fields are its settings."""
@@ -328,6 +328,10 @@ def require_pixels(images: Tensor, labels: Tensor) -> None:
     if not (isinstance(images, Tensor) and isinstance(labels, Tensor)):
         raise AttackError(
             f"images are {type(images).__name__} and labels {type(labels).__name__}; expected a tensor of each"
+        )
+    if kind := not_dense(images) or not_dense(labels):
+        raise AttackError(
+            f"images or labels are a {kind} tensor; expected dense ones, as .to_dense() makes of sparse ones"
         )
     precise = images.dtype in (torch.float32, torch.float64)  # others round pixels by more than the budget's tolerance
     n_images = images.shape[:1]

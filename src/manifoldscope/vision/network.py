@@ -238,13 +238,18 @@ def as_logits(output: object, n_images: int, *, name: str = "the network") -> Te
 
     Raises:
         ModelError: anything else; a tuple with two matrices of different widths, of which either might be the logits;
-            a single logit an image.
+            a single logit an image; a tensor that is sparse, nested or on the meta device.
 
     Example:
         >>> as_logits({"logits": torch.zeros(2, 10).half()}, 2).dtype
         torch.float32
     """
     logits = output if isinstance(output, Tensor) else _logits_within(output, n_images, name)
+    if kind := not_dense(logits):
+        raise ModelError(
+            f"{name} gives a {kind} tensor for {n_images} images; expected logits (n, n_classes) as a dense one, which "
+            ".to_dense() makes of a sparse one"
+        )
     if logits.ndim != 2 or len(logits) != n_images or not logits.is_floating_point():
         what = f"shape {tuple(logits.shape)}" + f" and type {logits.dtype}" * (not logits.is_floating_point())
         raise ModelError(f"{name} gives {what} for {n_images} images; expected logits (n, n_classes)")
@@ -254,6 +259,18 @@ def as_logits(output: object, n_images: int, *, name: str = "the network") -> Te
             "classes give two: z becomes torch.cat([torch.zeros_like(z), z], 1)"
         )
     return logits if logits.dtype == torch.float32 else logits.float()
+
+
+def not_dense(tensor: Tensor) -> str:
+    """What a tensor is that is no array of numbers: sparse, nested, on the meta device; empty of an ordinary one.
+
+    Example:
+        >>> not_dense(torch.eye(2).to_sparse()), not_dense(torch.eye(2))
+        ('sparse_coo', '')
+    """
+    if tensor.is_nested or tensor.is_meta:
+        return "nested" if tensor.is_nested else "meta"
+    return "" if tensor.layout == torch.strided else str(tensor.layout).removeprefix("torch.").strip("_")
 
 
 def _logits_within(output: object, n_images: int, name: str) -> Tensor:
