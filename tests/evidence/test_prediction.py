@@ -169,3 +169,9 @@ def test_the_finding_names_attack_free_predictors() -> None:
         "first_order_distance",
         "local_lipschitz_distance",
     ]
+
+
+def test_nothing_is_predicted_of_classes_that_are_all_as_robust() -> None:
+    tables = simulated_tables(World(n_classes=24, n_images=50))
+    tables["robustness"] = tables["robustness"].with_columns(n_robust=pl.lit(0), robust_accuracy=pl.lit(0.0))
+    assert prediction(tables, permutations=9) is None

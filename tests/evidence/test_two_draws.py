@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from manifoldscope.errors import StudyError
-from manifoldscope.evidence import Difficulty, association_table, two_draw_test
+from manifoldscope.evidence import Difficulty, association_table, telling_classes, two_draw_test
 from manifoldscope.evidence.interval import jackknife_interval, spearman_interval
 from manifoldscope.evidence.permutation import Block, joint_test, orders_of
 from manifoldscope.evidence.two_draws import log_odds, normal_scores, vanishes_at
@@ -22,6 +22,7 @@ from manifoldscope.tables import conform
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from simulated import World
+from tests.evidence.simulated_tables import simulated_tables
 
 WORLD = World(n_classes=40, n_images=50, rho=0.6)
 
@@ -312,3 +313,39 @@ def test_heteroscedastic_networks_are_no_evidence_of_each_other() -> None:
         ]
         rejected += mean_z(blocks, permutations=99, seed=seed).p_value[0, 0] <= 0.05
     assert rejected <= 23  # 10 expected
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_classes_that_are_all_as_robust_have_no_coefficient(share: float) -> None:
+    """Log-odds of so many images would differ by their number alone, which is clean accuracy."""
+    tables = simulated_tables(World(n_classes=24, n_images=50))
+    robust = pl.col("n_clean_correct") * int(share)
+    tables["robustness"] = tables["robustness"].with_columns(
+        n_robust=robust, robust_accuracy=robust / pl.col("n_images")
+    )
+    rows = association_table(**{name: tables[name] for name in ("geometry", "robustness", "models", "margins")})
+    odds = rows.filter(pl.col("outcome") == "log_odds")
+    assert odds["coefficient"].is_null().all()
+    assert set(odds["note"]) == {"every outcome is the same"}
+    world = World(n_classes=24, n_images=50).draw(np.random.default_rng(0))
+    n_robust = world.second.n_correct * share
+    assert np.isnan(two_draw_test(world.measure, n_robust, world.first, world.second, permutations=9).coefficient)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"n_robust": 49}, {"n_robust": -1}, {"robust_accuracy": 1.5}, {"robust_accuracy": -0.1}, {"n_clean_correct": 51}],
+)
+def test_counts_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
+    tables = simulated_tables(World(n_classes=24, n_images=50))
+    here = pl.col("class_index") == 0
+    tables["robustness"] = tables["robustness"].with_columns(
+        n_clean_correct=pl.when(here).then(40).otherwise("n_clean_correct")
+    )
+    tables["robustness"] = tables["robustness"].with_columns(
+        pl.when(here).then(value).otherwise(name).alias(name) for name, value in wrong.items()
+    )
+    with pytest.raises(StudyError, match="expected counts that do not rise, and a share between 0 and 1"):
+        association_table(tables["geometry"], tables["robustness"], tables["models"], permutations=9)
+    with pytest.raises(StudyError, match="in class 0 of net"):
+        telling_classes(tables["robustness"])

@@ -244,6 +244,17 @@ def test_where_difficulty_cannot_be_held_fixed_it_is_said_and_no_number_given() 
     assert "the association holds, given their margins and given clean accuracy, for b at x" in two.text
 
 
+def test_over_how_many_classes_difficulty_is_held_fixed_is_said_where_some_are_left_out() -> None:
+    plain, margin, accuracy = pair("a", "x", (-0.6, SEEN), (-0.5, SEEN))
+    fewer = [plain | {"n": 21}, *(each | {"n": 20} for each in (margin, accuracy))]
+    assert "; given the margin over 20 of these classes −0.50 (" in of_kind("association", study(*fewer)).text
+    gated = [plain | {"n": 20}, *(each | {"n": 19, "gate": "few_classes"} for each in (margin, accuracy))]
+    assert (
+        "(fewer than 20 classes); classes with an image that is correct when clean, and a number on both draws: 19 of "
+        "20 (a at x)" in of_kind("association", study(*gated, models=("a",))).text
+    )
+
+
 def test_another_measure_is_called_by_its_name() -> None:
     finding = of_kind("association", study(row("pearson", -0.6, 0.001, measure="participation_ratio", parameters="")))
     assert finding.title == "In net, classes with a lower participation ratio are more robust (r = −0.60)"
@@ -407,12 +418,12 @@ def test_the_setting_is_where_class_accuracies_spread_most_and_the_measure_the_d
 
 
 @pytest.mark.parametrize(
-    ("changed", "column", "reason"),
-    [("geometry", "value", "same value, 7"), ("robustness", "robust_accuracy", "same accuracy, 700.0%")],
+    ("changed", "column", "value", "reason"),
+    [("geometry", "value", 7.0, "same value, 7"), ("robustness", "robust_accuracy", 0.7, "same accuracy, 70.0%")],
 )
-def test_why_there_is_no_coefficient(changed: str, column: str, reason: str) -> None:
+def test_why_there_is_no_coefficient(changed: str, column: str, value: float, reason: str) -> None:
     tables = study(row("pearson", None, None))
-    tables[changed] = tables[changed].with_columns(pl.lit(7.0).alias(column))
+    tables[changed] = tables[changed].with_columns(pl.lit(value).alias(column))
     assert reason in of_kind("association", tables).text
     assert "at least 4 classes" in of_kind("association", study(row("pearson", None, None, n=3))).text
 

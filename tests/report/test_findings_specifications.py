@@ -60,6 +60,14 @@ def test_where_a_gate_is_closed_no_number_is_told() -> None:
     assert not any("a small p claims" in caveat for caveat in finding.caveats)
 
 
+def test_a_gate_of_clean_accuracy_says_nothing_of_margins() -> None:
+    (finding,) = found(study(clean_accuracy="unreliable_control weak_instrument"))
+    assert (
+        "Given clean accuracy, nothing can be said: a control whose reliability between the draws is below 0.5 and a "
+        "combination of controls that the two draws do not agree on." in finding.text
+    )
+
+
 def test_several_networks_are_told_by_how_many_have_evidence() -> None:
     (finding,) = found(study(("one", "two")))
     assert finding.title == (

@@ -56,6 +56,7 @@ class Given:
 
     Attributes:
         control: "margin" or "clean_accuracy".
+        n: classes: those of the pair that have a number on both draws, and an image that is correct when clean.
         coefficient: of the measure and the log-odds of being robust among images that are correct when clean; None
             where there is none.
         gates: why clean difficulty cannot be held fixed with these data; empty where it can.
@@ -64,6 +65,7 @@ class Given:
     """
 
     control: str
+    n: int
     coefficient: Coefficient | None
     gates: tuple[str, ...]
     reliability: float | None
@@ -259,6 +261,7 @@ def _pair(rows: Sequence[Row], tables: Mapping[str, pl.DataFrame], accuracies: p
 def _given(row: Row) -> Given:
     return Given(
         control=row["controls"],
+        n=row["n"],
         coefficient=Coefficient.of(row),
         gates=tuple((row["gate"] or "").split()),
         reliability=finite(row["control_reliability"]),

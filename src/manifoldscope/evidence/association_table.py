@@ -175,7 +175,7 @@ def associate_study(
         draw_pairs: the table, for how reliable measures are.
 
     Raises:
-        StudyError: an unknown method.
+        StudyError: an unknown method, or a count or an accuracy that cannot be.
         ManifoldscopeError: a row that stands twice in a table.
     """
     given = {"geometry": geometry, "robustness": robustness, "models": models, "margins": margins, "outcomes": outcomes}

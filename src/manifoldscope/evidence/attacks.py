@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from manifoldscope.errors import StudyError
+
 _DETAILS = {"norm": pl.col("norm"), "n_steps": pl.format("{} steps", "n_steps")}
 """The columns that tell runs of one attack apart, and how each is named."""
 
@@ -40,6 +42,26 @@ def with_attack_name(table: pl.DataFrame) -> pl.DataFrame:
         .with_columns(attack_name=pl.when(ambiguous | (pl.col("_told") != "")).then(named).otherwise("attack"))
         .drop("_told")
     )
+
+
+def require_counts(robustness: pl.DataFrame) -> None:
+    """Refuse a table of accuracies that are no shares, or of more robust images than there are correct ones.
+
+    Raises:
+        StudyError: there is such a row; what is null or NaN is none.
+    """
+    accuracy, robust, correct, shown = (
+        pl.col(name).cast(pl.Float64) for name in ("robust_accuracy", "n_robust", "n_clean_correct", "n_images")
+    )
+    wrong = (accuracy.is_not_nan() & ~accuracy.is_between(0, 1)) | (robust < 0) | (robust > correct) | (correct > shown)
+    found = robustness.filter(wrong | (robust > shown))
+    if not found.is_empty():
+        row = found.row(0, named=True)
+        raise StudyError(
+            f"table robustness: {row['n_robust']} robust of {row['n_clean_correct']} correct of {row['n_images']} "
+            f"images, and robust_accuracy = {row['robust_accuracy']}, in class {row['class_index']} of "
+            f"{row['model']}; expected counts that do not rise, and a share between 0 and 1"
+        )
 
 
 def attacks_in(robustness: pl.DataFrame) -> list[str]:

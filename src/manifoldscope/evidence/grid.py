@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from manifoldscope.evidence.at_chance import at_chance
-from manifoldscope.evidence.attacks import with_attack_name
+from manifoldscope.evidence.attacks import require_counts, with_attack_name
 from manifoldscope.evidence.measures import of_classes
 from manifoldscope.evidence.numbers import FloatArray
 from manifoldscope.evidence.replicates import replicates
@@ -31,9 +31,16 @@ def is_clean_accuracy(strength: float | None) -> bool:
 
 def outcomes_of_classes(robustness: pl.DataFrame, outcomes: pl.DataFrame | None) -> pl.DataFrame:
     """A row per network, attack, strength, iterate, class and outcome: `y`, and its sampling variance."""
+    require_counts(robustness)
     named = with_attack_name(robustness).with_columns(attack="attack_name")
     keys = ("model", *ATTACK, "class_index")
     robust, asked = (pl.col(name).cast(pl.Float64) for name in ("n_robust", "n_clean_correct"))
+    # where all classes are equally robust, such as not at all, the log-odds of few images tell how many there are
+    share_of = pl.when(asked > 0).then(robust / asked)
+    equal = (share_of.max() - share_of.min()).over("model", *ATTACK) == 0
+    asked, robust = (
+        pl.when(equal).then(each.mean().over("model", *ATTACK)).otherwise(each) for each in (asked, robust)
+    )
     odds = ((robust + 0.5) / (asked - robust + 0.5)).log()
     share, n_images = pl.col("robust_accuracy"), pl.col("n_images").cast(pl.Float64)
     binomial = share * (1 - share) / (n_images - 1)

@@ -310,7 +310,7 @@ class _Studied:
         attacked: pl.DataFrame,
         margins: pl.DataFrame,
     ) -> _Studied | None:
-        """None where there are fewer than 20 classes, no margins, or no measure."""
+        """None where there are fewer than 20 classes, no margins or no measure, or all are equally robust."""
         attacked = attacked.sort("class_index")
         draws = difficulty_of(margins, model, attacked["class_index"].to_list())
         if draws is None or draws[1] is None:
@@ -329,6 +329,8 @@ class _Studied:
         if not measures.told:
             return None
         robust, asked = (attacked[name].cast(pl.Float64).to_numpy()[known] for name in ("n_robust", "n_clean_correct"))
+        if np.ptp(robust / asked) == 0:
+            return None
         a, c = first.subset(known), second.subset(known)
         gates = gates_of(a, c, "margin")
         return cls(

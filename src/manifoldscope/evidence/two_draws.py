@@ -85,7 +85,7 @@ class TwoDraws:
 
     Attributes:
         coefficient: correlation of what the controls leave of both, with its jackknife interval; NaN where there is
-            none.
+            none, as where all classes are equally robust.
         p_value: of the studentised permutation test.
         n: classes; `n_left_out` had no image that is correct when clean, or no number.
         reliability: correlation of the control between the draws.
@@ -183,6 +183,8 @@ def two_draw_test(
     if n < 7:
         raise StudyError(f"{n} classes have a number for everything; the test of two draws needs 7")
     x, y = normal_scores(g[known]), log_odds(s[known], c.n_correct)
+    if np.ptp(s[known] / c.n_correct) == 0:
+        y = np.zeros(n)  # the log-odds of few images tell how many there are
     block = Block.of(x[None], y[None], a.controls(control), c.controls(control))
     low, high = jackknife_interval(block, confidence)
     tested = joint_test([block], permutations, seed)

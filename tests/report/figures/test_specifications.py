@@ -98,7 +98,7 @@ def test_a_gate_closes_a_panel_and_the_caption_says_why() -> None:
     shown = texts(figure.chart)
     assert "no answer: few classes, unreliable control" in shown
     assert shown.count("median") == 2
-    assert "fewer than 20 classes and margins whose reliability" in figure.caption
+    assert "fewer than 20 classes and a control whose reliability" in figure.caption
     assert "the panel says nothing" in figure.caption
 
 

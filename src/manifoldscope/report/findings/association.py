@@ -18,6 +18,7 @@ from manifoldscope.report.findings.phrases import (
     listed,
     not_counted,
     p_value,
+    plural,
     signed,
     some,
 )
@@ -140,7 +141,8 @@ def _opening(fact: AcrossClasses) -> str:
     )
     if not fact.asked:
         numbers = sorted({pair.n for pair in fact.pairs})
-        return f"{where}, there is no correlation over {' to '.join(map(str, {numbers[0], numbers[-1]}))} classes:"
+        classes = plural(numbers[0], "class", "es") if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]} classes"
+        return f"{where}, there is no correlation over {classes}:"
     pair, r = fact.asked[0]
     named = "Pearson's r" if pair.method == "pearson" else "Spearman's r"
     adjusted = " and p adjusted for the number of tests" if r.p_adjusted is not None else ""
@@ -174,17 +176,18 @@ def clause(pair: Pair) -> str:
         return f"{where}: no correlation, as {_because(pair.reason)}."
     r = pair.plain
     given = [
-        _given(each, whole=r.seen or each.seen)
+        _given(each, of=pair.n, whole=r.seen or each.seen)
         for each in pair.given
         if each.coefficient is not None and not each.gates
     ]
     return f"{'; '.join([f'{where}: r = {signed(r.value)} ({interval(r.low, r.high)}){p_value(r)}', *given])}."
 
 
-def _given(given: Given, *, whole: bool) -> str:
+def _given(given: Given, *, of: int, whole: bool) -> str:
     """`given the margin -0.31 (...), p = 0.01`; not all of it where nothing is seen."""
     assert given.coefficient is not None
-    text = f"given {CONTROLS[given.control]} {signed(given.coefficient.value)}"
+    over = f" over {given.n} of these classes" if given.n < of else ""
+    text = f"given {CONTROLS[given.control]}{over} {signed(given.coefficient.value)}"
     if whole:
         text += f" ({interval(given.coefficient.low, given.coefficient.high)}){p_value(given.coefficient)}"
     return text
@@ -257,6 +260,9 @@ def _gated(found: Sequence[tuple[Pair, Given]]) -> str:
     gates = dict.fromkeys(gate for _, given in found for gate in given.gates)
     why = listed([GATES[gate] for gate in gates]) or "there is no coefficient"
     text = f"How hard classes are when clean cannot be held fixed with these data ({why})"
+    fewer = [f"{given.n} of {pair.n} ({at(pair)})" for pair, given in found if given.n < pair.n]
+    if fewer:
+        text += f"; classes with an image that is correct when clean, and a number on both draws: {some(fewer)}"
     known = [(at(pair), given.vanishes_at) for pair, given in found if given.vanishes_at is not None]
     able = [f"{min(value, 1):.2f} ({name})" for name, value in known if value > 0]
     unable = [name for name, value in known if value <= 0]
@@ -293,8 +299,8 @@ CONTROLS = {"margin": "the margin", "clean_accuracy": "clean accuracy"}
 GATES = {
     "few_classes": f"fewer than {FEWEST_CLASSES} classes",
     "few_images": f"fewer than {FEWEST_IMAGES} images of a class on a draw",
-    "unreliable_control": f"margins whose reliability between the draws is below {LEAST_RELIABILITY:g}",
-    "weak_instrument": "spreads of the margins that the two draws do not agree on",
+    "unreliable_control": f"a control whose reliability between the draws is below {LEAST_RELIABILITY:g}",
+    "weak_instrument": "a combination of controls that the two draws do not agree on",
     "same_images": "geometry and attacks share their images",
 }
 """Why clean difficulty cannot be held fixed."""
