@@ -76,6 +76,22 @@ def test_cells_are_put_into_tables_and_lists_and_become_what_is_expected_there(t
     assert str(model.layers[1]) == "1 [mean]"
 
 
+def test_a_table_of_nothing_but_empty_cells_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "networks.csv"
+    path.write_text("name,source,weights,clean\na,small:cnn,DEFAULT,0.9\nb,small:mlp,DEFAULT,\n")
+    first, second = parse(tiny.raw(models=[{"from": str(path), "expected": {"clean": "{clean}"}}])).models
+    assert (first.expected.clean, second.expected) == (0.9, None)
+
+
+def test_folders_are_no_files_and_a_file_may_be_called_as_a_pattern(tmp_path: Path) -> None:
+    (tmp_path / "[a].pt").write_bytes(b"")
+    (tmp_path / "a.pt").mkdir()
+    entry = {"source": "small:cnn", "weights": "{file}"}
+    for pattern in ("*.pt", "**", "[a].pt"):
+        (found,) = expanded([{**entry, "from": str(tmp_path / pattern)}])
+        assert found["name"] == "[a]"
+
+
 def test_braces_in_a_cell_or_the_name_of_a_file_are_no_columns(tmp_path: Path) -> None:
     (tmp_path / "{net}.pt").write_bytes(b"")
     (found,) = expanded([{"from": str(tmp_path / "*.pt"), "source": "small:cnn", "weights": "{file}"}])
@@ -146,9 +162,9 @@ def test_a_table_that_does_not_fit_is_told_with_its_line(
 
 def test_spaces_around_cells_and_empty_lines_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "networks.csv"
-    path.write_text('name , source , mean\n\n a , small:cnn ,"0.5"\nb,small:mlp\n,,\n')
+    path.write_text('name , source , mean\n\n a , small:cnn , "0.5, 0.4"\nb,small:mlp\n,,\n')
     assert expanded([{"from": str(path)}]) == [
-        {"name": "a", "source": "small:cnn", "mean": [0.5]},
+        {"name": "a", "source": "small:cnn", "mean": [0.5, 0.4]},
         {"name": "b", "source": "small:mlp"},
     ]
 

@@ -33,7 +33,8 @@ def expanded(models: Any) -> Any:
 
     A text may hold {COLUMN}, and {folder}, the folder of the table; for files {file}, {stem} and {folder}; so may texts
     in lists and tables. Columns called name, source, weights, mean and std are taken by themselves, as they are, and an
-    empty cell is left out. `only` names columns and the value, or the values, that rows must have.
+    empty cell is left out, as is a table of nothing but empty cells. `only` names columns and the value, or the values,
+    that rows must have.
 
     Raises:
         StudyError: a table that cannot be read, a column that is not there, no row, more than a thousand, one without
@@ -103,7 +104,8 @@ def _rows(entry: Mapping[str, Any]) -> Iterator[tuple[dict[str, str], str]]:
     if path.suffix.lower() in (".csv", ".tsv"):
         rows = _table(path)
     else:
-        files = map(Path, sorted(glob.glob(str(path), recursive=True)))
+        found = [str(path)] if path.is_file() else sorted(glob.glob(str(path), recursive=True))
+        files = [file for file in map(Path, found) if file.is_file()]
         rows = [
             ({"file": str(file), "stem": file.stem, "folder": str(file.parent), "name": file.stem}, str(file))
             for file in files
@@ -132,7 +134,7 @@ def _table(path: Path) -> Sequence[tuple[dict[str, str], str]]:
     except UnicodeDecodeError as error:
         raise StudyError(f"the table of networks {path} is no UTF-8 text ({error.reason})") from None
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(map(str.strip, cells))]
     except csv.Error as error:
@@ -185,7 +187,8 @@ def _put_in(value: Any, row: Mapping[str, str], key: str) -> Any:
     """Names in braces replaced by the cells of the row, in texts and in lists and tables of them."""
     if isinstance(value, Mapping):
         told = {name: _put_in(each, row, f"{key}.{name}") for name, each in value.items()}
-        return {name: each for name, each in told.items() if each != ""}
+        left = {name: each for name, each in told.items() if each != ""}
+        return left if left or not told else ""
     if isinstance(value, list):
         return [_put_in(each, row, key) for each in value]
     if not isinstance(value, str):
