@@ -8,6 +8,7 @@ from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
+import polars as pl
 import pytest
 
 from manifoldscope.cli import main
@@ -92,6 +93,44 @@ def test_a_pilot_of_few_classes_or_of_one_draw_says_too_little() -> None:
     for lacking in (simulated_tables(World(n_classes=19)), without(tables, "draw_pairs"), without(tables, "margins")):
         with pytest.raises(StudyError, match="at least 20 classes"):
             pilot(lacking, 50)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_part_that_a_pilot_lacks_is_left_out_and_no_other() -> None:
+    tables = simulated_tables(World(n_classes=30))
+    expected = pilot(tables | {"geometry": tables["geometry"].filter(pl.col("class_index") != 3)}, 50)
+    lacking = pl.col("class_index") == 3
+    for name, column in (("margins", "n_images"), ("margins", "margin_sd"), ("draw_pairs", "n_points")):
+        part = tables[name].with_columns(pl.when(~lacking).then(column).alias(column))
+        assert pilot(tables | {name: part}, 50) == expected, column
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("geometry", {"value": 3.0}),
+        ("draw_pairs", {"robustness": 3.0}),
+        ("draw_pairs", {"model": "another"}),
+        ("robustness", {"n_robust": 0, "robust_accuracy": 0.0}),
+    ],
+)
+def test_a_pilot_whose_classes_do_not_differ_says_too_little(name: str, change: dict[str, Any]) -> None:
+    tables = simulated_tables(World(n_classes=30))
+    changed = tables[name].with_columns(pl.lit(value).alias(column) for column, value in change.items())
+    with pytest.raises(StudyError, match="and differ in all of these"):
+        pilot(tables | {name: changed}, 50)
+
+
+def test_the_command_says_what_a_pilot_cannot_tell_from_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n_classes, said in ((40, True), (1500, False)):
+        tables = simulated_tables(World(n_classes=n_classes))
+        results = SimpleNamespace(table=tables.__getitem__)
+        monkeypatch.setattr("manifoldscope.api.open_results", lambda folder, plugins, results=results: results)
+        assert main(["plan", "digits", "--pilot", "runs/pilot"]) == 0
+        assert ("robust_variance = 0.02" in capsys.readouterr().out) == said
 
 
 def test_the_command_takes_noise_from_a_pilot(

@@ -48,6 +48,7 @@ def execute(options: argparse.Namespace) -> int:
 
     from manifoldscope.api import open_results
     from manifoldscope.evidence import Assumed, pilot, power
+    from manifoldscope.evidence.pilot import at_least
     from manifoldscope.evidence.two_draws import CONTROLS
     from manifoldscope.study.loading import load
     from manifoldscope.study.size import size_of
@@ -68,11 +69,12 @@ def execute(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"study": asdict(size), "assumed": asdict(assumed), "power": [asdict(each) for each in found]})
         return 0
-    _print(study.name, size, found, pilot=options.pilot)
+    least = [] if options.pilot is None else at_least(assumed)
+    _print(study.name, size, found, pilot=options.pilot, least=least)
     return 0
 
 
-def _print(name: str, size: Any, found: list[Any], *, pilot: str | None) -> None:
+def _print(name: str, size: Any, found: list[Any], *, pilot: str | None, least: list[str]) -> None:
     import polars as pl
 
     from manifoldscope.evidence.two_draws import FEWEST_CLASSES, FEWEST_IMAGES
@@ -81,7 +83,10 @@ def _print(name: str, size: Any, found: list[Any], *, pilot: str | None) -> None
         f"{name}: {size.n_classes} classes, of each {size.n_measured} images that are measured and {size.n_attacked} "
         f"that are attacked; networks: {size.n_networks}"
     )
-    say(f"assumed of classes: {'as the pilot says' if pilot else 'as simulated in the benchmarks, not as measured'}\n")
+    say(f"assumed of classes: {'as the pilot says' if pilot else 'as simulated in the benchmarks, not as measured'}")
+    if least:
+        say(f"too little for the pilot to tell from nothing: {', '.join(least)}; fewer may do than are needed here")
+    say("")
     rows = [
         {
             "given": each.control,

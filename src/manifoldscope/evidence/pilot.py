@@ -35,18 +35,26 @@ def pilot(tables: Mapping[str, pl.DataFrame], n_images: int) -> Assumed:
             from the pilot's number by the formula of Spearman and Brown.
 
     Raises:
-        StudyError: the tables lack the margins of 20 classes on both draws, or the measure on both.
+        StudyError: the tables lack the margins of 20 classes on both draws, or the measure on both; or one of them, or
+            robust accuracy, is the same for all classes.
     """
     found = list(_estimates(tables, n_images))
     if not found:
         raise StudyError(
             f"the pilot says too little: needed are at least {FEWEST_CLASSES} classes of a network above chance level, "
-            "with margins and a measure on both draws of images (tables margins and draw_pairs), that are attacked"
+            "with margins and a measure on both draws of images (tables margins and draw_pairs), that are attacked and "
+            "differ in all of these"
         )
     medians: dict[str, Any] = {
         field.name: float(np.median([getattr(each, field.name) for each in found])) for field in fields(Assumed)
     }
     return Assumed(**medians)
+
+
+def at_least(assumed: Assumed) -> list[str]:
+    """The estimates that a pilot could not tell from nothing: `robust_variance = 0.02`."""
+    names = ("intraclass", "clean_slope", "robust_variance")
+    return [f"{name} = {LEAST:g}" for name in names if getattr(assumed, name) == LEAST]
 
 
 def _estimates(tables: Mapping[str, pl.DataFrame], n_images: int) -> Iterator[Assumed]:
@@ -78,17 +86,19 @@ def _estimates(tables: Mapping[str, pl.DataFrame], n_images: int) -> Iterator[As
 
 
 def _estimate(joined: pl.DataFrame, first: Difficulty, second: Difficulty, n_images: int) -> Assumed | None:
-    """Of one network and layer; None where there are too few classes, or margins do not agree between the draws."""
-    known = np.isfinite(first.margin) & np.isfinite(second.margin)
-    a, c = first.subset(known), second.subset(known)
+    """Of one network and layer; None where there are too few classes, a variable is the same for all, or margins do not
+    agree between the draws."""
     columns = ("value", "geometry", "robustness", "n_robust", "n_clean_correct", "n_points", "points")
-    value, one, other, robust, correct, n_points, points = (
-        joined[name].cast(pl.Float64).fill_null(np.nan).to_numpy()[known] for name in columns
-    )
-    own, again = a.margin - a.margin.mean(), c.margin - c.margin.mean()
-    variance = float(own @ again) / max(1, len(own) - 1)
+    every = np.stack([joined[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in columns])
+    known = first.known & second.known & np.isfinite(every[[0, 5, 6]]).all(axis=0)
+    a, c = first.subset(known), second.subset(known)
+    value, one, other, robust, correct, n_points, points = every[:, known]
     both = np.isfinite(one) & np.isfinite(other)
-    if len(own) < FEWEST_CLASSES or both.sum() < FEWEST_CLASSES or not variance > 0:
+    if both.sum() < FEWEST_CLASSES:
+        return None
+    own, again = a.margin - a.margin.mean(), c.margin - c.margin.mean()
+    variance = float(own @ again) / (len(own) - 1)
+    if not variance > 0 or any(np.ptp(each) == 0 for each in (value, one[both], other[both], robust / correct)):
         return None
     own, again = own / np.sqrt(variance), again / np.sqrt(variance)
     within = float(np.mean([a.margin_sd**2, c.margin_sd**2]))
