@@ -156,6 +156,30 @@ def test_a_buffer_of_nan_has_not_changed(known):
     assert flagged(replace(network, module=module), drawn) == set()
 
 
+class Parts(nn.Module):
+    """Its parts are in a plain list, of which torch knows nothing."""
+
+    def __init__(self, *parts):
+        super().__init__()
+        self.parts = list(parts)
+
+    def forward(self, pixels):
+        for part in self.parts:
+            pixels = part(pixels)
+        return pixels
+
+
+def test_parts_that_stay_in_training_mode_are_named(known):
+    network, drawn = known
+    with torch.random.fork_rng():
+        inner = nn.Sequential(Parts(nn.Dropout(0.0), network.module))
+        row = rows_of(replace(network, module=inner), drawn)["state"]
+        assert row["passed"] is False
+        assert row["note"].startswith("0.parts: modules in a plain list")
+        inner[0].parts[0].eval()
+        assert rows_of(replace(network, module=inner), drawn)["state"]["passed"] is True
+
+
 # --- images that depend on those beside them --------------------------------------------------------------------------
 
 
@@ -589,6 +613,32 @@ def test_shares_of_any_sum_are_no_logits(known, pack, passed):
     row = rows_of(replace(network, module=Giving(network.module, pack)), drawn)["logits"]
     assert row["passed"] is passed
     assert row["note"].startswith("outputs are at least 0 and sum to 100, as behind a softmax") is not passed
+
+
+@pytest.mark.parametrize(
+    ("pack", "said"),
+    [
+        (lambda logits: torch.tanh(3 * logits), "lie in [-1, 1] and reach both ends, as behind a tanh"),
+        (lambda logits: 2 * (9 * logits).softmax(1) - 1, "lie in [-1, 1] and reach both ends, as behind a tanh"),
+        (lambda logits: torch.where(logits == logits.amax(1, keepdim=True), logits, 0), "but the largest are equal"),
+        (lambda logits: 30 * torch.tanh(logits / 30), ""),
+        (lambda logits: logits[:, :2], ""),  # of two classes the other one is always alone
+    ],
+)
+def test_outputs_that_were_squashed_or_chosen_are_no_logits(known, pack, said):
+    network, drawn = known
+    two = drawn.subset(drawn.labels < 2)
+    row = rows_of(replace(network, module=Giving(network.module, pack)), two)["logits"]
+    assert row["passed"] is not bool(said)
+    assert said in row["note"]
+
+
+def test_an_output_for_the_background_shifts_all_classes(known):
+    network, drawn = known
+    with_background = Giving(network.module, lambda logits: torch.cat([logits[:, :1] * 0 - 100, logits], 1))
+    row = rows_of(replace(network, module=with_background), drawn)["label order"]
+    assert row["passed"] is False
+    assert "100.0% with 1 for 0, 2 for 1, 3 for 2, 4 for 3; look up the order" in row["note"]
 
 
 @pytest.mark.parametrize("order", [[1, 0, 2, 3], [0, 1, 3, 2]])

@@ -176,8 +176,8 @@ def external(propose: Proposal, *, norm: Norm, epsilon: float, name: str = "", r
     It only proposes: the engine brings what it returns into the ball, with a warning where all of it lies far outside,
     and judges it; a pixel that is NaN or infinite is the clean one. What it sets for the whole process (torch's default
     type, number of threads and deterministic algorithms) is put back. Random numbers that it draws from the global
-    generators of torch, numpy and Python are seeded by the stream of the first image, so that they depend on the company
-    of the others.
+    generators of torch, numpy and Python are seeded by the stream of the first image, so that they depend on the
+    company of the others.
 
     Args:
         propose: (module, images, labels) -> images. The module maps pixels in [0, 1] to logits; it is a copy, a new

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from manifoldscope.attacks.checks.bounds import gradient_at_bounds
@@ -23,6 +23,9 @@ DETERMINISM_TOLERANCE = 1e-4
 
 FAR = 0.1
 """Outputs in [0, 1] that come so near to both ends are no logits; those of random weights may lie anywhere within."""
+
+NEAR = 0.01
+"""The same of outputs in [-1, 1], where those of random weights may lie as well."""
 
 AT_BOUNDS = 16
 """Images that are enough to see whether gradients are cut at 0 and 1: each has many pixels."""
@@ -79,6 +82,7 @@ def network_checks(
         differences = finite_differences(network, pixels[places], labels[places], deterministic=deterministic)
         # `undisturbed` puts buffers back when it ends: look before.
         changed = [name for name, value in _state(network) if name in before and not identical(value, before[name])]
+        training = _out_of_reach(network)
     low, high = float(pixels.min()), float(pixels.max())
     dim = 0 < high <= 1 / 255
     return [
@@ -89,7 +93,7 @@ def network_checks(
             "pixels in [0, 1], and one that is brighter than the first of 255 levels",
             f"seen: [{low:.3g}, {high:.3g}]" + "; were they divided by 255 twice?" * dim,
         ),
-        check("state", not changed, float(len(changed)), "no parameter or buffer changes", ", ".join(changed[:3])),
+        _unchanged(changed, training),
         check(
             "finite outputs",
             bool(finite.all()),
@@ -114,22 +118,55 @@ def network_checks(
 
 
 def _logits(outputs: Tensor) -> Row:
-    """The row on finite outputs (n, n_classes) that a softmax or a sigmoid has been through."""
+    """The row on finite outputs (n, n_classes) that a softmax, a sigmoid, a tanh or a choice has been through."""
     low, high, totals = float(outputs.min()), float(outputs.max()), outputs.sum(1)
     total = float(totals[0]) if len(totals) > 1 else 1.0  # as of percentages; a single image has but one sum
     differ = high - low > 1e-3 * total > 0  # from each other by more than their sums do by rounding
     sums = low >= 0 and differ and bool(torch.allclose(totals, torch.full_like(totals, total)))
     squashed = low >= 0 and high <= 1 and low < FAR and high > 1 - FAR
-    seen = (
-        f"are at least 0 and sum to {total:.3g}, as behind a softmax" if sums else "lie in [0, 1], as behind a sigmoid"
+    bent = -1 <= low < NEAR - 1 and 1 - NEAR < high <= 1
+    ranked = outputs.sort(1).values
+    alone = outputs.shape[1] > 2 and bool(
+        (ranked[:, 0] == ranked[:, -2]).all() and (ranked[:, -1] > ranked[:, 0]).any()
     )
+    wrong = (
+        (sums, f"outputs are at least 0 and sum to {total:.3g}, as behind a softmax: gradients vanish there"),
+        (squashed, "outputs lie in [0, 1], as behind a sigmoid: gradients vanish there"),
+        (bent, "outputs lie in [-1, 1] and reach both ends, as behind a tanh: gradients vanish there"),
+        (alone, "all outputs of an image but the largest are equal: no gradient leads to another class"),
+    )
+    said = next((what for so, what in wrong if so), "")
+    return check("logits", not said, None, "unnormalised logits", said and f"{said}; give the logits")
+
+
+def _unchanged(changed: list[str], training: list[str]) -> Row:
+    """The row on parameters and buffers that change, and on modules that stay in training mode."""
+    advice = (
+        f"{', '.join(training[:3])}: modules in a plain list, tuple or dict, which no eval() reaches, stay in training "
+        "mode; keep them in a torch.nn.ModuleList or ModuleDict, or call eval() of each"
+    )
+    notes = (", ".join(changed[:3]), advice * bool(training))
     return check(
-        "logits",
-        not (sums or squashed),
-        None,
-        "unnormalised logits",
-        f"outputs {seen}: gradients vanish there; give the logits" * (sums or squashed),
+        "state",
+        not (changed or training),
+        float(len(changed) + len(training)),
+        "no parameter or buffer changes, and every module is in evaluation mode",
+        "; ".join(filter(None, notes)),
     )
+
+
+def _out_of_reach(network: Network) -> list[str]:
+    """Attributes that hold modules in training mode which torch knows nothing of."""
+    known = set(network.module.modules())
+    found = []
+    for owner_name, owner in network.module.named_modules():
+        for name, value in vars(owner).items():
+            held = list(value.values()) if isinstance(value, dict) else value
+            for each in held if isinstance(held, list | tuple) else ():
+                if isinstance(each, nn.Module) and each not in known and any(one.training for one in each.modules()):
+                    found.append(f"{owner_name}.{name}".removeprefix("."))
+                    break
+    return found
 
 
 def _state(network: Network) -> Iterator[tuple[str, Tensor]]:
