@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from manifoldscope.report.findings.phrases import plural
+
 TABLES = {
     "models": None,
     "geometry": (pl.col("attack").fill_null("") == "") & (pl.col("class_index") >= 0),
@@ -44,8 +46,10 @@ def page(tables: dict[str, pl.DataFrame]) -> str:
         f"{row['pca_dimension']:.1f} | {row['participation_ratio']:.1f} |"
         for row in networks.iter_rows(named=True)
     )
-    failed = "; ".join(f"{row['model'].removeprefix('cifar_')}: {row['check']} ({row['note']})" for row in
-                       tables["checks"].iter_rows(named=True))  # fmt: skip
+    failed = tables["checks"]
+    said = "; ".join(
+        f"{row['model'].removeprefix('cifar_')}: {row['check']} ({row['note']})" for row in failed.iter_rows(named=True)
+    )
     return f"""# Twelve CIFAR-10 networks under AutoAttack
 
 Are the robust classes, and the robust networks, those whose class manifolds have fewer dimensions? Twelve trained networks
@@ -74,10 +78,9 @@ adjusted by the maximum statistic.
 
 Accuracies are of 200 images, so that 50% is known to about seven points; the two measures are means over the ten classes.
 
-**What is in doubt.** {len(tables["checks"])} checks failed. {failed}. A few more images of these networks are misclassified once
-their logits are rescaled: PGD's accuracies are a little flattering there; AutoAttack, whose second loss does not depend on the
-scale of logits, is what this page uses. The studies that had fewer dimensions in more robust networks compared networks of one
-architecture, trained in different ways; these networks cannot repeat that.
+**What is in doubt.** {f"{plural(len(failed), 'check')} failed ({said})." if len(failed) else "Every check passed."} The studies that
+had fewer dimensions in more robust networks compared networks of one architecture, trained in different ways; these networks
+cannot repeat that.
 """
 
 
