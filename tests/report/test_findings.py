@@ -6,11 +6,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+from tests.evidence.simulated_tables import simulated_tables
 
 from manifoldscope.evidence import at_chance
+from manifoldscope.evidence.concluded import concluded
 from manifoldscope.report.findings import FINDINGS, Finding, diagnose
 from manifoldscope.report.findings.phrases import signed
 from manifoldscope.tables import TABLES, conform
+from simulated import World
 
 CLASSES = range(30)
 
@@ -255,6 +258,20 @@ def test_over_how_many_classes_difficulty_is_held_fixed_is_said_where_some_are_l
     )
 
 
+def test_the_rank_correlation_across_networks_leaves_those_at_chance_level_out_and_no_caveat_says_otherwise() -> None:
+    models = tuple(f"net{place}" for place in range(7))
+    tables = simulated_tables(World(n_classes=12), models=models)
+    clean = pl.when(pl.col("model") == "net3").then(0.1).otherwise(0.95)
+    tables["models"] = tables["models"].with_columns(clean_accuracy=clean, n_classes=pl.lit(12))
+    tables |= concluded(tables, methods=("pearson", "spearman"), permutations=9, seed=0)
+    across = tables["associations"].filter(pl.col("model") == "*")
+    assert set(across["n"]) == {6}
+    (finding,) = (each for each in diagnose(tables) if each.kind == "networks")
+    assert "Not counted: net3 (10.0% clean)" in finding.text
+    assert any("With 6 networks only" in caveat for caveat in finding.caveats)
+    assert not any("also those at chance level" in caveat for caveat in finding.caveats)
+
+
 def test_another_measure_is_called_by_its_name() -> None:
     finding = of_kind("association", study(row("pearson", -0.6, 0.001, measure="participation_ratio", parameters="")))
     assert finding.title == "In net, classes with a lower participation ratio are more robust (r = −0.60)"
@@ -497,10 +514,6 @@ def test_networks_that_guess_are_shown_and_not_counted() -> None:
     assert one.title == "Networks cannot be compared: only standard is above chance level"
     none = of_kind("networks", tables | models(random=0.1, standard=0.1, adversarial=0.1))
     assert none.title == "Networks cannot be compared: every one of them is at chance level"
-    five = tuple(f"net{i}" for i in range(5))
-    tested = study(row("spearman", 0.9, 0.04, model="*", n=5), models=five)
-    counted = of_kind("networks", tested | models(net0=0.1, net1=0.9, net2=0.9, net3=0.9, net4=0.9))
-    assert any("also those at chance level" in caveat for caveat in counted.caveats)
 
 
 def test_networks_are_compared_under_an_attack() -> None:

@@ -121,8 +121,6 @@ def _nothing_to_compare(layers: Sequence[Order]) -> str:
 
 def _caveats(fact: AcrossNetworks) -> tuple[str, ...]:
     said = [_tested(fact.compared)]
-    if any(order.test and len(order.counted) < len(order.networks) for order in fact.compared):
-        said.append("The rank correlation includes every network, also those at chance level.")
     if fact.single:
         said.append("Each network was made once; another seed of its training could change the order.")
     if any(order.tied for order in fact.compared):
