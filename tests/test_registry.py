@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from typing import Literal
 
 import pytest
 
@@ -16,7 +17,14 @@ def registry():
     made = Registry("colour", package="manifoldscope.geometry")
 
     @made.register("red", warm=True)
-    def red(points: object, *, depth: float = 0.5, name: str | None = None) -> None:
+    def red(
+        points: object,
+        *,
+        depth: float = 0.5,
+        name: str | None = None,
+        target: int | Literal["any", "none"] | None = None,
+        powers: dict[str, float] | None = None,
+    ) -> None:
         """A warm colour.
 
         And more.
@@ -29,8 +37,9 @@ def test_an_entry_knows_its_summary_settings_and_traits(registry):
     entry = registry["red"]
     assert entry.summary == "A warm colour."
     assert entry.traits == {"warm": True}
-    assert entry.validate({}) == {"depth": 0.5, "name": None}
-    assert entry.validate({"depth": 1}) == {"depth": 1.0, "name": None}
+    others = {"name": None, "target": None, "powers": None}
+    assert entry.validate({}) == {"depth": 0.5, **others}
+    assert entry.validate({"depth": 1}) == {"depth": 1.0, **others}
 
 
 @pytest.mark.parametrize(
@@ -38,6 +47,8 @@ def test_an_entry_knows_its_summary_settings_and_traits(registry):
     [
         ({"dept": 1}, "colours.0.dept: there is no setting 'dept'; did you mean 'depth'?"),
         ({"depth": "deep"}, "colours.0.depth = 'deep': input should be a valid number"),
+        ({"target": "all"}, "colours.0.target = 'all': input should be a valid integer or 'any' or 'none'"),
+        ({"powers": {"red": "x"}}, "colours.0.powers.red = 'x': input should be a valid number"),
     ],
 )
 def test_a_wrong_setting_names_key_value_and_what_was_expected(registry, settings, message):

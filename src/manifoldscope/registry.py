@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -94,6 +95,10 @@ def describe(error: ValidationError, prefix: str, model: type[BaseModel]) -> str
     if first["type"] == "missing":
         return f"{prefix}{path} is missing: {_purpose(model, first['loc']) or 'it has no default'}"
     message = shortened(str(first["msg"]).removeprefix("Value error, "), 1000)
+    if _is_union(model, first["loc"][:-1]):  # one error for each of its types, which stand last in their paths
+        each = [str(found["msg"]) for found in errors if found["loc"][:-1] == first["loc"][:-1]]
+        message = " or ".join([message, *(one.removeprefix("Input should be ") for one in each[1:])])
+        path = shortened(".".join(map(str, first["loc"][:-1])))
     if first["type"] == "value_error" and isinstance(first["input"], (dict, list, BaseModel)):
         return f"{prefix}{path}: {message}".removeprefix(": ")  # the whole table would drown the sentence
     return f"{prefix}{path} = {shortened(repr(first['input']))}: {message[:1].lower()}{message[1:]}"
@@ -111,6 +116,15 @@ def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseM
             (a for a in _leaves(field_info.annotation) if inspect.isclass(a) and issubclass(a, BaseModel)), None
         )
     return current
+
+
+def _is_union(model: type[BaseModel], path: tuple[int | str, ...]) -> bool:
+    """Whether the field at a path takes values of several types."""
+    owner = _model_at(model, path[:-1]) if path else None
+    info = owner.model_fields.get(str(path[-1])) if owner else None
+    if info is None or get_origin(info.annotation) not in (Union, UnionType):
+        return False
+    return len(set(get_args(info.annotation)) - {NoneType}) > 1  # of one type or None an error is the one of that type
 
 
 def _leaves(annotation: Any) -> Iterator[Any]:
