@@ -232,3 +232,13 @@ def test_an_adjusted_p_is_never_below_that_of_its_cell() -> None:
     for seed in range(8):
         found = associate_frame(frame, ["x", "again"], "y", permutations=99, seed=seed)
         assert (found["p_adjusted"] >= found["p_value"]).all()
+
+
+def test_a_control_is_held_fixed_within_groups_whatever_it_is_called() -> None:
+    x, y, z, w = np.random.default_rng(0).normal(size=(4, 30))
+    frame = pl.DataFrame({"x": x + z, "y": y + z, "z": z, "w": z + 0.3 * w, "of": ["a", "b", "c"] * 10})
+    asked: dict[str, Any] = {"by": "of", "pooled": True, "permutations": 9}
+    found = associate_frame(frame, "x", "y", controls=["z"], second_draw=["w"], **asked)
+    assert set(found.filter(over="within")["note"]) == {""}
+    with pytest.raises(StudyError, match="column 'group b' is called as a group is"):
+        associate_frame(frame.rename({"z": "group b"}), "x", "y", controls=["group b"], **asked)

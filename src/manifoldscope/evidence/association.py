@@ -231,7 +231,7 @@ def _not_held(own: FloatArray, again: FloatArray, held: Sequence[str]) -> Iterat
         if any(row.min() == row.max() for row in rows):
             draw = " on a draw" if len(rows) > 1 else ""
             said.append(f"{name} is the same for all {len(rows[0])} pairs{draw} and holds nothing fixed")
-        elif len(rows) > 1 and np.array_equal(*rows):
+        elif len(rows) > 1 and np.array_equal(*rows) and len(np.unique(rows[0])) > 2:  # which group is no measurement
             said.append(f"{name} is the same on both draws, and its noise is not taken out")
         elif len(rows) > 1 and abs(reliability := agreement(*rows)) < LEAST_RELIABILITY:
             shown = f"{reliability:.2f}".replace("-", "\u2212")

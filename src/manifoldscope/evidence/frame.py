@@ -229,6 +229,8 @@ def _fixed(
         known = np.logical_and.reduce([np.isfinite(as_numbers(each, str(each.name)).values) for each in columns])
         of_pairs = groups.filter(pl.Series(known)).unique(maintain_order=True)
         means = {f"group {name}": groups.eq_missing(name) for name in of_pairs[1:]}
+        if clash := sorted(means.keys() & held.keys()):
+            raise StudyError(f"column {clash[0]!r} is called as a group is; give it another name")
     return held | means, again | means if again else {}
 
 
