@@ -197,7 +197,7 @@ def test_classes_that_networks_share_are_pairs_of_each_and_not_independent_over_
     assert {row["n"] for row in rows if row["over"] == "group"} == {10}
     for row in rows:
         assert ("rows are not independent" in row["note"]) == (row["over"] != "group")
-    assert "the 30 rows of all groups are of 10 different values of 'class'" in said.err
+    assert "warning: 30 rows of all groups are of 10 different values of 'class'" in said.err
 
 
 @pytest.mark.parametrize(

@@ -99,9 +99,9 @@ def _across_groups(frame: Any, by: str, related: Sequence[str]) -> str:
         n = named[name].n_unique()
         if 4 <= n <= named.height / 1.5:
             return (
-                f"the {frame.height} rows of all groups are of {n} different values of {name!r}: rows of the same one "
+                f"{frame.height} rows of all groups are of {n} different values of {name!r}: rows of the same one "
                 "are not independent, and over all groups (pooled, within) intervals are usually too narrow and p too "
-                f"small; read each {by} by itself"
+                f"small. Read each {by} by itself."
             )
     return ""
 
