@@ -96,6 +96,15 @@ def test_an_interval_for_networks_like_these_needs_eight_of_them() -> None:
     assert seen.p_value[0, 0] == 0.01
 
 
+def test_replicates_are_no_more_networks_like_these() -> None:
+    blocks = networks(8, 20, 0)
+    names = list("abcdefgh")
+    once, twice = (mean_z(blocks * n, networks=names * n, permutations=0) for n in (1, 2))
+    for limit in ("low", "high"):
+        assert getattr(twice, limit) == pytest.approx(getattr(once, limit))
+    assert np.isnan(mean_z(blocks, networks=list("aabbccdd"), permutations=0).low).all()
+
+
 def test_a_reversal_is_named() -> None:
     """Within each network classes with more dimensions are less robust; networks with more are more robust."""
     rng = np.random.default_rng(0)

@@ -80,8 +80,8 @@ def mantel(shares: npt.ArrayLike, values: npt.ArrayLike, *, permutations: int = 
     where a pair has no value. Ranks of `values` are over all its pairs, those of `shares` over the rows that have any.
 
     Args:
-        shares: (n_classes, n_classes); row i holds the shares of the falls of class i. A row of NaN had none. The
-            diagonal is not read.
+        shares: (n_classes, n_classes); row i holds the shares of the misclassified images of class i. A row of NaN had
+            none. The diagonal is not read.
         values: (n_classes, n_classes), symmetric. The diagonal is not read.
         permutations: of the classes; 0 for no p-value.
         seed: of the permutations.

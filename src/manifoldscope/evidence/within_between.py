@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -85,7 +85,14 @@ class MeanZ:
     n_negative: FloatArray
 
 
-def mean_z(blocks: Sequence[Block], *, permutations: int = 10_000, confidence: float = 0.95, seed: int = 0) -> MeanZ:
+def mean_z(
+    blocks: Sequence[Block],
+    *,
+    networks: Sequence[str] | None = None,
+    permutations: int = 10_000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> MeanZ:
     """The mean over networks of Fisher's z, in each cell.
 
     *For these networks.* The classes are permuted in all networks together, so that what networks share, since they
@@ -97,6 +104,8 @@ def mean_z(blocks: Sequence[Block], *, permutations: int = 10_000, confidence: f
 
     Args:
         blocks: one for each network, with the same cells; `classes` of each are among those of all.
+        networks: under which name each counts as one of networks like these, where some are replicates of another;
+            each is its own if omitted.
         permutations: 0 for no p-value.
     """
     whole = np.stack([_z(block.coefficients) for block in blocks])
@@ -112,7 +121,8 @@ def mean_z(blocks: Sequence[Block], *, permutations: int = 10_000, confidence: f
         shown = _joint(blocks, [block.permuted(block.restricted(orders)) for block in blocks], n_classes)
         as_far += (shown >= statistic[:, None] * (1 - SAME)).sum(axis=1)
     p = np.where(known, (as_far + 1) / (permutations + 1), np.nan) if permutations else np.full(observed.shape, np.nan)
-    low, high = _two_way(blocks, observed, confidence)
+    clusters = list(range(len(blocks))) if networks is None else list(networks)
+    low, high = _two_way(blocks, clusters, observed, confidence)
     return MeanZ(np.tanh(observed), p, low, high, (whole < 0).sum(axis=0))
 
 
@@ -155,9 +165,11 @@ def _classes(block: Block) -> Any:
     return np.arange(block.n) if block.classes is None else block.classes
 
 
-def _two_way(blocks: Sequence[Block], mean: FloatArray, confidence: float) -> tuple[FloatArray, FloatArray]:
-    """Limits of the mean, clustered by network and by class."""
-    n = len(blocks)
+def _two_way(
+    blocks: Sequence[Block], clusters: Sequence[Hashable], mean: FloatArray, confidence: float
+) -> tuple[FloatArray, FloatArray]:
+    """Limits of the mean, clustered by network, with its replicates, and by class."""
+    n = len(set(clusters))
     nothing = np.full(mean.shape, np.nan)
     if n < FEWEST_FOR_OTHERS:
         return nothing, nothing
@@ -165,14 +177,17 @@ def _two_way(blocks: Sequence[Block], mean: FloatArray, confidence: float) -> tu
     by_class = np.zeros((n_classes, *mean.shape))
     by_network, by_cell = np.zeros(mean.shape), np.zeros(mean.shape)
     r = np.tanh(mean)
-    for block in blocks:
-        x, y = (unit(each) for each in (block.left_of_x, block.left_of_y))
-        # what each class adds to r of its network, less what it would if r were the mean one; of all K it is r_n - r
-        squares = (x**2)[:, None] + (y**2)[None]
-        influence = (x[:, None] * y[None] - r[..., None] * squares / 2) / (1 - r**2).clip(1e-12)[..., None] / n
-        by_class[_classes(block)] += influence.transpose(2, 0, 1)
-        by_network += influence.sum(axis=2) ** 2
-        by_cell += (influence**2).sum(axis=2)
+    for cluster in dict.fromkeys(clusters):
+        own = np.zeros_like(by_class)
+        for block in (each for each, where in zip(blocks, clusters, strict=True) if where == cluster):
+            x, y = (unit(each) for each in (block.left_of_x, block.left_of_y))
+            # what each class adds to r of its network, less what it would if r were the mean: of all K it is r_n - r
+            squares = (x**2)[:, None] + (y**2)[None]
+            influence = (x[:, None] * y[None] - r[..., None] * squares / 2) / (1 - r**2).clip(1e-12)[..., None]
+            own[_classes(block)] += influence.transpose(2, 0, 1) / len(blocks)
+        by_class += own
+        by_network += own.sum(axis=0) ** 2
+        by_cell += (own**2).sum(axis=0)
     of_classes = (by_class**2).sum(axis=0) * n_classes / (n_classes - 1)
     variance = by_network * n / (n - 1) + of_classes - by_cell
     variance = np.maximum(variance, np.maximum(by_network * n / (n - 1), of_classes))
@@ -192,8 +207,8 @@ def within_between_table(
 ) -> pl.DataFrame:
     """The table "within_between": every cell that at least two networks above chance level have.
 
-    Replicates of one network are networks of their own within, and one between. With the control "margin" the
-    coefficient within a network is that of the primary test.
+    Replicates of one network are networks of their own within, and one between and for networks like these. With the
+    control "margin" the coefficient within a network is that of the primary test.
 
     Args:
         geometry, robustness, models, margins, outcomes, permutations, seed: see `associate_study`.
@@ -283,7 +298,8 @@ def _rows(
                 alike.setdefault(tuple((model, part.keys) for model, part in cell.items()), []).append(outcome)
         found: dict[tuple[Any, ...], dict[str, Any]] = {}
         for some in alike.values():
-            within = _within([list(cells[outcome].values()) for outcome in some], permutations, seed)
+            of_networks = [names.get(model, model) for model in cells[some[0]]]
+            within = _within([list(cells[outcome].values()) for outcome in some], of_networks, permutations, seed)
             found |= dict(zip(some, within, strict=True))
         for outcome in outcomes:
             if outcome in found:
@@ -296,7 +312,9 @@ def _rows(
                 }
 
 
-def _within(cells: Sequence[Sequence[_Part]], permutations: int, seed: int) -> list[dict[str, Any]]:
+def _within(
+    cells: Sequence[Sequence[_Part]], networks: Sequence[str], permutations: int, seed: int
+) -> list[dict[str, Any]]:
     """What is found within networks, in cells of one measure with the same classes of the same networks."""
     every = sorted({key for part in cells[0] for key in part.keys}, key=str)
     place = {key: index for index, key in enumerate(every)}
@@ -309,7 +327,7 @@ def _within(cells: Sequence[Sequence[_Part]], permutations: int, seed: int) -> l
         )
         for parts in zip(*cells, strict=True)
     ]
-    found = mean_z(blocks, permutations=permutations, seed=seed)
+    found = mean_z(blocks, networks=networks, permutations=permutations, seed=seed)
     return [
         {
             "n_networks": len(cell),

@@ -134,5 +134,5 @@ def _caveats(fact: NetworksByClasses) -> tuple[str, ...]:
     if any(each.reversal and not each.within.seen for each in fact.layers):
         said.append("Where r within is no evidence by itself, a reversal can be chance.")
     if fact.replicated:
-        said.append("Replicates count as networks of their own within, and as one between.")
+        said.append("Replicates count as networks of their own within, and as one between and for networks like these.")
     return tuple(said)
