@@ -17,6 +17,11 @@ def test_a_loss_below_zero_has_a_real_minus() -> None:
     assert "(loss −0.7 points, 95%: −4.9 to 3.4)" in told[0].text
 
 
+def test_a_network_that_stands_alone_is_not_the_most_robust() -> None:
+    table = conform("defences", pl.read_csv(RECORDED, infer_schema_length=None)).head(1)
+    assert defences.found({"defences": table})[0].title.startswith("No network of ")
+
+
 def test_a_change_below_zero_has_a_real_minus() -> None:
     models = [{"model": str(n), "n_trained_classes": n, "recipe": "small:cnn standard"} for n in (3, 6)]
     geometry = [

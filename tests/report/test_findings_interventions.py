@@ -45,6 +45,16 @@ def test_what_intervals_leave_open_is_not_claimed() -> None:
     assert "a difference of +0.0 points (95%: −" in finding.text
 
 
+def test_of_many_differences_as_many_are_clear_as_chance_makes() -> None:
+    tables = study_tables() | intervened_tables()
+    rows = tables["interventions"].filter(model="adversarial", of="all", keep="without")
+    each = [rows.with_columns(model=pl.lit(f"net{place}")) for place in range(20)]
+    same = pl.concat([each[0], *(one.with_columns(robust_accuracy=pl.lit(0.5)) for one in each[1:])])
+    (finding,) = [one for one in diagnose(tables | {"interventions": same}) if one.kind == "interventions"]
+    assert finding.title.startswith("Robust accuracy does not clearly differ")
+    assert found(model="adversarial", of="all", keep="without").title.startswith("With leading instead")
+
+
 def test_of_many_the_lowest_and_the_highest_are_told_and_how_many_are_clear() -> None:
     finding = found()
     assert (

@@ -62,7 +62,7 @@ def _finding(table: pl.DataFrame, *, weight: float) -> Finding:
 
 def _title(rows: list[dict[str, Any]], at: str) -> str:
     best = rows[0]
-    if not all(_clearly_above(best, other) for other in rows[1:]):
+    if len(rows) == 1 or not all(_clearly_above(best, other) for other in rows[1:]):
         return (
             f"No network of {best['source']} is clearly the most robust at {at}: {best['model']} leads with "
             f"{best['robust_accuracy']:.1%}"

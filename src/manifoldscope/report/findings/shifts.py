@@ -32,10 +32,13 @@ def found(tables: Tables) -> list[Finding]:
 
 
 def _title(fact: Shifted) -> str:
-    changes = [100 * network.change.value for network in fact.networks if not network.at_chance]
+    judged = [network.change for network in fact.networks if not network.at_chance]
+    changes = [100 * change.value for change in judged]
     if not changes:
         return f"No network is far enough above chance level for its accuracy on {fact.dataset} to be informative"
     if len(changes) == 1:
+        if not judged[0].low * judged[0].high > 0:
+            return f"On {fact.dataset} accuracy does not clearly change: {_points(judged[0])}"
         direction = "lower" if changes[0] < 0 else "higher"
         return f"On {fact.dataset} accuracy is {abs(changes[0]):.1f} points {direction}"
     return f"On {fact.dataset} accuracy changes by {_signed(min(changes))} to {_signed(max(changes))} points"
