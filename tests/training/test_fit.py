@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -72,6 +73,38 @@ def test_training_repeats_itself_and_leaves_the_global_generator_alone(digits):
     same = [torch.equal(a, b) for a, b in zip(state(first).values(), state(second).values(), strict=True)]
     assert all(same)
     assert not torch.equal(state(first)["conv1.weight"], state(other)["conv1.weight"])
+
+
+@contextmanager
+def defaults(dtype, device):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    torch.set_default_device(device)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+        torch.set_default_device(None)
+
+
+AROUND = {
+    "no_grad": torch.no_grad,
+    "inference mode": torch.inference_mode,
+    "another default type": lambda: defaults(torch.float64, "cpu"),
+    "another default device": lambda: defaults(torch.float32, "meta"),
+}
+
+
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("name", ["n_fgsm", "manifold_mixup"])
+def test_what_the_caller_has_set_for_torch_does_not_matter(name, around, digits, tmp_path):
+    settings = {"epochs": 1, "batch_size": 50, "augment": "shift_flip"}
+    made, same, some = network(), network(), digits[0].subset(range(100))
+    one = objective(name, **({"epsilon": 0.1} if name == "n_fgsm" else {}))
+    fit(made, some, one, **settings)
+    with AROUND[around]():
+        fit(same, some, one, **settings, saving=Saving(folder=tmp_path, seconds=0))
+    assert all(torch.equal(state(made)[key], value) for key, value in state(same).items())
 
 
 def test_the_random_objective_trains_nothing(digits):

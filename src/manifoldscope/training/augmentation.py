@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from manifoldscope.attacks.ball import drawn
 from manifoldscope.errors import StudyError, unknown
 
 AugmentName = Literal["none", "shift_flip"]
@@ -41,10 +42,10 @@ def augmented(pixels: Tensor, name: str, generator: torch.Generator) -> Tensor:
     if name != "shift_flip":
         raise StudyError(unknown("augmentation", name, AUGMENTATIONS))
     n, channels, height, width = pixels.shape
-    corners = torch.randint(0, 2 * LARGEST_SHIFT + 1, (2, n, 1), generator=generator)
-    mirrored = torch.rand(n, 1, generator=generator) < 0.5
-    across = torch.arange(width).expand(n, width)
-    rows = corners[0] + torch.arange(height)
+    corners = torch.randint(0, 2 * LARGEST_SHIFT + 1, (2, n, 1), generator=generator, device="cpu")
+    mirrored = drawn(torch.rand, (n, 1), generator) < 0.5
+    across = torch.arange(width, device="cpu").expand(n, width)
+    rows = corners[0] + torch.arange(height, device="cpu")
     columns = corners[1] + torch.where(mirrored, across.flip(1), across)
     padded = F.pad(pixels, (LARGEST_SHIFT,) * 4)
     rows, columns = rows.to(pixels.device), columns.to(pixels.device)

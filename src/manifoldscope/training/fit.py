@@ -29,6 +29,8 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """In the text of a function that a module shows, which is another in every process."""
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def fit(
     network: Network,
     images: ImageSet,
@@ -102,7 +104,10 @@ def fit(
     updates = optimiser_of(
         optimiser, network.module.parameters(), learning_rate=learning_rate, weight_decay=weight_decay
     )
-    at, saver = Progress(torch.arange(per_epoch * size), torch.zeros((), device=device)), None
+    at, saver = (
+        Progress(torch.arange(per_epoch * size, device="cpu"), torch.zeros((), dtype=torch.float32, device=device)),
+        None,
+    )
     network.module.train()
     devices = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
@@ -131,8 +136,8 @@ def fit(
             began = time.monotonic()
             epoch, place = divmod(at.done, per_epoch)
             if place == 0:
-                at.order = torch.randperm(len(pixels), generator=streams["order"])[: per_epoch * size]
-                at.total, at.seconds = torch.zeros((), device=device), 0.0
+                at.order = torch.randperm(len(pixels), generator=streams["order"], device="cpu")[: per_epoch * size]
+                at.total, at.seconds = torch.zeros_like(at.total), 0.0
             batch = at.order[place * size : (place + 1) * size]
             rate = one_cycle(at.done / steps) * learning_rate
             for group in updates.param_groups:

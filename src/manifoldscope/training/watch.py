@@ -59,7 +59,7 @@ def evaluation(
     """
     if not radius:
         return None
-    chosen = torch.randperm(len(pixels), generator=generator(seed, "judged"))[:EVALUATED].sort().values
+    chosen = torch.randperm(len(pixels), generator=generator(seed, "judged"), device="cpu")[:EVALUATED].sort().values
     sample = ImageSet.of(pixels[chosen], labels[chosen])
     prepared = replace(network, preprocessing=Preprocessing(channels=pixels.shape[1]))
 

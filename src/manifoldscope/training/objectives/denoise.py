@@ -50,5 +50,5 @@ class Denoise(Objective):
         noise = drawn(torch.randn, pixels.shape, generator).to(pixels.device)
         denoised: Tensor = behind.front(network.normalise((pixels + self.std * noise).clamp(0, 1)))
         logits = as_logits(behind.module(denoised), len(pixels), name=network.name)
-        error = (denoised - network.normalise(pixels)) * torch.tensor(network.std).to(denoised).view(-1, 1, 1)
+        error = (denoised - network.normalise(pixels)) * denoised.new_tensor(network.std).view(-1, 1, 1)
         return F.cross_entropy(logits, labels) + self.weight * error.square().mean()

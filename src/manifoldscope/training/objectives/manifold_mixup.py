@@ -45,7 +45,7 @@ class ManifoldMixup(Objective):
     def loss(
         self, network: Network, pixels: Tensor, labels: Tensor, progress: float, generator: torch.Generator
     ) -> Tensor:
-        layer = self.layers[int(torch.randint(len(self.layers), (), generator=generator))]
+        layer = self.layers[int(torch.randint(len(self.layers), (), generator=generator, device="cpu"))]
         mix = Mix.drawn(len(pixels), self.alpha, generator, pixels.device)
         logits = network(mix.of(pixels)) if layer == INPUT else replaced(network, pixels, layer, mix.of)
         return mix.cross_entropy(logits, labels)

@@ -28,8 +28,8 @@ class Mix:
     @classmethod
     def drawn(cls, n_images: int, alpha: float, generator: torch.Generator, device: torch.device) -> Mix:
         """One permutation, and one share from Beta(alpha, alpha), for a batch."""
-        partners = torch.randperm(n_images, generator=generator).to(device)
-        quantile = float(torch.rand((), generator=generator, dtype=torch.float64))
+        partners = torch.randperm(n_images, generator=generator, device="cpu").to(device)
+        quantile = float(torch.rand((), generator=generator, dtype=torch.float64, device="cpu"))
         return cls(partners, float(betaincinv(alpha, alpha, quantile)))
 
     def of(self, values: Tensor) -> Tensor:
