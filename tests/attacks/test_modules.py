@@ -206,3 +206,48 @@ def test_weights_without_numbers_are_refused(drawn):
     module = nn.Sequential(nn.Flatten(), nn.Linear(192, 4, device="meta"))
     with pytest.raises(ModelError, match=r"on the meta device, which holds no numbers \(1.weight\)"):
         PGD(epsilon=0.1)(module, drawn.raw.pixels, drawn.labels)
+
+
+def test_a_network_that_does_not_take_the_images_is_told_by_their_shape(module, drawn):
+    last = drawn.raw.pixels.movedim(1, -1)  # channels last, as other libraries have them
+    for attempt in (
+        lambda: PGD(epsilon=0.1, steps=2)(module, last, drawn.labels),
+        lambda: next(PGD(epsilon=0.1, steps=2).run(module, last, drawn.labels)),
+    ):
+        with pytest.raises(ModelError, match=r"Sequential cannot take images of shape \(8, 8, 3\): Given groups=1"):
+            attempt()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_an_attack_takes_images_of_as_many_channels_as_the_module_does(channels):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Flatten(), nn.Linear(channels * 6, 4))
+        pixels = 0.25 + torch.rand(3, channels, 2, 3) / 2
+    labels = module(pixels).argmax(1)
+    for kind in ("pgd", "apgd_t", "fab_t", "square", "fmn"):
+        moved = make(kind, {"epsilon": 0.2})(module, pixels, labels)
+        assert moved.shape == pixels.shape
+        assert (module(moved).argmax(1) != labels).all()
+
+
+def test_a_network_without_a_class_for_any_image_is_told(module, drawn):
+    class Masked(nn.Module):
+        def forward(self, pixels):
+            logits = module(pixels)
+            return torch.where(logits == logits.amax(1, keepdim=True), logits, -torch.inf)
+
+    for attempt in (
+        lambda: PGD(epsilon=0.1, steps=2)(Masked(), drawn.raw.pixels, drawn.labels),
+        lambda: evaluate(Masked(), drawn, PGD(epsilon=0.1, steps=2)),
+    ):
+        with pytest.raises(ModelError, match=r"for all 6 images; .* a large negative logit, not -inf"):
+            attempt()
+
+
+def test_parameters_of_several_types_are_named(module, drawn):
+    module[0][4].double()
+    with pytest.raises(
+        ModelError, match=r"of several types \(torch.float32, torch.float64\).* as module.float\(\) does"
+    ):
+        PGD(epsilon=0.1, steps=2)(module, drawn.raw.pixels, drawn.labels)

@@ -77,6 +77,7 @@ def test_sixty_thousand_images_are_drawn_and_digested_in_seconds() -> None:
     [
         (torch.rand(2, 8, 8), [0, 1], r"shape \(2, 8, 8\); expected .*add a channel"),
         (torch.rand(2, 8, 8, 3), [0, 1], "8 channels; expected 1 or 3; move the last dimension"),
+        (torch.rand(2, 5, 8, 8), [0, 1], "5 channels; expected 1 or 3; an attack called on a module"),
         (torch.rand(2, 1, 8, 8) * 255, [0, 1], r"expected \[0, 1\] \(divide by 255"),
         (torch.full((2, 1, 8, 8), torch.nan), [0, 1], r"pixels lie in \[nan"),
         (torch.zeros(2, 1, 8, 8, dtype=torch.int64), [0, 1], "expected uint8"),

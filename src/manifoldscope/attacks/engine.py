@@ -10,6 +10,7 @@ network itself says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -22,6 +23,7 @@ from manifoldscope.errors import AttackError, ModelError
 from manifoldscope.seeds import generator
 from manifoldscope.vision.batching import BatchSize, bucket
 from manifoldscope.vision.fast import FastNetwork
+from manifoldscope.vision.hooks import first_pass
 from manifoldscope.vision.network import Network, as_network, pixel_gradient, predicted, undisturbed
 
 BUDGET_TOLERANCE = 1e-6
@@ -361,6 +363,15 @@ def require_label(network: Network, largest: int, n_classes: int) -> None:
         )
 
 
+def require_class(network: Network, predictions: Tensor) -> None:
+    """Raise ModelError where a network gives no image a class: predictions (n,) of -1."""
+    if bool((predictions < 0).all()):
+        raise ModelError(
+            f"{network.name} gave NaN or infinite logits for all {len(predictions)} images; no outcome can be given. "
+            "Look at its weights and their type; give classes that are left out a large negative logit, not -inf"
+        )
+
+
 def _require_untouched(rows: Rows, perturbation: Perturbation) -> None:
     """Raise AttackError where an attack wrote into the clean images: its budget is checked around them."""
     if rows.clean._version:  # counts what was done to a tensor in place, through whatever name
@@ -394,9 +405,11 @@ def adversarial_images(
     engine, source = _of_tensors(perturbation, module, images, labels, seed, None, batch_size)
     found = Found.of(labels.to(engine.network.device), images.detach().clone())
     outcome: Outcome = "any" if perturbation.counts == "any" else "last"
-    with undisturbed(engine.network):
+    with _asked(engine.network, images):
         places = torch.arange(len(images), device="cpu")
         engine.attack(perturbation.stages, lambda places: source, found, places, outcome=outcome)
+        if bool(found.without_class.all()):
+            require_class(engine.network, engine.predictions(images.detach().to(engine.network.device)))
     assert found.images is not None
     return found.images
 
@@ -415,7 +428,7 @@ def iterates(
     network = as_network(module)
     looks = _one_run(perturbation, network, images, labels, seed, streams)
     while True:
-        with undisturbed(network):  # and not while the caller has the iterate
+        with _asked(network, images):  # and not while the caller has the iterate
             look = next(looks, None)
         if look is None:
             return
@@ -427,9 +440,21 @@ def last_images(
     perturbation: Perturbation, network: Network, images: Tensor, labels: Tensor, streams: Generators
 ) -> Tensor:
     """The last of the iterates of `Perturbation.run`, (n, channels, height, width)."""
-    with undisturbed(network):
+    with _asked(network, images):
         *_, look = _one_run(perturbation, network, images, labels, 0, streams)
     return look.state["images"]
+
+
+@contextmanager
+def _asked(network: Network, images: Tensor) -> Iterator[None]:
+    """The network `undisturbed`; if it fails with a single image as well, that is told as `first_pass` does."""
+    with undisturbed(network):
+        try:
+            yield
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
+            with torch.no_grad():
+                first_pass(network, images[:1].detach())
+            raise
 
 
 def _one_run(

@@ -259,7 +259,8 @@ class Perturbation(ABC):
 
         Args:
             module: images in [0, 1] to logits (n, n_classes).
-            images: (n, channels, height, width) in [0, 1].
+            images: (n, channels, height, width) in [0, 1], of as many channels as the module takes: an attack does not
+                look at them as pictures. An `ImageSet`, which is preprocessed and shown, is grey or in colour.
             labels: (n,)
             seed: of the random numbers; an image draws the same ones in the same place.
             batch_size: images at a time.
@@ -269,7 +270,8 @@ class Perturbation(ABC):
 
         Raises:
             AttackError: images that are none, or an attack that cannot be run on them or with so few classes.
-            ModelError: a label for which the module has no output, or what `as_logits` refuses.
+            ModelError: a label for which the module has no output, images that it does not take, no class for any
+                image, or what `as_logits` refuses.
         """
         from manifoldscope.attacks.engine import adversarial_images
 

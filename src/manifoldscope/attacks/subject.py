@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from manifoldscope.attacks.engine import Source, require_label
+from manifoldscope.attacks.engine import Source, require_class, require_label
 from manifoldscope.attacks.perturbation import Rows
-from manifoldscope.errors import ModelError
 from manifoldscope.vision.batching import BatchSize
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network, predicted
@@ -41,10 +40,7 @@ class Subject:
         if logits is None:
             logits = _logits(network, images, batch)
         predictions = predicted(logits)
-        if bool((predictions < 0).all()):
-            raise ModelError(
-                f"{network.name} gave NaN or infinite logits for all {len(images)} images; no outcome can be given"
-            )
+        require_class(network, predictions)
         require_label(network, int(images.labels.max()), logits.shape[1])
         return cls(network, images, logits, predictions)
 

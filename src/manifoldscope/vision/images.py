@@ -90,7 +90,9 @@ class ImageSet:
                 + ("; add a channel dimension with pixels[:, None]" if tensor.ndim == 3 else "")
             )
         if tensor.shape[1] not in (1, 3):
-            hint = "; move the last dimension to place 1" if tensor.shape[3] in (1, 3) else ""
+            hint = "; an attack called on a module, attack(module, images, labels), takes any number of channels"
+            if tensor.shape[3] in (1, 3):
+                hint = "; move the last dimension to place 1"
             raise DataError(f"pixels have {tensor.shape[1]} channels; expected 1 or 3{hint}")
         if tensor.is_floating_point():
             tensor = tensor.float()

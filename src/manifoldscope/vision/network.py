@@ -128,6 +128,12 @@ class Network:
         try:
             output = self.module(self.normalise(pixels))
         except RuntimeError as error:
+            types = sorted({str(each.dtype) for each in self.module.parameters() if each.is_floating_point()})
+            if len(types) > 1 and "type" in str(error):
+                raise ModelError(
+                    f"{self.name} has parameters of several types ({', '.join(types)}), and takes no pixels in that of "
+                    f"the first ({error}); bring them to one type, as module.float() does"
+                ) from error
             if "Inference tensors cannot be saved for backward" not in str(error):
                 raise
             raise NoGradientError(
