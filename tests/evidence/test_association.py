@@ -157,6 +157,11 @@ def test_impossible_requests_are_refused() -> None:
         associate([1, 2], [1, 2], method="spearmen")  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(StudyError, match="confidence"):
         associate([1, 2], [1, 2], confidence=95)
+    for wrong in (2.5, float("nan"), "many", None):
+        with pytest.raises(StudyError, match="expected a whole number from 0"):
+            associate([1, 2], [1, 2], permutations=wrong)  # type: ignore[arg-type]  # wrong on purpose
+    with pytest.raises(StudyError, match="expected a mapping of names"):
+        associate([1, 2], [1, 2], controls=[[1, 2]])  # type: ignore[arg-type]  # wrong on purpose
     frame = pl.DataFrame({"depth": [1, 2], "word": ["a", "b"]})
     with pytest.raises(StudyError, match="did you mean 'depth'"):
         associate_frame(frame, "dept", "word")

@@ -159,3 +159,15 @@ def test_numbers_that_cannot_be_are_refused_with_what_can(size: object) -> None:
         given = {"n_classes": 40, "n_images": 50} | {name: size}
         with pytest.raises(StudyError, match="whole numbers from 1 to 1,000,000,000"):
             power(**given)  # type: ignore[arg-type]  # on purpose
+
+
+@pytest.mark.parametrize("name", ["clean_slope", "robust", "robust_slope", "robust_curve"])
+def test_an_assumption_that_cannot_be_is_refused(name: str) -> None:
+    for value in (float("nan"), float("inf"), 1e9):
+        with pytest.raises(StudyError, match=f"{name} = .*expected a number from -100 to 100"):
+            Assumed(**{name: value})
+    assert power(100, 50, assumed=Assumed(**{name: 100.0})).needed_classes >= 20
+    with pytest.raises(StudyError, match="no slope of 0"):
+        Assumed(clean_slope=0.0)
+    with pytest.raises(StudyError, match="n_cells = 0"):
+        smallest_detectable(50, n_cells=0)

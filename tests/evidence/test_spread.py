@@ -59,6 +59,9 @@ def test_counts_that_cannot_be_are_refused() -> None:
         spread([6, 1], [5, 5])
     with pytest.raises(StudyError, match=r"n_robust \(0,\) and n_images \(0,\); expected a number of each per class"):
         spread([], [])
+    for wrong in ({"n_settings": 0}, {"draws": 0}):
+        with pytest.raises(StudyError, match="expected at least 1 of each"):
+            spread([1, 2], [5, 5], **wrong)
 
 
 def test_the_examples_run() -> None:

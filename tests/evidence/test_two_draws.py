@@ -349,3 +349,41 @@ def test_counts_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
         association_table(tables["geometry"], tables["robustness"], tables["models"], permutations=9)
     with pytest.raises(StudyError, match="in class 0 of net"):
         telling_classes(tables["robustness"])
+
+
+def test_what_cannot_be_is_refused_by_the_primary_test() -> None:
+    found = World(n_classes=24).draw(np.random.default_rng(0))
+    asked: dict[str, Any] = {"measure": found.measure, "n_robust": found.n_robust}
+    asked |= {"first": found.first, "second": found.second, "permutations": 9}
+    for wrong, message in (
+        ({"n_robust": found.second.n_correct + 1}, "more images of a class are robust than correct"),
+        ({"n_robust": found.n_robust - 51}, "more images of a class are robust than correct"),
+        ({"control": "accuracy"}, "there is no control 'accuracy'"),
+        ({"permutations": -1}, "expected a whole number from 0"),
+        ({"permutations": 2.5}, "expected a whole number from 0"),
+        ({"confidence": 2.0}, "a share between 0 and 1"),
+        ({"measure": np.ones((24, 2))}, "expected a flat list"),
+    ):
+        with pytest.raises(StudyError, match=message):
+            two_draw_test(**(asked | wrong))
+    assert np.isnan(two_draw_test(**(asked | {"permutations": 0})).p_value)
+    with pytest.raises(StudyError, match="more images of a class are correct than there are"):
+        Difficulty(found.first.n_images, found.first.n_images + 1, found.first.margin, found.first.margin_sd)
+    with pytest.raises(StudyError, match="different numbers of classes"):
+        Difficulty(found.first.n_images[1:], found.first.n_correct, found.first.margin, found.first.margin_sd)
+    listed = Difficulty(*(each.astype(int).tolist() for each in vars(found.first).values()))
+    assert listed.margin.dtype == np.float64
+
+
+def test_a_class_whose_margins_do_not_differ_is_left_out() -> None:
+    """The logarithm of no spread would outweigh every other class."""
+    found = World(n_classes=24).draw(np.random.default_rng(0))
+    spread = np.where(np.arange(24) == 3, 0.0, found.first.margin_sd)
+    first = Difficulty(found.first.n_images, found.first.n_correct, found.first.margin, spread)
+    answer = two_draw_test(found.measure, found.n_robust, first, found.second, permutations=9)
+    kept = np.arange(24) != 3
+    expected = two_draw_test(
+        found.measure[kept], found.n_robust[kept], found.first.subset(kept), found.second.subset(kept), permutations=9
+    )
+    assert (answer.n, answer.n_left_out) == (23, 1)
+    assert answer.coefficient == pytest.approx(expected.coefficient)

@@ -18,7 +18,7 @@ from scipy import special, stats
 from manifoldscope.errors import StudyError, unknown
 from manifoldscope.evidence.interval import jackknife_interval, spearman_interval
 from manifoldscope.evidence.numbers import FloatArray, Numbers, as_numbers
-from manifoldscope.evidence.permutation import NOTHING, Block, joint_test, unit
+from manifoldscope.evidence.permutation import NOTHING, Block, joint_test, require_settings, unit
 from manifoldscope.evidence.two_draws import (
     FEWEST_CLASSES,
     LEAST_CANONICAL,
@@ -148,11 +148,10 @@ def associate(
     """
     if method not in ("pearson", "spearman"):
         raise StudyError(unknown("method", str(method), ("pearson", "spearman")))
-    if permutations < 0 or not 0 < confidence < 1:
-        raise StudyError(
-            f"permutations = {permutations}, confidence = {confidence}; expected a whole number from 0 and a share "
-            "between 0 and 1"
-        )
+    require_settings(permutations, confidence)
+    for given in (controls, second_draw):
+        if given is not None and not isinstance(given, Mapping):
+            raise StudyError(f"controls are given as a {type(given).__name__}; expected a mapping of names to numbers")
     held = tuple(controls or {})
     if second_draw and set(second_draw) != set(held):
         raise StudyError(

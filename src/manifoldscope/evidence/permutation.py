@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from manifoldscope.errors import StudyError
 from manifoldscope.evidence.numbers import FloatArray
 from manifoldscope.seeds import numpy_generator
 
@@ -127,6 +128,20 @@ class Block:
     def permuted(self, orders: npt.NDArray[np.intp]) -> FloatArray:
         """(n_x, B, K) what the controls leave of x, with its classes in B orders (B, K)."""
         return residuals(self.x[:, orders], self.own, self.other)
+
+
+def require_settings(permutations: object, confidence: object) -> None:
+    """Refuse a number of permutations or a confidence that cannot be.
+
+    Raises:
+        StudyError: no whole number from 0, or no share between 0 and 1.
+    """
+    whole = isinstance(permutations, int | np.integer) and permutations is not True and permutations >= 0
+    if not whole or not isinstance(confidence, float | np.floating) or not 0 < confidence < 1:
+        raise StudyError(
+            f"permutations = {permutations}, confidence = {confidence}; expected a whole number from 0 and a share "
+            "between 0 and 1"
+        )
 
 
 def unit(rows: FloatArray) -> FloatArray:

@@ -32,6 +32,9 @@ _V: FloatArray = special.ndtri((np.arange(51) + 0.5) / 51)
 _COUNTED = 1000
 """Up to so many images counts are summed one by one; beyond, log-odds are all but normal."""
 
+_STEEPEST = 100
+"""Log-odds and slopes of them beyond this are of classes that are all alike."""
+
 MOST = 10**9
 """Classes, images and cells that can be asked about."""
 
@@ -55,7 +58,7 @@ class Assumed:
         reliability: of the measure of geometry from one draw of images to another, in (0, 1].
         intraclass: share of the variance of an image's margin that lies between classes, in (0, 1).
         clean: mean clean accuracy, in (0, 1).
-        clean_slope: of the log-odds of being correct when clean, on z.
+        clean_slope: of the log-odds of being correct when clean, on z; not 0. These four are between -100 and 100.
         robust, robust_slope, robust_curve: log-odds that an image which is correct when clean is robust:
             robust + robust_slope z + robust_curve (z^2 - 1).
         robust_variance: of these log-odds over classes of equal z; None: 0.16 / (1 - rho^2), where geometry explains
@@ -78,9 +81,12 @@ class Assumed:
         for name, share in shares.items():
             if not 0 < share <= most.get(name, 1 - 1e-6):
                 raise StudyError(f"{name} = {share}; expected a share between 0 and 1")
+        for name in ("clean_slope", "robust", "robust_slope", "robust_curve"):
+            if not abs(value := getattr(self, name)) <= _STEEPEST or (name == "clean_slope" and value == 0):
+                raise StudyError(f"{name} = {value}; expected a number from -{_STEEPEST} to {_STEEPEST}, no slope of 0")
         if not -1 < self.follows < 1:
             raise StudyError(f"follows = {self.follows}; expected a slope between -1 and 1")
-        if self.robust_variance is not None and not self.robust_variance > 0:
+        if self.robust_variance is not None and not 0 < self.robust_variance < math.inf:
             raise StudyError(f"robust_variance = {self.robust_variance}; expected more than 0")
 
     def variance_at(self, rho: float) -> float:
@@ -94,7 +100,8 @@ class Assumed:
         def away(mu: float) -> float:
             return float(special.expit(mu + self.clean_slope * _Z).mean() - self.clean)
 
-        return float(optimize.brentq(away, -60, 60))
+        most = 60 + 4 * _STEEPEST
+        return float(optimize.brentq(away, -most, most))
 
 
 @dataclass(frozen=True)

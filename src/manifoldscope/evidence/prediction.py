@@ -316,8 +316,7 @@ class _Studied:
         if draws is None or draws[1] is None:
             return None
         first, second = draws[0] or draws[1], draws[1]
-        known = np.isfinite(first.margin) & np.isfinite(second.margin)
-        known &= np.isfinite(first.margin_sd) & np.isfinite(second.margin_sd)
+        known = first.known & second.known
         if not known.any():
             return None
         given = [_known_values(rows, attacked["class_index"].to_list(), known) for rows in (measured, attack_free)]

@@ -9,6 +9,8 @@ from typing import Any
 
 from scipy import special
 
+from manifoldscope.errors import StudyError
+
 SIGNIFICANT = 0.05
 """An adjusted p-value below this is called evidence."""
 
@@ -63,10 +65,15 @@ def finite(value: float | None) -> float | None:
 def level_of_cell(level: float, n_cells: int) -> float:
     """The level of each of so many independent tests, so that any of them rejects with this level (Sidak 1967).
 
+    Raises:
+        StudyError: no cell.
+
     Example:
         >>> level_of_cell(0.05, 1), round(level_of_cell(0.05, 60), 5)
         (0.05, 0.00085)
     """
+    if not n_cells >= 1:
+        raise StudyError(f"n_cells = {n_cells}; expected a whole number from 1")
     return level if n_cells == 1 else -math.expm1(math.log1p(-level) / n_cells)
 
 

@@ -94,7 +94,7 @@ def spread(
         seed: of the simulation.
 
     Raises:
-        StudyError: no class; or a class without images, or with more robust images than it has.
+        StudyError: no class; a class without images, or with more robust images than it has; no setting, or no draw.
 
     Example:
         >>> found = spread([10, 40, 40, 40], [50, 50, 50, 50])
@@ -106,6 +106,8 @@ def spread(
         raise StudyError(f"n_robust {robust.shape} and n_images {images.shape}; expected a number of each per class")
     if not (np.all(images >= 1) and np.all(robust >= 0) and np.all(robust <= images)):
         raise StudyError("a class has no images, or more robust images than it has; expected 0 <= n_robust <= n_images")
+    if n_settings < 1 or draws < 1:
+        raise StudyError(f"n_settings = {n_settings}, draws = {draws}; expected at least 1 of each")
     accuracy = float(robust.sum() / images.sum())
     random = numpy_generator(seed, "spread", robust.size)
     drawn = random.binomial(images.astype(np.int64), accuracy, size=(draws, robust.size)).astype(np.float64)

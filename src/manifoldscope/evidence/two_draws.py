@@ -12,7 +12,7 @@ It rests on the controls being the confounder: here the margin of the classes, m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import numpy as np
@@ -20,10 +20,10 @@ import numpy.typing as npt
 import polars as pl
 from scipy import special, stats
 
-from manifoldscope.errors import StudyError
+from manifoldscope.errors import StudyError, unknown
 from manifoldscope.evidence.interval import jackknife_interval
-from manifoldscope.evidence.numbers import FloatArray
-from manifoldscope.evidence.permutation import Block, correlations, joint_test, unit
+from manifoldscope.evidence.numbers import FloatArray, as_numbers
+from manifoldscope.evidence.permutation import Block, correlations, joint_test, require_settings, unit
 
 FEWEST_CLASSES = 20
 """With fewer classes the test is valid, but finds an association so rarely that its answer says nothing."""
@@ -49,7 +49,10 @@ class Difficulty:
     Attributes:
         n_images, n_correct: (K,) how many were shown, and classified correctly.
         margin: (K,) mean of the logit of the label minus the largest other.
-        margin_sd: (K,) its standard deviation over images, above 0.
+        margin_sd: (K,) its standard deviation over images. Where it is 0 nothing is known of the spread.
+
+    Raises:
+        StudyError: anything but flat lists of real numbers of one length, or more correct images than there are.
     """
 
     n_images: FloatArray
@@ -57,11 +60,22 @@ class Difficulty:
     margin: FloatArray
     margin_sd: FloatArray
 
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            object.__setattr__(self, each.name, as_numbers(getattr(self, each.name), each.name).values)
+        if len({len(each) for each in vars(self).values()}) > 1:
+            raise StudyError(
+                f"{', '.join(vars(self))} are of different numbers of classes; expected one of each a class"
+            )
+        if (self.n_correct < 0).any() or (self.n_correct > self.n_images).any():
+            raise StudyError("more images of a class are correct than there are; expected 0 <= n_correct <= n_images")
+
     @property
     def known(self) -> npt.NDArray[np.bool_]:
-        """(K,) which classes have every number, the spread of at least two images among them."""
+        """(K,) which classes have every number, and margins that differ from image to image."""
         numbers = (self.n_images, self.n_correct, self.margin, self.margin_sd)
-        return np.logical_and.reduce([np.isfinite(each) for each in numbers])  # type: ignore[no-any-return]  # an array
+        finite = np.logical_and.reduce([np.isfinite(each) for each in numbers])
+        return finite & (self.margin_sd > 0)  # type: ignore[no-any-return]  # an array
 
     def subset(self, where: npt.NDArray[np.bool_]) -> Difficulty:
         """Of some classes."""
@@ -76,7 +90,7 @@ class Difficulty:
         z = _z(self.of(control))
         if control == "clean_accuracy":
             return np.stack([z, z * z])
-        return np.stack([z, z * z, np.log(np.maximum(self.margin_sd, np.finfo(np.float64).tiny))])
+        return np.stack([z, z * z, np.log(self.margin_sd)])
 
 
 @dataclass(frozen=True)
@@ -157,10 +171,11 @@ def two_draw_test(
         n_robust: (K,) images of the second draw that are correct when clean and robust; `second.n_correct` are asked.
         first, second: how hard the classes are on the draw that is measured, and on the one that is attacked.
         control: what is held fixed. A strong claim needs both.
-        permutations: of classes.
+        permutations: of classes; 0 for no p-value.
 
     Raises:
-        StudyError: vectors of different lengths, or fewer than 7 classes.
+        StudyError: vectors of different lengths, fewer than 7 classes, counts or settings that cannot be, or an unknown
+            control.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -173,12 +188,17 @@ def two_draw_test(
         >>> found.n, found.answers
         (40, True)
     """
-    g, s = np.asarray(measure, dtype=np.float64), np.asarray(n_robust, dtype=np.float64)
+    if control not in CONTROLS:
+        raise StudyError(unknown("control", control, CONTROLS))
+    require_settings(permutations, confidence)
+    g, s = as_numbers(measure, "measure").values, as_numbers(n_robust, "n_robust").values
     lengths = {len(g), len(s), *(len(each) for draw in (first, second) for each in vars(draw).values())}
     if len(lengths) != 1:
         raise StudyError(f"the measure, the outcome and the two draws are of {sorted(lengths)} classes; expected one")
     known = np.isfinite(g) & np.isfinite(s) & first.known & second.known & (second.n_correct > 0)
     a, c = first.subset(known), second.subset(known)
+    if (s[known] < 0).any() or (s[known] > c.n_correct).any():
+        raise StudyError("more images of a class are robust than correct; expected 0 <= n_robust <= second.n_correct")
     n = int(known.sum())
     if n < 7:
         raise StudyError(f"{n} classes have a number for everything; the test of two draws needs 7")
@@ -187,7 +207,7 @@ def two_draw_test(
         y = np.zeros(n)  # the log-odds of few images tell how many there are
     block = Block.of(x[None], y[None], a.controls(control), c.controls(control))
     low, high = jackknife_interval(block, confidence)
-    tested = joint_test([block], permutations, seed)
+    tested = joint_test([block], permutations, seed) if permutations else None
     reliability = agreement(a.of(control), c.of(control))
     raw = float(correlations(unit(x[None]), unit(y[None]))[0, 0])
     return TwoDraws(
@@ -195,7 +215,7 @@ def two_draw_test(
         float(block.coefficients[0, 0]),
         float(low[0, 0]),
         float(high[0, 0]),
-        float(tested.p_values[0][0, 0]),
+        float(tested.p_values[0][0, 0]) if tested else np.nan,
         n,
         int((~known).sum()),
         reliability,
