@@ -46,6 +46,13 @@ def test_a_network_must_say_where_it_is_from() -> None:
         network("small:resnet21")
 
 
+@pytest.mark.parametrize("spec", ["torchvision:resnet18", "timm:resnet18", "robustbench:resnet18", "small:cnn"])
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_number_of_classes_below_1_is_refused(spec: str, number: int) -> None:
+    with pytest.raises(ModelError, match=f"{spec}: n_classes = {number}; expected at least 1"):
+        network(spec, n_classes=number)
+
+
 def test_torchvision_at_random_is_seeded_and_preprocessed_like_its_weights() -> None:
     state = torch.get_rng_state()
     one, same, other = (network("torchvision:squeezenet1_1", seed=seed) for seed in (0, 0, 1))

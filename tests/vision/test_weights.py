@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file, save_model
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
+from torchvision import models
 
 from manifoldscope.errors import ModelError
 from manifoldscope.vision.weights import file_digest, fit, load_weights
@@ -160,6 +161,13 @@ def test_tied_parameters_one_module_under_two_names_and_extra_state_are_loaded(t
     state = {**source.state_dict(), "two.weight": torch.zeros(8, 8)}
     with pytest.raises(ModelError, match=r"one\.weight and two\.weight are one tensor there, and differ in the file"):
         fit(Tied(), state, "the target")
+
+
+def test_modules_that_ask_for_their_version_are_loaded(tmp_path: Path) -> None:
+    saved, module = (models.mnasnet0_5(num_classes=2) for _ in range(2))
+    save_file(saved.state_dict(), tmp_path / "w.safetensors")
+    fit(module, tmp_path / "w.safetensors", "mnasnet0_5")
+    assert torch.equal(module.classifier[1].weight, saved.classifier[1].weight)
 
 
 def test_save_model_says_which_names_share_a_tensor(tmp_path: Path) -> None:

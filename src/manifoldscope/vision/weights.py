@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -151,7 +152,7 @@ def fit(module: nn.Module, weights: Loaded | Mapping[str, Tensor] | str | Path, 
     notes = _notes(loaded, given, own, prefix, rest, known) + _oddities(own, taken)
     try:
         names = dict(zip(own, state, strict=True))
-        module.load_state_dict({names[name]: value for name, value in taken.items()}, strict=False)
+        module.load_state_dict(_versioned(module, {names[name]: taken[name] for name in taken}), strict=False)
     except Exception as error:  # modules may have code of their own for this
         raise ModelError(f"{said} cannot be put into {where}: {' '.join(str(error).split())[:200]}") from error
     for note in notes:
@@ -168,6 +169,13 @@ def file_digest(path: str | Path) -> str:
         return files.file_digest(Path(path).expanduser())
     except OSError as error:
         raise ModelError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
+
+
+def _versioned(module: nn.Module, named: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same with the versions that modules give their state dicts, without which some load nothing (MNASNet)."""
+    versioned: Any = OrderedDict(named)
+    versioned._metadata = getattr(module.state_dict(), "_metadata", {})
+    return cast(Mapping[str, Any], versioned)
 
 
 def _unfit(tensor: Tensor) -> str | None:

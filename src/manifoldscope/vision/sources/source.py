@@ -64,7 +64,11 @@ def network(spec: str | nn.Module, **settings: Any) -> Network:
         guess = f"; did you mean 'torchvision:{spec}'?" if spec in classifiers() else ""
         raise ModelError(f"the network {spec!r} does not say where it is from; expected one of {schemes}{guess}")
     entry = SOURCES[scheme]
-    made: Network = entry.target(name, **entry.validate(settings))
+    told = entry.validate(settings)
+    for what in ("n_classes", "channels", "size", "crop", "resize"):
+        if (number := told.get(what)) is not None and number < 1:
+            raise ModelError(f"{spec}: {what} = {number}; expected at least 1")
+    made: Network = entry.target(name, **told)
     return made
 
 
