@@ -124,6 +124,7 @@ def test_a_module_in_training_mode_is_attacked_in_evaluation_mode_and_stays_as_i
         (torch.rand(4, 3, 8, 8), torch.zeros(4).long() - 1, "label -1; expected class indices from 0"),
         (torch.rand(4, 3, 8, 8).numpy(), torch.zeros(4).long(), "images are ndarray and labels Tensor"),
         (torch.rand(4, 3, 8, 8), [0, 0, 0, 0], "images are Tensor and labels list"),
+        (torch.rand(4, 3, 0, 8), torch.zeros(4).long(), "images of shape (4, 3, 0, 8)"),
         (torch.rand(4, 3, 8, 8).to_sparse(), torch.zeros(4).long(), "images or labels are a sparse_coo tensor"),
         (torch.rand(4, 3, 8, 8), torch.zeros(4).long().to("meta"), "images or labels are a meta tensor"),
     ],

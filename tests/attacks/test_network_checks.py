@@ -264,6 +264,38 @@ def test_a_random_network_is_not_judged_by_its_batches(known):
     assert rows_of(replace(network, module=Noisy(network.module)), drawn)["batch independence"]["passed"] is None
 
 
+def test_a_network_that_changes_with_each_gradient_is_not_deterministic(known):
+    network, drawn = known
+
+    class Adapting(Around):
+        """Follows what it is shown, as test-time adaptation does, in a tensor that is no buffer."""
+
+        mean = torch.zeros(3, 8, 8)
+
+        def forward(self, pixels):
+            if pixels.requires_grad:
+                self.mean = self.mean + pixels.detach().mean(0) / 100
+            return self.inner(pixels + self.mean)
+
+    rows = rows_of(replace(network, module=Adapting(network.module)), drawn)
+    assert rows["determinism"]["passed"] is False
+
+
+def test_a_network_that_insists_on_pixels_within_0_and_1_is_shown_no_others(known, black_and_white):
+    network, grey = known
+
+    class Strict(Around):
+        def forward(self, pixels):
+            assert pixels.min() >= 0
+            assert pixels.max() <= 1
+            return self.inner(pixels)
+
+    strict = replace(network, module=Strict(network.module), mean=(0,), std=(1,))
+    for drawn in (grey, black_and_white):
+        assert flagged(strict, drawn) == set()
+        assert evaluate(strict, drawn, PGD(epsilon=0.1, steps=2)).failures.n_without_class == 0
+
+
 # --- gradients --------------------------------------------------------------------------------------------------------
 
 

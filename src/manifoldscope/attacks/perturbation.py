@@ -337,7 +337,7 @@ def require_pixels(images: Tensor, labels: Tensor) -> None:
         )
     precise = images.dtype in (torch.float32, torch.float64)  # others round pixels by more than the budget's tolerance
     n_images = images.shape[:1]
-    if images.ndim != 4 or not precise or not len(images) or labels.shape != n_images or labels.dtype != torch.int64:
+    if images.ndim != 4 or not precise or not images.numel() or labels.shape != n_images or labels.dtype != torch.int64:
         raise AttackError(
             f"images of shape {tuple(images.shape)} and type {images.dtype}, labels of shape {tuple(labels.shape)} and "
             f"type {labels.dtype}; expected (n, channels, height, width) in [0, 1], float32 or float64, and n labels, "

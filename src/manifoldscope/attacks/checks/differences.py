@@ -106,7 +106,10 @@ def finite_differences(network: Network, pixels: Tensor, labels: Tensor, *, dete
 def _slopes(network: Network, centre: Tensor, middle: Tensor, signs: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]:
     """(directions, n) how much the margin, `middle` (n,) at the centre, rises up to there, and from there on."""
     with torch.no_grad():
-        up, down = (torch.stack([_margin(network, centre + move, signs) for move in each]) for each in (moves, -moves))
+        up, down = (  # clamped, since rounding may carry a pixel past 1
+            torch.stack([_margin(network, (centre + move).clamp(0, 1), signs) for move in each])
+            for each in (moves, -moves)
+        )
         return middle - down, up - middle
 
 
