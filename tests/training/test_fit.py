@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from torch import nn
 
 from manifoldscope.attacks import PGD, evaluate
 from manifoldscope.errors import AttackError, ModelError, StudyError
-from manifoldscope.training import OBJECTIVES, Saving, fit, state, watch
+from manifoldscope.training import OBJECTIVES, Objective, Saving, fit, state, watch
 from manifoldscope.vision.datasets import images
 from manifoldscope.vision.network import Network
 from manifoldscope.vision.preprocessing import Preprocessing
@@ -120,6 +121,16 @@ def test_a_loss_that_diverges_is_an_error(digits):
         made.module.dense.weight.fill_(float("nan"))
     with pytest.raises(ModelError, match="diverged in epoch 1"):
         fit(made, digits[0], objective("standard"), epochs=1)
+
+
+def test_weights_that_the_last_step_made_nan_are_an_error(digits):
+    @dataclass(frozen=True, kw_only=True)
+    class Rooted(Objective):
+        def loss(self, network, pixels, labels, progress, generator):
+            return network(pixels).square().sum() + (0 * network.module.logits.bias).sqrt().sum()
+
+    with pytest.raises(ModelError, match=r"diverged in epoch 1 \(weights that are NaN or infinite\)"):
+        fit(network(), digits[0], Rooted(), epochs=1, batch_size=300)
 
 
 @pytest.mark.parametrize(

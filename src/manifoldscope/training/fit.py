@@ -74,8 +74,8 @@ def fit(
         One record an epoch.
 
     Raises:
-        ModelError: the loss became NaN or infinite; the network has no parameter that can be trained, fewer outputs
-            than the labels need, or something in its state dict that cannot be saved.
+        ModelError: the loss or a weight became NaN or infinite; the network has no parameter that can be trained, fewer
+            outputs than the labels need, or something in its state dict that cannot be saved.
         StudyError: no such optimiser or augmentation; numbers that cannot be; weights that cannot be kept where
             `saving` says.
     """
@@ -88,7 +88,8 @@ def fit(
     if not objective.trains:
         network.module.eval()
         return []
-    if not any(parameter.requires_grad for parameter in network.module.parameters()):
+    trained = [parameter for parameter in network.module.parameters() if parameter.requires_grad]
+    if not trained:
         raise ModelError(
             f"{network.name} has no parameter that can be trained: each has requires_grad = False, or there is none; "
             "set it, or use the objective 'random'"
@@ -151,10 +152,10 @@ def fit(
             at.done += 1
             if place + 1 == per_epoch:
                 mean = float(at.total) / per_epoch
-                if not math.isfinite(mean):
+                if not (math.isfinite(mean) and all(bool(each.isfinite().all()) for each in trained)):
+                    why = f"loss {mean}" if not math.isfinite(mean) else "weights that are NaN or infinite"
                     raise ModelError(
-                        f"training of {network.name} diverged in epoch {epoch + 1} (loss {mean}); lower the learning "
-                        "rate"
+                        f"training of {network.name} diverged in epoch {epoch + 1} ({why}); lower the learning rate"
                     )
                 record = Epoch(epoch + 1, mean, rate, seconds=at.seconds + time.monotonic() - began)
                 due = (epoch + 1) % between == 0 or epoch + 1 == epochs
