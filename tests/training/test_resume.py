@@ -209,9 +209,16 @@ def interrupted(tmp_path_factory):
 )
 def test_the_state_of_another_training_is_not_used(changes, interrupted, tmp_path):
     (tmp_path / STATE).write_bytes(interrupted)
-    with pytest.warns(UserWarning, match="other settings, images or first weights"):
+    with pytest.warns(UserWarning, match=rf"it is of a training with another {next(iter(changes))}\)"):
         found = train("dropout", tmp_path, **changes)
     assert same(found, train("dropout", **{key: value for key, value in changes.items() if key != "every"}))
+
+
+def test_the_state_that_another_version_of_torch_saved_is_not_used(interrupted, tmp_path, monkeypatch):
+    (tmp_path / STATE).write_bytes(interrupted)
+    monkeypatch.setattr(torch, "__version__", "1.0")
+    with pytest.warns(UserWarning, match="with another version of torch"):
+        train("dropout", tmp_path)
 
 
 def other(rate=0.5, activation=nn.ReLU, trains=True):
@@ -222,11 +229,20 @@ def other(rate=0.5, activation=nn.ReLU, trains=True):
     return made
 
 
-@pytest.mark.parametrize("changes", [{"rate": 0.1}, {"activation": nn.Tanh}, {"trains": False}], ids=str)
-def test_the_state_of_another_network_of_the_same_weights_is_not_used(changes, interrupted, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"rate": 0.1}, "network"),
+        ({"activation": nn.Tanh}, "network"),
+        ({"trains": False}, "choice of what is trained"),
+    ],
+)
+def test_the_state_of_another_network_of_the_same_weights_is_not_used(
+    changes, named, interrupted, tmp_path, monkeypatch
+):
     monkeypatch.setitem(WAYS, "other", (lambda: other(**changes), "standard", {}))
     (tmp_path / STATE).write_bytes(interrupted)
-    with pytest.warns(UserWarning, match="it is of a training of another network"):
+    with pytest.warns(UserWarning, match=rf"it is of a training with another {named}\)"):
         found = train("other", tmp_path)
     assert same(found, train("other"))
 

@@ -176,18 +176,20 @@ def fit(
 def _identity(
     network: Network, pixels: Tensor, labels: Tensor, objective: Objective, schedule: Mapping[str, Any]
 ) -> str:
-    """Everything that says which training it is, before its first step."""
+    """Everything that says which training it is, before its first step, under the names that people know it by."""
     kind = type(objective)
     return json.dumps(
         {
             "objective": [f"{kind.__module__}.{kind.__qualname__}", repr(objective)],
-            "schedule": schedule,
+            **schedule,
             "images": tensors_digest({"pixels": pixels, "labels": labels}),
             "network": _ADDRESS.sub("", str(network.module)),
-            "trained": [name for name, parameter in network.module.named_parameters() if parameter.requires_grad],
-            "weights": tensors_digest(tensors_of(network.module)),
+            "choice of what is trained": [
+                name for name, each in network.module.named_parameters() if each.requires_grad
+            ],
+            "first weights": tensors_digest(tensors_of(network.module)),
             "normalisation": [list(map(float, network.mean)), list(map(float, network.std))],
-            "torch": torch.__version__,
+            "version of torch": torch.__version__,
             "device": network.device.type,
         },
         sort_keys=True,

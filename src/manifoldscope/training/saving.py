@@ -109,7 +109,7 @@ class Saver:
     """Saves one training, and finds what an earlier process saved of it.
 
     Attributes:
-        identity: a text that no other training shares: its network, settings, images and first weights.
+        identity: the text of a JSON object that no other training shares: its network, settings, images, first weights.
         module, optimiser: what is trained, and by what.
         generators: that the loop draws from, by name; torch's global ones are saved too.
         n_images: to train on.
@@ -218,9 +218,7 @@ class Saver:
         try:
             tensors, told = _read(path, at_most=4 * sum(value.nbytes for value in self._own().values()) + ROOM)
             if told["format"] != FORMAT or told["identity"] != self.identity:
-                raise ValueError(
-                    "it is of a training of another network, or with other settings, images or first weights"
-                )
+                raise ValueError(f"it is of a training with another {_differing(told['identity'], self.identity)}")
             found = self._progress(tensors, told, at)
             put_back = self._checked(tensors)
         except (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, RecursionError) as error:
@@ -289,6 +287,12 @@ class Saver:
                 torch.cuda.set_rng_state(tensors["random/cuda"], self._device)
 
         return put_back
+
+
+def _differing(found: str, expected: str) -> str:
+    """Which parts of an identity differ. Raises an error of any kind where it is none."""
+    theirs, ours = json.loads(found), json.loads(expected)
+    return ", ".join(name for name in ours if theirs.get(name) != ours[name]) or "way to go on"
 
 
 def _epoch(row: Mapping[str, Any]) -> Epoch:
