@@ -26,6 +26,7 @@ from manifoldscope.attacks import (
     Perturbation,
     UniformNoise,
     evaluate,
+    external,
     make,
     minimal_perturbation,
     robustness_of,
@@ -516,3 +517,21 @@ def test_a_plain_module_is_attacked_and_a_loader_is_not():
     assert len(evaluate(module, ImageSet.from_dataset(dataset), attack).table) == 2
     with pytest.raises(ModelError, match=r"the network is str; pass a torch\.nn\.Module"):
         evaluate("resnet50", drawn, attack)
+
+
+def test_what_is_given_twice_is_told_before_anything_is_attacked():
+    network, drawn, asked = convolutional(), images(6), []
+
+    def idle(module, pixels, labels):
+        asked.append(len(pixels))
+        return pixels
+
+    twice = [external(idle, norm="linf", epsilon=0.1), external(lambda *given: idle(*given), norm="linf", epsilon=0.1)]
+    for attacks in ([PGD(epsilon=0.1), PGD(epsilon=0.1)], [twice[0], replace(twice[1], name="idle")]):
+        with pytest.raises(
+            AttackError, match=r"at 0.1 is given 2 times; give each once, and attacks of other libraries"
+        ):
+            evaluate(network, drawn, attacks)
+    with pytest.raises(DataError, match="the image 'arrays/all/2' is given 2 times"):
+        evaluate(network, drawn.subset([0, 2, 2]), twice[0])
+    assert not asked

@@ -7,6 +7,7 @@ counts as misclassified; a sample of the images is attacked by its own gradients
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from manifoldscope.attacks.engine import Engine, Found
 from manifoldscope.attacks.outcomes import OUTCOMES, Failures, FastPath, Outcomes
 from manifoldscope.attacks.perturbation import Iterates, Outcome, Perturbation, check_setting
 from manifoldscope.attacks.subject import Subject
-from manifoldscope.errors import AttackError
+from manifoldscope.errors import AttackError, DataError
 from manifoldscope.seeds import generator
 from manifoldscope.tables import conform
 from manifoldscope.vision.batching import BatchSize
@@ -84,11 +85,12 @@ def evaluate(
         memory: how much may be taken; most of what is available if omitted. It changes the answer by rounding only.
 
     Raises:
-        DataError: an image cannot be read; a loader or a dataset instead of images, with what to make of it.
+        DataError: an image cannot be read, or is given twice; a loader or a dataset instead of images, with what to
+            make of it.
         ModelError: the network gives NaN for every image, has fewer outputs than there are labels, or takes more
             memory than there is for a single image.
-        AttackError: an attack broke its budget; nothing was asked for; images to keep under "any"; reuse or
-            misclassified without "any"; misclassified is not one truth an image, or clean_logits not one row.
+        AttackError: an attack broke its budget; nothing was asked for, or the same twice; images to keep under "any";
+            reuse or misclassified without "any"; misclassified is not one truth an image, or clean_logits not one row.
     """
     network, images = as_network(network), as_image_set(images)
     wanted = [attacks] if isinstance(attacks, Perturbation) else list(attacks)
@@ -110,6 +112,8 @@ def evaluate(
         raise AttackError(
             f"clean_logits has shape {tuple(clean_logits.shape)}; expected one row for each of the {len(images)} images"
         )
+    called = [(names or {}).get(attack, attack.kind) for attack in wanted]
+    _require_each_once(images, wanted, called)
     BatchSize(batch_size)  # which refuses what is no number of images
     with undisturbed(network), torch.no_grad():
         BatchSize(1).over(1, lambda where: first_pass(network, network.pixels(images, where)))
@@ -127,10 +131,7 @@ def evaluate(
             if reuse and attack.nested and attack.iterative:
                 before[kind] = known | ~found[place].robust_any
     ordered = [found[place] for place in range(len(wanted))]
-    tables = [
-        work.table(attack, one, iterate, (names or {}).get(attack, attack.kind))
-        for attack, one in zip(wanted, ordered, strict=True)
-    ]
+    tables = [work.table(attack, one, iterate, name) for attack, one, name in zip(wanted, ordered, called, strict=True)]
     return Outcomes(
         conform(OUTCOMES, pl.concat(tables)),
         tuple(one.images for one in ordered if one.images is not None),
@@ -144,6 +145,20 @@ def evaluate(
         ),
         tuple(one.misclassified_after for one in ordered),
     )
+
+
+def _require_each_once(images: ImageSet, attacks: Sequence[Perturbation], called: Sequence[str]) -> None:
+    """Raise before anything is attacked where rows of the table would not be told from each other."""
+    image, n = Counter(images.names).most_common(1)[0]
+    if n > 1:
+        raise DataError(f"the image {image!r} is given {n} times; give each once")
+    keys = [(name, attack.parameters, attack.strength) for name, attack in zip(called, attacks, strict=True)]
+    (name, parameters, strength), n = Counter(keys).most_common(1)[0]
+    if n > 1:
+        raise AttackError(
+            f"the attack {name} ({parameters}) at {strength:g} is given {n} times; give each once, and "
+            "attacks of other libraries a name each"
+        )
 
 
 def _search(
