@@ -123,6 +123,13 @@ def test_a_loss_that_diverges_is_an_error(digits):
         fit(made, digits[0], objective("standard"), epochs=1)
 
 
+def test_half_precision_that_diverges_is_said_to_be_why(digits):
+    made = network()
+    made.module.half()
+    with pytest.raises(ModelError, match=r"diverged in epoch 1 .*; train it in float32"):
+        fit(made, digits[0], objective("standard"), epochs=1)
+
+
 def test_weights_that_the_last_step_made_nan_are_an_error(digits):
     @dataclass(frozen=True, kw_only=True)
     class Rooted(Objective):

@@ -154,9 +154,9 @@ def fit(
                 mean = float(at.total) / per_epoch
                 if not (math.isfinite(mean) and all(bool(each.isfinite().all()) for each in trained)):
                     why = f"loss {mean}" if not math.isfinite(mean) else "weights that are NaN or infinite"
-                    raise ModelError(
-                        f"training of {network.name} diverged in epoch {epoch + 1} ({why}); lower the learning rate"
-                    )
+                    narrow = any(each.dtype == torch.float16 for each in trained)  # in which small squares are 0
+                    advice = "train it in float32 (module.float())" if narrow else "lower the learning rate"
+                    raise ModelError(f"training of {network.name} diverged in epoch {epoch + 1} ({why}); {advice}")
                 record = Epoch(epoch + 1, mean, rate, seconds=at.seconds + time.monotonic() - began)
                 due = (epoch + 1) % between == 0 or epoch + 1 == epochs
                 at.history.append(evaluate_epoch(record) if due and evaluate_epoch is not None else record)
