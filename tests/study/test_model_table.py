@@ -76,6 +76,13 @@ def test_cells_are_put_into_tables_and_lists_and_become_what_is_expected_there(t
     assert str(model.layers[1]) == "1 [mean]"
 
 
+def test_a_whole_number_may_be_written_as_a_column_with_gaps_is(tmp_path: Path) -> None:
+    path = tmp_path / "networks.csv"
+    path.write_text("name,source,weights,n\na,torchvision:resnet18,DEFAULT,10.0\nb,torchvision:resnet18,DEFAULT,\n")
+    first, second = parse(tiny.raw(models=[{"from": str(path), "n_classes": "{n}"}])).models
+    assert (first.settings["n_classes"], "n_classes" in second.settings) == (10, False)
+
+
 def test_a_table_of_nothing_but_empty_cells_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "networks.csv"
     path.write_text("name,source,weights,clean\na,small:cnn,DEFAULT,0.9\nb,small:mlp,DEFAULT,\n")

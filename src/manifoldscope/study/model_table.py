@@ -204,13 +204,16 @@ def _put_in(value: Any, row: Mapping[str, str], key: str) -> Any:
 
 
 def _number(cell: str) -> int | float | str:
-    """The number in a cell; as it is where it holds none."""
-    for kind in (int, float):
-        try:
-            return kind(cell)
-        except ValueError:
-            continue
-    return cell
+    """The number in a cell, a whole one also where it is written as 10.0; as it is where it holds none."""
+    try:
+        return int(cell)
+    except ValueError:
+        pass
+    try:
+        number = float(cell)
+    except ValueError:
+        return cell
+    return int(number) if number.is_integer() else number
 
 
 def _numbers(value: Any) -> Any:
