@@ -185,3 +185,49 @@ def test_clean_images_that_an_attack_writes_into_do_not_move_its_ball(known):
         inside = right(module, pixels.clone(), labels.clone())
     assert torch.equal(pixels, before)
     assert 0.04 < (inside - pixels).abs().max() <= 0.05 + 1e-6
+
+
+WRONG = {
+    "a row": (
+        {"start": lambda attack, rows: {"images": rows.clean[:1]}},
+        "gave a state of the shapes {'images': (1, 3, 8",
+    ),
+    "no images": (
+        {"start": lambda attack, rows: {"at": rows.clean}},
+        "gave a state of the shapes {'at': (6, 3, 8, 8)}",
+    ),
+    "a number": (
+        {"start": lambda attack, rows: {"images": rows.clean, "n": 3}},
+        "'n': ()}; expected tensors with a row for each image, of which 'images' is (6, 3, 8, 8)",
+    ),
+    "a tensor": ({"start": lambda attack, rows: rows.clean}, "gave a state of the shapes {}"),
+    "other names": (
+        {"step": lambda attack, rows, state, seen: {"images": state["images"]}},
+        "began with the state images, steps, and a step gave images; expected the same names",
+    ),
+    "a mean": (
+        {"loss_of": lambda attack, logits, rows, state: logits.mean()},
+        "loss_of of in_place gave shape () and type torch.float32; expected one number for each of 6 images, (6,)",
+    ),
+    "one truth": (
+        {"finished": lambda attack, state: True},
+        "finished of in_place gave bool; expected one truth for each of 6 images, (6,)",
+    ),
+    "labels": (
+        {"start": lambda attack, rows: {"images": rows.clean, "steps": rows.labels.fill_(0)}},
+        "in_place changed the labels in place, by which it is judged; begin with rows.labels.clone()",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_an_attack_of_ones_own_gives_amiss_is_told(known, wrong):
+    module, pixels, labels, network, drawn = known
+    methods, message = WRONG[wrong]
+    attack = type("Wrong", (InPlace,), methods)(epsilon=0.05, copies=True)
+    for attacked in (
+        lambda: attack(module, pixels[:6], labels[:6]),
+        lambda: evaluate(network, drawn.subset(range(6)), attack),
+    ):
+        with pytest.raises(AttackError, match=re.escape(message)):
+            attacked()

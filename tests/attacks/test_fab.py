@@ -12,7 +12,7 @@ from torch import nn
 
 from manifoldscope.attacks.ball import distance
 from manifoldscope.attacks.fab import FABT, to_plane
-from manifoldscope.errors import AttackError
+from manifoldscope.errors import AttackError, ModelError
 from tests.attacks.networks import Wrapped, fitted, images
 
 every_norm = pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -213,9 +213,13 @@ class Nothing(nn.Module):
 @pytest.mark.parametrize("module", [Constant(), Steep(), Nothing()])
 def test_without_a_gradient_an_image_stays_where_it_is(module, norm):
     pixels, labels = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([3, 3, 0])
-    attacked = FABT(epsilon=0.1, norm=norm, steps=5)(module, pixels, labels)
-    assert torch.equal(attacked, pixels)
-    for iterate in FABT(epsilon=0.1, norm=norm, steps=5).run(module, pixels, labels):
+    attack = FABT(epsilon=0.1, norm=norm, steps=5)
+    if isinstance(module, Nothing):
+        with pytest.raises(ModelError, match="NaN or infinite logits for all 3 images"):
+            attack(module, pixels, labels)
+    else:
+        assert torch.equal(attack(module, pixels, labels), pixels)
+    for iterate in attack.run(module, pixels, labels):
         assert torch.equal(iterate.images, pixels)
 
 

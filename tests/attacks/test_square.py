@@ -203,7 +203,8 @@ def test_a_network_that_tells_nothing_apart_ends_the_search_at_its_last_query(no
 
     pixels = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     attack = Square(epsilon=0.1, norm=norm, queries=20)
-    attacked = attack(Constant(), pixels, torch.tensor([1, 1, 0]))
+    *_, last = attack.run(Constant(), pixels, torch.tensor([1, 1, 0]))
+    attacked = last.images
     assert bool(torch.isfinite(attacked).all())
     assert float(distance(pixels, attacked, norm).max()) <= 0.1 + 1e-6
 

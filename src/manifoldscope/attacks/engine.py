@@ -18,7 +18,16 @@ import torch
 from torch import Tensor, nn
 
 from manifoldscope.attacks.ball import Generators, Norm, distance
-from manifoldscope.attacks.perturbation import Iterate, Outcome, Perturbation, Rows, Seen, State, require_pixels
+from manifoldscope.attacks.perturbation import (
+    TENSORS,
+    Iterate,
+    Outcome,
+    Perturbation,
+    Rows,
+    Seen,
+    State,
+    require_pixels,
+)
 from manifoldscope.errors import AttackError, ModelError
 from manifoldscope.seeds import generator
 from manifoldscope.vision.batching import BatchSize, bucket
@@ -165,13 +174,12 @@ class Engine:
                 chosen, runs = line.take(room, robust, rows)
                 if chosen:
                     came = source(chosen, runs)
-                    begun = perturbation.start(came)
-                    _require_untouched(came, perturbation)
+                    begun = _checked(perturbation, came, perturbation.start(came))
                     state = begun if rows is None else {name: torch.cat([state[name], begun[name]]) for name in begun}
                     rows = came if rows is None else rows.joined(came)
             if rows is None:
                 return
-            done = perturbation.finished(state)
+            done = _one_each(perturbation, "finished", perturbation.finished(state), len(rows), truths=True)
             over = bool(done.all())
             if over and not judge:
                 yield Look(rows, state, None)
@@ -191,8 +199,7 @@ class Engine:
             if not len(rows):
                 rows = None
                 continue
-            before, state = state, perturbation.step(rows, state, seen)
-            _require_untouched(rows, perturbation)
+            before, state = state, _checked(perturbation, rows, perturbation.step(rows, state, seen), state)
             if not judge and bool(done.any()):  # what is finished stays as it is until all are
                 where = done.nonzero().flatten()
                 state = {name: tensor.index_copy(0, where, before[name][where]) for name, tensor in state.items()}
@@ -217,7 +224,7 @@ class Engine:
                 logits = self.copy.network(leaf)
                 logits = logits if n == len(leaf) else logits[:n]
                 self.require(logits.shape[1])
-                loss = perturbation.loss_of(logits, some, own)
+                loss = _one_each(perturbation, "loss_of", perturbation.loss_of(logits, some, own), n, truths=False)
                 slope = pixel_gradient(self.copy.network, loss.sum(), leaf)[:n] if wanted else images[:0]
             parts.append((logits.detach(), loss.detach(), slope))
 
@@ -372,13 +379,46 @@ def require_class(network: Network, predictions: Tensor) -> None:
         )
 
 
-def _require_untouched(rows: Rows, perturbation: Perturbation) -> None:
-    """Raise AttackError where an attack wrote into the clean images: its budget is checked around them."""
-    if rows.clean._version:  # counts what was done to a tensor in place, through whatever name
+def _checked(perturbation: Perturbation, rows: Rows, state: State, before: State | None = None) -> State:
+    """The state that an attack gave of these rows, when they begin, or in a step from the state before.
+
+    Raises:
+        AttackError: it has not a row for each image, images of another shape, or other names than before; or the attack
+            wrote into the rows: budgets are checked around the clean images, and labels say what is misclassified.
+    """
+    shapes = (
+        {name: tuple(getattr(each, "shape", ())) for name, each in state.items()} if isinstance(state, dict) else {}
+    )
+    images = tuple(rows.clean.shape)
+    if {shape[:1] for shape in shapes.values()} != {images[:1]} or shapes.get("images") != images:
         raise AttackError(
-            f"{perturbation.kind} changed the clean images in place, around which its budget is checked; begin with "
-            "rows.clean.clone(), or take no step in place"
+            f"{perturbation.kind} gave a state of the shapes {shapes}; expected tensors with a row for each image, of "
+            f"which 'images' is {images}"
         )
+    if before is not None and before.keys() != state.keys():
+        raise AttackError(
+            f"{perturbation.kind} began with the state {', '.join(before)}, and a step gave {', '.join(state)}; "
+            "expected the same names"
+        )
+    for name in TENSORS:
+        if getattr(rows, name)._version:  # counts what was done to a tensor in place, through whatever name
+            what = "clean images" if name == "clean" else name
+            raise AttackError(
+                f"{perturbation.kind} changed the {what} in place, by which it is judged; begin with "
+                f"rows.{name}.clone(), or take no step in place"
+            )
+    return state
+
+
+def _one_each(perturbation: Perturbation, method: str, found: object, n: int, *, truths: bool) -> Tensor:
+    """What a method of an attack said of n images; AttackError unless it is one number, or one truth, for each."""
+    if isinstance(found, Tensor) and found.shape == (n,) and (found.dtype == torch.bool) == truths:
+        return found
+    gave = f"shape {tuple(found.shape)} and type {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
+    kind = "truth" if truths else "number"
+    raise AttackError(
+        f"{method} of {perturbation.kind} gave {gave}; expected one {kind} for each of {n} images, ({n},)"
+    )
 
 
 def _stands(found: Found, rows: Rows, outcome: Outcome) -> Tensor:
