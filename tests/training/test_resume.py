@@ -340,11 +340,12 @@ def test_a_state_that_is_too_large_or_no_file_is_not_read(interrupted, tmp_path,
         train("dropout", tmp_path / "two")
 
 
-def test_a_link_in_the_place_of_a_draft_is_not_followed(tmp_path, each_step):
+@pytest.mark.parametrize("name", [f"{STATE}.draft", "lock"])
+def test_a_link_in_the_place_of_a_draft_or_a_lock_is_not_followed(name, tmp_path, each_step):
     (tmp_path / "mine.txt").write_text("mine")
     folder = tmp_path / "saved"
     folder.mkdir()
-    (folder / f"{STATE}.draft").symlink_to(tmp_path / "mine.txt")
+    (folder / name).symlink_to(tmp_path / "mine.txt")
     train("dropout", folder)
     assert (tmp_path / "mine.txt").read_text() == "mine"
     assert not (folder / STATE).is_symlink()
@@ -377,6 +378,19 @@ def test_weights_that_cannot_be_kept_end_the_training_in_a_sentence_and_it_goes_
     began = []
     assert same(train("dropout", tmp_path, every=1, on_progress=began.append), train("dropout"))
     assert round(began[0] * N_STEPS) == 2 * PER_EPOCH
+
+
+def test_a_folder_in_which_another_training_saves_is_refused_until_that_ends(tmp_path):
+    told = []
+
+    def another(share):
+        if not told:
+            told.append(share)
+            with pytest.raises(StudyError, match=r"another training saves in .*; wait until it ends"):
+                train("dropout", tmp_path)
+
+    found = train("dropout", tmp_path, on_progress=another)
+    assert same(found, train("dropout", tmp_path))
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

@@ -7,6 +7,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -77,7 +78,7 @@ def fit(
         ModelError: the loss or a weight became NaN or infinite; the network has no parameter that can be trained, fewer
             outputs than the labels need, or something in its state dict that cannot be saved.
         StudyError: no such optimiser or augmentation; numbers that cannot be; weights that cannot be kept where
-            `saving` says.
+            `saving` says, or another training that saves there.
     """
     check_whole(StudyError, epochs=epochs, batch_size=batch_size, seed=seed)
     for name, number in (("epochs", epochs), ("batch_size", batch_size)):
@@ -111,7 +112,7 @@ def fit(
     )
     network.module.train()
     devices = [device.index or 0] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=devices), ExitStack() as ending:
         with undisturbed(network), torch.no_grad():
             n_outputs = network(pixels[:size].to(device)).shape[1]
         require_label(network, int(labels.max()), n_outputs)
@@ -130,6 +131,7 @@ def fit(
             identity = _identity(network, pixels, labels, objective, schedule)
             sizes = {"n_images": len(pixels), "n_steps": steps, "per_epoch": per_epoch}
             saver = Saver(saving, identity, network.module, updates, streams, **sizes)
+            ending.callback(saver.close)
             at = saver.resumed(at)
             if not at.done:
                 saver.keep(0)

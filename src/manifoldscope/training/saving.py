@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -48,8 +49,8 @@ FORMAT = 1
 class Saving:
     """Where a training saves what it needs to go on, and its weights after some of the epochs.
 
-    One training at a time may use a folder. It may be removed at any moment at which none does; nothing is lost but the
-    work so far.
+    One training at a time may use a folder; another is refused. It may be removed at any moment at which none does;
+    nothing is lost but the work so far.
 
     Attributes:
         folder: where, as a path or its text; it is made if it is not there.
@@ -133,8 +134,24 @@ class Saver:
                 f"the training cannot be saved in {self.saving.folder} ({why(error)}); give a folder that can be "
                 "written into"
             ) from error
+        path = self.saving.folder / "lock"
+        self._lock = FileLock(path)
+        try:
+            if path.is_symlink():  # which would lead elsewhere
+                path.unlink()
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise StudyError(
+                f"another training saves in {self.saving.folder}; wait until it ends, or give another folder"
+            ) from None
+        except (OSError, NotImplementedError):
+            pass  # a full disk costs no training, and some disks know no locks
         self._epochs: dict[str, str] = {}
         self._saved, self._least = time.monotonic(), self.saving.seconds
+
+    def close(self) -> None:
+        """Let others save in the folder."""
+        self._lock.release()
 
     # --- writing --------------------------------------------------------------------------------------------------
 
