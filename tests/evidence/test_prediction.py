@@ -171,6 +171,15 @@ def test_the_finding_names_attack_free_predictors() -> None:
     ]
 
 
+def test_a_class_whose_counts_cannot_be_is_left_out() -> None:
+    tables = simulated_tables(World(n_classes=24, n_images=50))
+    here = pl.col("class_index") == 3
+    tables["robustness"] = tables["robustness"].with_columns(n_robust=pl.when(here).then(50).otherwise("n_robust"))
+    found = prediction(tables, permutations=9)
+    assert found is not None
+    assert {each.n for each in found.classes} == {23}
+
+
 def test_nothing_is_predicted_of_classes_that_are_all_as_robust() -> None:
     tables = simulated_tables(World(n_classes=24, n_images=50))
     tables["robustness"] = tables["robustness"].with_columns(n_robust=pl.lit(0), robust_accuracy=pl.lit(0.0))

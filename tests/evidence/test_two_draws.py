@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from manifoldscope.errors import StudyError
-from manifoldscope.evidence import Difficulty, association_table, telling_classes, two_draw_test
+from manifoldscope.evidence import Difficulty, association_table, two_draw_test
 from manifoldscope.evidence.interval import jackknife_interval, spearman_interval
 from manifoldscope.evidence.permutation import Block, joint_test, orders_of
 from manifoldscope.evidence.two_draws import log_odds, normal_scores, vanishes_at
@@ -347,8 +347,6 @@ def test_counts_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     )
     with pytest.raises(StudyError, match="expected counts that do not rise, and a share between 0 and 1"):
         association_table(tables["geometry"], tables["robustness"], tables["models"], permutations=9)
-    with pytest.raises(StudyError, match="in class 0 of net"):
-        telling_classes(tables["robustness"])
 
 
 def test_what_cannot_be_is_refused_by_the_primary_test() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from manifoldscope.evidence.at_chance import at_chance
-from manifoldscope.evidence.attacks import attacks_in, of_attacks, preferred_iterate, require_counts, with_attack_name
+from manifoldscope.evidence.attacks import attacks_in, of_attacks, preferred_iterate, with_attack_name
 from manifoldscope.evidence.confusion import confusions
 from manifoldscope.evidence.proportions import wilson
 from manifoldscope.evidence.simultaneous import simultaneous
@@ -136,11 +136,7 @@ def telling_classes(robustness: pl.DataFrame) -> pl.DataFrame:
     Returns:
         Columns model, attack (with what tells its runs apart), strength, iterate, class_index, class_name, n_images,
         n_clean_correct, n_robust, robust_accuracy and n_settings: attacks and strengths among which these were chosen.
-
-    Raises:
-        StudyError: a count or an accuracy that cannot be.
     """
-    require_counts(robustness)
     named = with_attack_name(robustness).with_columns(attack="attack_name")
     searching = attacks_in(named)
     judged = named.filter(

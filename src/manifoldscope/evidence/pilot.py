@@ -75,7 +75,11 @@ def _estimates(tables: Mapping[str, pl.DataFrame], n_images: int) -> Iterator[As
                 mine.select("class_index", "value", "n_points")
                 .join(here.select("class_index", "geometry", "robustness", points="n_points"), on="class_index")
                 .join(attacked.select("class_index", "n_robust", "n_clean_correct"), on="class_index")
-                .filter(pl.col("value").is_finite(), pl.col("n_clean_correct") > 0)
+                .filter(
+                    pl.col("value").is_finite(),
+                    pl.col("n_clean_correct") > 0,
+                    pl.col("n_robust") <= pl.col("n_clean_correct"),
+                )
                 .sort("class_index")
             )
             draws = difficulty_of(tables["margins"], str(model), joined["class_index"].to_list())

@@ -178,7 +178,9 @@ def prediction(tables: Mapping[str, pl.DataFrame], *, permutations: int = 499, s
     left_out = at_chance(tables["models"])
     measured = of_classes(tables["geometry"]).filter(pl.col("value").is_finite())
     attacked = telling_classes(tables["robustness"]).filter(
-        pl.col("n_clean_correct") > 0, pl.col("n_robust").is_not_null(), ~pl.col("model").is_in(list(left_out))
+        pl.col("n_clean_correct") > 0,
+        pl.col("n_robust") <= pl.col("n_clean_correct"),
+        ~pl.col("model").is_in(list(left_out)),
     )
     attack_free = _attack_free(tables.get("attack_free"))
     studied = []
