@@ -150,8 +150,10 @@ class Saver:
         self._saved, self._least = time.monotonic(), self.saving.seconds
 
     def close(self) -> None:
-        """Let others save in the folder."""
-        self._lock.release()
+        """Let others save in the folder, and leave no lock behind."""
+        if self._lock.is_locked:
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+            self._lock.release()
 
     # --- writing --------------------------------------------------------------------------------------------------
 
