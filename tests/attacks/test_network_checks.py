@@ -488,6 +488,32 @@ def test_a_gradient_that_says_it_up_to_a_factor_or_in_the_large_passes(known, ri
     assert rows_of(replace(network, module=module), drawn)["finite differences"]["passed"] is passed
 
 
+def test_a_gradient_that_is_wrong_near_other_classes_alone(known):
+    """Where the margin is small, as attacks find it and clean images hardly have it."""
+    network, drawn = known
+    with torch.no_grad():
+        margins = network(drawn.raw.pixels).topk(2).values.diff(dim=1).abs()
+
+    def near(logits):
+        close = logits.topk(2).values.diff(dim=1).abs() < 0.9 * margins.min()
+        return torch.where(close, OtherGradient.apply(logits, torch.neg), logits)
+
+    wrong = replace(network, module=Giving(network.module, near))
+    assert flagged(wrong, drawn) == {"finite differences"}
+    assert rows_of(wrong, drawn)["finite differences"]["note"].startswith("halfway between two images: ")
+
+
+def test_a_network_that_says_nothing_halfway_is_judged_by_the_images_themselves(known):
+    network, drawn = known
+
+    def known_alone(pixels):
+        away = torch.cdist(pixels.flatten(1), drawn.raw.pixels.flatten(1)).amin(1)
+        return torch.where(away.view(-1, 1, 1, 1) > 0.5, torch.nan, pixels)
+
+    alone = replace(network, module=Before(network.module, known_alone), mean=(0,), std=(1,))
+    assert rows_of(alone, drawn)["finite differences"]["passed"] is True
+
+
 class AsksForGradients(Around):
     """A defence in the way of whoever asks for no gradient."""
 

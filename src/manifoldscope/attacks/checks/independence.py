@@ -99,7 +99,8 @@ def precision(network: Network, pixels: Tensor, logits: Tensor) -> float:
 
 def gap(one: Tensor, other: Tensor, logits: Tensor) -> float:
     """Largest difference of two sets of logits (m, n_classes), as a share of the largest of all `logits`."""
-    scale = max(float(logits[torch.isfinite(logits)].abs().max()), torch.finfo(logits.dtype).tiny)
+    finite = torch.where(torch.isfinite(logits), logits, 0)
+    scale = max(float(finite.abs().max()), torch.finfo(logits.dtype).tiny)
     differences = (one - other).abs()
     differences[~torch.isfinite(one) & ~torch.isfinite(other)] = 0
     return float(differences.nan_to_num(torch.inf).max()) / scale

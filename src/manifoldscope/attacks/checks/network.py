@@ -79,7 +79,13 @@ def network_checks(
         at_bounds = gradient_at_bounds(network, pixels[few], labels[few], deterministic=deterministic)
         places = finite.nonzero().flatten()
         places = places[:: -(-len(places) // min(FEW, at_once))]
-        differences = finite_differences(network, pixels[places], labels[places], deterministic=deterministic)
+        few_pixels, few_labels = pixels[places], labels[places]
+        differences = finite_differences(network, few_pixels, few_labels, deterministic=deterministic)
+        if differences["passed"]:  # attacks leave the images, towards other classes
+            halfway = (few_pixels + few_pixels.roll(1, 0)) / 2
+            between = finite_differences(network, halfway, few_labels, deterministic=deterministic)
+            if between["passed"] is False:
+                differences = between | {"note": f"halfway between two images: {between['note']}"}
         with torch.no_grad():
             last = torch.cat([network(part) for part in parts])[finite]
         difference = float(torch.stack([first - second, first - last]).abs().max()) / scale  # NaN where one is
