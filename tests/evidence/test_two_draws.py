@@ -50,7 +50,7 @@ def reference(measure: Any, n_robust: Any, a: Difficulty, c: Difficulty, draws: 
     observed = statistic(left(g))
     as_large = 0
     for orders in orders_of(len(g), draws, seed, len(g)):
-        as_large += sum(statistic(left(g[order])) >= observed - 1e-12 for order in orders)
+        as_large += sum(statistic(left(left(g)[order])) >= observed - 1e-12 for order in orders)
     return float(np.corrcoef(left(g), r_s)[0, 1]), (as_large + 1) / (draws + 1)
 
 

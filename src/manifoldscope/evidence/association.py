@@ -119,8 +119,8 @@ def associate(
     *Interval.* Pearson's: a jackknife over pairs of Fisher's z, with Student's t. Spearman's: Fisher's z with the
     standard error of Bonett and Wright (2000).
 
-    *p-value.* Two-sided, (b + 1) / (B + 1), where b of B permutations of x give at least this studentised statistic,
-    after the controls were taken out anew (see `permutation.studentised`).
+    *p-value.* Two-sided, (b + 1) / (B + 1), where b of B permutations of what is left of x give at least this
+    studentised statistic, after the controls were taken out anew (see `permutation.studentised`).
 
     *Leverage.* If one pair carries at least a quarter of the sum of squares of x or y about its mean (and eight times
     the mean share), and Pearson's coefficient moves by 0.1 without it, the note says so, with that coefficient; so it

@@ -126,8 +126,8 @@ class Block:
         return orders if self.classes is None else _restricted(orders, self.classes)
 
     def permuted(self, orders: npt.NDArray[np.intp]) -> FloatArray:
-        """(n_x, B, K) what the controls leave of x, with its classes in B orders (B, K)."""
-        return residuals(self.x[:, orders], self.own, self.other)
+        """(n_x, B, K) what controls leave of what is left of x, with its classes in B orders (B, K)."""
+        return residuals(self.left_of_x[:, orders], self.own, self.other)
 
 
 def require_settings(permutations: object, confidence: object) -> None:
@@ -251,7 +251,7 @@ class Tested:
 
 
 def joint_test(blocks: Sequence[Block], draws: int, seed: int, *, n_classes: int | None = None) -> Tested:
-    """Permute the classes of x in all blocks together.
+    """Permute the classes of what the controls leave of x, in all blocks together, and take the residuals anew.
 
     Classes are those of the blocks, 0 to `n_classes` - 1 in all; a block that lacks some of them permutes the others in
     the same order. The maximum over cells adjusts for their number (Westfall and Young 1993).

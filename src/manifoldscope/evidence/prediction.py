@@ -19,7 +19,7 @@ from manifoldscope.evidence.at_chance import at_chance
 from manifoldscope.evidence.class_by_class import telling_classes
 from manifoldscope.evidence.measures import of_classes
 from manifoldscope.evidence.numbers import FloatArray
-from manifoldscope.evidence.permutation import SAME, Block, correlations, orders_of, residuals, unit
+from manifoldscope.evidence.permutation import SAME, Block, correlations, orders_of, unit
 from manifoldscope.evidence.replicates import replicates
 from manifoldscope.evidence.significance import SIGNIFICANT
 from manifoldscope.evidence.two_draws import (
@@ -235,7 +235,7 @@ def gain_test(block: Block, permutations: int, seed: int) -> Gained:
     # statistics of either sign: equal ones differ by rounding
     least = observed - SAME * np.maximum(1, np.abs(observed))
     for orders in orders_of(block.n, permutations, seed, block.x.size):
-        x = residuals(block.left_of_x[:, orders], block.own, block.other)
+        x = block.permuted(orders)
         _, statistic = _gains(x, y)
         as_large += (statistic >= least[:, None]).sum(axis=1)
         larger += (statistic.max(axis=0) >= least[:, None]).sum(axis=1)
