@@ -92,7 +92,7 @@ class Inspect(Unit):
         defence, defence_parameters: its defence and the settings of that; None where it has none.
     """
 
-    version = 11
+    version = 12
     files = ("models.parquet", "checks.parquet", "layers.parquet")
     tables = (MODELS, LAYERS)
     gates = True
@@ -215,11 +215,11 @@ class Inspect(Unit):
     def seconds(self, costs: Costs, at_once: int) -> float:
         n_checked = min(self.n_images, self.batch_size)
         passes = costs.forward_seconds(self.n_images, at_once)  # accuracy
-        passes += 4 * costs.forward_seconds(n_checked, at_once) + costs.forward_seconds(ALONE, 1)
+        passes += 5 * costs.forward_seconds(n_checked, at_once) + costs.forward_seconds(ALONE, 1)
         if self.trained_for is None:
             n_shown = N_PASSES + 2  # normalisations, and the two orders of channels
             passes += n_shown * costs.forward_seconds(min(self.n_images, N_IMAGES), at_once)
-        passes += 4 * DIRECTIONS * costs.forward_seconds(FEW, at_once)
+        passes += 8 * DIRECTIONS * costs.forward_seconds(FEW, at_once)
         gradient = costs.gradient_seconds(n_checked, at_once) + 2 * costs.gradient_seconds(AT_BOUNDS, at_once)
         gradient += costs.gradient_seconds(FEW, at_once)
         return SECONDS_OF_A_UNIT + passes + gradient + costs.network.loading
