@@ -10,30 +10,18 @@ network itself says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from manifoldscope.attacks.ball import Generators, Norm, distance
-from manifoldscope.attacks.perturbation import (
-    TENSORS,
-    Iterate,
-    Outcome,
-    Perturbation,
-    Rows,
-    Seen,
-    State,
-    require_pixels,
-)
+from manifoldscope.attacks.ball import Norm, distance
+from manifoldscope.attacks.contract import checked_state, one_each
+from manifoldscope.attacks.perturbation import Outcome, Perturbation, Rows, Seen, State
 from manifoldscope.errors import AttackError, ModelError
-from manifoldscope.seeds import generator
 from manifoldscope.vision.batching import BatchSize, bucket
 from manifoldscope.vision.fast import FastNetwork
-from manifoldscope.vision.hooks import first_pass
-from manifoldscope.vision.network import Network, as_network, pixel_gradient, predicted, undisturbed
+from manifoldscope.vision.network import Network, pixel_gradient, predicted
 
 BUDGET_TOLERANCE = 1e-6
 """How far rounding may carry a float32 pixel past its budget: 16 units in the last place of 1."""
@@ -174,12 +162,12 @@ class Engine:
                 chosen, runs = line.take(room, robust, rows)
                 if chosen:
                     came = source(chosen, runs)
-                    begun = _checked(perturbation, came, perturbation.start(came))
+                    begun = checked_state(perturbation, came, perturbation.start(came))
                     state = begun if rows is None else {name: torch.cat([state[name], begun[name]]) for name in begun}
                     rows = came if rows is None else rows.joined(came)
             if rows is None:
                 return
-            done = _one_each(perturbation, "finished", perturbation.finished(state), len(rows), truths=True)
+            done = one_each(perturbation, "finished", perturbation.finished(state), len(rows), truths=True)
             over = bool(done.all())
             if over and not judge:
                 yield Look(rows, state, None)
@@ -199,7 +187,7 @@ class Engine:
             if not len(rows):
                 rows = None
                 continue
-            before, state = state, _checked(perturbation, rows, perturbation.step(rows, state, seen), state)
+            before, state = state, checked_state(perturbation, rows, perturbation.step(rows, state, seen), state)
             if not judge and bool(done.any()):  # what is finished stays as it is until all are
                 where = done.nonzero().flatten()
                 state = {name: tensor.index_copy(0, where, before[name][where]) for name, tensor in state.items()}
@@ -224,7 +212,7 @@ class Engine:
                 logits = self.copy.network(leaf)
                 logits = logits if n == len(leaf) else logits[:n]
                 self.require(logits.shape[1])
-                loss = _one_each(perturbation, "loss_of", perturbation.loss_of(logits, some, own), n, truths=False)
+                loss = one_each(perturbation, "loss_of", perturbation.loss_of(logits, some, own), n, truths=False)
                 slope = pixel_gradient(self.copy.network, loss.sum(), leaf)[:n] if wanted else images[:0]
             parts.append((logits.detach(), loss.detach(), slope))
 
@@ -379,168 +367,8 @@ def require_class(network: Network, predictions: Tensor) -> None:
         )
 
 
-def _checked(perturbation: Perturbation, rows: Rows, state: State, before: State | None = None) -> State:
-    """The state that an attack gave of these rows, when they begin, or in a step from the state before.
-
-    Raises:
-        AttackError: it has not a row for each image, images of another shape, or other names than before; or the attack
-            wrote into the rows: budgets are checked around the clean images, and labels say what is misclassified.
-    """
-    shapes = (
-        {name: tuple(getattr(each, "shape", ())) for name, each in state.items()} if isinstance(state, dict) else {}
-    )
-    images = tuple(rows.clean.shape)
-    if {shape[:1] for shape in shapes.values()} != {images[:1]} or shapes.get("images") != images:
-        raise AttackError(
-            f"{perturbation.kind} gave a state of the shapes {shapes}; expected tensors with a row for each image, of "
-            f"which 'images' is {images}"
-        )
-    if before is not None and before.keys() != state.keys():
-        raise AttackError(
-            f"{perturbation.kind} began with the state {', '.join(before)}, and a step gave {', '.join(state)}; "
-            "expected the same names"
-        )
-    for name in TENSORS:
-        if getattr(rows, name)._version:  # counts what was done to a tensor in place, through whatever name
-            what = "clean images" if name == "clean" else name
-            raise AttackError(
-                f"{perturbation.kind} changed the {what} in place, by which it is judged; begin with "
-                f"rows.{name}.clone(), or take no step in place"
-            )
-    return state
-
-
-def _one_each(perturbation: Perturbation, method: str, found: object, n: int, *, truths: bool) -> Tensor:
-    """What a method of an attack said of n images; AttackError unless it is one number, or one truth, for each."""
-    if isinstance(found, Tensor) and found.shape == (n,) and (found.dtype == torch.bool) == truths:
-        return found
-    gave = f"shape {tuple(found.shape)} and type {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
-    kind = "truth" if truths else "number"
-    raise AttackError(
-        f"{method} of {perturbation.kind} gave {gave}; expected one {kind} for each of {n} images, ({n},)"
-    )
-
-
 def _stands(found: Found, rows: Rows, outcome: Outcome) -> Tensor:
     """(m,) of which rows more is to be learnt. Under "any" it is of runs before the first that has succeeded so far."""
     if outcome == "any":
         return SUCCESS - rows.run > found.rank[rows.place]
     return found.robust_last[rows.place]
-
-
-# --- on anybody's module ----------------------------------------------------------------------------------------------
-
-
-@torch.inference_mode(False)
-def adversarial_images(
-    perturbation: Perturbation,
-    module: Network | nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    seed: int,
-    batch_size: int,
-) -> Tensor:
-    """See `Perturbation.__call__`."""
-    engine, source = _of_tensors(perturbation, module, images, labels, seed, None, batch_size)
-    found = Found.of(labels.to(engine.network.device), images.detach().clone())
-    outcome: Outcome = "any" if perturbation.counts == "any" else "last"
-    with _asked(engine.network, images):
-        places = torch.arange(len(images), device="cpu")
-        engine.attack(perturbation.stages, lambda places: source, found, places, outcome=outcome)
-        if bool(found.without_class.all()):
-            require_class(engine.network, engine.predictions(images.detach().to(engine.network.device)))
-    assert found.images is not None
-    return found.images
-
-
-@torch.inference_mode(False)
-def iterates(
-    perturbation: Perturbation,
-    module: Network | nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    seed: int,
-    streams: Generators | None,
-) -> Iterator[Iterate]:
-    """See `Perturbation.run`."""
-    network = as_network(module)
-    looks = _one_run(perturbation, network, images, labels, seed, streams)
-    while True:
-        with _asked(network, images):  # and not while the caller has the iterate
-            look = next(looks, None)
-        if look is None:
-            return
-        yield Iterate(look.state["images"], None if look.seen is None else look.seen.loss)
-
-
-@torch.inference_mode(False)
-def last_images(
-    perturbation: Perturbation, network: Network, images: Tensor, labels: Tensor, streams: Generators
-) -> Tensor:
-    """The last of the iterates of `Perturbation.run`, (n, channels, height, width)."""
-    with _asked(network, images):
-        *_, look = _one_run(perturbation, network, images, labels, 0, streams)
-    return look.state["images"]
-
-
-@contextmanager
-def _asked(network: Network, images: Tensor) -> Iterator[None]:
-    """The network `undisturbed`; if it fails with a single image as well, that is told as `first_pass` does."""
-    with undisturbed(network):
-        try:
-            yield
-        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
-            with torch.no_grad():
-                first_pass(network, images[:1].detach())
-            raise
-
-
-def _one_run(
-    perturbation: Perturbation,
-    network: Network,
-    images: Tensor,
-    labels: Tensor,
-    seed: int,
-    streams: Generators | None,
-) -> Iterator[Look]:
-    """One run of all images together; nothing is judged."""
-    if len(perturbation.stages) > 1:
-        raise AttackError(f"{perturbation.kind} is several attacks, one after the other; run one of its stages")
-    engine, source = _of_tensors(perturbation, network, images, labels, seed, streams, len(images))
-    stage, found = perturbation.prepared(network), Found.of(labels.to(network.device))
-    yield from engine.looks(stage, source, found, torch.arange(len(images), device="cpu"), outcome="last", judge=False)
-
-
-def _of_tensors(
-    perturbation: Perturbation,
-    module: Network | nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    seed: int,
-    streams: Generators | None,
-    batch_size: int,
-) -> tuple[Engine, Source]:
-    require_pixels(images, labels)
-    network = as_network(module)
-    batch, largest = BatchSize(batch_size), int(labels.max())
-
-    @cache
-    def require(n_classes: int) -> None:
-        require_label(network, largest, n_classes)
-        perturbation.refuse(images.shape[1:], n_classes)
-
-    def source(places: Sequence[int], runs: Sequence[int]) -> Rows:
-        some, device = torch.tensor(places, device="cpu"), network.device
-        clean = images[some.to(images.device)].detach().to(device)
-        logits = clean.new_empty(len(some), 0)
-        if perturbation.targeted:
-            with torch.no_grad():
-                logits = network(clean)
-            require(logits.shape[1])
-        drawn = streams or [generator(seed, perturbation.kind, *each) for each in zip(places, runs, strict=True)]
-        those = labels[some.to(labels.device)].to(device)
-        return Rows(some.to(device), torch.tensor(runs, device=device), clean, those, logits, drawn)
-
-    return Engine(network, FastNetwork(network), batch, batch, require), source

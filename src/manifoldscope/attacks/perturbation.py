@@ -273,7 +273,7 @@ class Perturbation(ABC):
             ModelError: a label for which the module has no output, images that it does not take, no class for any
                 image, or what `as_logits` refuses.
         """
-        from manifoldscope.attacks.engine import adversarial_images
+        from manifoldscope.attacks.calling import adversarial_images
 
         return adversarial_images(self, module, images, labels, seed=seed, batch_size=batch_size)
 
@@ -292,7 +292,7 @@ class Perturbation(ABC):
             module, images, labels, seed: as for a call.
             streams: where random numbers come from, instead of `seed`: one generator, or one for each image.
         """
-        from manifoldscope.attacks.engine import iterates
+        from manifoldscope.attacks.calling import iterates
 
         return iterates(self, module, images, labels, seed=seed, streams=streams)
 

@@ -74,8 +74,8 @@ class Difficulty:
     def known(self) -> npt.NDArray[np.bool_]:
         """(K,) which classes have every number, and margins that differ from image to image."""
         numbers = (self.n_images, self.n_correct, self.margin, self.margin_sd)
-        finite = np.logical_and.reduce([np.isfinite(each) for each in numbers])
-        return finite & (self.margin_sd > 0)  # type: ignore[no-any-return]  # an array
+        found: npt.NDArray[np.bool_] = np.logical_and.reduce([np.isfinite(each) for each in numbers])
+        return found & (self.margin_sd > 0)
 
     def subset(self, where: npt.NDArray[np.bool_]) -> Difficulty:
         """Of some classes."""

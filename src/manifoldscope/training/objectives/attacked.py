@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from manifoldscope.attacks.ball import check_epsilon
-from manifoldscope.attacks.engine import INSIDE, last_images
+from manifoldscope.attacks.calling import last_images
+from manifoldscope.attacks.engine import INSIDE
 from manifoldscope.attacks.perturbation import Perturbation
 from manifoldscope.attacks.pgd import PGD
 from manifoldscope.errors import StudyError
