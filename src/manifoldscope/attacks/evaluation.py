@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from manifoldscope.attacks.engine import Engine, Found
 from manifoldscope.attacks.outcomes import OUTCOMES, Failures, FastPath, Outcomes
-from manifoldscope.attacks.perturbation import Iterates, Outcome, Perturbation, check_setting
+from manifoldscope.attacks.perturbation import Iterates, Outcome, Perturbation
 from manifoldscope.attacks.subject import Subject
 from manifoldscope.errors import AttackError, DataError
 from manifoldscope.seeds import generator
+from manifoldscope.settings import check_setting
 from manifoldscope.tables import conform
 from manifoldscope.vision.batching import BatchSize
 from manifoldscope.vision.fast import SEEN, FastNetwork, faster
@@ -96,7 +97,7 @@ def evaluate(
     wanted = [attacks] if isinstance(attacks, Perturbation) else list(attacks)
     if not wanted or not len(images):
         raise AttackError(f"{len(wanted)} attacks and {len(images)} images; expected at least one of each")
-    check_setting("iterate", iterate, Iterates)
+    check_setting(AttackError, "iterate", iterate, Iterates)
     if keep_images and iterate == "any":
         raise AttackError("keep_images needs iterate='both': under 'any' an image leaves before its last iterate")
     if reuse and iterate != "any":

@@ -24,10 +24,11 @@ from manifoldscope.attacks.engine import Engine, Found
 from manifoldscope.attacks.fab import FABT
 from manifoldscope.attacks.fmn import FMN
 from manifoldscope.attacks.outcomes import OUTCOMES
-from manifoldscope.attacks.perturbation import Perturbation, check_setting
+from manifoldscope.attacks.perturbation import Perturbation
 from manifoldscope.attacks.subject import Subject
 from manifoldscope.errors import AttackError
 from manifoldscope.seeds import generator
+from manifoldscope.settings import check_setting
 from manifoldscope.tables import INTEGER, REAL, TEXT, Schema, conform, parameters_text
 from manifoldscope.vision.batching import BatchSize
 from manifoldscope.vision.fast import FastNetwork
@@ -85,7 +86,7 @@ class Search:
     def __post_init__(self) -> None:
         if self.attack not in STEPS:
             raise AttackError(f"attack = {self.attack!r}; expected one of: {', '.join(STEPS)}")
-        check_setting("norm", self.norm, Norm)
+        check_setting(AttackError, "norm", self.norm, Norm)
         check_radius(self.largest, self.norm)
         if self.largest == 0:
             raise AttackError("largest = 0; expected a radius above 0, up to which to search")

@@ -7,14 +7,10 @@ network has been asked, and when they are finished. Whoever asks the network (`e
 
 from __future__ import annotations
 
-import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
-from functools import cache
-from types import UnionType
-from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +18,7 @@ from torch import Tensor, nn
 from manifoldscope.attacks.ball import Generators
 from manifoldscope.errors import AttackError, StudyError, unknown
 from manifoldscope.registry import Entry, Registry
+from manifoldscope.settings import check_settings
 from manifoldscope.tables import parameters_text
 from manifoldscope.vision.network import Network, not_dense
 
@@ -39,45 +36,6 @@ Outcome = Literal["last", "any", "both"]
 
 Iterates = Literal["both", "any"]
 """Which outcomes are asked for of an attack with iterates: of the last and of any, or of any alone."""
-
-
-def check_setting(name: str, value: object, hint: Any) -> None:
-    """Raise AttackError unless a value is of a type: words, numbers, truths, None, or one of several of these."""
-    kinds = [hint] if get_origin(hint) is Literal or isinstance(hint, type) else get_args(hint)
-    words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
-    types = [kind for kind in kinds if isinstance(kind, type)]
-    if value in words or any(_is(value, kind) for kind in types):
-        return
-    near = get_close_matches(str(value).lower(), words, n=1)
-    expected = [*map(repr, words), *(_TYPES.get(kind, kind.__name__) for kind in types)]
-    raise AttackError(
-        f"{name} = {value!r}; expected {' or '.join(expected)}{f'; did you mean {near[0]!r}?' if near else ''}"
-    )
-
-
-_TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a name", type(None): "None"}
-
-
-def _is(value: object, kind: type) -> bool:
-    """Whether a value is of a kind; true is no number, and a whole number is a number."""
-    if kind in (int, float):
-        number = numbers.Integral if kind is int else numbers.Real
-        return isinstance(value, number) and not isinstance(value, bool)
-    return isinstance(value, kind)
-
-
-@cache
-def _settings_of(attack: type[Perturbation]) -> dict[str, Any]:
-    """The types of the settings of an attack that a study file may say: words, numbers, truths, and None for none."""
-    hints = get_type_hints(attack)
-    found = {each.name: hints[each.name] for each in fields(attack)}  # type: ignore[arg-type]  # it is a dataclass
-    return {name: hint for name, hint in found.items() if _plain(hint)}
-
-
-def _plain(hint: Any) -> bool:
-    if get_origin(hint) in (Union, UnionType):
-        return all(map(_plain, get_args(hint)))
-    return get_origin(hint) is Literal or (isinstance(hint, type) and hint in _TYPES)
 
 
 TENSORS = ("place", "run", "clean", "labels", "logits")
@@ -174,8 +132,7 @@ class Perturbation(ABC):
 
     def __post_init__(self) -> None:
         """Raise AttackError where a setting is not of its type; a subclass that checks more calls it first."""
-        for name, hint in _settings_of(type(self)).items():
-            check_setting(name, getattr(self, name), hint)
+        check_settings(AttackError, self)
 
     # --- what it is -----------------------------------------------------------------------------------------------
 
