@@ -34,9 +34,9 @@ def check_setting(error: type[ManifoldscopeError], name: str, value: object, hin
     raise error(f"{name} = {shortened(repr(value))}; expected {' or '.join(expected)}{guess}")
 
 
-def check_settings(error: type[ManifoldscopeError], made: object) -> None:
+def check_settings(error: type[ManifoldscopeError], made: Any) -> None:
     """Raise `error` where a field of a dataclass that a study file may say is not of its type."""
-    for name, hint in _settings_of(type(made)).items():
+    for name, hint in _settings_of(type(made)).items():  # type: ignore[arg-type]  # a class is hashable
         check_setting(error, name, getattr(made, name), hint)
 
 

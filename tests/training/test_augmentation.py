@@ -61,5 +61,5 @@ def test_pixels_stay_within_bounds_and_type():
 
 
 def test_an_unknown_augmentation_is_refused_with_the_nearest_name():
-    with pytest.raises(StudyError, match="there is no augmentation 'shift'; did you mean 'shift_flip'"):
+    with pytest.raises(StudyError, match=r"augment = 'shift'; expected .*; did you mean 'shift_flip'"):
         augmented(torch.zeros(1, 1, 8, 8), "shift", torch.Generator())

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from manifoldscope.attacks import PGD, evaluate
-from manifoldscope.errors import AttackError, ModelError, StudyError
+from manifoldscope.errors import AttackError, DataError, ModelError, StudyError
 from manifoldscope.training import OBJECTIVES, Objective, Saving, fit, state, watch
 from manifoldscope.vision.datasets import images
 from manifoldscope.vision.network import Network
@@ -168,6 +168,13 @@ def test_impossible_settings_are_refused(settings, error, message):
         ({"epochs": 1, "seed": 1.5}, r"seed = 1\.5; expected a whole number"),
         ({"epochs": 1, "learning_rate": float("nan")}, "learning_rate = nan; expected a number of at least 0"),
         ({"epochs": 1, "weight_decay": -1.0}, r"weight_decay = -1\.0"),
+        ({"epochs": None}, "epochs = None; expected a whole number"),
+        ({"epochs": 1, "seed": None}, "seed = None; expected a whole number"),
+        ({"epochs": 1, "learning_rate": "0.1"}, "learning_rate = '0.1'; expected a number"),
+        ({"epochs": 1, "weight_decay": True}, "weight_decay = True; expected a number"),
+        ({"epochs": 1, "optimiser": None}, "optimiser = None; expected 'adam' or 'sgd'"),
+        ({"epochs": 1, "augment": ["none"]}, r"augment = \['none'\]; expected 'none' or 'shift_flip'"),
+        ({"epochs": 1, "saving": "folder"}, r"saving = 'folder'; expected Saving\(folder=\.\.\.\)"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused_before_the_first_step(settings, message, digits):
@@ -186,9 +193,17 @@ def test_numbers_of_numpy_and_a_folder_as_text_are_as_good(digits, tmp_path):
     fit(same, digits[0], objective("standard"), epochs=1, batch_size=50, seed=3, learning_rate=0.5)
     assert all(torch.equal(state(made)[name], value) for name, value in state(same).items())
     assert (tmp_path / "epoch-1.safetensors").is_file()
-    for settings in ({"every": 1.5}, {"every": float("nan")}, {"every": -1}, {"seconds": float("nan")}):
+    for settings in (
+        {"every": 1.5},
+        {"every": float("nan")},
+        {"every": -1},
+        {"every": None},
+        {"seconds": float("nan")},
+        {"seconds": "30"},
+        {"folder": None},
+    ):
         with pytest.raises(StudyError, match="expected"):
-            Saving(folder=tmp_path, **settings)
+            Saving(**{"folder": tmp_path, **settings})
 
 
 def test_a_network_that_cannot_learn_these_labels_is_refused(digits):
@@ -200,6 +215,51 @@ def test_a_network_that_cannot_learn_these_labels_is_refused(digits):
     frozen.module.requires_grad_(False)
     with pytest.raises(ModelError, match="has no parameter that can be trained"):
         fit(frozen, digits[0], objective("standard"), epochs=1)
+
+
+def test_what_does_not_go_together_is_told_before_the_first_step(digits):
+    images, standard = digits[0], objective("standard")
+    with pytest.raises(ModelError, match=r"mine cannot take images of shape \(1, 8, 8\)"):
+        fit(Network(nn.Sequential(nn.Flatten(), nn.Linear(60, 10)), name="mine"), images, standard, epochs=1)
+    with pytest.raises(ModelError, match="train it in batches of two images or more"):
+        fit(
+            nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 10)), images, standard, epochs=1, batch_size=1
+        )
+    with pytest.raises(DataError, match="0 images to train on"):
+        fit(network(), images.subset([]), standard, epochs=1)
+    for wrong in ("standard", type(standard), None):
+        with pytest.raises(StudyError, match=r"expected an Objective, such as Standard\(\)"):
+            fit(network(), images, wrong, epochs=1)
+    with pytest.raises(ModelError, match=r"pass a torch\.nn\.Module"):
+        fit("small:cnn", images, standard, epochs=1)
+    with pytest.raises(DataError, match="pass an ImageSet"):
+        fit(network(), torch.rand(10, 1, 8, 8), standard, epochs=1)
+
+
+def test_a_module_is_trained_as_a_network_without_normalisation(digits):
+    made = build("cnn", channels=1, size=8, n_classes=10, seed=0)
+    fit(made, digits[0], objective("standard"), epochs=1)
+    expected = network()
+    fit(expected, digits[0], objective("standard"), epochs=1)
+    assert all(torch.equal(made.state_dict()[name], value) for name, value in state(expected).items())
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda logits: logits.mean(0), r"is \(10,\) of torch.float32; expected a scalar"),
+        (lambda logits: None, "is NoneType; expected a scalar"),
+        (lambda logits: logits.mean() * 1j, r"is \(\) of torch\.complex64; expected a scalar"),
+        (lambda logits: logits.detach().mean(), "has no gradient by the weights of network; take out what detaches it"),
+    ],
+)
+def test_what_an_objective_of_ones_own_gives_amiss_is_told(made, message, digits):
+    class Mine(Objective):
+        def loss(self, network, pixels, labels, progress, generator):
+            return made(network(pixels))
+
+    with pytest.raises(StudyError, match=f"the loss of Mine {message}"):
+        fit(network(), digits[0], Mine(), epochs=1)
 
 
 def test_what_no_file_of_weights_can_hold_is_named(digits, tmp_path):

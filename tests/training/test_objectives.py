@@ -391,6 +391,15 @@ def test_impossible_settings_are_refused(name, settings, error, message):
         OBJECTIVES[name].target(**settings)
 
 
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_a_setting_of_another_type_is_told_by_its_name(entry):
+    needed = {"epsilon": 0.1} if "epsilon" in entry.settings.model_fields else {}
+    for name in entry.settings.model_fields:
+        for wrong in (1j, True, {"a": 1}):
+            with pytest.raises((StudyError, ModelError), match=rf"{name} = .*expected|is no layer; expected"):
+                entry.target(**{**needed, name: wrong})
+
+
 def test_a_study_file_may_list_layers():
     assert OBJECTIVES["manifold_mixup"].validate({"layers": ["input", "conv1"]})["layers"] == ["input", "conv1"]
 

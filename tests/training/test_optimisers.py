@@ -50,7 +50,7 @@ def test_what_an_optimiser_remembers_is_known(name):
 
 
 def test_an_unknown_optimiser_is_refused_with_the_nearest_name():
-    with pytest.raises(StudyError, match="there is no optimiser 'adamw'; did you mean 'adam'"):
+    with pytest.raises(StudyError, match="optimiser = 'adamw'; expected 'adam' or 'sgd'; did you mean 'adam'"):
         optimiser_of("adamw", [nn.Parameter(torch.zeros(1))], learning_rate=0.1)
 
 

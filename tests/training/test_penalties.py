@@ -359,10 +359,30 @@ def test_what_is_no_batch_of_features_is_refused(name, features, labels):
         PENALTIES[name](features, labels)
 
 
+@every
+def test_what_is_no_dense_tensor_is_refused(name):
+    features, labels = batch()
+    for wrong in (None, features.tolist(), features.numpy(), features.to_sparse(), features.to("meta")):
+        with pytest.raises(GeometryError, match=r"features are .*expected a dense torch\.Tensor"):
+            PENALTIES[name](wrong, labels)
+    with pytest.raises(GeometryError, match="labels are list"):
+        PENALTIES[name](features, labels.tolist())
+
+
+@pytest.mark.parametrize("radius", [torch.zeros(2), torch.ones(2, 1), torch.ones(2).long(), 1.0])
+def test_the_capacity_of_what_is_no_ball_is_refused(radius):
+    with pytest.raises(GeometryError, match="and positive radii"):
+        inverse_ball_capacity(radius, torch.ones(2))
+
+
 @pytest.mark.parametrize(
     ("penalty", "settings", "message"),
     [
         (low_rank, {"rank": 0}, "rank = 0"),
+        (low_rank, {"rank": None}, "rank = None; expected a whole number"),
+        (coding_rate, {"squared_distortion": "0.5"}, "squared_distortion = '0.5'; expected a number"),
+        (power_law, {"exponent": None}, "exponent = None; expected a number"),
+        (orthogonal_projection, {"between": True}, "between = True; expected a number"),
         (low_rank, {"rank": 1.5}, r"rank = 1\.5; expected a whole number"),
         (coding_rate, {"squared_distortion": 0.0}, "squared_distortion = 0"),
         (power_law, {"exponent": -1.0}, "exponent = -1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import pytest
 import torch
@@ -106,6 +107,14 @@ def test_first_weights_are_those_of_the_seed_and_the_global_generator_is_left_al
 def test_impossible_settings_are_refused(make, message):
     with pytest.raises(StudyError, match=message):
         make()
+
+
+@pytest.mark.parametrize("kind", [Gabor, Denoiser, NoiseVote])
+def test_a_setting_of_another_type_is_told_by_its_name(kind):
+    for each in fields(kind):
+        for wrong in (None, "2", True):
+            with pytest.raises(StudyError, match=rf"{each.name} = {wrong!r}; expected a (whole )?number"):
+                kind(**{each.name: wrong})
 
 
 @pytest.mark.parametrize("defence", [Gabor(), Denoiser()])

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manifoldscope.attacks.ball import drawn
-from manifoldscope.errors import StudyError, unknown
+from manifoldscope.errors import StudyError
+from manifoldscope.settings import check_setting
 
 AugmentName = Literal["none", "shift_flip"]
 
-AUGMENTATIONS = ("none", "shift_flip")
 LARGEST_SHIFT = 4
 """Pixels, in each direction."""
 
@@ -37,10 +37,9 @@ def augmented(pixels: Tensor, name: str, generator: torch.Generator) -> Tensor:
         >>> augmented(torch.ones(8, 3, 32, 32), "shift_flip", torch.Generator().manual_seed(0)).shape
         torch.Size([8, 3, 32, 32])
     """
+    check_setting(StudyError, "augment", name, AugmentName)
     if name == "none":
         return pixels
-    if name != "shift_flip":
-        raise StudyError(unknown("augmentation", name, AUGMENTATIONS))
     n, channels, height, width = pixels.shape
     corners = torch.randint(0, 2 * LARGEST_SHIFT + 1, (2, n, 1), generator=generator, device="cpu")
     mirrored = drawn(torch.rand, (n, 1), generator) < 0.5

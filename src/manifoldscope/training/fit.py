@@ -11,20 +11,21 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from manifoldscope.attacks.engine import require_label
-from manifoldscope.errors import ModelError, StudyError
+from manifoldscope.errors import DataError, ModelError, StudyError, shortened
 from manifoldscope.seeds import derive, generator
-from manifoldscope.training.augmentation import augmented
+from manifoldscope.settings import check_setting
+from manifoldscope.training.augmentation import AugmentName, augmented
 from manifoldscope.training.history import Epoch as Epoch
 from manifoldscope.training.objectives import Objective
-from manifoldscope.training.optimisers import one_cycle, optimiser_of
+from manifoldscope.training.optimisers import check_rates, one_cycle, optimiser_of
 from manifoldscope.training.saving import Progress, Saver, Saving, tensors_digest, tensors_of
 from manifoldscope.training.watch import EVALUATED, evaluated_every, evaluation
-from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network, undisturbed
-from manifoldscope.vision.whole import check_whole
+from manifoldscope.vision.hooks import first_pass
+from manifoldscope.vision.images import ImageSet, as_image_set
+from manifoldscope.vision.network import Network, as_network, undisturbed
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """In the text of a function that a module shows, which is another in every process."""
@@ -33,7 +34,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 @torch.inference_mode(False)
 @torch.enable_grad()
 def fit(
-    network: Network,
+    network: Network | nn.Module,
     images: ImageSet,
     objective: Objective,
     *,
@@ -56,7 +57,7 @@ def fit(
     the training, and after the last. It changes nothing that is trained.
 
     Args:
-        network: the network; its parameters are changed.
+        network: the network, or a module that is shown pixels in [0, 1]; its parameters are changed.
         images: what to train on.
         objective: what to train for; one that does not train changes nothing.
         epochs: passes over the images, at least 1.
@@ -75,21 +76,35 @@ def fit(
         One record an epoch.
 
     Raises:
-        ModelError: the loss or a weight became NaN or infinite; the network has no parameter that can be trained, fewer
-            outputs than the labels need, or something in its state dict that cannot be saved.
-        StudyError: no such optimiser or augmentation; numbers that cannot be; weights that cannot be kept where
-            `saving` says, or another training that saves there.
+        ModelError: the loss or a weight became NaN or infinite; the network has no parameter that can be trained, does
+            not take the images, has fewer outputs than the labels need, or something in its state dict that cannot be
+            saved.
+        DataError: no images.
+        StudyError: no such optimiser or augmentation; what is no objective, or gives no loss; numbers that cannot be;
+            weights that cannot be kept where `saving` says, or another training that saves there.
     """
-    check_whole(StudyError, epochs=epochs, batch_size=batch_size, seed=seed)
-    for name, number in (("epochs", epochs), ("batch_size", batch_size)):
-        if number < 1:
+    network, images = as_network(network), as_image_set(images)
+    if not isinstance(objective, Objective):
+        raise StudyError(
+            f"objective = {shortened(repr(objective))}; expected an Objective, such as Standard() or "
+            "OBJECTIVES['standard'].target()"
+        )
+    if not isinstance(saving, Saving | None):
+        raise StudyError(f"saving = {shortened(repr(saving))}; expected Saving(folder=...), or None")
+    for name, number in (("epochs", epochs), ("batch_size", batch_size), ("seed", seed)):
+        check_setting(StudyError, name, number, int)
+        if number < 1 and name != "seed":
             raise StudyError(f"{name} = {number}; expected a whole number of at least 1")
+    check_setting(StudyError, "augment", augment, AugmentName)
+    check_rates(learning_rate, weight_decay)
     epochs, batch_size, seed = int(epochs), int(batch_size), int(seed)  # of numpy as well
     learning_rate, weight_decay = float(learning_rate), float(weight_decay)
     if not objective.trains:
         network.module.eval()
         return []
     trained = [parameter for parameter in network.module.parameters() if parameter.requires_grad]
+    if not len(images):
+        raise DataError("there are 0 images to train on; expected at least one")
     if not trained:
         raise ModelError(
             f"{network.name} has no parameter that can be trained: each has requires_grad = False, or there is none; "
@@ -114,7 +129,7 @@ def fit(
     devices = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), ExitStack() as ending:
         with undisturbed(network), torch.no_grad():
-            n_outputs = network(pixels[:size].to(device)).shape[1]
+            n_outputs = first_pass(network, pixels[:size]).shape[1]
         require_label(network, int(labels.max()), n_outputs)
         torch.manual_seed(derive(seed, "dropout"))  # dropout draws from the global generator
         if saving is not None:
@@ -147,6 +162,7 @@ def fit(
                 group["lr"] = rate
             shown = augmented(pixels[batch].to(device), augment, streams["augment"])
             loss = objective.loss(network, shown, labels[batch].to(device), at.done / steps, streams["objective"])
+            _check_loss(loss, network, objective)
             updates.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             updates.step()
@@ -173,6 +189,21 @@ def fit(
         parameter.grad = None
     network.module.eval()
     return at.history
+
+
+def _check_loss(loss: Tensor, network: Network, objective: Objective) -> None:
+    """Raise StudyError unless a loss is a scalar with a gradient."""
+    if not isinstance(loss, Tensor) or loss.shape or not loss.is_floating_point():
+        given = f"{tuple(loss.shape)} of {loss.dtype}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise StudyError(
+            f"the loss of {type(objective).__name__} is {given}; expected a scalar tensor, such as the mean of the "
+            "batch, floating point"
+        )
+    if not loss.requires_grad:
+        raise StudyError(
+            f"the loss of {type(objective).__name__} has no gradient by the weights of {network.name}; take out what "
+            "detaches it, in the objective or in the forward of the module (torch.no_grad, detach, item)"
+        )
 
 
 def _identity(

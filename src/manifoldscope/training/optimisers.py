@@ -9,11 +9,11 @@ from typing import Literal
 import torch
 from torch import nn
 
-from manifoldscope.errors import StudyError, unknown
+from manifoldscope.errors import StudyError
+from manifoldscope.settings import check_setting
 
 OptimiserName = Literal["adam", "sgd"]
 
-OPTIMISERS = ("adam", "sgd")
 MOMENTUM = 0.9
 
 STATE_OF: Mapping[type[torch.optim.Optimizer], frozenset[str]] = {
@@ -35,18 +35,21 @@ def optimiser_of(
         weight_decay: factor of the L2 penalty on all parameters, whose gradient is added to that of the loss.
 
     Raises:
-        StudyError: no such optimiser, or a rate or a factor that is negative or not finite.
+        StudyError: no such optimiser, or a rate or a factor that is no number, negative or not finite.
     """
-    for what, number in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
-        if not (math.isfinite(number) and number >= 0):
-            raise StudyError(f"{what} = {number}; expected a number of at least 0")
+    check_setting(StudyError, "optimiser", name, OptimiserName)
+    check_rates(learning_rate, weight_decay)
     if name == "adam":
         return torch.optim.Adam(parameters, lr=learning_rate, weight_decay=weight_decay)
-    if name == "sgd":
-        return torch.optim.SGD(
-            parameters, lr=learning_rate, momentum=MOMENTUM, nesterov=True, weight_decay=weight_decay
-        )
-    raise StudyError(unknown("optimiser", name, OPTIMISERS))
+    return torch.optim.SGD(parameters, lr=learning_rate, momentum=MOMENTUM, nesterov=True, weight_decay=weight_decay)
+
+
+def check_rates(learning_rate: float, weight_decay: float) -> None:
+    """Raise StudyError unless a training can have these."""
+    for what, number in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
+        check_setting(StudyError, what, number, float)
+        if not (math.isfinite(number) and number >= 0):
+            raise StudyError(f"{what} = {number}; expected a number of at least 0")
 
 
 def one_cycle(progress: float, *, warm_up: float = 0.2) -> float:

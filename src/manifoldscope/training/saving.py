@@ -28,10 +28,10 @@ from torch import Tensor, nn
 
 from manifoldscope.errors import ModelError, StudyError
 from manifoldscope.files import file_digest, read_bytes, why
+from manifoldscope.settings import check_settings
 from manifoldscope.training.history import Epoch
 from manifoldscope.training.optimisers import STATE_OF
 from manifoldscope.vision.checkpoints import safetensors_content
-from manifoldscope.vision.whole import check_whole
 
 STATE = "state.safetensors"
 
@@ -64,7 +64,9 @@ class Saving:
     every: int = 0
 
     def __post_init__(self) -> None:
-        check_whole(StudyError, every=self.every)
+        check_settings(StudyError, self)
+        if not isinstance(self.folder, str | os.PathLike):
+            raise StudyError(f"folder = {self.folder!r}; expected the path of a folder")
         if not self.seconds >= 0 or self.every < 0:
             raise StudyError(f"seconds = {self.seconds}, every = {self.every}; expected numbers that are not negative")
         object.__setattr__(self, "folder", Path(self.folder))

@@ -232,14 +232,14 @@ def _n_read(module: nn.Module) -> int:
     )
 
 
-def first_pass(network: Network, pixels: Tensor) -> None:
-    """A pass whose failure tells that network and images do not go together.
+def first_pass(network: Network, pixels: Tensor) -> Tensor:
+    """The logits of a pass whose failure tells that network and images do not go together.
 
     Raises:
         ModelError: they do not.
     """
     try:
-        network(pixels.to(network.device))
+        return network(pixels.to(network.device))
     except ManifoldscopeError:
         raise
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -118,6 +118,8 @@ def layers_of(layers: Sequence[Layer | str | Mapping[str, Any]]) -> list[Layer]:
     """
     if isinstance(layers, str | Layer | Mapping):
         raise ModelError(f"layers = {str(layers)!r}: expected a list of names, such as [{str(layers)!r}]")
+    if not isinstance(layers, Iterable):
+        raise ModelError(f"layers = {layers!r}: expected a list of names, such as [{PENULTIMATE!r}]")
     found = [Layer.of(layer) for layer in layers]
     if not found:
         raise ModelError(f"no layer was asked for; try {PENULTIMATE!r}")

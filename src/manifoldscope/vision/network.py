@@ -143,9 +143,14 @@ class Network:
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
+            advice = (
+                "train it in batches of two images or more"
+                if self.module.training
+                else ("give it running statistics (track_running_stats=True)")
+            )
             raise ModelError(
-                f"a batch norm of {self.name} takes the mean and std of the batch, and cannot of a single image; give "
-                "it running statistics (track_running_stats=True)"
+                f"a batch norm of {self.name} takes the mean and std of the batch, and cannot of a single image; "
+                f"{advice}"
             ) from error
         logits = as_logits(output, len(pixels), name=self.name)
         if wanted and not logits.requires_grad:

@@ -17,7 +17,6 @@ from manifoldscope.attacks.pgd import PGD
 from manifoldscope.errors import StudyError
 from manifoldscope.training.objectives.objective import Objective, check_ramp, ramped
 from manifoldscope.vision.network import Network
-from manifoldscope.vision.whole import check_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +35,7 @@ class Attacked(Objective):
     ramp: float = 0.3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_epsilon(self.epsilon)
         check_ramp(self.ramp)
 
@@ -63,7 +63,6 @@ class AttackedBySteps(Attacked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_whole(StudyError, steps=self.steps)
         if self.steps < 1:
             raise StudyError(f"steps = {self.steps}; expected at least 1 (the objective 'standard' attacks nothing)")
         self.pgd_at(1.0)  # which refuses an impossible step size

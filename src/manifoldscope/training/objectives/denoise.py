@@ -33,6 +33,7 @@ class Denoise(Objective):
     weight: float = 100.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (math.isfinite(self.std) and self.std >= 0):
             raise StudyError(f"std = {self.std}; expected a standard deviation of at least 0, in pixel units")
         if not (math.isfinite(self.weight) and self.weight >= 0):

@@ -25,6 +25,7 @@ class LabelSmoothing(Objective):
     smoothing: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.smoothing < 1:
             raise StudyError(f"smoothing = {self.smoothing}; expected a share from 0 to below 1, such as 0.1")
 

@@ -37,6 +37,7 @@ class ManifoldMixup(Objective):
     layers: Sequence[str] = ("input", "penultimate")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_alpha(self.alpha)
         for layer in layers_of(self.layers):
             if layer.pool is not None:

@@ -25,6 +25,7 @@ class Mixup(Objective):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_alpha(self.alpha)
 
     def loss(

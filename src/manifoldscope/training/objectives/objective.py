@@ -10,6 +10,7 @@ from torch import Tensor
 
 from manifoldscope.errors import StudyError
 from manifoldscope.registry import Registry
+from manifoldscope.settings import check_settings
 from manifoldscope.vision.network import Network
 
 OBJECTIVES = Registry("objective", package="manifoldscope.training.objectives")
@@ -39,6 +40,10 @@ class Objective(ABC):
 
     trains: ClassVar[bool] = True
     """Whether it changes weights at all."""
+
+    def __post_init__(self) -> None:
+        """Raise StudyError where a setting is not of its type; a subclass that checks more calls it first."""
+        check_settings(StudyError, self)
 
     @property
     def passes(self) -> float:

@@ -35,6 +35,7 @@ class Shaping(Objective):
     ramp: float = 0.3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not math.isfinite(self.strength):
             raise StudyError(f"strength = {self.strength}; expected a finite number; a negative one raises the penalty")
         check_ramp(self.ramp)

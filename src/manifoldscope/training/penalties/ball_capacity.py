@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from manifoldscope.errors import GeometryError, shortened
 from manifoldscope.training.penalties.classes import Classes, of_one_scale
 from manifoldscope.training.penalties.participation_ratio import ratios
 
@@ -76,10 +77,19 @@ def inverse_ball_capacity(radius: Tensor, dimension: Tensor) -> Tensor:
     Returns:
         (n,) from 0.5 to D + 0.5.
 
+    Raises:
+        GeometryError: other shapes, no floating-point numbers, or a radius that is not positive.
+
     Example:
         >>> [round(x, 4) for x in inverse_ball_capacity(torch.tensor([1e-3, 1.0]), torch.tensor([5.0, 5.0])).tolist()]
         [0.5017, 3.0]
     """
+    floating = all(isinstance(given, Tensor) and given.is_floating_point() for given in (radius, dimension))
+    if not floating or radius.ndim != 1 or dimension.shape != radius.shape or bool((radius <= 0).any()):
+        raise GeometryError(
+            f"radius = {shortened(repr(radius))}, dimension = {shortened(repr(dimension))}; expected two tensors (n,) "
+            "of floating-point numbers, and positive radii"
+        )
     dimension = dimension.clamp(min=1)[:, None]
     radius = radius[:, None]
     with torch.no_grad():

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from manifoldscope.errors import GeometryError
+from manifoldscope.vision.network import not_dense
 
 COLLAPSED = 1e-10
 """A mean square below this share of the mean squared norm of the batch counts as 0: a class that has collapsed to a
@@ -44,7 +45,8 @@ class Classes:
             labels: (n,)
 
         Raises:
-            GeometryError: other shapes, no points or features, or features that are no floating-point numbers.
+            GeometryError: other shapes, no points or features, features that are no floating-point numbers, or no dense
+                tensors.
         """
         features, labels = checked(features, labels)
         _, classes, counts = torch.unique(labels, return_inverse=True, return_counts=True)
@@ -88,6 +90,9 @@ def checked(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         GeometryError: as for `Classes.of`.
     """
+    for name, given in (("features", features), ("labels", labels)):
+        if kind := not_dense(given) if isinstance(given, Tensor) else type(given).__name__:
+            raise GeometryError(f"{name} are {kind}; expected a dense torch.Tensor")
     if (
         features.ndim != 2
         or not features.is_floating_point()

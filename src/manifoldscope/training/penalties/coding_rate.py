@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from manifoldscope.errors import StudyError
+from manifoldscope.settings import check_setting
 from manifoldscope.training.penalties.classes import Classes, directions, of_one_scale
 from manifoldscope.training.penalties.eigenvalues import eigenvalues, smaller_gram
 
@@ -57,6 +58,7 @@ def coding_rate(features: Tensor, labels: Tensor, *, squared_distortion: float =
 
 def check_distortion(squared_distortion: float) -> None:
     """Raise StudyError unless it is positive and finite."""
+    check_setting(StudyError, "squared_distortion", squared_distortion, float)
     if not (math.isfinite(squared_distortion) and squared_distortion > 0):
         raise StudyError(f"squared_distortion = {squared_distortion}; expected a positive number, such as 0.5")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from manifoldscope.errors import StudyError
+from manifoldscope.settings import check_setting
 from manifoldscope.training.penalties.classes import Classes, of_one_scale
 from manifoldscope.training.penalties.eigenvalues import eigenvalues
-from manifoldscope.vision.whole import check_whole
 
 
 def low_rank(features: Tensor, labels: Tensor, *, rank: int = 3) -> Tensor:
@@ -48,6 +48,6 @@ def low_rank(features: Tensor, labels: Tensor, *, rank: int = 3) -> Tensor:
 
 def check_rank(rank: int) -> None:
     """Raise StudyError unless it is a number of dimensions."""
-    check_whole(StudyError, rank=rank)
+    check_setting(StudyError, "rank", rank, int)
     if rank < 1:
         raise StudyError(f"rank = {rank}; expected at least 1 (penalties.centre draws a class together to a point)")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from manifoldscope.errors import StudyError
+from manifoldscope.settings import check_setting
 from manifoldscope.training.penalties.classes import directions, of_one_scale
 
 
@@ -48,6 +49,7 @@ def orthogonal_projection(features: Tensor, labels: Tensor, *, between: float = 
 
 def check_weight(between: float) -> None:
     """Raise StudyError unless it is a weight."""
+    check_setting(StudyError, "between", between, float)
     if not (math.isfinite(between) and between >= 0):
         raise StudyError(f"between = {between}; expected a number of at least 0, such as 0.5")
 

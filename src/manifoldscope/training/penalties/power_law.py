@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from manifoldscope.errors import StudyError
+from manifoldscope.settings import check_setting
 from manifoldscope.training.penalties.classes import floor_of, of_one_scale, trace
 from manifoldscope.training.penalties.eigenvalues import SMOOTHED, eigenvalues, smaller_gram
-from manifoldscope.vision.whole import check_whole
 
 
 def power_law(features: Tensor, labels: Tensor, *, exponent: float = 1.0, first: int = 10) -> Tensor:
@@ -65,8 +65,9 @@ def power_law(features: Tensor, labels: Tensor, *, exponent: float = 1.0, first:
 
 def check_law(exponent: float, first: int) -> None:
     """Raise StudyError unless these define a law."""
+    check_setting(StudyError, "exponent", exponent, float)
     if not (math.isfinite(exponent) and exponent > 0):
         raise StudyError(f"exponent = {exponent}; expected a positive number, such as 1.0")
-    check_whole(StudyError, first=first)
+    check_setting(StudyError, "first", first, int)
     if first < 1:
         raise StudyError(f"first = {first}; expected a rank of at least 1")

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from manifoldscope.errors import ModelError
+from manifoldscope.errors import ModelError, StudyError
 from manifoldscope.registry import Registry
+from manifoldscope.settings import check_settings
 from manifoldscope.vision.network import Network, seeded
 
 DEFENCES = Registry("defence", package="manifoldscope.vision.defences")
@@ -20,6 +21,10 @@ One that has parameters of its own, which have to be trained with the network, s
 
 class Defence(ABC):
     """Makes of a network another one, of the same classes and for the same images."""
+
+    def __post_init__(self) -> None:
+        """Raise StudyError where a setting is not of its type; a subclass that checks more calls it first."""
+        check_settings(StudyError, self)
 
     @abstractmethod
     def around(self, network: Network, *, seed: int = 0) -> Network:

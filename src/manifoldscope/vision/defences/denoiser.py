@@ -30,6 +30,7 @@ class Denoiser(Defence):
     channels: int = 16
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.layers < 2:
             raise StudyError(f"layers = {self.layers}; expected at least 2, a first one and a last one")
         if self.channels < 1:

@@ -35,6 +35,7 @@ class Gabor(Defence):
     width: float = 0.4
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, value in (("orientations", self.orientations), ("octaves", self.octaves)):
             if value < 1:
                 raise StudyError(f"{name} = {value}; expected at least 1")

@@ -38,6 +38,7 @@ class NoiseVote(Defence):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (math.isfinite(self.std) and self.std >= 0):
             raise StudyError(f"std = {self.std}; expected a standard deviation of at least 0, in pixel units")
         if self.votes < 1:
