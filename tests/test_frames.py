@@ -72,6 +72,11 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
     assert read_frame(write(tmp_path / "t.csv", "\ufeffx, y\n1,2\n")).columns == ["x", "y"]
 
 
+def test_spaces_around_a_cell_of_text_are_no_part_of_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", 'x, group\n1,a \n2,  a\n3,"a\t"\n4, "a"\n5,  \n6,b c\n')
+    assert read_frame(path)["group"].to_list() == ["a", "a", "a", "a", None, "b c"]
+
+
 def test_a_path_is_no_pattern(tmp_path: Path) -> None:
     """Beside each file lies another one that its name would match as a pattern."""
     for name in ("t[1]", "t*", "t?", "~", "{a,b}"):

@@ -37,7 +37,7 @@ def read_frame(path: str | Path, *, numeric: Iterable[str] = ()) -> pl.DataFrame
 
     A csv file is UTF-8 with a header, and its cells are separated by commas (by tabs in a .tsv file). Columns in which
     every cell is a number or missing (empty, NA, N/A, nan, null) hold numbers, whole ones of any size; empty cells of
-    the others are null.
+    the others are null. Spaces around a cell are no part of it.
 
     Args:
         path: the file itself; nothing in it is a pattern.
@@ -131,7 +131,7 @@ def _text(content: bytes) -> str:
 def _rows(text: str, separator: str) -> list[tuple[int, list[str]]]:
     """The rows that are not empty, each with its number in the file, which is that of its last line."""
     before = csv.field_size_limit(_LONGEST_CELL)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     try:
         return [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:
@@ -169,7 +169,7 @@ def _column(name: str, cells: tuple[str, ...], numbers: list[int], required: boo
                 f"row {numbers[place]}, column {shortened(name)!r} holds {shortened(cells[place])!r}; expected a "
                 "number, or nothing, NA or nan where there is none"
             )
-        return pl.Series(name, [cell or None for cell in cells], pl.String)
+        return pl.Series(name, [cell.strip() or None for cell in cells], pl.String)
     if given.null_count() == len(given):
         return found
     known = given.drop_nulls()
