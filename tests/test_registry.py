@@ -59,6 +59,8 @@ def test_a_wrong_setting_names_key_value_and_what_was_expected(registry, setting
 def test_an_unknown_name_offers_the_nearest(registry):
     with pytest.raises(StudyError, match="there is no colour 'rad'; did you mean 'red'"):
         registry["rad"]
+    with pytest.raises(StudyError, match="there is no colour 'RED'; did you mean 'red'"):
+        registry["RED"]
 
 
 def test_what_a_class_lacks_is_named(registry):

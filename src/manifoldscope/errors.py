@@ -51,7 +51,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The sentence for a name that is not there, with the nearest names that are."""
     names = sorted(known)
     name = shortened(name)
-    near = get_close_matches(name, names, n=3, cutoff=0.5)
+    by_lower = {each.lower(): each for each in names}
+    near = [by_lower[each] for each in get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
     if near:
         return f"there is no {kind} {name!r}; did you mean {' or '.join(map(repr, near))}?"
     shown = ", ".join(names[:12]) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")

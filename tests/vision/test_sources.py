@@ -126,6 +126,8 @@ def test_timm_brings_its_own_preprocessing(tmp_path: Path) -> None:
     pytest.importorskip("timm", reason="pip install 'manifoldscope[timm]'")
     with pytest.raises(ModelError, match="timm: there is no network"):
         network("timm:resnet51x")
+    with pytest.raises(ModelError, match="weights = 'default' is neither a file nor 'DEFAULT'"):
+        network("timm:resnet18", weights="default")
     made = network("timm:mobilenetv3_small_050", n_classes=5)
     steps = made.preprocessing
     assert (steps.crop, steps.resize, steps.interpolation) == (224, 256, "bicubic")
@@ -156,6 +158,12 @@ def broken():
 
 def number():
     return 3
+
+def sized(size):
+    return make()
+
+ready = nn.Flatten()
+SIZE = 3
 """
 
 
@@ -212,6 +220,9 @@ def test_code_that_fails_is_told_in_one_sentence(code: Path) -> None:
     for name, message in (
         (f"{code}:broken", r"python:my_models.py:broken failed \(RuntimeError: I am broken\)"),
         (f"{code}:number", "gives int; expected a torch.nn.Module or a Network"),
+        (f"{code}:sized", "is called without arguments, which it does not allow .*'size'"),
+        (f"{code}:ready", "is Flatten; expected a function"),
+        (f"{code}:SIZE", "is int; expected a function"),
         (f"{code}:mke", "no function 'mke'; did you mean 'make'"),
         (f"{code.parent}/gone.py:make", "there is no file"),
         ("no_such_package:make", "cannot be imported .*no_such_package"),
@@ -299,6 +310,11 @@ def test_normalisation_stands_beside_the_weights_or_is_given(tmp_path: Path) -> 
     torch.save({**state, **beside, "mu": torch.full((1, 3, 1, 1), 123.7)}, tmp_path / "w.pt")
     with pytest.raises(ModelError, match=r"not those of pixels in \[0, 1\]; give mean and std"):
         network("small:cnn", **shape)
+
+
+def test_the_mean_of_pixels_to_255_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"seems to be that of pixels from 0 to 255.*divide mean and std by 255"):
+        network("small:cnn", channels=3, size=8, n_classes=4, mean=[123.7, 116.8, 103.9], std=[58.4, 57.1, 57.4])
 
 
 def test_one_mean_stands_for_every_channel_and_is_said() -> None:

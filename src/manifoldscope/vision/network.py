@@ -104,6 +104,11 @@ class Network:
         object.__setattr__(self, "std", std)
         if not all(map(math.isfinite, (*mean, *std))):
             raise ModelError(f"{self.name}: mean {mean} and std {std} must be finite")
+        if max(mean, default=0) > 1:
+            raise ModelError(
+                f"{self.name}: mean {mean} seems to be that of pixels from 0 to 255, and images are in [0, 1]; divide "
+                "mean and std by 255"
+            )
         channels = self.preprocessing.channels or _channels(self.module, self.preprocessing.crop)
         if len(mean) != len(std) or len(mean) not in (1, channels or 3):
             raise ModelError(

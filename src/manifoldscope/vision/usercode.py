@@ -7,11 +7,14 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from manifoldscope import plugins
 from manifoldscope.errors import ManifoldscopeError, ModelError, unknown
@@ -120,8 +123,20 @@ def _called(
     if not hasattr(module, function):
         public = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         raise kind(f"{shown}: {unknown('function', function, public)}")
+    made = getattr(module, function)
+    if not callable(made) or isinstance(made, nn.Module):
+        raise kind(f"{shown} is {type(made).__name__}; expected a function: write one that returns it, and name that")
     try:
-        return getattr(module, function)(**settings)
+        inspect.signature(made).bind(**settings)
+    except TypeError as error:
+        given = f"with {', '.join(settings)}" if settings else "without arguments"
+        raise kind(
+            f"{shown} is called {given}, which it does not allow ({error}); name a function that does, and calls it"
+        ) from None
+    except ValueError:
+        pass  # what is compiled may not say what it takes
+    try:
+        return made(**settings)
     except ManifoldscopeError:
         raise
     except (Exception, SystemExit) as error:  # the user's code may raise anything

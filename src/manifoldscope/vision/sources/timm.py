@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 from manifoldscope.errors import ModelError, unknown
@@ -40,6 +41,11 @@ def timm(
         raise ModelError(f"timm:{name} needs the library timm: pip install 'manifoldscope[timm]'") from None
     if not library.is_model(name):
         raise ModelError(f"timm: {unknown('network', name, library.list_models())}")
+    if weights not in (None, "DEFAULT") and not Path(weights).expanduser().is_file():
+        raise ModelError(
+            f"timm:{name}: weights = {weights!r} is neither a file nor 'DEFAULT', the pretrained ones that the name "
+            "stands for"
+        )
     arguments: dict[str, Any] = {} if n_classes is None else {"num_classes": n_classes}
     pretrained = weights == "DEFAULT"
     try:
