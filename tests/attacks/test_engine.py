@@ -69,6 +69,12 @@ def test_a_run_takes_its_random_numbers_from_one_generator(known):
     assert 0.09 < (first - pixels).abs().max() <= 0.1 + 1e-6
 
 
+@pytest.mark.parametrize("streams", [3, [1, 2], [torch.Generator()], "seed"])
+def test_what_are_no_random_numbers_for_each_image_is_told(known, streams):
+    with pytest.raises(AttackError, match=r"expected a torch\.Generator, or one for each image"):
+        next(PGD(epsilon=0.1, steps=1).run(known[0], known[1], known[2], streams=streams))
+
+
 def test_a_run_gives_all_images_to_the_end_where_some_are_finished_before(known):
     module, pixels, labels, *_ = known
     pixels, labels = pixels[:4], labels[:4].clone()
@@ -114,8 +120,9 @@ def test_a_module_in_training_mode_is_attacked_in_evaluation_mode_and_stays_as_i
 @pytest.mark.parametrize(
     ("pixels", "labels", "message"),
     [
-        (torch.rand(4, 3, 8, 8) * 255, torch.zeros(4).long(), "reach beyond [0, 1] or hold NaN"),
-        (torch.full((4, 3, 8, 8), torch.nan), torch.zeros(4).long(), "reach beyond [0, 1] or hold NaN"),
+        (torch.arange(4.0).view(4, 1, 1, 1), torch.zeros(4).long(), "images lie in [0, 3]; expected pixels in [0, 1]"),
+        (torch.full((4, 3, 8, 8), 1 + 2**-23), torch.zeros(4).long(), "[1.0000001, 1.0000001]; expected"),
+        (torch.full((4, 3, 8, 8), torch.nan), torch.zeros(4).long(), "images lie in [nan, nan]"),
         (torch.rand(4, 3, 8, 8), torch.zeros(3).long(), "expected (n, channels, height, width)"),
         (torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.zeros(4).long(), "type torch.uint8"),
         (torch.rand(4, 3, 8, 8).half(), torch.zeros(4).long(), "type torch.float16, labels"),

@@ -471,7 +471,9 @@ def test_what_a_network_says_of_clean_images_may_be_known():
     assert_frame_equal(found.table, expected.table)
     assert sum(asked) == whole - len(drawn)
     for wrong in (known[1:], known[0]):
-        with pytest.raises(AttackError, match=rf"clean_logits has shape .*one row for each of the {len(drawn)} images"):
+        with pytest.raises(
+            AttackError, match=rf"clean_logits came as shape .*one row for each of the {len(drawn)} images"
+        ):
             evaluate(network, drawn, attack, clean_logits=wrong)
 
 
@@ -487,6 +489,46 @@ def test_requests_that_cannot_be_are_refused():
         make("pdg", {})
     with pytest.raises(DataError, match="expected \\[0, 1\\]"):
         images().of(torch.rand(2, 3, 4, 4) * 255, [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("attacks", "told"),
+    [
+        ("pgd", "'pgd'"),
+        (PGD, "the class PGD"),
+        ([PGD(epsilon=0.1), None], "None"),
+        (lambda module, pixels, labels: pixels, "<function"),
+        ([[PGD(epsilon=0.1)]], "[PGD(epsilon=0.1"),
+    ],
+)
+def test_what_is_no_attack_is_told_with_what_to_do(attacks, told):
+    expected = rf"^the attack is {re.escape(told)}.*; expected one that was made, such as PGD\(.* in external\("
+    with pytest.raises(AttackError, match=expected):
+        evaluate(convolutional(), images(4), attacks)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        (
+            {"misclassified": [False] * 4, "iterate": "any"},
+            "misclassified came as list; expected one truth for each of",
+        ),
+        (
+            {"misclassified": torch.zeros(4), "iterate": "any"},
+            "misclassified came as shape (4,) and type torch.float32",
+        ),
+        ({"clean_logits": np.zeros((4, 4))}, "clean_logits came as ndarray; expected one row for each of the 4 images"),
+        ({"clean_logits": torch.zeros(4, 4, dtype=torch.int64)}, "shape (4, 4) and type torch.int64; expected"),
+        ({"names": ["pgd"]}, "names are ['pgd']; expected a name by attack"),
+        ({"memory": "8 GB"}, "memory = '8 GB'; expected a manifoldscope.vision.memory.Memory"),
+        ({"batch_size": None}, "batch_size = None; expected a whole number"),
+        ({"batch_size": 0}, "batch_size = 0; expected at least 1"),
+    ],
+)
+def test_arguments_of_another_type_are_told(argument, message):
+    with pytest.raises((AttackError, ModelError), match=re.escape(message)):
+        evaluate(convolutional(), images(4), PGD(epsilon=0.1, steps=1), **argument)
 
 
 def test_images_that_are_known_to_be_misclassified_are_not_attacked():

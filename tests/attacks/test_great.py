@@ -29,6 +29,7 @@ def test_certainty_gives_the_largest_score_and_misclassified_samples_count_with_
         (torch.eye(3), torch.tensor([0, 1]), "and n labels"),
         (torch.eye(3), torch.tensor([0, 1, 3]), "labels reach from 0 to 3"),
         (5 * torch.eye(3), torch.arange(3), "and not logits"),
+        ([[0.9, 0.1]], torch.tensor([0]), "confidences are list and labels Tensor; expected tensors"),
         (torch.full((1, 2), torch.nan), torch.tensor([0]), "hold NaN"),
     ],
 )

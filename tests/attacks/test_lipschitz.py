@@ -187,6 +187,8 @@ def test_networks_without_a_usable_gradient_are_named():
     [
         ({"radius": 0.0}, "radius = 0; expected a radius above 0"),
         ({"radius": 8.0}, "did you mean 8/255"),
+        ({"radius": None}, "radius = None; expected a number"),
+        ({"radius": 0.1, "samples": 2.5}, "samples = 2.5; expected a whole number"),
         ({"radius": 0.1, "samples": -1}, "samples = -1; expected a whole number from 0"),
         ({"radius": 0.1, "norm": "l1"}, "norm = 'l1'; expected 'linf' or 'l2'"),
     ],

@@ -277,7 +277,11 @@ def test_a_table_without_answers_is_refused():
         ({"largest": 0}, "largest = 0; expected a radius above 0"),
         ({"steps": 0}, "steps = 0; expected at least 1"),
         ({"tolerance": 0.0}, "tolerance = 0.0; expected a share of epsilon"),
-        ({"attack": "cw"}, "attack = 'cw'; expected one of: pgd, fmn, fab"),
+        ({"attack": "cw"}, "attack = 'cw'; expected 'pgd' or 'fmn' or 'fab'"),
+        ({"attack": ["pgd"]}, "attack = ['pgd']; expected 'pgd'"),
+        ({"largest": None}, "largest = None; expected a number"),
+        ({"steps": "20"}, "steps = '20'; expected a whole number"),
+        ({"tolerance": [0.1]}, "tolerance = [0.1]; expected a number"),
     ],
 )
 def test_impossible_settings_are_refused_in_one_sentence(settings, message):

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from manifoldscope.attacks import PGD, evaluate, re_evaluate, save_images
 from manifoldscope.attacks.saved import load_saved_images, rounded
-from manifoldscope.errors import AttackError, DataError
+from manifoldscope.errors import AttackError, DataError, ModelError
 from manifoldscope.vision.images import ImageSet
 from tests.attacks.networks import fitted, images
 
@@ -77,6 +77,12 @@ def test_what_cannot_be_kept_is_refused(tmp_path):
         save_images(network, drawn, attack, found, tmp_path / "kept", as_="uint8")
     with pytest.raises(AttackError, match="evaluate one at a time"):
         save_images(network, drawn, attack, evaluate(network, drawn, attack), tmp_path / "kept")
+    with pytest.raises(AttackError, match="the outcomes are PGD; expected what evaluate"):
+        save_images(network, drawn, attack, attack, tmp_path / "kept")
+    with pytest.raises(AttackError, match=r"the attack is Outcomes\(8 images.*; expected one that was made"):
+        save_images(network, drawn, found, attack, tmp_path / "kept")
+    with pytest.raises(ModelError, match="batch_size = 0; expected at least 1"):
+        save_images(network, drawn, attack, found, tmp_path / "kept", batch_size=0)
     save_file({"weights": torch.ones(2)}, tmp_path / "other")
     with pytest.raises(DataError, match="expected a file that save_images"):
         re_evaluate(network, tmp_path / "other")

@@ -51,6 +51,10 @@ def test_networks_that_cannot_be_compared_are_refused():
     drawn = images()
     with pytest.raises(AttackError, match="expected a name of its own"):
         transfer([convolutional(), convolutional()], drawn, PGD(epsilon=0.1))
+    with pytest.raises(AttackError, match="the networks are Sequential; expected a list of networks"):
+        transfer(convolutional().module, drawn, PGD(epsilon=0.1))  # and not one of each of its layers
+    with pytest.raises(AttackError, match="the attack is 'pgd'; expected one that was made"):
+        transfer([convolutional()], drawn, "pgd")
     cropped = replace(convolutional(), name="cropped", preprocessing=Preprocessing(crop=4))
     with pytest.raises(AttackError, match="bring the images to other pixels"):
         transfer([convolutional(), cropped], drawn, PGD(epsilon=0.1, steps=1))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from manifoldscope.attacks.ball import Generators
 from manifoldscope.attacks.engine import Engine, Found, Look, Source, require_class, require_label
 from manifoldscope.attacks.perturbation import Iterate, Outcome, Perturbation, Rows, require_pixels
-from manifoldscope.errors import AttackError
+from manifoldscope.errors import AttackError, shortened
 from manifoldscope.seeds import generator
 from manifoldscope.vision.batching import BatchSize
 from manifoldscope.vision.fast import FastNetwork
@@ -112,6 +112,8 @@ def _of_tensors(
     batch_size: int,
 ) -> tuple[Engine, Source]:
     require_pixels(images, labels)
+    if not (streams is None or isinstance(streams, torch.Generator) or _are_streams(streams, len(images))):
+        raise AttackError(f"streams are {shortened(repr(streams))}; expected a torch.Generator, or one for each image")
     network = as_network(module)
     batch, largest = BatchSize(batch_size), int(labels.max())
 
@@ -133,3 +135,10 @@ def _of_tensors(
         return Rows(some.to(device), torch.tensor(runs, device=device), clean, those, logits, drawn)
 
     return Engine(network, FastNetwork(network), batch, batch, require), source
+
+
+def _are_streams(value: object, n_images: int) -> bool:
+    """Whether it is a generator for each image."""
+    if not isinstance(value, Sequence) or len(value) != n_images:
+        return False
+    return all(isinstance(each, torch.Generator) for each in value)

@@ -44,8 +44,12 @@ def one_each(perturbation: Perturbation, method: str, found: object, n: int, *, 
     """What a method of an attack said of n images; AttackError unless it is one number, or one truth, for each."""
     if isinstance(found, Tensor) and found.shape == (n,) and (found.dtype == torch.bool) == truths:
         return found
-    gave = f"shape {tuple(found.shape)} and type {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
     kind = "truth" if truths else "number"
     raise AttackError(
-        f"{method} of {perturbation.kind} gave {gave}; expected one {kind} for each of {n} images, ({n},)"
+        f"{method} of {perturbation.kind} gave {told(found)}; expected one {kind} for each of {n} images, ({n},)"
     )
+
+
+def told(value: object) -> str:
+    """What a value is that should have been another tensor, for a message."""
+    return f"shape {tuple(value.shape)} and type {value.dtype}" if isinstance(value, Tensor) else type(value).__name__

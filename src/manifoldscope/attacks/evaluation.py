@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,11 +16,12 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
+from manifoldscope.attacks.contract import told
 from manifoldscope.attacks.engine import Engine, Found
 from manifoldscope.attacks.outcomes import OUTCOMES, Failures, FastPath, Outcomes
-from manifoldscope.attacks.perturbation import Iterates, Outcome, Perturbation
+from manifoldscope.attacks.perturbation import Iterates, Outcome, Perturbation, require_attack
 from manifoldscope.attacks.subject import Subject
-from manifoldscope.errors import AttackError, DataError
+from manifoldscope.errors import AttackError, DataError, shortened
 from manifoldscope.seeds import generator
 from manifoldscope.settings import check_setting
 from manifoldscope.tables import conform
@@ -94,7 +95,10 @@ def evaluate(
             reuse or misclassified without "any"; misclassified is not one truth an image, or clean_logits not one row.
     """
     network, images = as_network(network), as_image_set(images)
-    wanted = [attacks] if isinstance(attacks, Perturbation) else list(attacks)
+    several = isinstance(attacks, Iterable) and not isinstance(attacks, str)
+    wanted: list[Perturbation] = list(attacks) if several else [attacks]
+    for attack in wanted:
+        require_attack(attack)
     if not wanted or not len(images):
         raise AttackError(f"{len(wanted)} attacks and {len(images)} images; expected at least one of each")
     check_setting(AttackError, "iterate", iterate, Iterates)
@@ -104,15 +108,15 @@ def evaluate(
         raise AttackError("reuse needs iterate='any': a last iterate at a larger strength is not that at a smaller one")
     if misclassified is not None and iterate != "any":
         raise AttackError("misclassified needs iterate='any': it says nothing of a last iterate")
-    if misclassified is not None and (misclassified.dtype != torch.bool or misclassified.shape != (len(images),)):
-        raise AttackError(
-            f"misclassified has shape {tuple(misclassified.shape)} and type {misclassified.dtype}; expected one truth "
-            f"for each of the {len(images)} images"
-        )
-    if clean_logits is not None and (clean_logits.ndim != 2 or len(clean_logits) != len(images)):
-        raise AttackError(
-            f"clean_logits has shape {tuple(clean_logits.shape)}; expected one row for each of the {len(images)} images"
-        )
+    n = len(images)
+    if misclassified is not None and not (_is_tensor(misclassified, n, ndim=1) and misclassified.dtype == torch.bool):
+        raise AttackError(f"misclassified came as {told(misclassified)}; expected one truth for each of the {n} images")
+    if clean_logits is not None and not (_is_tensor(clean_logits, n, ndim=2) and clean_logits.is_floating_point()):
+        raise AttackError(f"clean_logits came as {told(clean_logits)}; expected one row for each of the {n} images")
+    if not isinstance(names, Mapping | None):
+        raise AttackError(f"names are {shortened(repr(names))}; expected a name by attack, as {{attack: 'pgd'}}")
+    if not isinstance(memory, Memory | None):
+        raise AttackError(f"memory = {shortened(repr(memory))}; expected a manifoldscope.vision.memory.Memory")
     called = [(names or {}).get(attack, attack.kind) for attack in wanted]
     _require_each_once(images, wanted, called)
     BatchSize(batch_size)  # which refuses what is no number of images
@@ -146,6 +150,10 @@ def evaluate(
         ),
         tuple(one.misclassified_after for one in ordered),
     )
+
+
+def _is_tensor(value: object, n: int, *, ndim: int) -> bool:
+    return isinstance(value, Tensor) and value.ndim == ndim and len(value) == n
 
 
 def _require_each_once(images: ImageSet, attacks: Sequence[Perturbation], called: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from manifoldscope.attacks.ball import Norm, check_radius, distance, projected
+from manifoldscope.attacks.contract import told
 from manifoldscope.attacks.perturbation import Perturbation, Rows, State
 from manifoldscope.errors import AttackError
 from manifoldscope.seeds import derive
@@ -129,11 +130,10 @@ class External(Perturbation):
 def _no_images(found: object, shape: torch.Size) -> str:
     """What an attack gave that are no images of this shape; empty where it gave them."""
     if not isinstance(found, Tensor):
-        return type(found).__name__
+        return told(found)
     if kind := not_dense(found):
         return f"a {kind} tensor"
-    fits = found.shape == shape and found.is_floating_point()
-    return "" if fits else f"shape {tuple(found.shape)} and type {found.dtype}"
+    return "" if found.shape == shape and found.is_floating_point() else told(found)
 
 
 @contextmanager

@@ -36,6 +36,10 @@ def great_score(confidences: Tensor, labels: Tensor) -> float:
         >>> round(great_score(torch.tensor([[0.9, 0.1], [0.2, 0.8]]), torch.tensor([0, 0])), 4)  # (0.8 + 0) / 2
         0.5013
     """
+    if not (isinstance(confidences, Tensor) and isinstance(labels, Tensor)):
+        raise AttackError(
+            f"confidences are {type(confidences).__name__} and labels {type(labels).__name__}; expected tensors"
+        )
     if (
         confidences.ndim != 2
         or not len(confidences)

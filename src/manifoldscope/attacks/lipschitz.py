@@ -19,6 +19,7 @@ from manifoldscope.attacks.engine import INSIDE
 from manifoldscope.attacks.subject import Subject
 from manifoldscope.errors import AttackError, ModelError
 from manifoldscope.seeds import generator
+from manifoldscope.settings import check_setting
 from manifoldscope.vision.batching import BatchSize
 from manifoldscope.vision.images import ImageSet, as_image_set
 from manifoldscope.vision.memory import Footprint, Memory
@@ -156,8 +157,8 @@ def lipschitz_estimates(
 
 def check_settings(*, norm: Norm, radius: float, samples: int) -> None:
     """Raise AttackError unless `lipschitz_estimates` can have these."""
-    if norm not in ("linf", "l2"):
-        raise AttackError(f"norm = {norm!r}; expected 'linf' or 'l2'")
+    for name, value, hint in (("norm", norm, Norm), ("radius", radius, float), ("samples", samples, int)):
+        check_setting(AttackError, name, value, hint)
     check_radius(radius, norm)
     if radius == 0:
         raise AttackError("radius = 0; expected a radius above 0, within which to look")

@@ -28,7 +28,7 @@ from manifoldscope.attacks.perturbation import Perturbation
 from manifoldscope.attacks.subject import Subject
 from manifoldscope.errors import AttackError
 from manifoldscope.seeds import generator
-from manifoldscope.settings import check_setting
+from manifoldscope.settings import check_setting, check_settings
 from manifoldscope.tables import INTEGER, REAL, TEXT, Schema, conform, parameters_text
 from manifoldscope.vision.batching import BatchSize
 from manifoldscope.vision.fast import FastNetwork
@@ -84,9 +84,7 @@ class Search:
     tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
-        if self.attack not in STEPS:
-            raise AttackError(f"attack = {self.attack!r}; expected one of: {', '.join(STEPS)}")
-        check_setting(AttackError, "norm", self.norm, Norm)
+        check_settings(AttackError, self)
         check_radius(self.largest, self.norm)
         if self.largest == 0:
             raise AttackError("largest = 0; expected a radius above 0, up to which to search")
@@ -173,15 +171,16 @@ def minimal_perturbation(
     network, images = as_network(network), as_image_set(images)
     if not len(images):
         raise AttackError("0 images; expected at least one")
+    check_setting(AttackError, "attack", attack, Attack)
     search = Search(
         attack=attack,
         norm=norm,
         largest=largest,
-        steps=STEPS.get(attack, 1) if steps is None else steps,
+        steps=STEPS[attack] if steps is None else steps,
         tolerance=tolerance,
     )
-    one, at_once = network.pixels(images, slice(0, 1)), min(batch_size, len(images))
     batch = BatchSize(batch_size)
+    one, at_once = network.pixels(images, slice(0, 1)), min(batch_size, len(images))
     beside = Footprint(0, COPIES * one.nbytes)
     batch.fits = (memory or Memory()).batch(network, one, at_once, gradient=True, beside=beside)
     with undisturbed(network):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from manifoldscope.attacks.ball import Generators
-from manifoldscope.errors import AttackError, StudyError, unknown
+from manifoldscope.errors import AttackError, StudyError, shortened, unknown
 from manifoldscope.registry import Entry, Registry
 from manifoldscope.settings import check_settings
 from manifoldscope.tables import parameters_text
@@ -282,6 +282,16 @@ def registered(kind: str) -> Entry:
     raise StudyError(unknown("attack or corruption", kind, [*ATTACKS.names(), *CORRUPTIONS.names()]))
 
 
+def require_attack(value: object) -> None:
+    """Raise AttackError unless it is an attack or a corruption."""
+    if not isinstance(value, Perturbation):
+        what = f"the class {value.__name__}" if isinstance(value, type) else shortened(repr(value))
+        raise AttackError(
+            f"the attack is {what}; expected one that was made, such as PGD(epsilon=8/255), or a function or another "
+            "library's in external(...)"
+        )
+
+
 def require_pixels(images: Tensor, labels: Tensor) -> None:
     """Raise AttackError unless these are images in [0, 1], with a label for each."""
     if not (isinstance(images, Tensor) and isinstance(labels, Tensor)):
@@ -302,6 +312,9 @@ def require_pixels(images: Tensor, labels: Tensor) -> None:
         )
     low, high = (float(end) for end in images.detach().aminmax())
     if not (low >= 0 and high <= 1):  # also true of NaN
-        raise AttackError("images reach beyond [0, 1] or hold NaN; expected pixels, with normalisation in the network")
+        raise AttackError(
+            f"images lie in [{low:.8g}, {high:.8g}]; expected pixels in [0, 1], with normalisation in the network, and "
+            "what rounding carried beyond brought back by .clamp(0, 1)"
+        )
     if int(labels.min()) < 0:
         raise AttackError(f"label {int(labels.min())}; expected class indices from 0")

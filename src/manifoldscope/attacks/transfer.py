@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from manifoldscope.attacks.evaluation import evaluate
-from manifoldscope.attacks.perturbation import Perturbation
+from manifoldscope.attacks.perturbation import Perturbation, require_attack
 from manifoldscope.errors import AttackError
 from manifoldscope.tables import INTEGER, REAL, TEXT, Schema, conform
 from manifoldscope.vision.images import ImageSet, batches
@@ -71,8 +71,11 @@ def transfer(
         The table `transfer`: one row for each pair of source_model and target_model.
 
     Raises:
-        AttackError: two networks with one name, or networks that see the images differently.
+        AttackError: no list of networks, or no attack; two networks with one name, or that see the images differently.
     """
+    require_attack(attack)
+    if isinstance(networks, Network | nn.Module) or not isinstance(networks, Iterable):
+        raise AttackError(f"the networks are {type(networks).__name__}; expected a list of networks")
     compared = [as_network(network) for network in networks]
     names = [network.name for network in compared]
     if len(set(names)) < len(names):

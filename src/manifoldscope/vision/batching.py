@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from manifoldscope.errors import ModelError
-from manifoldscope.vision.whole import check_whole
+from manifoldscope.settings import check_setting
 
 
 @dataclass
@@ -29,7 +29,7 @@ class BatchSize:
     halved: bool = False
 
     def __post_init__(self) -> None:
-        check_whole(ModelError, batch_size=self.wanted)
+        check_setting(ModelError, "batch_size", self.wanted, int)
         if self.wanted < 1:
             raise ModelError(f"batch_size = {self.wanted}; expected at least 1 image at a time")
         self.fits = min(self.wanted, self.fits or self.wanted)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from manifoldscope.errors import DataError, unknown
+from manifoldscope.vision.batching import BatchSize
 from manifoldscope.vision.mapstyle import DatasetImages, base_of, class_names_of, targets_of
 from manifoldscope.vision.raw import ArrayImages, RawImages
 from manifoldscope.vision.shown import counted, html_table
@@ -405,5 +406,5 @@ def _rank(seed: int, *names: str) -> bytes:
 
 def batches(n: int, batch_size: int) -> Iterator[slice]:
     """Consecutive slices of at most `batch_size` that cover 0..n."""
-    for start in range(0, n, batch_size):
+    for start in range(0, n, BatchSize(batch_size).wanted):
         yield slice(start, min(start + batch_size, n))
