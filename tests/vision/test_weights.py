@@ -102,6 +102,9 @@ def test_files_without_weights_are_refused(tmp_path: Path) -> None:
     (tmp_path / "torn.pt").write_bytes((tmp_path / "torn.pt").read_bytes()[:500])
     with pytest.raises(ModelError, match="cannot be read as weights"):
         load_weights(tmp_path / "torn.pt")
+    (tmp_path / "zeros.pt").write_bytes(bytes(1000))
+    with pytest.raises(ModelError, match=r"begins with nothing but zeros.*copy it again"):
+        load_weights(tmp_path / "zeros.pt")
     (tmp_path / "text.pt").write_text("hello")
     with pytest.raises(ModelError, match=r"cannot be read as weights|holds more than tensors"):
         load_weights(tmp_path / "text.pt")
@@ -211,6 +214,11 @@ def test_the_weights_themselves_are_taken_and_an_average_beside_them_is_said(tmp
     with pytest.warns(UserWarning, match="weights under 'state_dict' were taken; 'state_dict_ema'"):
         fit(target, tmp_path / "w.pt", "the target")
     assert same(source, target)
+    for alone in ({"state_dict_ema": source.state_dict()}, {"ema": {"module": source.state_dict(), "decay": 0.9}}):
+        torch.save(alone, tmp_path / "w.pt")
+        with pytest.warns(UserWarning, match="the file holds only an average of the weights, under"):
+            fit(target := make(), tmp_path / "w.pt", "the target")
+        assert same(source, target)
     inside = {
         f"{name}.{key}": value
         for name, net in (("net", source), ("net_ema", average))

@@ -119,6 +119,8 @@ def _recognised(head: bytes) -> str | None:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head:
         return "is empty; download or copy it again"
+    if not head.strip(b"\0"):
+        return "begins with nothing but zeros, as a download that was interrupted does; download or copy it again"
     if head.startswith(b"version https://git-lfs"):
         return "is a pointer of Git LFS and not the file itself; fetch it with `git lfs pull`"
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<script")):
@@ -227,7 +229,7 @@ def _torch_content(file: BufferedReader, name: str) -> Any:
                 "from, and give that file"
             ) from error
         raise ModelError(
-            f"{name} cannot be read as weights ({reason[:120] or type(error).__name__}); expected safetensors, "
+            f"{name} cannot be read as weights ({type(error).__name__}: {reason[:120]}); expected safetensors, "
             "or a state dict saved by torch.save; it may be truncated"
         ) from error
 

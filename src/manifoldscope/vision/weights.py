@@ -321,7 +321,7 @@ def _notes(
             f"the weights under {loaded.entry!r} were taken; {' and '.join(map(repr, loaded.beside))}, which the file "
             "also holds, was not"
         )
-    elif loaded.entry.rpartition(".")[2] in AVERAGED_ENTRIES:
+    elif not set(loaded.entry.split(".")).isdisjoint(AVERAGED_ENTRIES):
         notes.append(f"the file holds only an average of the weights, under {loaded.entry!r}; it was taken")
     left = [
         name
