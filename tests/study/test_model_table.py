@@ -150,10 +150,13 @@ def test_what_does_not_fit_is_one_sentence(table: Path, entry: dict[str, object]
         ('name,source\n"a,small:cnn\n', {}, "cannot be read: line 2: unexpected end of data"),
         ("name,source\na,small:cnn,0.5, 0.5\n", {}, "line 2 of .* has 4 cells, for 2 columns; .* double quotes"),
         (
-            "Name;Source\na;small:cnn\n",
+            "Name,Source\na,small:cnn\n",
             {},
-            r"no source \(line 2 of .*; its columns: Name;Source\); give the entry source",
+            r"no source \(line 2 of .*; its columns: Name, Source\); give the entry source",
         ),
+        ("name;source\na;small:cnn\n", {}, "separated by semicolons; save it with commas between cells"),
+        ("name\tsource\na\tsmall:cnn\n", {}, "separated by tabs; save it with commas"),
+        ("name,k,j\na,1,2\nb,2,1\n", {"only": {"k": 1, "j": 1}}, "0 networks: no row has all that only asks for"),
         ("name,source\na,small:cnn\na,small:mlp\n", {}, "two networks are called 'a': line 2 of .* and line 3 of "),
         ("nam,source\na,small:cnn\nb,small:cnn\n", {}, "two networks are called 'cnn': .* in a column called name"),
     ],
@@ -174,6 +177,15 @@ def test_spaces_around_cells_and_empty_lines_are_left_out(tmp_path: Path) -> Non
         {"name": "a", "source": "small:cnn", "mean": [0.5, 0.4]},
         {"name": "b", "source": "small:mlp"},
     ]
+
+
+def test_what_says_that_there_is_no_number_is_an_empty_cell(tmp_path: Path) -> None:
+    path = tmp_path / "networks.csv"
+    path.write_text("name,source,mean,std,k,clean\na,small:cnn,NA,nan,null,NaN\nnone,small:mlp,0.5,0.5,1,0.9\n")
+    first, second = expanded([{"from": str(path), "seed": "{k}", "expected": {"clean": "{clean}"}}])
+    assert first == {"name": "a", "source": "small:cnn"}
+    assert second["name"] == "none"
+    assert second["expected"] == {"clean": 0.9}
 
 
 def test_an_error_in_a_network_of_a_table_names_its_line_and_the_columns(tmp_path: Path) -> None:

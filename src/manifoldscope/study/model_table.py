@@ -12,6 +12,7 @@ from typing import Any
 
 from manifoldscope.errors import StudyError, shortened, unknown
 from manifoldscope.files import read_bytes
+from manifoldscope.frames import MISSING, SEPARATORS
 
 COLUMNS = ("name", "source", "weights", "mean", "std")
 """Columns that are taken as they are, where the entry does not say otherwise."""
@@ -33,8 +34,8 @@ def expanded(models: Any) -> Any:
 
     A text may hold {COLUMN}, and {folder}, the folder of the table; for files {file}, {stem} and {folder}; so may texts
     in lists and tables. Columns called name, source, weights, mean and std are taken by themselves, as they are, and an
-    empty cell is left out, as is a table of nothing but empty cells. `only` names columns and the value, or the values,
-    that rows must have.
+    empty cell is left out (in numbers also NA, nan and null), as is a table of nothing but empty cells. `only` names
+    columns and the value, or the values, that rows must have.
 
     Raises:
         StudyError: a table that cannot be read, a column that is not there, no row, more than a thousand, one without
@@ -71,7 +72,11 @@ def _with_origins(models: Sequence[Any]) -> list[tuple[Any, str]]:
                 "folder in which the command runs, or it is a table without a row; expected the path of a table "
                 "(.csv, .tsv) or a pattern of files"
             )
-        if not rows or len(rows) > MOST:
+        if not rows:
+            raise StudyError(
+                f"models: from = {shortened(str(entry['from']))!r} gives 0 networks: no row has all that only asks for"
+            )
+        if len(rows) > MOST:
             raise StudyError(
                 f"models: from = {shortened(str(entry['from']))!r} gives {len(rows):,} networks; expected 1 to {MOST:,}"
             )
@@ -142,6 +147,11 @@ def _table(path: Path) -> Sequence[tuple[dict[str, str], str]]:
     if not lines:
         raise StudyError(f"the table of networks {path} is empty; expected a line with the names of its columns")
     (_, columns), *rows = lines
+    if len(columns) == 1 and (other := next((each for each in SEPARATORS if each in columns[0]), None)):
+        raise StudyError(
+            f"the table of networks {path} has its cells separated by {SEPARATORS[other]}; save it with "
+            f"{SEPARATORS[delimiter]} between cells"
+        )
     if twice := sorted({column for column in columns if column and columns.count(column) > 1}):
         raise StudyError(f"the table of networks {path} has two columns called {twice[0]!r}; rename one of them")
     found = []
@@ -166,7 +176,8 @@ def _filled(entry: Mapping[str, Any], row: Mapping[str, str], origin: str) -> di
     own = {key: value for key, value in entry.items() if key not in ("from", "only")}
     taken = {column: row[column] for column in COLUMNS if row.get(column) and column not in own}
     told = taken | {key: _put_in(value, row, key) for key, value in own.items()}
-    told = {key: _numbers(value) if key in NUMBERS else value for key, value in told.items() if value != ""}
+    told = {key: _numbers(value) if key in NUMBERS else value for key, value in told.items()}
+    told = {key: value for key, value in told.items() if value != ""}
     if not isinstance(told.get("source"), str):
         raise StudyError(
             f"models: a network has no source ({origin}; its columns: {_listed(row)}); give the entry "
@@ -204,7 +215,12 @@ def _put_in(value: Any, row: Mapping[str, str], key: str) -> Any:
 
 
 def _number(cell: str) -> int | float | str:
-    """The number in a cell, a whole one also where it is written as 10.0; as it is where it holds none."""
+    """The number in a cell, a whole one also where it is written as 10.0; as it is where it holds none.
+
+    What says that there is none (NA, nan, null) is an empty cell.
+    """
+    if cell.lower() in MISSING:
+        return ""
     try:
         return int(cell)
     except ValueError:
@@ -217,9 +233,14 @@ def _number(cell: str) -> int | float | str:
 
 
 def _numbers(value: Any) -> Any:
-    """Numbers in a cell, in brackets or not, between spaces, commas or semicolons; as it is where it holds none."""
+    """Numbers in a cell, in brackets or not, between spaces, commas or semicolons; as it is where it holds none.
+
+    What says that there is none is an empty cell, as in `_number`.
+    """
     if not isinstance(value, str):
         return value
+    if value.lower() in MISSING:
+        return ""
     try:
         return [float(part) for part in re.split(r"[\s,;]+", value.strip(" []()"))]
     except ValueError:
