@@ -218,6 +218,25 @@ def test_a_network_that_does_not_take_the_images_is_told_by_their_shape(module, 
             attempt()
 
 
+@pytest.mark.parametrize(
+    "error", [KeyError("size"), AttributeError("size"), ZeroDivisionError("size"), StopIteration()]
+)
+def test_whatever_a_network_raises_is_told_in_a_sentence(module, drawn, error):
+    def fail(*_):
+        raise error
+
+    module[0].register_forward_pre_hook(fail)
+    for attempt in (
+        lambda: PGD(epsilon=0.1, steps=2)(module, drawn.raw.pixels, drawn.labels),
+        lambda: next(PGD(epsilon=0.1, steps=2).run(module, drawn.raw.pixels, drawn.labels)),
+        lambda: evaluate(module, drawn, PGD(epsilon=0.1)),
+    ):
+        with pytest.raises(
+            ModelError, match=r"Sequential cannot take images of shape \(3, 8, 8\): ('?size|StopIter)"
+        ):
+            attempt()
+
+
 @pytest.mark.parametrize("channels", [1, 2, 5])
 def test_an_attack_takes_images_of_as_many_channels_as_the_module_does(channels):
     with torch.random.fork_rng():

@@ -378,8 +378,37 @@ class CutOff(Around):
         return self.scale * self.inner(pixels.detach())
 
 
+class SwitchedOff(Around):
+    """Switches gradients off, and not on again."""
+
+    def forward(self, pixels):
+        torch.set_grad_enabled(False)
+        return self.inner(pixels)
+
+
+class ForwardAlone(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, pixels):
+        return pixels.clone()
+
+
+class LostOnTheWayBack(ForwardAlone):
+    @staticmethod
+    def backward(ctx, gradient):
+        raise KeyError("scale")
+
+
 @pytest.mark.parametrize(
-    "plant", [WithoutGradient, Inference, lambda inner: Before(inner, torch.Tensor.detach), CutOff]
+    "plant",
+    [
+        WithoutGradient,
+        Inference,
+        lambda inner: Before(inner, torch.Tensor.detach),
+        CutOff,
+        SwitchedOff,
+        lambda inner: Before(inner, ForwardAlone.apply),
+        lambda inner: Before(inner, LostOnTheWayBack.apply),
+    ],
 )
 def test_a_network_without_a_gradient_fails_its_row_and_takes_the_attacks_that_need_none(known, plant):
     network, drawn = known
@@ -395,6 +424,34 @@ def test_a_network_without_a_gradient_fails_its_row_and_takes_the_attacks_that_n
         with pytest.raises(NoGradientError, match="noise, square, rotation, translation and the corruptions"):
             attacked()
     assert len(evaluate(network, drawn, Square(epsilon=0.1, queries=3)).table) == len(drawn)
+
+
+def test_gradients_stay_on_where_a_network_switches_them_off(known):
+    network, drawn = known
+    replace(network, module=SwitchedOff(network.module))(drawn.raw.pixels)
+    assert torch.is_grad_enabled()
+
+
+def test_what_fails_on_the_way_back_is_told(known):
+    network, drawn = known
+    network = replace(network, module=Before(network.module, LostOnTheWayBack.apply))
+    assert rows_of(network, drawn)["vanishing gradient"]["note"].startswith(
+        "the backward pass of convolutional fails ('scale'). Give what it calls a derivative, or keep to the attacks"
+    )
+
+
+def test_a_network_that_fails_is_told_with_how_many_images_it_was_shown(known):
+    network, drawn = known
+
+    def few(pixels):
+        if len(pixels) > 9:
+            raise KeyError("batch")
+        return pixels
+
+    few = replace(network, module=Before(network.module, few))
+    for look in (network_checks, lambda *given: evaluate(*given, PGD(epsilon=0.1))):
+        with pytest.raises(ModelError, match=r"cannot take images of shape \(3, 8, 8\), 48 at a time: 'batch'"):
+            look(few, drawn)
 
 
 def test_the_attacks_that_need_no_gradient_are_those_of_the_sentence():

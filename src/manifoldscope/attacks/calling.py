@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from manifoldscope.attacks.ball import Generators
 from manifoldscope.attacks.engine import Engine, Found, Look, Source, require_class, require_label
 from manifoldscope.attacks.perturbation import Iterate, Outcome, Perturbation, Rows, require_pixels
-from manifoldscope.errors import AttackError, shortened
+from manifoldscope.errors import AttackError, ManifoldscopeError, shortened
 from manifoldscope.seeds import generator
 from manifoldscope.vision.batching import BatchSize
 from manifoldscope.vision.fast import FastNetwork
@@ -80,7 +80,9 @@ def _asked(network: Network, images: Tensor) -> Iterator[None]:
     with undisturbed(network):
         try:
             yield
-        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
+        except ManifoldscopeError:
+            raise
+        except Exception:  # whatever a stranger's module does
             with torch.no_grad():
                 first_pass(network, images[:1].detach())
             raise

@@ -11,6 +11,7 @@ from torch import Tensor
 from manifoldscope.attacks.engine import Source, require_class, require_label
 from manifoldscope.attacks.perturbation import Rows
 from manifoldscope.vision.batching import BatchSize
+from manifoldscope.vision.hooks import first_pass
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network, predicted
 from manifoldscope.vision.reader import Reader
@@ -90,7 +91,7 @@ def _logits(network: Network, images: ImageSet, batch: BatchSize) -> Tensor:
         pixels = network.pixels(images, where)
         network.check_sizes([first, pixels.shape[1:]])
         with torch.no_grad():
-            parts.append(network(pixels.to(network.device)).cpu())
+            parts.append(first_pass(network, pixels).cpu())
 
     batch.over(len(images), ask)
     return torch.cat(parts)

@@ -242,11 +242,12 @@ def first_pass(network: Network, pixels: Tensor) -> Tensor:
         return network(pixels.to(network.device))
     except ManifoldscopeError:
         raise
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+    except Exception as error:  # whatever a stranger's module does
         if out_of_memory(error):
             raise
+        at_once = f", {len(pixels)} at a time" if len(pixels) > 1 else ""
         raise ModelError(
-            f"{network.name} cannot take images of shape {tuple(pixels.shape[1:])}: "
+            f"{network.name} cannot take images of shape {tuple(pixels.shape[1:])}{at_once}: "
             f"{' '.join(str(error).split())[:200] or type(error).__name__}"
         ) from error
 

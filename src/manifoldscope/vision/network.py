@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from manifoldscope.errors import DataError, ModelError
+from manifoldscope.errors import DataError, ManifoldscopeError, ModelError
 from manifoldscope.seeds import derive
+from manifoldscope.vision.batching import out_of_memory
 from manifoldscope.vision.images import ImageSet, as_image_set, batches
 from manifoldscope.vision.precision import float32
 from manifoldscope.vision.preprocessing import Preprocessing, in_channels
@@ -28,8 +29,11 @@ WITHOUT_GRADIENTS = ("noise", "square", "rotation", "translation")
 """The attacks that need no gradient, for the sentence that says so; a test holds it against their registry."""
 
 
+_WITHOUT = f"the attacks that need no gradient: {', '.join(WITHOUT_GRADIENTS)} and the corruptions"
+
+
 class NoGradientError(ModelError):
-    """A network gives logits without a gradient, and somebody asks for it."""
+    """A network gives logits without a gradient, or its backward pass fails, and somebody asks for it."""
 
 
 class _WithoutGradient(torch.autograd.Function):
@@ -48,8 +52,7 @@ class _WithoutGradient(torch.autograd.Function):
 def _no_gradient(name: str) -> NoGradientError:
     return NoGradientError(
         f"{name} gives logits without a gradient: its forward runs under torch.no_grad or torch.inference_mode, or "
-        "detaches something. Take that out, or keep to the attacks that need no gradient: "
-        f"{', '.join(WITHOUT_GRADIENTS)} and the corruptions"
+        f"detaches something. Take that out, or keep to {_WITHOUT}"
     )
 
 
@@ -131,7 +134,8 @@ class Network:
         """
         wanted = pixels.requires_grad and torch.is_grad_enabled()
         try:
-            output = self.module(self.normalise(pixels))
+            with torch.set_grad_enabled(torch.is_grad_enabled()):  # which a module may change for whoever comes next
+                output = self.module(self.normalise(pixels))
         except RuntimeError as error:
             types = sorted({str(each.dtype) for each in self.module.parameters() if each.is_floating_point()})
             if len(types) > 1 and "type" in str(error):
@@ -348,9 +352,20 @@ def pixel_gradient(network: Network, value: Tensor, pixels: Tensor) -> Tensor:
     """The gradient of a value, which the network's logits gave, by the pixels that gave the logits; like the pixels.
 
     Raises:
-        NoGradientError: nothing leads from the value back to the pixels.
+        NoGradientError: nothing leads from the value back to the pixels, or what does fails.
     """
-    (gradient,) = torch.autograd.grad(value, pixels, allow_unused=True)
+    try:
+        (gradient,) = torch.autograd.grad(value, pixels, allow_unused=True)
+    except ManifoldscopeError:
+        raise
+    except Exception as error:  # whatever a stranger's module does on the way back
+        if out_of_memory(error):
+            raise
+        told = " ".join(str(error).split())[:200] or type(error).__name__
+        raise NoGradientError(
+            f"the backward pass of {network.name} fails ({told}). Give what it calls a derivative, or keep to "
+            f"{_WITHOUT}"
+        ) from error
     if gradient is None:
         raise _no_gradient(network.name)
     return gradient

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from manifoldscope.attacks.checks.row import Row, check
-from manifoldscope.vision.network import Network, NoGradientError
+from manifoldscope.vision.network import Network, NoGradientError, pixel_gradient
 
 HAIR = 1e-3
 """A quarter of a level of 8 bits: beyond the rounding of a normalisation, and too little to change much else."""
@@ -63,6 +63,4 @@ def gradient_at_bounds(network: Network, pixels: Tensor, labels: Tensor, *, dete
 
 def _gradient(network: Network, pixels: Tensor, labels: Tensor) -> Tensor:
     leaf = pixels.detach().requires_grad_(True)
-    chosen = network(leaf).gather(1, labels.view(-1, 1)).sum()
-    (gradient,) = torch.autograd.grad(chosen, leaf, allow_unused=True, materialize_grads=True)
-    return gradient
+    return pixel_gradient(network, network(leaf).gather(1, labels.view(-1, 1)).sum(), leaf)

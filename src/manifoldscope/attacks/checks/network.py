@@ -14,9 +14,10 @@ from manifoldscope.attacks.checks.independence import batch_independence
 from manifoldscope.attacks.checks.labels import label_order
 from manifoldscope.attacks.checks.row import Row, check
 from manifoldscope.errors import AttackError, ModelError
+from manifoldscope.vision.hooks import first_pass
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.memory import Memory
-from manifoldscope.vision.network import Network, NoGradientError, identical, predicted, undisturbed
+from manifoldscope.vision.network import Network, NoGradientError, identical, pixel_gradient, predicted, undisturbed
 
 DETERMINISM_TOLERANCE = 1e-4
 """Repeated passes may differ by this share of the largest logit."""
@@ -57,7 +58,8 @@ def network_checks(
     parts = torch.split(pixels, at_once)
     with undisturbed(network):
         with torch.no_grad():
-            logits, again = (torch.cat([network(part) for part in parts]) for _ in range(2))
+            logits = torch.cat([first_pass(network, part) for part in parts])
+            again = torch.cat([network(part) for part in parts])
         finite = torch.isfinite(logits).all(1)
         if not bool(finite.any()):
             raise ModelError(
@@ -215,8 +217,6 @@ def _gradients(
 
 
 def _gradient(network: Network, pixels: Tensor, labels: Tensor) -> Tensor:
-    """Like the pixels; zero where the loss does not depend on them."""
+    """Like the pixels."""
     leaf = pixels.detach().requires_grad_(True)
-    loss = F.cross_entropy(network(leaf), labels, reduction="sum")
-    (gradient,) = torch.autograd.grad(loss, leaf, allow_unused=True, materialize_grads=True)
-    return gradient
+    return pixel_gradient(network, F.cross_entropy(network(leaf), labels, reduction="sum"), leaf)
