@@ -68,6 +68,10 @@ def test_without_attacks_and_with_some_classes_the_clean_accuracy_is_not_compare
         ({"clean": 0.9, "robust": 0.5}, "there is no setting 'robust'"),
         ({"autoattack": 0.9, "norm": "l1"}, "norm = 'l1'"),
         ({"autoattack": 0.9, "epsilon": 0}, "epsilon = 0: input should be greater than 0"),
+        ("Published", r"expected a table, such as \{ clean = 0\.9.*, or the word \"published\""),
+        (0.9, r"expected = 0\.9: expected a table, such as"),
+        ({"clean": 0.5, "autoattack": 0.9}, r"autoattack = 0\.9 is above clean = 0\.5.*are the two exchanged\?"),
+        ({"autoattack": 0.5, "epsilon": 8.0}, r"epsilon = 8; .*did you mean 8/255"),
         ("published", r"no accuracies of small:mlp are known here; write those of its paper"),
     ],
 )

@@ -355,6 +355,9 @@ def test_a_layer_that_is_not_there_is_named(batch):
         objective("centre", layer="dens").loss(network(), *batch, 0.0, generator())
     with pytest.raises(ModelError, match="is called 1 time"):
         objective("manifold_mixup", layers=["dense@3"]).loss(network(), *batch, 0.0, generator())
+    for seed in range(3):  # whichever is chosen first
+        with pytest.raises(ModelError, match="there is no layer 'dens'"):
+            objective("manifold_mixup", layers=["input", "dense", "dens"]).loss(network(), *batch, 0.0, generator(seed))
 
 
 # -- settings ---------------------------------------------------------------------------------------------------------
@@ -376,6 +379,13 @@ def test_a_layer_that_is_not_there_is_named(batch):
         ("manifold_mixup", {"alpha": -1.0}, StudyError, "alpha = -1"),
         ("manifold_mixup", {"layers": []}, ModelError, "no layer was asked for"),
         ("manifold_mixup", {"layers": ["conv1 [mean]"]}, StudyError, "expected 'conv1'"),
+        (
+            "manifold_mixup",
+            {"layers": ["input", "conv*"]},
+            StudyError,
+            r"the pattern 'conv\*'; expected layers by name",
+        ),
+        ("centre", {"layer": "all"}, StudyError, "layer = 'all' is a pattern; expected one layer by name"),
         ("centre", {"ramp": -0.1}, StudyError, "ramp = -0.1"),
         ("centre", {"strength": math.nan}, StudyError, "strength = nan"),
         ("centre", {"layer": "conv1 [positions]"}, StudyError, "one point per image"),

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ValidationInfo, field_validator, model_validator
 
+from manifoldscope.attacks.ball import check_radius
+from manifoldscope.errors import AttackError
 from manifoldscope.study.section import Section, setting
 from manifoldscope.vision.sources.published import published
 
@@ -37,11 +39,23 @@ class ExpectedPlan(Section):
     def _any(self) -> ExpectedPlan:
         if self.clean is None and self.autoattack is None:
             raise ValueError("expected says neither clean nor autoattack; give at least one of them")
+        if self.clean is not None and self.autoattack is not None and self.autoattack > self.clean:
+            raise ValueError(
+                f"autoattack = {self.autoattack:g} is above clean = {self.clean:g}, and an attack raises no accuracy; "
+                "are the two exchanged?"
+            )
+        if self.epsilon is not None:
+            try:
+                check_radius(self.epsilon, self.norm)
+            except AttackError as error:
+                raise ValueError(str(error)) from None
         return self
 
 
 def _told(value: Any, info: ValidationInfo) -> Any:
     """What a study file says, with the figures in place of the word "published"."""
+    if value is not None and value != "published" and not isinstance(value, Mapping | ExpectedPlan):
+        raise ValueError('expected a table, such as { clean = 0.9, autoattack = 0.5 }, or the word "published"')
     if value != "published":
         return value
     source = info.data.get("source", "")

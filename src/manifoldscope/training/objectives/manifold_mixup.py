@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from manifoldscope.errors import StudyError
-from manifoldscope.training.features import replaced
+from manifoldscope.training.features import place_of, replaced
 from manifoldscope.training.objectives.mixing import Mix, check_alpha
 from manifoldscope.training.objectives.objective import OBJECTIVES, Objective
+from manifoldscope.vision.hooks import unwrapped
 from manifoldscope.vision.layers import layers_of
 from manifoldscope.vision.network import Network
 
@@ -40,12 +41,17 @@ class ManifoldMixup(Objective):
         super().__post_init__()
         check_alpha(self.alpha)
         for layer in layers_of(self.layers):
+            if layer.is_pattern:
+                raise StudyError(f"layers names the pattern {str(layer)!r}; expected layers by name")
             if layer.pool is not None:
                 raise StudyError(f"layers names {str(layer)!r}; expected {layer.name!r}, all of which is mixed")
 
     def loss(
         self, network: Network, pixels: Tensor, labels: Tensor, progress: float, generator: torch.Generator
     ) -> Tensor:
+        for each in self.layers:
+            if each != INPUT:
+                place_of(unwrapped(network), each, pixels)  # so that one that is not there is told at the first batch
         layer = self.layers[int(torch.randint(len(self.layers), (), generator=generator, device="cpu"))]
         mix = Mix.drawn(len(pixels), self.alpha, generator, pixels.device)
         logits = network(mix.of(pixels)) if layer == INPUT else replaced(network, pixels, layer, mix.of)

@@ -39,6 +39,10 @@ class Shaping(Objective):
         if not math.isfinite(self.strength):
             raise StudyError(f"strength = {self.strength}; expected a finite number; a negative one raises the penalty")
         check_ramp(self.ramp)
+        if Layer.of(self.layer).is_pattern:
+            raise StudyError(
+                f"layer = {self.layer!r} is a pattern; expected one layer by name, such as {PENULTIMATE!r}"
+            )
         if Layer.of(self.layer).pool == "positions":
             raise StudyError(f"layer = {self.layer!r}; expected one point per image, so another way to pool")
 
