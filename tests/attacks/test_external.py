@@ -146,6 +146,8 @@ def test_what_it_sets_for_the_whole_process_is_put_back(known):
         torch.set_grad_enabled(False)
         torch.set_num_threads(torch.get_num_threads() + 1)
         torch.use_deterministic_algorithms(True)
+        torch.autograd.set_detect_anomaly(True)
+        torch.backends.cudnn.benchmark = torch.backends.cudnn.deterministic = True
         return pixels
 
     def states():
@@ -154,6 +156,9 @@ def test_what_it_sets_for_the_whole_process_is_put_back(known):
             torch.is_grad_enabled(),
             torch.get_num_threads(),
             torch.are_deterministic_algorithms_enabled(),
+            torch.is_anomaly_enabled(),
+            torch.backends.cudnn.benchmark,
+            torch.backends.cudnn.deterministic,
         )
 
     before = states()

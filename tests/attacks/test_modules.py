@@ -231,9 +231,7 @@ def test_whatever_a_network_raises_is_told_in_a_sentence(module, drawn, error):
         lambda: next(PGD(epsilon=0.1, steps=2).run(module, drawn.raw.pixels, drawn.labels)),
         lambda: evaluate(module, drawn, PGD(epsilon=0.1)),
     ):
-        with pytest.raises(
-            ModelError, match=r"Sequential cannot take images of shape \(3, 8, 8\): ('?size|StopIter)"
-        ):
+        with pytest.raises(ModelError, match=r"Sequential cannot take images of shape \(3, 8, 8\): ('?size|StopIter)"):
             attempt()
 
 

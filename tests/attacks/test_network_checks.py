@@ -129,6 +129,19 @@ def test_a_buffer_that_no_file_holds_is_state_too(known):
     assert (row["passed"], row["note"]) == (False, "n_passes")
 
 
+def test_a_buffer_that_is_gone_is_a_change(known):
+    network, drawn = known
+
+    class Forgets(Passes):
+        def forward(self, pixels):
+            self.n_passes = None
+            return self.inner(pixels)
+
+    with pytest.warns(UserWarning, match="changed the buffer 'n_passes'"):
+        row = rows_of(replace(network, module=Forgets(network.module)), drawn)["state"]
+    assert (row["passed"], row["note"]) == (False, "n_passes")
+
+
 class Lazy(Around):
     """Makes its buffers in its first pass: one that is none before, and one that is not there."""
 

@@ -137,6 +137,7 @@ class Broken(Listed):
     [
         (Stream(), "Stream has no place for each image; expected a map-style dataset"),
         (3, "int is no dataset"),
+        (Listed, r"the class Listed is no dataset; make one of it first, as Listed\(...\)"),
         (Listed([grey(1)], [0.5]), r"item 0 of Listed has the label 0.5; expected a class index"),
         (Listed([grey(1)], [-1]), "has the label -1"),
         (Listed([grey(1)], [True]), "has the label True"),

@@ -170,6 +170,46 @@ def test_nan_in_a_buffer_is_no_change() -> None:
         network(torch.rand(2, 1, 2, 2))
 
 
+def test_a_buffer_that_is_made_anew_with_the_same_values_is_put_back_in_silence() -> None:
+    class Anew(nn.Flatten):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("scale", torch.ones(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.scale = self.scale.clone()
+            return super().forward(x) * self.scale
+
+    module = Anew()
+    scale = module.scale
+    with undisturbed(Network(module)) as network:
+        network(torch.rand(2, 1, 2, 2))
+    assert module.scale is scale
+
+
+def test_a_sparse_buffer_is_no_hindrance_and_put_back() -> None:
+    class Sparse(nn.Flatten):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("graph", torch.eye(4).to_sparse())
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.graph *= 2
+            return (self.graph @ super().forward(x).T).T
+
+    module = Sparse()
+    with pytest.warns(UserWarning, match="changed the buffer 'graph'"), undisturbed(Network(module)) as network:
+        network(torch.rand(2, 1, 2, 2))
+    assert torch.equal(module.graph.to_dense(), torch.eye(4))
+
+
+def test_a_buffer_without_numbers_is_refused() -> None:
+    module = nn.Flatten()
+    module.register_buffer("scale", torch.ones(1, device="meta"))
+    with pytest.raises(ModelError, match=r"on the meta device, which holds no numbers \(scale\)"):
+        Network(module)
+
+
 def test_logits_do_not_depend_on_the_batch_size() -> None:
     images = ImageSet.of(torch.rand(5, 1, 2, 2), [0] * 5)
     network = Network(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), preprocessing=Preprocessing(channels=1))

@@ -159,6 +159,9 @@ def broken():
 def number():
     return 3
 
+def kind():
+    return nn.Flatten
+
 def sized(size):
     return make()
 
@@ -220,6 +223,7 @@ def test_code_that_fails_is_told_in_one_sentence(code: Path) -> None:
     for name, message in (
         (f"{code}:broken", r"python:my_models.py:broken failed \(RuntimeError: I am broken\)"),
         (f"{code}:number", "gives int; expected a torch.nn.Module or a Network"),
+        (f"{code}:kind", "gives the class Flatten, and none that is made; expected a torch.nn.Module"),
         (f"{code}:sized", "is called without arguments, which it does not allow .*'size'"),
         (f"{code}:ready", "is Flatten; expected a function"),
         (f"{code}:SIZE", "is int; expected a function"),

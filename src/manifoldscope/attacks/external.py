@@ -140,12 +140,16 @@ def _no_images(found: object, shape: torch.Size) -> str:
 def _as_before() -> Iterator[None]:
     """What other libraries set for the whole process is put back after: all later outcomes would rest on it."""
     dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
+    anomalies = torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
+    cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         yield
     finally:
         torch.set_default_dtype(dtype)
+        torch.autograd.set_detect_anomaly(*anomalies)
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         if torch.are_deterministic_algorithms_enabled() != deterministic:
@@ -175,9 +179,9 @@ def external(propose: Proposal, *, norm: Norm, epsilon: float, name: str = "", r
 
     It only proposes: the engine brings what it returns into the ball, with a warning where all of it lies far outside,
     and judges it; a pixel that is NaN or infinite is the clean one. What it sets for the whole process (torch's default
-    type, number of threads and deterministic algorithms) is put back. Random numbers that it draws from the global
-    generators of torch, numpy and Python are seeded by the stream of the first image, so that they depend on the
-    company of the others.
+    type, number of threads, deterministic algorithms and detection of anomalies) is put back. Random numbers that it
+    draws from the global generators of torch, numpy and Python are seeded by the stream of the first image, so that
+    they depend on the company of the others.
 
     Args:
         propose: (module, images, labels) -> images. The module maps pixels in [0, 1] to logits; it is a copy, a new

@@ -85,6 +85,8 @@ def base_of(dataset: Any) -> tuple[Any, list[int]]:
     Raises:
         DataError: no map-style dataset.
     """
+    if isinstance(dataset, type):
+        raise DataError(f"the class {dataset.__name__} is no dataset; make one of it first, as {dataset.__name__}(...)")
     if isinstance(dataset, IterableDataset) or not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
         reason = "has no place for each image" if isinstance(dataset, IterableDataset) else "is no dataset"
         raise DataError(

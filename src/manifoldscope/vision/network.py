@@ -91,7 +91,7 @@ class Network:
             raise ModelError(
                 f"{self.name}: weights have no shape yet ({lazy[0]}); show the module one batch of images first"
             )
-        empty = [name for name, parameter in self.module.named_parameters() if parameter.is_meta]
+        empty = [name for name, each in (*self.module.named_parameters(), *self.module.named_buffers()) if each.is_meta]
         if empty:
             raise ModelError(
                 f"{self.name}: weights are on the meta device, which holds no numbers ({empty[0]}); make the module "
@@ -402,10 +402,12 @@ def undisturbed(network: Network) -> Iterator[Network]:
         changed = []
         with torch.no_grad():
             for owner, name, buffer, before in buffers:
-                if getattr(owner, name, None) is not buffer or not identical(buffer, before):
+                now = getattr(owner, name, None)
+                if now is None or not identical(now, before):
+                    changed.append(name)
+                if now is not buffer or not identical(buffer, before):
                     buffer.copy_(before)
                     setattr(owner, name, buffer)
-                    changed.append(name)
         if changed:
             warnings.warn(
                 f"{network.name} changed the buffer {changed[0]!r} in evaluation mode; it was put back", stacklevel=3
@@ -414,6 +416,8 @@ def undisturbed(network: Network) -> Iterator[Network]:
 
 def identical(one: Tensor, other: Tensor) -> bool:
     """Equal value for value, NaN with NaN: buffers of a network that diverged have not changed."""
+    if one.layout != torch.strided:
+        one, other = one.to_dense(), other.to_dense()
     return one.shape == other.shape and bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 

@@ -92,7 +92,8 @@ def network_checks(
             last = torch.cat([network(part) for part in parts])[finite]
         difference = float(torch.stack([first - second, first - last]).abs().max()) / scale  # NaN where one is
         # `undisturbed` puts buffers back when it ends: look before.
-        changed = [name for name, value in _state(network) if name in before and not identical(value, before[name])]
+        now = dict(_state(network))
+        changed = [name for name, value in before.items() if name not in now or not identical(now[name], value)]
         training = _out_of_reach(network)
     low, high = float(pixels.min()), float(pixels.max())
     dim = 0 < high <= 1 / 255

@@ -38,7 +38,8 @@ def python(
     made, shown, file = made_by(name, kind=ModelError, during=seeded(seed, "weights", function))
     module = made.module if isinstance(made, Network) else made
     if not isinstance(module, nn.Module):
-        raise ModelError(f"{shown} gives {type(made).__name__}; expected a torch.nn.Module or a Network")
+        what = f"the class {made.__name__}, and none that is made" if isinstance(made, type) else type(made).__name__
+        raise ModelError(f"{shown} gives {what}; expected a torch.nn.Module or a Network")
     provenance: dict[str, Any] = {"source": shown}
     if file is not None:
         provenance["code_sha256"] = file_digest(file)
