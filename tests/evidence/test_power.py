@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -76,33 +76,44 @@ def test_many_cells_ask_for_a_larger_coefficient() -> None:
 
 def test_a_pilot_says_of_classes_what_they_were_simulated_with() -> None:
     tables = simulated_tables(World(n_classes=1500, n_images=100))
-    found, assumed = pilot(tables, 100), Assumed()
+    found, assumed = pilot(tables), Assumed()
     for name in ("follows", "reliability", "clean", "clean_slope", "robust", "robust_slope", "robust_curve"):
         # sampling errors over 1,500 classes are below 0.03; odds of classes near 1 are pulled in by counts of 100
         assert getattr(found, name) == pytest.approx(getattr(assumed, name), abs=0.1), name
     assert found.intraclass == pytest.approx(0.15, abs=0.015)
     assert found.robust_variance == pytest.approx(0.16, abs=0.03)
+    assert found.reliability_images == 100
     # Spearman and Brown: twice the images
-    assert pilot(tables, 200).reliability == pytest.approx(2 * found.reliability / (1 + found.reliability))
+    assert found.reliability_of(200) == pytest.approx(2 * found.reliability / (1 + found.reliability))
     assert power(100, 100, assumed=found).power == pytest.approx(power(100, 100).power, abs=0.05)
+
+
+def test_more_images_make_the_measure_of_a_pilot_more_reliable() -> None:
+    assumed = replace(Assumed(), reliability=0.3, reliability_images=20)
+    needed = power(100, 20, rho=0.6, assumed=assumed).needed_images
+    assert needed is not None
+    assert power(100, needed, rho=0.6, assumed=assumed).needed_classes <= 100
+    assert power(100, needed - 1, rho=0.6, assumed=assumed).needed_classes > 100
+    # not so, where 0.3 is all that any number of images gives
+    assert power(100, 20, rho=0.6, assumed=replace(assumed, reliability_images=None)).needed_images is None
 
 
 def test_a_pilot_of_few_classes_or_of_one_draw_says_too_little() -> None:
     tables = simulated_tables(World(n_classes=30))
-    assert 0 < pilot(tables, 50).reliability <= 1
+    assert 0 < pilot(tables).reliability <= 1
     for lacking in (simulated_tables(World(n_classes=19)), without(tables, "draw_pairs"), without(tables, "margins")):
         with pytest.raises(StudyError, match="at least 20 classes"):
-            pilot(lacking, 50)
+            pilot(lacking)
 
 
 @pytest.mark.filterwarnings("error")
 def test_a_part_that_a_pilot_lacks_is_left_out_and_no_other() -> None:
     tables = simulated_tables(World(n_classes=30))
-    expected = pilot(tables | {"geometry": tables["geometry"].filter(pl.col("class_index") != 3)}, 50)
+    expected = pilot(tables | {"geometry": tables["geometry"].filter(pl.col("class_index") != 3)})
     lacking = pl.col("class_index") == 3
     for name, column in (("margins", "n_images"), ("margins", "margin_sd"), ("draw_pairs", "n_points")):
         part = tables[name].with_columns(pl.when(~lacking).then(column).alias(column))
-        assert pilot(tables | {name: part}, 50) == expected, column
+        assert pilot(tables | {name: part}) == expected, column
 
 
 @pytest.mark.filterwarnings("error")
@@ -119,7 +130,7 @@ def test_a_pilot_whose_classes_do_not_differ_says_too_little(name: str, change: 
     tables = simulated_tables(World(n_classes=30))
     changed = tables[name].with_columns(pl.lit(value).alias(column) for column, value in change.items())
     with pytest.raises(StudyError, match="and differ in all of these"):
-        pilot(tables | {name: changed}, 50)
+        pilot(tables | {name: changed})
 
 
 def test_the_command_says_what_a_pilot_cannot_tell_from_nothing(
@@ -140,7 +151,7 @@ def test_the_command_takes_noise_from_a_pilot(
     results = SimpleNamespace(table=lambda name: tables[name])
     monkeypatch.setattr("manifoldscope.api.open_results", lambda folder, plugins: results)
     assert main(["plan", "digits", "--pilot", "runs/pilot", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["assumed"] == asdict(pilot(tables, 60))
+    assert json.loads(capsys.readouterr().out)["assumed"] == asdict(pilot(tables))
 
 
 def test_the_command_speaks_of_a_study_before_anything_is_computed(capsys: pytest.CaptureFixture[str]) -> None:

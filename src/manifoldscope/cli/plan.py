@@ -59,7 +59,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.pilot is not None:
         results = open_results(options.pilot, plugins=study.plugins)
         names = ("geometry", "robustness", "models", "margins", "draw_pairs")
-        assumed = pilot({name: results.table(name) for name in names}, size.n_measured)
+        assumed = pilot({name: results.table(name) for name in names})
     asked: dict[str, Any] = {"n_attacked": size.n_attacked, "assumed": assumed, "n_cells": options.cells}
     found = [
         power(size.n_classes, size.n_measured, rho=rho, control=control, **asked)

@@ -14,14 +14,14 @@ from manifoldscope.evidence.at_chance import at_chance
 from manifoldscope.evidence.class_by_class import telling_classes
 from manifoldscope.evidence.measures import main_measure, of_classes, of_measure
 from manifoldscope.evidence.numbers import FloatArray
-from manifoldscope.evidence.power import Assumed
+from manifoldscope.evidence.power import Assumed, carried
 from manifoldscope.evidence.two_draws import FEWEST_CLASSES, Difficulty, difficulty_of, log_odds, normal_scores
 
 LEAST = 0.02
 """Estimates of a share or a variance below this are raised to it: a pilot cannot tell them from nothing."""
 
 
-def pilot(tables: Mapping[str, pl.DataFrame], n_images: int) -> Assumed:
+def pilot(tables: Mapping[str, pl.DataFrame]) -> Assumed:
     """What to assume of classes, from the tables of a study of other classes, fewer images or fewer networks.
 
     Each network above chance level and each of its layers gives an estimate, for the PCA dimension where it was
@@ -31,14 +31,12 @@ def pilot(tables: Mapping[str, pl.DataFrame], n_images: int) -> Assumed:
 
     Args:
         tables: by name: geometry, robustness, models, margins and draw_pairs.
-        n_images: of a class, whose geometry the larger study measures: the reliability of the measure is carried on
-            from the pilot's number by the formula of Spearman and Brown.
 
     Raises:
         StudyError: the tables lack the margins of 20 classes on both draws, or the measure on both; or one of them, or
             robust accuracy, is the same for all classes.
     """
-    found = list(_estimates(tables, n_images))
+    found = list(_estimates(tables))
     if not found:
         raise StudyError(
             f"the pilot says too little: needed are at least {FEWEST_CLASSES} classes of a network above chance level, "
@@ -57,7 +55,7 @@ def at_least(assumed: Assumed) -> list[str]:
     return [f"{name} = {LEAST:g}" for name in names if getattr(assumed, name) == LEAST]
 
 
-def _estimates(tables: Mapping[str, pl.DataFrame], n_images: int) -> Iterator[Assumed]:
+def _estimates(tables: Mapping[str, pl.DataFrame]) -> Iterator[Assumed]:
     """Of each network and layer."""
     geometry, pairs = of_classes(tables["geometry"]), tables["draw_pairs"]
     geometry = geometry.join(pairs, on=["measure", "parameters"], how="semi", nulls_equal=True)
@@ -84,12 +82,12 @@ def _estimates(tables: Mapping[str, pl.DataFrame], n_images: int) -> Iterator[As
             )
             draws = difficulty_of(tables["margins"], str(model), joined["class_index"].to_list())
             if draws is not None and draws[0] is not None and draws[1] is not None:
-                estimate = _estimate(joined, draws[0], draws[1], n_images)
+                estimate = _estimate(joined, draws[0], draws[1])
                 if estimate is not None:
                     yield estimate
 
 
-def _estimate(joined: pl.DataFrame, first: Difficulty, second: Difficulty, n_images: int) -> Assumed | None:
+def _estimate(joined: pl.DataFrame, first: Difficulty, second: Difficulty) -> Assumed | None:
     """Of one network and layer; None where there are too few classes, a variable is the same for all, or margins do not
     agree between the draws."""
     columns = ("value", "geometry", "robustness", "n_robust", "n_clean_correct", "n_points", "points")
@@ -107,9 +105,9 @@ def _estimate(joined: pl.DataFrame, first: Difficulty, second: Difficulty, n_ima
     own, again = own / np.sqrt(variance), again / np.sqrt(variance)
     within = float(np.mean([a.margin_sd**2, c.margin_sd**2]))
     intraclass = float(np.clip(variance / (variance + within), LEAST, 1 - LEAST))
-    agreed = float(np.corrcoef(normal_scores(one[both]), normal_scores(other[both]))[0, 1])
+    agreed = float(np.clip(np.corrcoef(normal_scores(one[both]), normal_scores(other[both]))[0, 1], LEAST, 1))
     x, y = normal_scores(value), log_odds(robust, correct)
-    follows = _slope(x, again, own) / np.sqrt(_carried(agreed, n_points.mean() / points.mean()) * x.var())
+    follows = _slope(x, again, own) / np.sqrt(carried(agreed, n_points.mean() / points.mean()) * x.var())
     linear, curve = _curve(y, again, own)
     odds = [_slope(log_odds(d.n_correct, d.n_images), *z) for d, z in ((a, (again, own)), (c, (own, again)))]
     # what noise there is in y once difficulty is taken out: see `power`
@@ -119,7 +117,8 @@ def _estimate(joined: pl.DataFrame, first: Difficulty, second: Difficulty, n_ima
     noise += (linear**2 + 4 * curve**2) * (1 - intraclass) / intraclass / c.n_images.mean()
     return Assumed(
         follows=float(np.clip(follows, -0.95, 0.95)),
-        reliability=_carried(agreed, n_images / points.mean()),
+        reliability=agreed,
+        reliability_images=float(points.mean()),
         intraclass=intraclass,
         clean=float(np.clip(((a.n_correct + c.n_correct) / (a.n_images + c.n_images)).mean(), LEAST, 1 - LEAST / 20)),
         clean_slope=max(LEAST, float(np.mean(odds))),
@@ -128,12 +127,6 @@ def _estimate(joined: pl.DataFrame, first: Difficulty, second: Difficulty, n_ima
         robust_curve=curve,
         robust_variance=max(LEAST, float(left @ left) / (len(y) - 3) - float(noise)),
     )
-
-
-def _carried(reliability: float, times: float) -> float:
-    """The reliability of that many times as many images (Spearman 1910, Brown 1910)."""
-    low = float(np.clip(reliability, LEAST, 1.0))
-    return times * low / (1 + (times - 1) * low)
 
 
 def _slope(values: FloatArray, z: FloatArray, other: FloatArray) -> float:

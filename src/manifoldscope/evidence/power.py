@@ -56,6 +56,8 @@ class Assumed:
     Attributes:
         follows: slope of geometry on z, in (-1, 1).
         reliability: of the measure of geometry from one draw of images to another, in (0, 1].
+        reliability_images: of how many images of a class that is; carried to other numbers by the formula of Spearman
+            and Brown. None: of however many are measured.
         intraclass: share of the variance of an image's margin that lies between classes, in (0, 1).
         clean: mean clean accuracy, in (0, 1).
         clean_slope: of the log-odds of being correct when clean, on z; not 0. These four are between -100 and 100.
@@ -67,6 +69,7 @@ class Assumed:
 
     follows: float = 0.7
     reliability: float = 0.7
+    reliability_images: float | None = None
     intraclass: float = 0.15
     clean: float = 0.95
     clean_slope: float = 0.9
@@ -86,12 +89,17 @@ class Assumed:
                 raise StudyError(f"{name} = {value}; expected a number from -{_STEEPEST} to {_STEEPEST}, no slope of 0")
         if not -1 < self.follows < 1:
             raise StudyError(f"follows = {self.follows}; expected a slope between -1 and 1")
-        if self.robust_variance is not None and not 0 < self.robust_variance < math.inf:
-            raise StudyError(f"robust_variance = {self.robust_variance}; expected more than 0")
+        for name in ("robust_variance", "reliability_images"):
+            if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
+                raise StudyError(f"{name} = {value}; expected more than 0")
 
     def variance_at(self, rho: float) -> float:
         """Of the log-odds of robustness over classes of equal difficulty."""
         return self.robust_variance or 0.16 / (1 - rho * rho)
+
+    def reliability_of(self, n_images: int) -> float:
+        """Of the measure, from so many images of a class."""
+        return carried(self.reliability, n_images / (self.reliability_images or n_images))
 
     @cached_property
     def clean_odds(self) -> float:
@@ -239,6 +247,11 @@ def power(
     )
 
 
+def carried(reliability: float, times: float) -> float:
+    """The reliability of that many times as many images (Spearman 1910, Brown 1910)."""
+    return times * reliability / (1 + (times - 1) * reliability)
+
+
 def _power(r: float, freedom: int, level: float) -> float:
     """Of a two-sided test of a correlation: Fisher's z, of variance 1 / freedom, as a shift of Student's t; at least
     the level."""
@@ -274,7 +287,7 @@ def _variances(
     return {
         "geometry": {
             "classes": (1 - assumed.follows**2) * one,
-            "measure": (1 / assumed.reliability - 1) * one,
+            "measure": (1 / assumed.reliability_of(n_images) - 1) * one,
             "difficulty": assumed.follows**2 * first,
         },
         "robustness": {
