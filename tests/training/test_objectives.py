@@ -201,6 +201,18 @@ def test_it_is_attacked_in_evaluation_mode_and_trained_in_training_mode(entry, b
     assert all(float(images.amin()) >= 0 and float(images.amax()) <= 1 for images in trained)
 
 
+@pytest.mark.parametrize("entry", ATTACKED, ids=named)
+def test_a_network_without_a_gradient_cannot_be_attacked(entry, batch):
+    class Detached(Seeing):
+        def forward(self, x):
+            return nn.functional.linear(x.flatten(1).detach(), self.linear.weight)
+
+    with pytest.raises(ModelError, match="gives logits without a gradient"):
+        made(entry, ramp=0.0).loss(
+            Network(Detached(), preprocessing=Preprocessing(channels=1)), *batch, 0.0, generator()
+        )
+
+
 def test_n_fgsm_steps_by_epsilon_from_uniform_noise(batch):
     net = Network(Seeing(), preprocessing=Preprocessing(channels=1))
     pixels = torch.full_like(batch[0], 0.5)

@@ -16,7 +16,7 @@ from manifoldscope.attacks.perturbation import Perturbation
 from manifoldscope.attacks.pgd import PGD
 from manifoldscope.errors import StudyError
 from manifoldscope.training.objectives.objective import Objective, check_ramp, ramped
-from manifoldscope.vision.network import Network
+from manifoldscope.vision.network import Network, pixel_gradient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +92,12 @@ def evaluated(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def pixel_gradient(network: Network, pixels: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
-    """The gradient by the pixels (n, channels, height, width) of a loss, a scalar, of the logits."""
+def gradient_of(network: Network, pixels: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    """The gradient by the pixels (n, channels, height, width) of a loss, a scalar, of the logits.
+
+    Raises:
+        NoGradientError: the network gives none.
+    """
     # some modules have no gradient on the bounds of [0, 1] themselves: a clamp, for one
     leaf = pixels.detach().clamp(INSIDE, 1 - INSIDE).requires_grad_()
-    (gradient,) = torch.autograd.grad(loss(network(leaf)), leaf)
-    return gradient
+    return pixel_gradient(network, loss(network(leaf)), leaf)

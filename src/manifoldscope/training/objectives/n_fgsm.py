@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from manifoldscope.attacks.ball import drawn
 from manifoldscope.errors import StudyError
-from manifoldscope.training.objectives.attacked import Attacked, evaluated, pixel_gradient
+from manifoldscope.training.objectives.attacked import Attacked, evaluated, gradient_of
 from manifoldscope.training.objectives.objective import OBJECTIVES, TRAINING_PASS
 from manifoldscope.vision.network import Network
 
@@ -49,5 +49,5 @@ class NFGSM(Attacked):
         noise = self.noise * epsilon * (2 * drawn(torch.rand, pixels.shape, generator) - 1)
         noisy = (pixels + noise.to(pixels.device)).clamp(0, 1)
         with evaluated(network.module):
-            gradient = pixel_gradient(network, noisy, lambda logits: F.cross_entropy(logits, labels, reduction="sum"))
+            gradient = gradient_of(network, noisy, lambda logits: F.cross_entropy(logits, labels, reduction="sum"))
         return F.cross_entropy(network((noisy + epsilon * gradient.sign()).clamp(0, 1)), labels)

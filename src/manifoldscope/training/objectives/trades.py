@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from manifoldscope.attacks.ball import drawn, projected
 from manifoldscope.errors import StudyError
-from manifoldscope.training.objectives.attacked import AttackedBySteps, evaluated, pixel_gradient
+from manifoldscope.training.objectives.attacked import AttackedBySteps, evaluated, gradient_of
 from manifoldscope.training.objectives.objective import OBJECTIVES, TRAINING_PASS
 from manifoldscope.vision.network import Network
 
@@ -68,7 +68,7 @@ class TRADES(AttackedBySteps):
             with torch.no_grad():
                 clean = network(pixels)
             for _ in range(self.steps):
-                gradient = pixel_gradient(network, images, lambda logits: divergence(clean, logits).sum())
+                gradient = gradient_of(network, images, lambda logits: divergence(clean, logits).sum())
                 images = projected(images + step_size * gradient.sign(), pixels, radius, "linf")
         return images
 
