@@ -362,6 +362,18 @@ def test_a_clamp_behind_a_normalisation_is_seen_too(known, black_and_white):
     assert flagged(replace(network, module=clamp), black_and_white) == {"gradient at 0 and 1"}
 
 
+@pytest.mark.parametrize("clamp", [(0.02, 0.98), (0.1, 0.9), (0.1, 1.5)])
+def test_a_clamp_that_begins_within_the_bounds_is_seen(known, black_and_white, clamp):
+    """Pixels beyond it have no gradient, and an attack would have to move them across."""
+    network, grey = known
+    network = replace(network, module=Before(network.module, lambda pixels: pixels.clamp(*clamp)), mean=(0,), std=(1,))
+    for drawn in (grey, black_and_white):
+        row = rows_of(network, drawn)["gradient at 0 and 1"]
+        assert row["passed"] is False
+        assert "100.0% of the pixels at 0" in row["note"]
+        assert "which have a gradient 0.125 inside" in row["note"]
+
+
 def test_a_clamp_beyond_the_bounds_does_no_harm(known, black_and_white):
     network, _ = known
     wide = Before(network.module, lambda pixels: pixels.clamp(-10, 10))
@@ -538,7 +550,8 @@ CUT = {
 def test_a_few_pixels_without_a_gradient_hardly_change_a_cosine_and_are_seen(known, cut):
     network, drawn = known
     network = replace(network, module=Before(network.module, CUT[cut]), mean=(0,), std=(1,))
-    assert flagged(network, drawn) == {"finite differences"}
+    at_bounds = {"gradient at 0 and 1"} if cut == "bright pixels" else set()
+    assert flagged(network, drawn) == {"finite differences"} | at_bounds
     assert "those without a gradient change logits by" in rows_of(network, drawn)["finite differences"]["note"]
 
 

@@ -92,7 +92,7 @@ class Inspect(Unit):
         defence, defence_parameters: its defence and the settings of that; None where it has none.
     """
 
-    version = 12
+    version = 13
     files = ("models.parquet", "checks.parquet", "layers.parquet")
     tables = (MODELS, LAYERS)
     gates = True
@@ -220,7 +220,7 @@ class Inspect(Unit):
             n_shown = N_PASSES + 2  # normalisations, and the two orders of channels
             passes += n_shown * costs.forward_seconds(min(self.n_images, N_IMAGES), at_once)
         passes += 8 * DIRECTIONS * costs.forward_seconds(FEW, at_once)
-        gradient = costs.gradient_seconds(n_checked, at_once) + 2 * costs.gradient_seconds(AT_BOUNDS, at_once)
+        gradient = costs.gradient_seconds(n_checked, at_once) + 3 * costs.gradient_seconds(AT_BOUNDS, at_once)
         gradient += costs.gradient_seconds(FEW, at_once)
         return SECONDS_OF_A_UNIT + passes + gradient + costs.network.loading
 
