@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from manifoldscope.training.objectives.attacked import AttackedBySteps, attacked_images
+from manifoldscope.attacks.calling import last_images
+from manifoldscope.training.objectives.attacked import AttackedBySteps
 from manifoldscope.training.objectives.objective import OBJECTIVES, TRAINING_PASS
 from manifoldscope.vision.network import Network
 
@@ -34,5 +35,5 @@ class Adversarial(AttackedBySteps):
     def loss(
         self, network: Network, pixels: Tensor, labels: Tensor, progress: float, generator: torch.Generator
     ) -> Tensor:
-        images = attacked_images(self.pgd_at(progress), network, pixels, labels, generator)
+        images = last_images(self.pgd_at(progress), network, pixels, labels, generator)
         return F.cross_entropy(network(images), labels)

@@ -6,13 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from manifoldscope.attacks.ball import check_epsilon
-from manifoldscope.attacks.calling import last_images
 from manifoldscope.attacks.engine import INSIDE
-from manifoldscope.attacks.perturbation import Perturbation
 from manifoldscope.attacks.pgd import PGD
 from manifoldscope.errors import StudyError
 from manifoldscope.training.objectives.objective import Objective, check_ramp, ramped
@@ -71,13 +68,6 @@ class AttackedBySteps(Attacked):
         """PGD with these steps, when this share of the training is done."""
         relative = self.relative_step_size if self.relative_step_size is not None else 2.5 / self.steps
         return PGD(epsilon=self.epsilon_at(progress), steps=self.steps, relative_step_size=relative)
-
-
-def attacked_images(
-    attack: Perturbation, network: Network, pixels: Tensor, labels: Tensor, generator: torch.Generator
-) -> Tensor:
-    """The last iterates of an attack on the network in evaluation mode, (n, channels, height, width)."""
-    return last_images(attack, network, pixels, labels, generator)
 
 
 @contextmanager

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from manifoldscope.attacks.calling import last_images
 from manifoldscope.attacks.fgsm import FGSM
-from manifoldscope.training.objectives.attacked import Attacked, attacked_images
+from manifoldscope.training.objectives.attacked import Attacked
 from manifoldscope.training.objectives.objective import OBJECTIVES, TRAINING_PASS
 from manifoldscope.vision.network import Network
 
@@ -36,4 +37,4 @@ class Fast(Attacked):
         self, network: Network, pixels: Tensor, labels: Tensor, progress: float, generator: torch.Generator
     ) -> Tensor:
         attack = FGSM(epsilon=self.epsilon_at(progress), random_start=True)
-        return F.cross_entropy(network(attacked_images(attack, network, pixels, labels, generator)), labels)
+        return F.cross_entropy(network(last_images(attack, network, pixels, labels, generator)), labels)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from manifoldscope.attacks.calling import last_images
 from manifoldscope.errors import StudyError
-from manifoldscope.training.objectives.attacked import AttackedBySteps, attacked_images
+from manifoldscope.training.objectives.attacked import AttackedBySteps
 from manifoldscope.training.objectives.objective import OBJECTIVES, TRAINING_PASS
 from manifoldscope.training.objectives.trades import divergence
 from manifoldscope.vision.network import Network
@@ -54,7 +55,7 @@ class MART(AttackedBySteps):
     def loss(
         self, network: Network, pixels: Tensor, labels: Tensor, progress: float, generator: torch.Generator
     ) -> Tensor:
-        images = attacked_images(self.pgd_at(progress), network, pixels, labels, generator)
+        images = last_images(self.pgd_at(progress), network, pixels, labels, generator)
         clean, attacked = network(pixels), network(images)
         missing = 1 - clean.softmax(1).gather(1, labels[:, None]).squeeze(1)
         return (boosted_cross_entropy(attacked, labels) + self.weight * missing * divergence(clean, attacked)).mean()
