@@ -171,6 +171,10 @@ def test_impossible_settings_are_refused(settings, error, message):
         ({"epochs": None}, "epochs = None; expected a whole number"),
         ({"epochs": 1, "seed": None}, "seed = None; expected a whole number"),
         ({"epochs": 1, "learning_rate": "0.1"}, "learning_rate = '0.1'; expected a number"),
+        (
+            {"epochs": 1, "learning_rate": 1e300},
+            r"learning_rate = 1e\+300; expected a number of at least 0 that float32",
+        ),
         ({"epochs": 1, "weight_decay": True}, "weight_decay = True; expected a number"),
         ({"epochs": 1, "optimiser": None}, "optimiser = None; expected 'adam' or 'sgd'"),
         ({"epochs": 1, "augment": ["none"]}, r"augment = \['none'\]; expected 'none' or 'shift_flip'"),
@@ -225,6 +229,10 @@ def test_what_does_not_go_together_is_told_before_the_first_step(digits):
         fit(
             nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 10)), images, standard, epochs=1, batch_size=1
         )
+    with torch.inference_mode():
+        fixed = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with pytest.raises(ModelError, match=r"made under torch\.inference_mode, which cannot be trained"):
+        fit(fixed, images, standard, epochs=1)
     with pytest.raises(DataError, match="0 images to train on"):
         fit(network(), images.subset([]), standard, epochs=1)
     for wrong in ("standard", type(standard), None):
@@ -275,6 +283,10 @@ def test_what_no_file_of_weights_can_hold_is_named(digits, tmp_path):
         fit(made, digits[0], objective("standard"), epochs=1, saving=Saving(folder=tmp_path))
     with pytest.raises(ModelError, match="_extra_state"):
         state(made)
+    sparse = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    sparse.register_buffer("mask", torch.eye(3).to_sparse())
+    with pytest.raises(ModelError, match="Sequential keeps sparse_coo in its state dict as 'mask'"):
+        fit(sparse, digits[0], objective("standard"), epochs=1, saving=Saving(folder=tmp_path))
 
 
 def test_adversarial_training_notes_how_it_stands_one_step_and_many(digits, monkeypatch):

@@ -98,6 +98,9 @@ def test_first_weights_are_those_of_the_seed_and_the_global_generator_is_left_al
         (lambda: Gabor(orientations=0), "orientations = 0; expected at least 1"),
         (lambda: Gabor(frequency=0.5), "less than 0.5"),
         (lambda: Gabor(width=0.0), "width = 0.0"),
+        (lambda: Gabor(width=0.01), r"width = 0\.01; expected at least 0\.0625, a quarter of a pixel"),
+        (lambda: Gabor(frequency=1e-9), "the filters reach over 512 pixels"),
+        (lambda: Gabor(octaves=5000), "the filters reach over 512 pixels: raise the frequency, or give fewer octaves"),
         (lambda: Denoiser(layers=1), "layers = 1; expected at least 2"),
         (lambda: Denoiser(channels=0), "channels = 0"),
         (lambda: NoiseVote(votes=0), "votes = 0; expected at least 1"),
@@ -115,6 +118,15 @@ def test_a_setting_of_another_type_is_told_by_its_name(kind):
         for wrong in (None, "2", True):
             with pytest.raises(StudyError, match=rf"{each.name} = {wrong!r}; expected a (whole )?number"):
                 kind(**{each.name: wrong})
+
+
+@pytest.mark.parametrize("defence", [Gabor(), Denoiser(), NoiseVote()], ids=lambda made: type(made).__name__)
+def test_a_module_is_defended_as_a_network_and_nothing_else_is(defence):
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.LazyLinear(3))
+    module(torch.zeros(1, 1, 8, 8))
+    assert defence.around(module)(torch.rand(2, 1, 8, 8)).shape == (2, 3)
+    with pytest.raises(ModelError, match=r"pass a torch\.nn\.Module"):
+        defence.around("small:cnn")
 
 
 @pytest.mark.parametrize("defence", [Gabor(), Denoiser()])

@@ -110,6 +110,11 @@ def fit(
             f"{network.name} has no parameter that can be trained: each has requires_grad = False, or there is none; "
             "set it, or use the objective 'random'"
         )
+    if any(parameter.is_inference() for parameter in trained):
+        raise ModelError(
+            f"{network.name} has weights that were made under torch.inference_mode, which cannot be trained; make or "
+            "load the module outside of it"
+        )
     device = network.device
     pixels, labels = network.pixels(images), images.labels
     size = min(batch_size, len(pixels))

@@ -48,8 +48,8 @@ def check_rates(learning_rate: float, weight_decay: float) -> None:
     """Raise StudyError unless a training can have these."""
     for what, number in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
         check_setting(StudyError, what, number, float)
-        if not (math.isfinite(number) and number >= 0):
-            raise StudyError(f"{what} = {number}; expected a number of at least 0")
+        if not 0 <= number < torch.finfo(torch.float32).max:
+            raise StudyError(f"{what} = {number}; expected a number of at least 0 that float32 holds")
 
 
 def one_cycle(progress: float, *, warm_up: float = 0.2) -> float:

@@ -32,6 +32,7 @@ from manifoldscope.settings import check_settings
 from manifoldscope.training.history import Epoch
 from manifoldscope.training.optimisers import STATE_OF
 from manifoldscope.vision.checkpoints import safetensors_content
+from manifoldscope.vision.network import not_dense
 
 STATE = "state.safetensors"
 
@@ -369,13 +370,15 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     Raises:
         ModelError: it keeps something else there, which no file of tensors can hold.
     """
-    found = module.state_dict()
-    if other := next((name for name, value in found.items() if not isinstance(value, Tensor)), None):
-        raise ModelError(
-            f"{type(module).__name__} keeps {type(found[other]).__name__} in its state dict as {other!r}, which a file "
-            "of weights cannot hold; train it without its get_extra_state, or register a buffer in its place"
-        )
-    return dict(found)
+    found = dict(module.state_dict())
+    for name, value in found.items():
+        kind = not_dense(value) if isinstance(value, Tensor) else type(value).__name__
+        if kind:
+            raise ModelError(
+                f"{type(module).__name__} keeps {kind} in its state dict as {name!r}, which a file of weights cannot "
+                "hold; train it without its get_extra_state, or register a dense buffer in its place"
+            )
+    return found
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:

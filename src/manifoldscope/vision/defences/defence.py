@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from manifoldscope.errors import ModelError, StudyError
 from manifoldscope.registry import Registry
-from manifoldscope.settings import check_settings
-from manifoldscope.vision.network import Network, seeded
+from manifoldscope.settings import check_setting, check_settings
+from manifoldscope.vision.network import Network, as_network, seeded
 
 DEFENCES = Registry("defence", package="manifoldscope.vision.defences")
 """Every defence: a frozen dataclass derived from `Defence`, whose fields are its settings.
@@ -27,17 +27,17 @@ class Defence(ABC):
         check_settings(StudyError, self)
 
     @abstractmethod
-    def around(self, network: Network, *, seed: int = 0) -> Network:
+    def around(self, network: Network | nn.Module, *, seed: int = 0) -> Network:
         """The defended network: its name, preprocessing, normalisation and provenance are those of `network`.
 
         The module of `network` is not copied: it is the submodule `module` of the new one.
 
         Args:
-            network: found again as it was.
+            network: found again as it was; a module is shown pixels in [0, 1].
             seed: of the first weights, where the defence has any.
 
         Raises:
-            ModelError: it does not fit this network.
+            ModelError: it does not fit this network, or there is none.
         """
 
 
@@ -59,7 +59,9 @@ class Front(nn.Module):
         return self.module(self.front(images))
 
 
-def with_front(network: Network, make: type[nn.Module], *, name: str, seed: int, **settings: object) -> Network:
+def with_front(
+    network: Network | nn.Module, make: type[nn.Module], *, name: str, seed: int, **settings: object
+) -> Network:
     """The network behind `make(channels=..., **settings)`, whose weights come from the stream of `name` under `seed`.
 
     The front is of the type, on the device and in the mode of the network.
@@ -67,6 +69,8 @@ def with_front(network: Network, make: type[nn.Module], *, name: str, seed: int,
     Raises:
         ModelError: it is not known how many channels the images have.
     """
+    check_setting(StudyError, "seed", seed, int)
+    network = as_network(network)
     channels = network.preprocessing.channels
     if channels is None:
         raise ModelError(

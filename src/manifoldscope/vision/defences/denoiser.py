@@ -36,7 +36,7 @@ class Denoiser(Defence):
         if self.channels < 1:
             raise StudyError(f"channels = {self.channels}; expected at least 1")
 
-    def around(self, network: Network, *, seed: int = 0) -> Network:
+    def around(self, network: Network | nn.Module, *, seed: int = 0) -> Network:
         return with_front(network, DenoiserFront, name="denoiser", seed=seed, layers=self.layers, hidden=self.channels)
 
 

@@ -13,6 +13,9 @@ from manifoldscope.errors import StudyError
 from manifoldscope.vision.defences.defence import DEFENCES, Defence, with_front
 from manifoldscope.vision.network import Network
 
+LARGEST_REACH = 512
+"""Pixels that a filter reaches to each side, at most."""
+
 
 @DEFENCES.register("gabor", learned=True)
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +48,18 @@ class Gabor(Defence):
             )
         if not (math.isfinite(self.width) and self.width > 0):
             raise StudyError(f"width = {self.width}; expected wavelengths, more than 0")
+        if self.width < self.frequency / 4:
+            raise StudyError(
+                f"width = {self.width}; expected at least {self.frequency / 4:g}, a quarter of a pixel at frequency = "
+                f"{self.frequency}: narrower filters see a single pixel"
+            )
+        if 2 * self.width > LARGEST_REACH * math.ldexp(self.frequency, 1 - self.octaves):
+            raise StudyError(
+                f"width = {self.width}, frequency = {self.frequency}, octaves = {self.octaves}; the filters reach over "
+                f"{LARGEST_REACH} pixels: raise the frequency, or give fewer octaves or a smaller width"
+            )
 
-    def around(self, network: Network, *, seed: int = 0) -> Network:
+    def around(self, network: Network | nn.Module, *, seed: int = 0) -> Network:
         even, odd = gabor_filters(
             self.orientations, [self.frequency / 2**octave for octave in range(self.octaves)], self.width
         )

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from manifoldscope.errors import ModelError, StudyError
 from manifoldscope.seeds import generator
+from manifoldscope.settings import check_setting
 from manifoldscope.vision.defences.defence import DEFENCES, Defence
-from manifoldscope.vision.network import Network, as_logits
+from manifoldscope.vision.network import Network, as_logits, as_network
 
 
 @DEFENCES.register("noise_vote")
@@ -44,7 +45,8 @@ class NoiseVote(Defence):
         if self.votes < 1:
             raise StudyError(f"votes = {self.votes}; expected at least 1")
 
-    def around(self, network: Network, *, seed: int = 0) -> Network:
+    def around(self, network: Network | nn.Module, *, seed: int = 0) -> Network:
+        network = as_network(network)
         scale = torch.tensor([self.std / std for std in network.std])
         module = Votes(network.module, scale, votes=self.votes, seed=self.seed, name=network.name)
         return replace(network, module=module.to(network.device))
@@ -95,6 +97,7 @@ def with_other_noise(network: Network, *, seed: int) -> Network:
     Raises:
         ModelError: the network does not vote over noise.
     """
+    check_setting(StudyError, "seed", seed, int)
     votes = network.module
     if not isinstance(votes, Votes):
         raise ModelError(f"{network.name} does not vote over noise; make it one by NoiseVote().around(network)")
