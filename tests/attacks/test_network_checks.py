@@ -586,6 +586,22 @@ def test_a_gradient_that_is_wrong_near_other_classes_alone(known):
     assert rows_of(wrong, drawn)["finite differences"]["note"].startswith("halfway between two images: ")
 
 
+def test_a_gradient_of_the_wrong_sign_for_a_few_images_alone(known):
+    network, drawn = known
+    few = drawn.raw.pixels[[2, 4]]  # of which finite differences see none
+
+    def some(pixels):
+        away = (pixels.detach()[:, None] - few).abs().amax((2, 3, 4))
+        wrong = (away < 0.01).any(1).view(-1, 1, 1, 1)
+        return OtherGradient.apply(pixels, lambda gradient: torch.where(wrong, -gradient, gradient))
+
+    network = replace(network, module=Before(network.module, some), mean=(0,), std=(1,))
+    assert flagged(network, drawn) == {"finite differences"}
+    assert rows_of(network, drawn)["finite differences"]["note"].startswith(
+        "the margin of 2 of 24 images falls where their own gradients say that it rises"
+    )
+
+
 def test_a_network_that_says_nothing_halfway_is_judged_by_the_images_themselves(known):
     network, drawn = known
 

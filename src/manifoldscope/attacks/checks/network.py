@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from manifoldscope.attacks.checks.bounds import gradient_at_bounds
-from manifoldscope.attacks.checks.differences import FEW, finite_differences
+from manifoldscope.attacks.checks.differences import FEW, MANY, falling, finite_differences
 from manifoldscope.attacks.checks.independence import batch_independence
 from manifoldscope.attacks.checks.labels import label_order
 from manifoldscope.attacks.checks.row import Row, check
@@ -79,8 +79,7 @@ def network_checks(
         gradients = _gradients(network, parts, torch.split(labels, at_once), finite, first)
         few = slice(0, min(AT_BOUNDS, at_once))
         at_bounds = gradient_at_bounds(network, pixels[few], labels[few], deterministic=deterministic)
-        places = finite.nonzero().flatten()
-        places = places[:: -(-len(places) // min(FEW, at_once))]
+        places = _spread(finite, min(FEW, at_once))
         few_pixels, few_labels = pixels[places], labels[places]
         differences = finite_differences(network, few_pixels, few_labels, deterministic=deterministic)
         if differences["passed"]:  # attacks leave the images, towards other classes
@@ -88,6 +87,15 @@ def network_checks(
             between = finite_differences(network, halfway, few_labels, deterministic=deterministic)
             if between["passed"] is False:
                 differences = between | {"note": f"halfway between two images: {between['note']}"}
+        if differences["passed"]:
+            places = _spread(finite, min(MANY, at_once))
+            n_falling = int(falling(network, pixels[places], labels[places]).sum())
+            if n_falling:
+                note = (
+                    f"the margin of {n_falling} of {len(places)} images falls where their own gradients say that it "
+                    "rises: a layer gives some images another gradient than its own, and gradient attacks go elsewhere"
+                )
+                differences |= {"passed": False, "note": note}
         with torch.no_grad():
             last = torch.cat([network(part) for part in parts])[finite]
         difference = float(torch.stack([first - second, first - last]).abs().max()) / scale  # NaN where one is
@@ -127,6 +135,12 @@ def network_checks(
         differences,
         label_order(predicted(first), labels[finite]),
     ]
+
+
+def _spread(chosen: Tensor, most: int) -> Tensor:
+    """At most that many places of the truths of chosen (n,), evenly spread."""
+    places = chosen.nonzero().flatten()
+    return places[:: -(-len(places) // most)]
 
 
 def _logits(outputs: Tensor) -> Row:

@@ -18,7 +18,7 @@ from manifoldscope.attacks.checks import (
     network_checks,
     normalisation_checks,
 )
-from manifoldscope.attacks.checks.differences import DIRECTIONS, FEW
+from manifoldscope.attacks.checks.differences import DIRECTIONS, FEW, MANY
 from manifoldscope.attacks.checks.independence import ALONE
 from manifoldscope.attacks.checks.network import AT_BOUNDS
 from manifoldscope.attacks.checks.normalisation import N_IMAGES, N_PASSES
@@ -219,9 +219,9 @@ class Inspect(Unit):
         if self.trained_for is None:
             n_shown = N_PASSES + 2  # normalisations, and the two orders of channels
             passes += n_shown * costs.forward_seconds(min(self.n_images, N_IMAGES), at_once)
-        passes += 8 * DIRECTIONS * costs.forward_seconds(FEW, at_once)
+        passes += 8 * DIRECTIONS * costs.forward_seconds(FEW, at_once) + 2 * costs.forward_seconds(MANY, at_once)
         gradient = costs.gradient_seconds(n_checked, at_once) + 3 * costs.gradient_seconds(AT_BOUNDS, at_once)
-        gradient += costs.gradient_seconds(FEW, at_once)
+        gradient += costs.gradient_seconds(FEW, at_once) + costs.gradient_seconds(MANY, at_once)
         return SECONDS_OF_A_UNIT + passes + gradient + costs.network.loading
 
     @classmethod
