@@ -42,7 +42,7 @@ def torchvision(
     if name not in classifiers():
         raise ModelError(f"torchvision: {unknown('network', name, classifiers())}")
     known: Any = get_model_weights(name)
-    named = weights.rpartition(".")[2] if weights is not None else ""
+    named = weights.removeprefix(f"{known.__name__}.") if weights is not None else ""
     if weights is None or named not in known.__members__:
         entry = known.__members__.get("IMAGENET1K_V1", known.DEFAULT)
         if weights is not None and not Path(weights).expanduser().is_file():
