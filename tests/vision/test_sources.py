@@ -105,7 +105,9 @@ def test_torchvision_weights_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
         assert seen["weights_only"] is True
     with pytest.raises(ModelError, match="'IMAGENET1K_V9' is neither a file nor one of IMAGENET1K_V1"):
         network("torchvision:mobilenet_v3_small", weights="IMAGENET1K_V9")
-    with pytest.raises(ModelError, match="'ResNet50_Weights.IMAGENET1K_V1' is neither a file nor one of IMAGENET1K_V1"):
+    with pytest.raises(
+        ModelError, match=r"'ResNet50_Weights\.IMAGENET1K_V1' is neither a file nor one of IMAGENET1K_V1"
+    ):
         network("torchvision:mobilenet_v3_small", weights="ResNet50_Weights.IMAGENET1K_V1")
 
     def offline(*_: object, **__: object) -> None:

@@ -196,7 +196,7 @@ class Saver:
         except (OSError, SafetensorError) as error:
             warnings.warn(
                 f"the state of the training cannot be saved in {self.saving.folder} ({why(error)}); the training goes "
-                "on, and would start anew if it were interrupted",
+                "on, and if it were interrupted would go on from the last state that was saved, or else start anew",
                 stacklevel=3,
             )
         self._saved = time.monotonic()
