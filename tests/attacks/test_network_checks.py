@@ -899,13 +899,23 @@ def test_a_normalisation_under_which_the_network_is_clearly_better_is_flagged():
     assert normalisation_checks(wrong, few)[1]["passed"] is None
 
 
+def test_a_network_of_pixels_to_255_is_told_so():
+    class Levels(nn.Module):
+        def forward(self, pixels):
+            return 40 * by_sign()(pixels - 127.5)
+
+    row = normalisation_checks(Network(Levels()), faint())[1]
+    assert row["passed"] is False
+    assert "100.0% with pixels to 255" in row["note"]
+    assert row["note"].endswith("If so, give it as mean = [0] and std = [0.003922]")
+
+
 def test_a_normalisation_that_clean_accuracy_cannot_tell_is_named(known):
     network, drawn = known
     _, usual = normalisation_checks(network, drawn, batch_size=7)
     assert (usual["passed"], usual["value"]) == (None, 0)
-    assert (
-        "clean accuracy does not tell none or 0.5 / 0.5 or ImageNet's or CIFAR-10's from the present" in usual["note"]
-    )
+    every = "none or 0.5 / 0.5 or pixels to 255 or ImageNet's or CIFAR-10's"
+    assert f"clean accuracy does not tell {every} from the present" in usual["note"]
 
 
 def test_the_usual_normalisations_are_those_of_the_images_colour():

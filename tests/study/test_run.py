@@ -305,6 +305,24 @@ def test_loaded_weights_near_chance_stop_that_network_and_no_other(tmp_path):
     assert set(tables(store)["outcomes"]["model"]) == {"random"}
 
 
+def test_weights_near_chance_that_expect_other_pixels_are_told_which(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "import torch\n"
+        "import manifoldscope as ms\n"
+        "from torch import nn\n"
+        "def make():\n"
+        "    digits = ms.images('digits')\n"
+        "    pixels = 255 * ms.vision.as_network(nn.Identity()).pixels(digits).flatten(1)\n"
+        "    means = torch.stack([pixels[digits.labels == label].mean(0) for label in range(10)])\n"
+        "    linear = nn.Linear(64, 10)\n"
+        "    linear.weight.data, linear.bias.data = means, -means.square().sum(1) / 2\n"
+        "    return nn.Sequential(nn.Flatten(), linear)\n"
+    )
+    own = {"name": "own", "source": f"python:{tmp_path / 'own.py'}:make", "channels": 1, "layers": ["penultimate"]}
+    outcome = run_units(tiny.study(models=[own]), Store(tmp_path / "run"), progress=QUIET)
+    assert "is pixels to 255 what it was trained with? If so, give it as" in outcome.failed["own · inspect"]
+
+
 def test_what_cannot_fit_into_memory_is_refused_with_advice(tmp_path, monkeypatch):
     monkeypatch.setattr("manifoldscope.vision.memory.available_memory", lambda: 1000)
     with pytest.raises(StudyError, match=r"may take [\d.]+ GiB; reduce .*, or allow more with --memory"):

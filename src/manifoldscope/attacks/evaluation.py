@@ -95,8 +95,7 @@ def evaluate(
             reuse or misclassified without "any"; misclassified is not one truth an image, or clean_logits not one row.
     """
     network, images = as_network(network), as_image_set(images)
-    several = isinstance(attacks, Iterable) and not isinstance(attacks, str)
-    wanted: list[Perturbation] = list(attacks) if several else [attacks]
+    wanted = list(attacks) if isinstance(attacks, Iterable) and not isinstance(attacks, str) else [attacks]
     for attack in wanted:
         require_attack(attack)
     if not wanted or not len(images):

@@ -34,7 +34,7 @@ class BatchSize:
             raise ModelError(f"batch_size = {self.wanted}; expected at least 1 image at a time")
         self.fits = min(self.wanted, self.fits or self.wanted)
 
-    def over(self, n: int, work: Callable[[slice], None]) -> None:
+    def over(self, n: int, work: Callable[[slice], object]) -> None:
         """Do `work` on consecutive slices that cover 0..n. One that runs out of memory is done again in halves.
 
         Raises:
@@ -48,7 +48,7 @@ class BatchSize:
             else:
                 self._halve()
 
-    def whole(self, n: int, work: Callable[[slice], None]) -> None:
+    def whole(self, n: int, work: Callable[[slice], object]) -> None:
         """Do `work` on consecutive slices of `wanted`, for work that gives a network `fits` images at a time itself.
 
         Raises:
@@ -68,7 +68,7 @@ class BatchSize:
         warnings.warn(f"a batch did not fit into memory: it goes on with {self.fits} images at a time", stacklevel=4)
 
 
-def _fits(work: Callable[[slice], None], where: slice) -> bool:
+def _fits(work: Callable[[slice], object], where: slice) -> bool:
     """Do the work; False where memory runs out. What it held is free when this returns."""
     try:
         work(where)

@@ -42,6 +42,7 @@ class Usual:
 USUAL = (
     Usual("none", (0.0,), (1.0,)),
     Usual("0.5 / 0.5", (0.5,), (0.5,)),
+    Usual("pixels to 255", (0.0,), (1 / 255,)),
     Usual("MNIST's", (0.1307,), (0.3081,), channels=1),
     Usual("ImageNet's", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), channels=3),
     Usual("CIFAR-10's", (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), channels=3),
@@ -157,7 +158,8 @@ def _alternatives(network: Network, n_correct: int, counts: dict[str, int], n: i
     close = [name for name, count in counts.items() if count / n >= present - CLEARLY]
     note = f"clean accuracy on {n} images: {present:.1%} as it is, {each}"
     if better:
-        note += f"; is {best} what it was trained with? If so, give it as mean and std"
+        mean, std = next((_values(usual.mean), _values(usual.std)) for usual in USUAL if usual.name == best)
+        note += f"; is {best} what it was trained with? If so, give it as mean = [{mean}] and std = [{std}]"
     elif close:
         note += (
             f"; clean accuracy does not tell {' or '.join(close)} from the present one, and robust accuracy may: look "

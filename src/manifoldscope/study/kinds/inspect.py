@@ -36,6 +36,9 @@ from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.multiply_adds import multiply_adds
 from manifoldscope.vision.network import Network, predicted
 
+BETTER_OTHERWISE = ("usual normalisations", "label order")
+"""The checks that say how a network at chance level would do better."""
+
 MODELS = Schema(
     name="models",
     row="a network",
@@ -92,7 +95,7 @@ class Inspect(Unit):
         defence, defence_parameters: its defence and the settings of that; None where it has none.
     """
 
-    version = 13
+    version = 14
     files = ("models.parquet", "checks.parquet", "layers.parquet")
     tables = (MODELS, LAYERS)
     gates = True
@@ -155,9 +158,11 @@ class Inspect(Unit):
         n_trained = len(context.shown(name, "training").classes) if learned else n_classes
         outcome = chance(n_correct, len(images), n_trained)
         if outcome.at_chance and planned.checkpoint is None and self.at_chance == "refuse":
+            better = [row for row in checks if row["check"] in BETTER_OTHERWISE and row["passed"] is False]
+            found = "".join(f"{row['note'][:1].upper()}{row['note'][1:]}. " for row in better)
             raise ModelError(
-                f"{name} is near chance: {outcome.text}. Look at the order of the labels, the preprocessing (mean, "
-                "std, crop) and whether these weights belong to this network; nothing else was computed for it. "
+                f"{name} is near chance: {outcome.text}. {found}Look at the order of the labels, the preprocessing "
+                "(mean, std, crop) and whether these weights belong to this network; nothing else was computed for it. "
                 "To measure it all the same, give its table at_chance = 'measure'"
             )
         if training is None:
