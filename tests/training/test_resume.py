@@ -17,7 +17,7 @@ from manifoldscope.errors import StudyError
 from manifoldscope.training import OBJECTIVES, fit, saving, state
 from manifoldscope.training.saving import STATE, Saver, Saving, epoch_file, kept_epochs
 from manifoldscope.vision.datasets import images
-from manifoldscope.vision.defences import NoiseVote
+from manifoldscope.vision.defences import Gabor, NoiseVote
 from manifoldscope.vision.network import Network, seeded
 from manifoldscope.vision.preprocessing import Preprocessing
 
@@ -245,6 +245,25 @@ def test_the_state_of_another_network_of_the_same_weights_is_not_used(
     with pytest.warns(UserWarning, match=rf"it is of a training with another {named}\)"):
         found = train("other", tmp_path)
     assert same(found, train("other"))
+
+
+@pytest.mark.usefixtures("each_step")
+@pytest.mark.parametrize(
+    ("defence", "changed", "named"),
+    [
+        (NoiseVote(std=0.1), NoiseVote(std=0.5), "first weights"),
+        (NoiseVote(seed=0), NoiseVote(seed=1), "network"),
+        (Gabor(width=0.4), Gabor(width=0.41), "first weights"),
+    ],
+)
+def test_the_state_of_another_defence_of_the_same_weights_is_not_used(defence, changed, named, tmp_path, monkeypatch):
+    for way, made in (("one", defence), ("another", changed)):
+        monkeypatch.setitem(WAYS, way, (lambda made=made: made.around(dropout()), "standard", {}))
+    with pytest.raises(StoppedError):
+        train("one", tmp_path, on_progress=stop_at(8))
+    with pytest.warns(UserWarning, match=rf"it is of a training with another {named}\)"):
+        found = train("another", tmp_path)
+    assert same(found, train("another"))
 
 
 @pytest.mark.usefixtures("each_step")

@@ -225,7 +225,7 @@ def _identity(
             "choice of what is trained": [
                 name for name, each in network.module.named_parameters() if each.requires_grad
             ],
-            "first weights": tensors_digest(tensors_of(network.module)),
+            "first weights": tensors_digest(tensors_of(network.module, hidden=True)),
             "normalisation": [list(map(float, network.mean)), list(map(float, network.std))],
             "version of torch": torch.__version__,
             "device": network.device.type,

@@ -204,8 +204,7 @@ class Saver:
 
     def _own(self) -> dict[str, Tensor]:
         """Every parameter and buffer, also those that no state dict has."""
-        module = {**dict(self.module.named_buffers()), **tensors_of(self.module)}
-        return {f"module/{name}": value for name, value in module.items()}
+        return {f"module/{name}": value for name, value in tensors_of(self.module, hidden=True).items()}
 
     def _of_optimiser(self) -> dict[str, Tensor]:
         states = self.optimiser.state_dict()["state"]
@@ -364,13 +363,16 @@ def _bytes(tensor: Tensor) -> Any:
     return tensor.detach().contiguous().flatten().view(torch.uint8).numpy()
 
 
-def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+def tensors_of(module: nn.Module, *, hidden: bool = False) -> dict[str, Tensor]:
     """The parameters and buffers of a module under the names of its state dict.
+
+    Args:
+        hidden: also the buffers that no state dict has (`persistent=False`).
 
     Raises:
         ModelError: it keeps something else there, which no file of tensors can hold.
     """
-    found = dict(module.state_dict())
+    found = {**(dict(module.named_buffers()) if hidden else {}), **module.state_dict()}
     for name, value in found.items():
         kind = not_dense(value) if isinstance(value, Tensor) else type(value).__name__
         if kind:

@@ -71,6 +71,10 @@ class Votes(nn.Module):
         self.register_buffer("scale", scale.view(-1, 1, 1), persistent=False)
         self._votes, self._seed, self._name = votes, seed, name
 
+    def extra_repr(self) -> str:
+        """What its weights do not say."""
+        return f"votes={self._votes}, seed={self._seed}"
+
     def forward(self, images: Tensor) -> object:
         """Normalised images (n, channels, height, width) -> log probabilities (n, n_classes)."""
         scale = self.scale.to(images.dtype)
