@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from manifoldscope.errors import ModelError
+from manifoldscope.errors import DataError, ModelError
 from manifoldscope.training import features
 from manifoldscope.training.features import logits_and_features, replaced
 from manifoldscope.vision.defences import NoiseVote
@@ -131,6 +131,18 @@ class Pair(nn.Module):
 class Twice(nn.Module):
     def forward(self, x):
         return torch.cat([x, x])
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [None, torch.rand(3, 2, 2), torch.rand(0, 1, 2, 2), torch.zeros(3, 1, 2, 2, dtype=torch.uint8), [[0.5]]],
+    ids=lambda pixels: str(getattr(pixels, "shape", pixels)),
+)
+def test_what_is_no_batch_of_pixels_is_refused(pixels):
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    assert logits_and_features(module, torch.rand(3, 1, 2, 2))[1].shape == (3, 3)
+    with pytest.raises(DataError, match=r"expected \(n, channels, height, width\) in \[0, 1\], floating point"):
+        logits_and_features(module, pixels)
 
 
 def test_what_is_no_point_per_image_is_refused():

@@ -12,10 +12,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from manifoldscope.errors import ModelError
+from manifoldscope.errors import DataError, ModelError
 from manifoldscope.vision.hooks import resolve, unwrapped
 from manifoldscope.vision.layers import PENULTIMATE, Layer
-from manifoldscope.vision.network import Network
+from manifoldscope.vision.network import Network, as_network
 from manifoldscope.vision.positions import Prefix, pooled
 
 
@@ -44,13 +44,16 @@ _PLACES: WeakKeyDictionary[nn.Module, dict[tuple[str, bool], Place]] = WeakKeyDi
 """Of each network that still exists, by the text of the layer and whether it trains: to find one takes a pass."""
 
 
-def logits_and_features(network: Network, pixels: Tensor, layer: str = PENULTIMATE) -> tuple[Tensor, Tensor]:
+def logits_and_features(
+    network: Network | nn.Module, pixels: Tensor, layer: str = PENULTIMATE
+) -> tuple[Tensor, Tensor]:
     """Logits and the activations of one layer, from one forward pass, with gradients.
 
     The network is run as it is: in training mode, batch norm and dropout act as they do in training.
 
     Args:
-        pixels: (n, channels, height, width) in [0, 1].
+        network: or a module that is shown pixels in [0, 1].
+        pixels: (n, channels, height, width) in [0, 1], floating point.
         layer: "penultimate", or a module by name, with a way to pool where it has positions: see `vision.Layer`. Where
             the module is called several times, it is the last call, or that of "name@0".
 
@@ -58,6 +61,7 @@ def logits_and_features(network: Network, pixels: Tensor, layer: str = PENULTIMA
         Logits (n, n_classes), float32, and features (n, n_features), in the type that the layer gives.
 
     Raises:
+        DataError: pixels of another shape or type, or of no image.
         ModelError: a layer that is not there or is not executed, or that does not give a point per image.
 
     Example:
@@ -66,7 +70,10 @@ def logits_and_features(network: Network, pixels: Tensor, layer: str = PENULTIMA
         >>> tuple(logits.shape), tuple(features.shape), features.requires_grad
         ((5, 2), (5, 3), True)
     """
-    network = unwrapped(network)
+    network = unwrapped(as_network(network))
+    if not (isinstance(pixels, Tensor) and pixels.ndim == 4 and pixels.is_floating_point() and len(pixels)):
+        given = f"{tuple(pixels.shape)} of {pixels.dtype}" if isinstance(pixels, Tensor) else type(pixels).__name__
+        raise DataError(f"pixels are {given}; expected (n, channels, height, width) in [0, 1], floating point")
     place = place_of(network, layer, pixels)
     heard: list[Tensor] = []
 
