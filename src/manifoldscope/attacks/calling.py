@@ -16,8 +16,7 @@ from manifoldscope.errors import AttackError, ManifoldscopeError, shortened
 from manifoldscope.seeds import generator
 from manifoldscope.vision.batching import BatchSize
 from manifoldscope.vision.fast import FastNetwork
-from manifoldscope.vision.hooks import first_pass
-from manifoldscope.vision.network import Network, as_network, undisturbed
+from manifoldscope.vision.network import Network, as_network, first_pass, undisturbed
 
 
 @torch.inference_mode(False)

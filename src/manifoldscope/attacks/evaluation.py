@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from manifoldscope.attacks.contract import told
 from manifoldscope.attacks.engine import Engine, Found
 from manifoldscope.attacks.outcomes import OUTCOMES, Failures, FastPath, Outcomes
-from manifoldscope.attacks.perturbation import Iterates, Outcome, Perturbation, require_attack
+from manifoldscope.attacks.perturbation import Iterates, Outcome, Perturbation, as_attack
 from manifoldscope.attacks.subject import Subject
 from manifoldscope.errors import AttackError, DataError, shortened
 from manifoldscope.seeds import generator
@@ -27,10 +27,9 @@ from manifoldscope.settings import check_setting
 from manifoldscope.tables import conform
 from manifoldscope.vision.batching import BatchSize
 from manifoldscope.vision.fast import SEEN, FastNetwork, faster
-from manifoldscope.vision.hooks import first_pass
 from manifoldscope.vision.images import ImageSet, as_image_set
 from manifoldscope.vision.memory import Footprint, Memory
-from manifoldscope.vision.network import Network, as_network, undisturbed
+from manifoldscope.vision.network import Network, as_network, first_pass, undisturbed
 
 CHECKED = 50
 """One of this many attacked images is attacked with the network's own gradients as well, where a copy gives them;
@@ -95,9 +94,9 @@ def evaluate(
             reuse or misclassified without "any"; misclassified is not one truth an image, or clean_logits not one row.
     """
     network, images = as_network(network), as_image_set(images)
-    wanted = list(attacks) if isinstance(attacks, Iterable) and not isinstance(attacks, str) else [attacks]
-    for attack in wanted:
-        require_attack(attack)
+    given: object = attacks
+    several = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    wanted = [as_attack(each) for each in several]
     if not wanted or not len(images):
         raise AttackError(f"{len(wanted)} attacks and {len(images)} images; expected at least one of each")
     check_setting(AttackError, "iterate", iterate, Iterates)

@@ -282,14 +282,15 @@ def registered(kind: str) -> Entry:
     raise StudyError(unknown("attack or corruption", kind, [*ATTACKS.names(), *CORRUPTIONS.names()]))
 
 
-def require_attack(value: object) -> None:
-    """Raise AttackError unless it is an attack or a corruption."""
-    if not isinstance(value, Perturbation):
-        what = f"the class {value.__name__}" if isinstance(value, type) else shortened(repr(value))
-        raise AttackError(
-            f"the attack is {what}; expected one that was made, such as PGD(epsilon=8/255), or a function or another "
-            "library's in external(...)"
-        )
+def as_attack(value: object) -> Perturbation:
+    """An attack or a corruption as it is. Raises AttackError for anything else, with what to pass."""
+    if isinstance(value, Perturbation):
+        return value
+    what = f"the class {value.__name__}" if isinstance(value, type) else shortened(repr(value))
+    raise AttackError(
+        f"the attack is {what}; expected one that was made, such as PGD(epsilon=8/255), or a function or another "
+        "library's in external(...)"
+    )
 
 
 def require_pixels(images: Tensor, labels: Tensor) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from manifoldscope.attacks.engine import BUDGET_TOLERANCE
 from manifoldscope.attacks.outcomes import Outcomes
-from manifoldscope.attacks.perturbation import Perturbation, require_attack
+from manifoldscope.attacks.perturbation import Perturbation, as_attack
 from manifoldscope.errors import AttackError, DataError
 from manifoldscope.files import read_bytes
 from manifoldscope.tables import conform
@@ -104,7 +104,7 @@ def gathered(
     network = as_network(network)
     if as_ not in ("float", "uint8"):
         raise AttackError(f"as_ = {as_!r}; expected 'float' or 'uint8'")
-    require_attack(attack)
+    attack = as_attack(attack)
     if not isinstance(outcomes, Outcomes):
         raise AttackError(f"the outcomes are {type(outcomes).__name__}; expected what evaluate() gave of this attack")
     if len(outcomes.adversarial) != 1 or len(outcomes.adversarial[0]) != len(images):

@@ -11,9 +11,8 @@ from torch import Tensor
 from manifoldscope.attacks.engine import Source, require_class, require_label
 from manifoldscope.attacks.perturbation import Rows
 from manifoldscope.vision.batching import BatchSize
-from manifoldscope.vision.hooks import first_pass
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network, predicted
+from manifoldscope.vision.network import Network, first_pass, predicted
 from manifoldscope.vision.reader import Reader
 
 

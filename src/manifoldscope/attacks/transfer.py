@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from manifoldscope.attacks.evaluation import evaluate
-from manifoldscope.attacks.perturbation import Perturbation, require_attack
+from manifoldscope.attacks.perturbation import Perturbation, as_attack
 from manifoldscope.errors import AttackError
 from manifoldscope.tables import INTEGER, REAL, TEXT, Schema, conform
 from manifoldscope.vision.images import ImageSet, batches
@@ -73,7 +73,7 @@ def transfer(
     Raises:
         AttackError: no list of networks, or no attack; two networks with one name, or that see the images differently.
     """
-    require_attack(attack)
+    attack = as_attack(attack)
     if isinstance(networks, Network | nn.Module) or not isinstance(networks, Iterable):
         raise AttackError(f"the networks are {type(networks).__name__}; expected a list of networks")
     compared = [as_network(network) for network in networks]

@@ -14,10 +14,17 @@ from manifoldscope.attacks.checks.independence import batch_independence
 from manifoldscope.attacks.checks.labels import label_order
 from manifoldscope.attacks.checks.row import Row, check
 from manifoldscope.errors import AttackError, ModelError
-from manifoldscope.vision.hooks import first_pass
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.memory import Memory
-from manifoldscope.vision.network import Network, NoGradientError, identical, pixel_gradient, predicted, undisturbed
+from manifoldscope.vision.network import (
+    Network,
+    NoGradientError,
+    first_pass,
+    identical,
+    pixel_gradient,
+    predicted,
+    undisturbed,
+)
 
 DETERMINISM_TOLERANCE = 1e-4
 """Repeated passes may differ by this share of the largest logit."""
