@@ -315,3 +315,9 @@ def test_a_network_is_shown_in_one_line_and_its_text_is_escaped() -> None:
     assert "&lt;i&gt;mine" in network._repr_html_()
     assert "<i>" not in network._repr_html_()
     assert repr(Network(nn.Identity())) == "Network(network, 0 parameters, grey or colour, any size)"
+
+
+def test_images_that_a_network_does_not_take_are_told_by_their_shape() -> None:
+    narrow = nn.Sequential(nn.Flatten(), nn.Linear(60, 3))
+    with pytest.raises(ModelError, match=r"Sequential cannot take images of shape \(1, 8, 8\), 2 at a time: mat1"):
+        logits(narrow, ImageSet.of(torch.rand(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64)))

@@ -23,9 +23,8 @@ from manifoldscope.training.objectives import Objective
 from manifoldscope.training.optimisers import check_rates, one_cycle, optimiser_of
 from manifoldscope.training.saving import Progress, Saver, Saving, tensors_digest, tensors_of
 from manifoldscope.training.watch import EVALUATED, evaluated_every, evaluation
-from manifoldscope.vision.hooks import first_pass
 from manifoldscope.vision.images import ImageSet, as_image_set
-from manifoldscope.vision.network import Network, as_network, undisturbed
+from manifoldscope.vision.network import Network, as_network, first_pass, undisturbed
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """In the text of a function that a module shows, which is another in every process."""

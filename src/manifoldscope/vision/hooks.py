@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.jit._script import RecursiveScriptModule
 
-from manifoldscope.errors import ManifoldscopeError, ModelError, unknown
+from manifoldscope.errors import ModelError, unknown
 from manifoldscope.geometry.manifold import resolution_of
-from manifoldscope.vision.batching import out_of_memory
 from manifoldscope.vision.layers import PENULTIMATE, Layer
-from manifoldscope.vision.network import Network, undisturbed
+from manifoldscope.vision.network import Network, first_pass, undisturbed
 from manifoldscope.vision.positions import Prefix, channels_last, pooled
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -230,26 +229,6 @@ def _n_read(module: nn.Module) -> int:
         if isinstance(module, _CONVOLUTIONS)
         else 0
     )
-
-
-def first_pass(network: Network, pixels: Tensor) -> Tensor:
-    """The logits of a pass whose failure tells that network and images do not go together.
-
-    Raises:
-        ModelError: they do not.
-    """
-    try:
-        return network(pixels.to(network.device))
-    except ManifoldscopeError:
-        raise
-    except Exception as error:  # whatever a stranger's module does
-        if out_of_memory(error):
-            raise
-        at_once = f", {len(pixels)} at a time" if len(pixels) > 1 else ""
-        raise ModelError(
-            f"{network.name} cannot take images of shape {tuple(pixels.shape[1:])}{at_once}: "
-            f"{' '.join(str(error).split())[:200] or type(error).__name__}"
-        ) from error
 
 
 # -- channels and positions --------------------------------------------------------------------------------------------

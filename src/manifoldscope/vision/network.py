@@ -437,11 +437,32 @@ def predicted(logits: Tensor) -> Tensor:
     return torch.where(torch.isfinite(logits).all(1), logits.argmax(1), -1)
 
 
+def first_pass(network: Network, pixels: Tensor) -> Tensor:
+    """The logits of a pass whose failure tells that network and images do not go together.
+
+    Raises:
+        ModelError: they do not.
+    """
+    try:
+        return network(pixels.to(network.device))
+    except ManifoldscopeError:
+        raise
+    except Exception as error:  # whatever a stranger's module does
+        if out_of_memory(error):
+            raise
+        at_once = f", {len(pixels)} at a time" if len(pixels) > 1 else ""
+        raise ModelError(
+            f"{network.name} cannot take images of shape {tuple(pixels.shape[1:])}{at_once}: "
+            f"{' '.join(str(error).split())[:200] or type(error).__name__}"
+        ) from error
+
+
 def logits(network: Network | nn.Module, images: ImageSet, *, batch_size: int = 128) -> Tensor:
     """Logits (n, n_classes) of an image set, float32 on the CPU, in evaluation mode.
 
     Raises:
         DataError: an image cannot be read, or the images differ in size and this network does not crop.
+        ModelError: the network does not take the images.
     """
     network, images = as_network(network), as_image_set(images)
     parts: list[Tensor] = []
@@ -450,5 +471,5 @@ def logits(network: Network | nn.Module, images: ImageSet, *, batch_size: int = 
         for where in batches(len(images), batch_size):
             pixels = network.pixels(images, where)
             network.check_sizes([first, pixels.shape[1:]])
-            parts.append(network(pixels.to(network.device)).float().cpu())
+            parts.append(first_pass(network, pixels).float().cpu())
     return torch.cat(parts) if parts else torch.empty(0, 0)
