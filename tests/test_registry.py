@@ -61,6 +61,8 @@ def test_an_unknown_name_offers_the_nearest(registry):
         registry["rad"]
     with pytest.raises(StudyError, match="there is no colour 'RED'; did you mean 'red'"):
         registry["RED"]
+    with pytest.raises(StudyError, match="there is no colour 'None'"):
+        registry[None]
 
 
 def test_what_a_class_lacks_is_named(registry):

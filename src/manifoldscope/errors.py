@@ -50,7 +50,7 @@ def shortened(text: str, most: int = 80) -> str:
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The sentence for a name that is not there, with the nearest names that are."""
     names = sorted(known)
-    name = shortened(name)
+    name = shortened(str(name))
     by_lower = {each.lower(): each for each in names}
     near = [by_lower[each] for each in get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
     if near:
