@@ -216,6 +216,34 @@ WRONG = {
         {"loss_of": lambda attack, logits, rows, state: logits.mean()},
         "loss_of of in_place gave shape () and type torch.float32; expected one number for each of 6 images, (6,)",
     ),
+    "whole numbers": (
+        {"loss_of": lambda attack, logits, rows, state: logits.argmax(1)},
+        "loss_of of in_place gave shape (6,) and type torch.int64; expected one number for each of 6 images, (6,)",
+    ),
+    "no gradient": (
+        {"loss_of": lambda attack, logits, rows, state: logits.detach().sum(1), "asks_gradients": True},
+        "loss_of of in_place gave numbers without a gradient; expected them to be computed from the logits",
+    ),
+    "half precision": (
+        {"start": lambda attack, rows: {"images": rows.clean.half(), "steps": rows.labels.clone()}},
+        "in_place gave images of type torch.float16 on cpu; expected pixels in [0, 1], float32 or float64, on cpu",
+    ),
+    "levels": (
+        {"start": lambda attack, rows: {"images": (255 * rows.clean).to(torch.uint8), "steps": rows.labels.clone()}},
+        "in_place gave images of type torch.uint8 on cpu",
+    ),
+    "another device": (
+        {"start": lambda attack, rows: {"images": rows.clean.to("meta"), "steps": rows.labels.clone()}},
+        "in_place gave images of type torch.float32 on meta; expected pixels in [0, 1]",
+    ),
+    "the largest excess": (
+        {"excess": lambda attack, clean, perturbed: float((perturbed - clean).abs().max()) - attack.epsilon},
+        "excess of in_place gave float; expected one number for each of",
+    ),
+    "excess of each pixel": (
+        {"excess": lambda attack, clean, perturbed: (perturbed - clean).abs() - attack.epsilon},
+        "excess of in_place gave shape (",
+    ),
     "one truth": (
         {"finished": lambda attack, state: True},
         "finished of in_place gave bool; expected one truth for each of 6 images, (6,)",

@@ -13,8 +13,9 @@ def checked_state(perturbation: Perturbation, rows: Rows, state: State, before: 
     """The state that an attack gave of these rows, when they begin, or in a step from the state before.
 
     Raises:
-        AttackError: it has not a row for each image, images of another shape, or other names than before; or the attack
-            wrote into the rows: budgets are checked around the clean images, and labels say what is misclassified.
+        AttackError: it has not a row for each image, images of another shape, type or device, or other names than
+            before; or the attack wrote into the rows: budgets are checked around the clean images, and labels say what
+            is misclassified.
     """
     shapes = (
         {name: tuple(getattr(each, "shape", ())) for name, each in state.items()} if isinstance(state, dict) else {}
@@ -24,6 +25,12 @@ def checked_state(perturbation: Perturbation, rows: Rows, state: State, before: 
         raise AttackError(
             f"{perturbation.kind} gave a state of the shapes {shapes}; expected tensors with a row for each image, of "
             f"which 'images' is {images}"
+        )
+    shown = state["images"]
+    if shown.dtype not in (torch.float32, torch.float64) or shown.device != rows.clean.device:
+        raise AttackError(  # others would round pixels by more than the budget's tolerance
+            f"{perturbation.kind} gave images of type {shown.dtype} on {shown.device}; expected pixels in [0, 1], "
+            f"float32 or float64, on {rows.clean.device}"
         )
     if before is not None and before.keys() != state.keys():
         raise AttackError(
@@ -40,10 +47,22 @@ def checked_state(perturbation: Perturbation, rows: Rows, state: State, before: 
     return state
 
 
-def one_each(perturbation: Perturbation, method: str, found: object, n: int, *, truths: bool) -> Tensor:
-    """What a method of an attack said of n images; AttackError unless it is one number, or one truth, for each."""
-    if isinstance(found, Tensor) and found.shape == (n,) and (found.dtype == torch.bool) == truths:
-        return found
+def one_each(
+    perturbation: Perturbation, method: str, found: object, n: int, *, truths: bool, gradient: bool = False
+) -> Tensor:
+    """What a method of an attack said of n images.
+
+    Raises:
+        AttackError: it is not one number, or one truth, for each; or has no gradient where one is wanted.
+    """
+    if isinstance(found, Tensor) and found.shape == (n,):
+        if gradient and found.is_floating_point() and not found.requires_grad:
+            raise AttackError(
+                f"{method} of {perturbation.kind} gave numbers without a gradient; expected them to be computed from "
+                "the logits, with nothing detached"
+            )
+        if found.dtype == torch.bool if truths else found.is_floating_point():
+            return found
     kind = "truth" if truths else "number"
     raise AttackError(
         f"{method} of {perturbation.kind} gave {told(found)}; expected one {kind} for each of {n} images, ({n},)"

@@ -212,7 +212,8 @@ class Engine:
                 logits = self.copy.network(leaf)
                 logits = logits if n == len(leaf) else logits[:n]
                 self.require(logits.shape[1])
-                loss = one_each(perturbation, "loss_of", perturbation.loss_of(logits, some, own), n, truths=False)
+                loss = perturbation.loss_of(logits, some, own)
+                loss = one_each(perturbation, "loss_of", loss, n, truths=False, gradient=wanted)
                 slope = pixel_gradient(self.copy.network, loss.sum(), leaf)[:n] if wanted else images[:0]
             parts.append((logits.detach(), loss.detach(), slope))
 
@@ -304,7 +305,9 @@ class Engine:
             shown = images[some]
             flat = shown.flatten(1)
             outside = torch.maximum(-flat.amin(1), flat.amax(1) - 1)
-            excess = torch.maximum(outside.to(flat), perturbation.excess(clean[some], shown).to(flat))
+            beyond = perturbation.excess(clean[some], shown)
+            beyond = one_each(perturbation, "excess", beyond, len(some), truths=False)
+            excess = torch.maximum(outside.to(flat), beyond.to(flat))
             within[some] = excess <= BUDGET_TOLERANCE  # False of NaN
             if perturbation.bounded and not bool(within[some].all()):
                 raise AttackError(
