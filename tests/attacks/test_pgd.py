@@ -184,6 +184,13 @@ def test_impossible_settings_are_refused_in_one_sentence(settings, message):
         PGD(**settings)
 
 
+def test_momentum_that_would_exceed_float32_is_refused():
+    """Velocities of infinity and NaN would leave images where they are, and look robust."""
+    with pytest.raises(AttackError, match=r"momentum = 10 in 40 steps adds up to more than float32 holds"):
+        PGD(epsilon=0.1, momentum=10, steps=40)
+    assert PGD(epsilon=0.1, momentum=2, steps=100).momentum == 2
+
+
 def test_a_target_that_is_no_class_is_refused(known):
     network, drawn = known
     with pytest.raises(AttackError, match="the network has classes 0 to 3"):

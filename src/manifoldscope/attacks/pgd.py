@@ -14,6 +14,9 @@ from manifoldscope.attacks.losses import LOSSES, LossName
 from manifoldscope.attacks.perturbation import ATTACKS, Outcome, Perturbation, Rows, Seen, State
 from manifoldscope.errors import AttackError
 
+LARGEST = 80.0
+"""The logarithm of how much larger than one gradient a velocity may become: float32 ends at 88."""
+
 TargetClass = int | Literal["random", "least_likely"]
 
 
@@ -73,6 +76,11 @@ class PGD(Perturbation):
         check_radius(self.epsilon, self.norm)
         if not (math.isfinite(self.momentum) and self.momentum >= 0):
             raise AttackError(f"momentum = {self.momentum}; expected a share of at least 0, such as 1.0")
+        if self.momentum > 1 and self._n_steps * math.log(self.momentum) > LARGEST:
+            raise AttackError(
+                f"momentum = {self.momentum:g} in {self.steps} steps adds up to more than float32 holds; expected at "
+                "most 1, or fewer steps"
+            )
         if self.steps < 1:
             raise AttackError(f"steps = {self.steps}; expected at least 1 (epsilon = 0 measures clean accuracy)")
         if self.restarts < 1:
