@@ -507,6 +507,14 @@ def test_what_is_no_attack_is_told_with_what_to_do(attacks, told):
         evaluate(convolutional(), images(4), attacks)
 
 
+def test_an_attack_without_stages_is_refused():
+    class Nothing(PGD):
+        stages = ()
+
+    with pytest.raises(AttackError, match="pgd has no stages; expected at least one attack"):
+        evaluate(convolutional(), images(4), Nothing(epsilon=0.1))
+
+
 @pytest.mark.parametrize(
     ("argument", "message"),
     [

@@ -285,6 +285,8 @@ def registered(kind: str) -> Entry:
 def as_attack(value: object) -> Perturbation:
     """An attack or a corruption as it is. Raises AttackError for anything else, with what to pass."""
     if isinstance(value, Perturbation):
+        if not value.stages:  # to nothing every image is robust
+            raise AttackError(f"{value.kind} has no stages; expected at least one attack, itself as a rule")
         return value
     what = f"the class {value.__name__}" if isinstance(value, type) else shortened(repr(value))
     raise AttackError(
