@@ -55,8 +55,8 @@ copies, beside standard training of the same small network (`small:cnn`) on MNIS
 |---|---|---|---|---|---|
 {table}
 
-Robust: misclassified by none of {" and ".join(attack(name) for name in rows["attacks"][0].split(" + "))}. Times are relative to standard training, on a
-machine that did other work beside it.
+Robust: misclassified by none of {" and ".join(attack(name) for name in rows["attacks"][0].split(" + "))}. Times are relative to standard training;
+the networks were trained one after the other, with nothing beside.
 
 {_transfer(tables)}
 
