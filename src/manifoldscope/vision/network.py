@@ -155,7 +155,7 @@ class Network:
             advice = (
                 "train it in batches of two images or more"
                 if self.module.training
-                else ("give it running statistics (track_running_stats=True)")
+                else "give it running statistics (track_running_stats=True)"
             )
             raise ModelError(
                 f"a batch norm of {self.name} takes the mean and std of the batch, and cannot of a single image; "
