@@ -11,8 +11,9 @@ from torch import nn
 
 from manifoldscope.attacks import lipschitz_estimates, minimal_perturbation
 from manifoldscope.errors import AttackError, ModelError
+from manifoldscope.vision.gradient import NoGradientError
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network, NoGradientError
+from manifoldscope.vision.network import Network
 from tests.attacks.networks import convolutional, fitted, images
 from tests.attacks.test_minimal import exact, linear
 

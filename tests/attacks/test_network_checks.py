@@ -15,8 +15,9 @@ from manifoldscope.attacks.checks import network_checks, normalisation_checks
 from manifoldscope.attacks.checks.labels import label_order
 from manifoldscope.errors import AttackError, ModelError
 from manifoldscope.study.store import Store
+from manifoldscope.vision.gradient import WITHOUT_GRADIENTS, NoGradientError
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import WITHOUT_GRADIENTS, Network, NoGradientError
+from manifoldscope.vision.network import Network
 from manifoldscope.vision.small import build
 from tests.attacks.networks import convolutional, fitted, images
 from tests.study import tiny

@@ -21,7 +21,8 @@ from manifoldscope.attacks.perturbation import Outcome, Perturbation, Rows, Seen
 from manifoldscope.errors import AttackError, ModelError
 from manifoldscope.vision.batching import BatchSize, bucket
 from manifoldscope.vision.fast import FastNetwork
-from manifoldscope.vision.network import Network, pixel_gradient, predicted
+from manifoldscope.vision.gradient import pixel_gradient
+from manifoldscope.vision.network import Network, predicted
 
 BUDGET_TOLERANCE = 1e-6
 """How far rounding may carry a float32 pixel past its budget: 16 units in the last place of 1."""
@@ -214,7 +215,7 @@ class Engine:
                 self.require(logits.shape[1])
                 loss = perturbation.loss_of(logits, some, own)
                 loss = one_each(perturbation, "loss_of", loss, n, truths=False, gradient=wanted)
-                slope = pixel_gradient(self.copy.network, loss.sum(), leaf)[:n] if wanted else images[:0]
+                slope = pixel_gradient(self.copy.network.name, loss.sum(), leaf)[:n] if wanted else images[:0]
             parts.append((logits.detach(), loss.detach(), slope))
 
         self.batch.over(len(images), ask)

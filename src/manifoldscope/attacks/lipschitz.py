@@ -21,9 +21,10 @@ from manifoldscope.errors import AttackError, ModelError
 from manifoldscope.seeds import generator
 from manifoldscope.settings import check_setting
 from manifoldscope.vision.batching import BatchSize
+from manifoldscope.vision.gradient import pixel_gradient
 from manifoldscope.vision.images import ImageSet, as_image_set
 from manifoldscope.vision.memory import Footprint, Memory
-from manifoldscope.vision.network import Network, as_network, pixel_gradient, undisturbed
+from manifoldscope.vision.network import Network, as_network, undisturbed
 
 SAMPLES = 64
 """Random points around each image if omitted: far fewer than the 500 x 1024 of CLEVER."""
@@ -176,7 +177,7 @@ def _slopes(network: Network, labels: Tensor, rivals: Tensor, norm: Norm) -> Cal
             # some modules have no gradient on the bounds of [0, 1] themselves: a clamp, for one
             leaf = pixels.detach().clamp(INSIDE, 1 - INSIDE).requires_grad_(True)
             logits = network(leaf)
-            gradient = pixel_gradient(network, (logits.gather(1, label) - logits.gather(1, rival)).sum(), leaf)
+            gradient = pixel_gradient(network.name, (logits.gather(1, label) - logits.gather(1, rival)).sum(), leaf)
         order = 1 if norm == "linf" else 2
         found: Tensor = torch.linalg.vector_norm(gradient.flatten(1), ord=order, dim=1, dtype=wide)
         return found

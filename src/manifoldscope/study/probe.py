@@ -19,12 +19,13 @@ from manifoldscope.study.context import Context
 from manifoldscope.study.unit import Unit
 from manifoldscope.vision.activations import n_values
 from manifoldscope.vision.fast import SEEN, FastNetwork, faster
+from manifoldscope.vision.gradient import NoGradientError
 from manifoldscope.vision.memory import Footprint
-from manifoldscope.vision.network import Network, NoGradientError, undisturbed
+from manifoldscope.vision.network import Network, undisturbed
 
 PROBE_IMAGES = 16
 
-LONG_ENOUGH = 0.5
+LONG_ENOUGH = 0.2
 """Seconds after which a pass has been timed enough."""
 
 SHORT = 0.05

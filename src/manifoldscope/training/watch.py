@@ -17,8 +17,9 @@ from manifoldscope.attacks.fgsm import FGSM
 from manifoldscope.attacks.pgd import PGD
 from manifoldscope.seeds import generator
 from manifoldscope.training.history import Epoch
+from manifoldscope.vision.gradient import pixel_gradient
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network, pixel_gradient, undisturbed
+from manifoldscope.vision.network import Network, undisturbed
 from manifoldscope.vision.preprocessing import Preprocessing
 
 EVALUATED = 200
@@ -105,7 +106,7 @@ def gradient_participation_ratio(
             # some modules have no gradient on the bounds of [0, 1] themselves: a clamp, for one
             leaf = some.to(network.device).clamp(INSIDE, 1 - INSIDE).requires_grad_(True)
             loss = F.cross_entropy(network(leaf), classes.to(network.device), reduction="sum")
-            gradient = pixel_gradient(network, loss, leaf).flatten(1).abs()
+            gradient = pixel_gradient(network.name, loss, leaf).flatten(1).abs()
             gradient = gradient / gradient.amax(1, keepdim=True)  # squares of small numbers may vanish
             ratios.append((gradient.sum(1) ** 2 / (gradient.shape[1] * gradient.square().sum(1))).cpu())
     found = torch.cat(ratios).double()

@@ -21,7 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from manifoldscope.vision.batching import out_of_memory
-from manifoldscope.vision.network import Network, pixel_gradient, undisturbed
+from manifoldscope.vision.gradient import pixel_gradient
+from manifoldscope.vision.network import Network, undisturbed
 
 SHARE = 0.9
 """Share of the available memory that a process takes, unless it is told how much."""
@@ -79,7 +80,7 @@ def footprint(network: Network, pixels: Tensor, *, gradient: bool) -> Footprint:
         def attacked() -> None:
             leaf = some.requires_grad_(True)
             logits = network(leaf)
-            pixel_gradient(network, F.cross_entropy(logits, logits.argmax(1), reduction="sum"), leaf)
+            pixel_gradient(network.name, F.cross_entropy(logits, logits.argmax(1), reduction="sum"), leaf)
 
         return attacked if gradient else lambda: _forward(network, some)
 

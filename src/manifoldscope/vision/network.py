@@ -16,6 +16,7 @@ from torch.nn.parameter import is_lazy
 from manifoldscope.errors import DataError, ManifoldscopeError, ModelError
 from manifoldscope.seeds import derive
 from manifoldscope.vision.batching import out_of_memory
+from manifoldscope.vision.gradient import NoGradientError, refusing
 from manifoldscope.vision.images import ImageSet, as_image_set, batches
 from manifoldscope.vision.precision import float32
 from manifoldscope.vision.preprocessing import Preprocessing, in_channels
@@ -24,36 +25,6 @@ from manifoldscope.vision.shown import counted, html_table
 
 SHOWN = 3
 """Parts of an output that a message names."""
-
-WITHOUT_GRADIENTS = ("noise", "square", "rotation", "translation")
-"""The attacks that need no gradient, for the sentence that says so; a test holds it against their registry."""
-
-
-_WITHOUT = f"the attacks that need no gradient: {', '.join(WITHOUT_GRADIENTS)} and the corruptions"
-
-
-class NoGradientError(ModelError):
-    """A network gives logits without a gradient, or its backward pass fails, and somebody asks for it."""
-
-
-class _WithoutGradient(torch.autograd.Function):
-    """The same logits, whose gradient by the pixels is an error; gradients of layers before them are not asked here."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, _pixels: Tensor, name: str) -> Tensor:
-        ctx.name = name
-        return logits.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> None:
-        raise _no_gradient(ctx.name)
-
-
-def _no_gradient(name: str) -> NoGradientError:
-    return NoGradientError(
-        f"{name} gives logits without a gradient: its forward runs under torch.no_grad or torch.inference_mode, or "
-        f"detaches something. Take that out, or keep to {_WITHOUT}"
-    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -163,8 +134,7 @@ class Network:
             ) from error
         logits = as_logits(output, len(pixels), name=self.name)
         if wanted and not logits.requires_grad:
-            without: Tensor = _WithoutGradient.apply(logits, pixels, self.name)
-            return without
+            return refusing(logits, pixels, self.name)
         return logits
 
     def normalise(self, pixels: Tensor) -> Tensor:
@@ -346,29 +316,6 @@ def as_network(network: Network | nn.Module) -> Network:
         f"the network is {type(network).__name__}; pass a torch.nn.Module, or a Network as `network(module, mean=..., "
         "std=...)` gives it"
     )
-
-
-def pixel_gradient(network: Network, value: Tensor, pixels: Tensor) -> Tensor:
-    """The gradient of a value, which the network's logits gave, by the pixels that gave the logits; like the pixels.
-
-    Raises:
-        NoGradientError: nothing leads from the value back to the pixels, or what does fails.
-    """
-    try:
-        (gradient,) = torch.autograd.grad(value, pixels, allow_unused=True)
-    except ManifoldscopeError:
-        raise
-    except Exception as error:  # whatever a stranger's module does on the way back
-        if out_of_memory(error):
-            raise
-        told = " ".join(str(error).split())[:200] or type(error).__name__
-        raise NoGradientError(
-            f"the backward pass of {network.name} fails ({told}). Give what it calls a derivative, or keep to "
-            f"{_WITHOUT}"
-        ) from error
-    if gradient is None:
-        raise _no_gradient(network.name)
-    return gradient
 
 
 @contextmanager

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from manifoldscope.attacks.checks.row import Row, check
-from manifoldscope.vision.network import Network, NoGradientError, pixel_gradient
+from manifoldscope.vision.gradient import NoGradientError, pixel_gradient
+from manifoldscope.vision.network import Network
 
 INSIDE = (1e-3, 1 / 8)
 """How far inside gradients are looked for: a quarter of a level of 8 bits, beyond the rounding of a normalisation and
@@ -75,4 +76,4 @@ def _cut_off(at: Tensor, inside: Tensor, shown: Tensor) -> dict[int, float]:
 
 def _gradient(network: Network, pixels: Tensor, labels: Tensor) -> Tensor:
     leaf = pixels.detach().requires_grad_(True)
-    return pixel_gradient(network, network(leaf).gather(1, labels.view(-1, 1)).sum(), leaf)
+    return pixel_gradient(network.name, network(leaf).gather(1, labels.view(-1, 1)).sum(), leaf)

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from manifoldscope.attacks.checks.independence import ROUNDINGS, TOLERANCE, gap, precision
 from manifoldscope.attacks.checks.row import Row, check
 from manifoldscope.seeds import generator
-from manifoldscope.vision.network import Network, NoGradientError, pixel_gradient
+from manifoldscope.vision.gradient import NoGradientError, pixel_gradient
+from manifoldscope.vision.network import Network
 
 SIZES = (1e-5, 1e-4, 1e-2, 1 / 16)
 """By how much pixels are moved: rounding hides small differences, and curvature spoils large ones."""
@@ -86,7 +87,7 @@ def finite_differences(network: Network, pixels: Tensor, labels: Tensor, *, dete
         centre = pixels.clamp(size, 1 - size).requires_grad_(True)
         middle = _margin(network, centre, signs)
         try:
-            gradient = pixel_gradient(network, middle.sum(), centre)
+            gradient = pixel_gradient(network.name, middle.sum(), centre)
         except NoGradientError:
             return check(name, None, None, expected, "the network gives no gradient")
         before, after = _slopes(network, centre, middle, signs, size * ways)
@@ -122,7 +123,7 @@ def falling(network: Network, pixels: Tensor, labels: Tensor) -> Tensor:
     plain = logits.detach()
     signs = _signs(plain, labels)
     middle = (logits * signs).sum(1)
-    gradient = pixel_gradient(network, middle.sum(), centre)
+    gradient = pixel_gradient(network.name, middle.sum(), centre)
     moves = STEP * gradient.sign()
     before, after = _slopes(network, centre.detach(), middle.detach(), signs, moves[None])
     rounded = BEYOND * 2 * precision(network, pixels, plain) * (plain * signs).norm(dim=1)

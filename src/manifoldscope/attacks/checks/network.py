@@ -14,17 +14,10 @@ from manifoldscope.attacks.checks.independence import batch_independence
 from manifoldscope.attacks.checks.labels import label_order
 from manifoldscope.attacks.checks.row import Row, check
 from manifoldscope.errors import AttackError, ModelError
+from manifoldscope.vision.gradient import NoGradientError, pixel_gradient
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.memory import Memory
-from manifoldscope.vision.network import (
-    Network,
-    NoGradientError,
-    first_pass,
-    identical,
-    pixel_gradient,
-    predicted,
-    undisturbed,
-)
+from manifoldscope.vision.network import Network, first_pass, identical, predicted, undisturbed
 
 DETERMINISM_TOLERANCE = 1e-4
 """Repeated passes may differ by this share of the largest logit."""
@@ -241,4 +234,4 @@ def _gradients(
 def _gradient(network: Network, pixels: Tensor, labels: Tensor) -> Tensor:
     """Like the pixels."""
     leaf = pixels.detach().requires_grad_(True)
-    return pixel_gradient(network, F.cross_entropy(network(leaf), labels, reduction="sum"), leaf)
+    return pixel_gradient(network.name, F.cross_entropy(network(leaf), labels, reduction="sum"), leaf)

@@ -13,7 +13,8 @@ from manifoldscope.attacks.engine import INSIDE
 from manifoldscope.attacks.pgd import PGD
 from manifoldscope.errors import StudyError
 from manifoldscope.training.objectives.objective import Objective, check_ramp, ramped
-from manifoldscope.vision.network import Network, pixel_gradient
+from manifoldscope.vision.gradient import pixel_gradient
+from manifoldscope.vision.network import Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,4 +91,4 @@ def gradient_of(network: Network, pixels: Tensor, loss: Callable[[Tensor], Tenso
     """
     # some modules have no gradient on the bounds of [0, 1] themselves: a clamp, for one
     leaf = pixels.detach().clamp(INSIDE, 1 - INSIDE).requires_grad_()
-    return pixel_gradient(network, loss(network(leaf)), leaf)
+    return pixel_gradient(network.name, loss(network(leaf)), leaf)
