@@ -331,7 +331,7 @@ def test_images_that_come_as_others_leave_change_no_outcome(settings, iterate):
     network = fitted(drawn)
     attack = PGD(**{"epsilon": 0.12, "steps": 6, **settings})
     whole, few = (
-        evaluate(network, drawn, attack, iterate=iterate, fast=False, batch_size=size, keep_images=iterate == "both")
+        evaluate(network, drawn, attack, iterate=iterate, fast=False, batch_size=size, keep_images=True)
         for size in (48, 9)
     )
     assert few.table.equals(whole.table)
@@ -477,12 +477,29 @@ def test_what_a_network_says_of_clean_images_may_be_known():
             evaluate(network, drawn, attack, clean_logits=wrong)
 
 
+def test_under_any_the_image_that_is_kept_is_the_first_that_is_misclassified():
+    drawn = images(24)
+    network = fitted(drawn)
+    attack = PGD(epsilon=0.1, steps=5)
+    found = evaluate(network, drawn, attack, iterate="any", keep_images=True, fast=False)
+    whole = evaluate(network, drawn, attack, keep_images=True, fast=False)
+    kept, predictions = found.adversarial[0], found.predictions[0]
+    assert torch.equal(predictions, logits(network, ImageSet.of(kept, drawn.labels)).argmax(1))
+    robust = dict(found.table.select("image", "robust_any").iter_rows())
+    stands = torch.tensor([robust[name] for name in drawn.names])
+    assert 0 < stands.sum() < len(drawn)
+    assert torch.equal(predictions == drawn.labels, stands)
+    assert torch.allclose(kept[stands], whole.adversarial[0][stands], atol=1e-6)
+    early = (found.misclassified_after[0] >= 0) & (found.misclassified_after[0] < attack.steps)
+    assert early.any()
+    assert (kept - whole.adversarial[0]).abs().amax((1, 2, 3))[early].min() > 1e-4
+    assert torch.equal(whole.predictions[0], logits(network, ImageSet.of(whole.adversarial[0], drawn.labels)).argmax(1))
+
+
 def test_requests_that_cannot_be_are_refused():
     drawn = images()
     with pytest.raises(AttackError, match="at least one of each"):
         evaluate(convolutional(), drawn, [])
-    with pytest.raises(AttackError, match="keep_images needs iterate='both'"):
-        evaluate(convolutional(), drawn, PGD(epsilon=0.1), iterate="any", keep_images=True)
     with pytest.raises(AttackError, match="iterate = 'last'; expected 'both' or 'any'"):
         evaluate(convolutional(), drawn, PGD(epsilon=0.1), iterate="last")
     with pytest.raises(StudyError, match="there is no attack or corruption 'pdg'; did you mean 'pgd'"):

@@ -85,6 +85,22 @@ def test_the_attack_is_that_of_the_units_of_the_attack(finished, looked_at):
     assert arrays["prediction"].tolist() == [rows[name]["clean_prediction"] for name in images.names]
 
 
+def test_where_a_study_stops_at_any_iterate_so_do_its_points(tmp_path):
+    attacks = [{"kind": "pgd", "epsilons": [0.05, 0.2], "steps": 8, "iterate": "any", "sweep": "reuse"}]
+    store, models = Store(tmp_path), tiny.raw()["models"][1:]
+    study = tiny.study(attacks=attacks, models=models, points={"images_per_class": 10})
+    outcome = run_units(study, store, progress=QUIET)
+    assert outcome.failed == {}
+    (unit,) = tiny.of_kind(outcome.units, "points")
+    assert (unit.iterate, unit.attack.strength) == ("any", 0.05)
+    arrays, drawn = store.arrays(unit), tiny.context_of(study, store).draws["robustness"].images
+    tables = [store.table(each, "outcomes") for each in tiny.of_kind(outcome.units, "attack")]
+    robust = dict(pl.concat(tables).filter(pl.col("strength") == 0.05).select("image", "robust_any").iter_rows())
+    found = dict(zip(drawn.names, (arrays["adversarial_prediction"] == arrays["label"]).tolist(), strict=True))
+    assert found == robust
+    assert 0 < sum(robust.values()) < len(robust)
+
+
 def test_only_images_that_are_classified_correctly_move(finished):
     _, store, units = finished
     for unit in units:

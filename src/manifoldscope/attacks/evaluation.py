@@ -72,7 +72,8 @@ def evaluate(
         iterate: "both" reports the last iterate and any iterate, without stopping early, so that the last one is that
             of the full number of steps. "any" omits the last and drops images once misclassified, which is cheaper. An
             attack without iterates has one outcome, `robust_last`, in either case.
-        keep_images: keep the last iterates (only with "both").
+        keep_images: keep the image that each ends with: the last iterate; under "any" the first that is misclassified,
+            and the last where none is.
         names: what the table calls an attack; its kind if omitted.
         fast: ask a faster copy of the network for gradients (see `faster`), and the network itself about every image
             that the copy misclassifies. A fiftieth of the images is attacked with the network alone as well. A copy
@@ -90,8 +91,8 @@ def evaluate(
             make of it.
         ModelError: the network gives NaN for every image, has fewer outputs than there are labels, or takes more
             memory than there is for a single image.
-        AttackError: an attack broke its budget; nothing was asked for, or the same twice; images to keep under "any";
-            reuse or misclassified without "any"; misclassified is not one truth an image, or clean_logits not one row.
+        AttackError: an attack broke its budget; nothing was asked for, or the same twice; reuse or
+            misclassified without "any"; misclassified is not one truth an image, or clean_logits not one row.
     """
     network, images = as_network(network), as_image_set(images)
     given: object = attacks
@@ -100,8 +101,6 @@ def evaluate(
     if not wanted or not len(images):
         raise AttackError(f"{len(wanted)} attacks and {len(images)} images; expected at least one of each")
     check_setting(AttackError, "iterate", iterate, Iterates)
-    if keep_images and iterate == "any":
-        raise AttackError("keep_images needs iterate='both': under 'any' an image leaves before its last iterate")
     if reuse and iterate != "any":
         raise AttackError("reuse needs iterate='any': a last iterate at a larger strength is not that at a smaller one")
     if misclassified is not None and iterate != "any":
@@ -147,6 +146,7 @@ def evaluate(
             min((each.fits for each in (batch, own) if each.halved), default=None),
         ),
         tuple(one.misclassified_after for one in ordered),
+        tuple(one.last_prediction for one in ordered),
     )
 
 
@@ -208,7 +208,7 @@ class _Attacked:
 
     Attributes:
         robust_any, robust_last, last_prediction: (n,) the outcomes; False where an image was not attacked.
-        images: (n, channels, height, width) the last images, where they are asked for.
+        images: (n, channels, height, width) that each ended with, where they are asked for.
         without_class, without_gradient, misclassified_after: (n,) see `Found`.
         n_checked, n_differ: see `FastPath`.
     """

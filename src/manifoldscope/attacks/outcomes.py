@@ -106,11 +106,14 @@ class Outcomes:
     Attributes:
         table: one row for each attack, strength and image (see `manifoldscope.tables`). Rows are sorted by the names
             of the images as text, "10" before "2": the column image says which is which.
-        adversarial: the last iterates, one tensor (n, channels, height, width) per attack, if they were asked for.
+        adversarial: the images that each ended with, one tensor (n, channels, height, width) per attack, if they were
+            asked for: see `evaluate`.
         fast: how gradients were found faster, and what a sample says of it; None where they were the network's own.
         failures: what went wrong on the way.
         misclassified_after: for each attack (n,), in the order of the images that were given, how many steps its first
             run had taken when an image that counts was first misclassified; -1 where none was.
+        predictions: for each attack (n,), likewise, the class of the image that each ended with; -1 where the network
+            gives none.
     """
 
     table: pl.DataFrame
@@ -118,6 +121,7 @@ class Outcomes:
     fast: FastPath | None = None
     failures: Failures = Failures()
     misclassified_after: tuple[Tensor, ...] = ()
+    predictions: tuple[Tensor, ...] = ()
 
     @property
     def clean_accuracy(self) -> float:

@@ -88,7 +88,7 @@ def gathered(
     as_: Form = "float",
     batch_size: int = 128,
 ) -> SavedImages:
-    """The last iterates of one attack, re-evaluated in the form in which they are saved.
+    """The images that one attack ended with, re-evaluated in the form in which they are saved.
 
     Args:
         network: the one that was attacked.
@@ -120,6 +120,7 @@ def gathered(
     predictions = _predictions(network, saved, batch_size)
     correct = torch.tensor((rows["clean_prediction"] == rows["label"]).to_list())
     robust = correct & (predictions == images.labels)
+    told = torch.tensor(rows.select(pl.coalesce("robust_last", "robust_any")).to_series().to_list())
     return SavedImages(
         {
             "images": saved.contiguous(),
@@ -134,7 +135,7 @@ def gathered(
             "strength": repr(attack.strength),
             "model": network.name,
             "as_": as_,
-            "n_changed": str(int((robust != torch.tensor(rows["robust_last"].to_list())).sum())),
+            "n_changed": str(int((robust != told).sum())),
         },
     )
 

@@ -68,16 +68,18 @@ class Points(Unit):
         axes: how many principal axes of all these clean points are kept.
         attack: the study's attack of fewest gradients, at the lower middle one of its strengths above 0; None where
             no attack asks for any.
+        iterate: which of its images are shown: the last, or under "any" the first that is misclassified.
         copy: whose gradients are taken (the study's `gradients`).
     """
 
-    version = 2
+    version = 3
     files = ("arrays.safetensors",)
 
     network: NetworkRef
     images: tuple[ClassRef, ...]
     layers: tuple[str, ...]
     attack: AttackRef | None
+    iterate: str
     images_per_class: int
     axes: int
     copy: str
@@ -94,11 +96,13 @@ class Points(Unit):
         images = evenly(planning.classes("robustness"), MOST_CLASSES)
         if not layers:
             return
+        attack = _shown_attack(study)
         yield cls(
             network=network.ref,
             images=tuple(images),
             layers=tuple(evenly(layers, MOST_LAYERS)),
-            attack=_shown_attack(study),
+            attack=attack,
+            iterate="" if attack is None else study.attack(attack.name, attack.strength)[0].iterate,
             images_per_class=_looked_at(study, images),
             axes=study.points.axes,
             copy=study.gradients,
@@ -155,10 +159,10 @@ class Points(Unit):
     ) -> Tensor:
         """Attack the images, tell `found` where their points go, and give the predictions (n,) of what was attacked.
 
-        The images are attacked as by the units of the attack, with the same random numbers and every step taken.
+        The images are attacked as by the units of the attack, with the same random numbers, at this strength alone.
         """
         assert self.attack is not None
-        _, attack = context.study.attack(self.attack.name, self.attack.strength)
+        plan, attack = context.study.attack(self.attack.name, self.attack.strength)
         predictions: list[int] = []
         begin = 0
         for some in _blocks(images.labels, AT_A_TIME):
@@ -171,13 +175,13 @@ class Points(Unit):
                 attack,
                 seed=derive(self.seed, "attack"),
                 batch_size=self.batch_size,
+                iterate=plan.iterate,
                 keep_images=True,
                 fast=context.fast(network.name),
                 clean_logits=context.logits(network.name, part),
                 memory=context.memory,
             )
-            last = dict(outcomes.table.select("image", "last_prediction").iter_rows())
-            predictions += [last[name] for name in part.names]
+            predictions += outcomes.predictions[0].tolist()
             moved = ImageSet.of(outcomes.adversarial[0].cpu(), part.labels, class_names=part.class_names)
             if found:
                 before, after = (points_of(context, network, each, list(found)) for each in (part, moved))

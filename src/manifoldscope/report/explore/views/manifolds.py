@@ -43,7 +43,8 @@ class _Cell(NamedTuple):
     title="In three dimensions",
     caption=(
         "Each point is an image, in the principal axes that the chosen classes share; beside each axis is its share of "
-        "the variance of these classes in the whole layer. The slider moves the same images from clean to attacked. "
+        "the variance of these classes in the whole layer. The slider moves the same images from clean to attacked: "
+        "to the last iterate or, in a study that stops there, the first that is misclassified. "
         "Drag or use the arrow keys to rotate; the wheel, + and − zoom."
     ),
     place=40,
