@@ -12,11 +12,13 @@ from manifoldscope.attacks import evaluate
 from manifoldscope.geometry import gaussian_null, measure, reliability
 from manifoldscope.seeds import derive, generator
 from manifoldscope.study import Store, run_units
+from manifoldscope.study.kinds.margins import margins_of
 from manifoldscope.study.loading import parse
 from manifoldscope.study.progress import Progress
 from manifoldscope.study.results import collect
 from manifoldscope.vision.activations import activations
 from manifoldscope.vision.fast import FastNetwork
+from manifoldscope.vision.network import logits
 from tests.study import tiny
 
 QUIET = Progress(quiet=True)
@@ -78,6 +80,33 @@ def test_joint_measures_land_in_geometry_and_pairs(tables, context):
     manifolds = activations(context.network("random"), images, layers=["flatten"], batch_size=16)
     expected = measure("centroid_distance", manifolds).pairs
     assert pairs["value"].to_list() == pytest.approx([expected[key].value for key in ((0, 1), (0, 2), (1, 2))])
+
+
+def test_margins_of_measured_images_come_from_the_pass_that_measures_them(tables, context, store):
+    assert {unit.role for unit in tiny.of_kind(store.plan()[0], "margins")} == {"robustness"}
+    for draw in ("geometry", "robustness"):
+        images = context.draws[draw].images.of_class(4)
+        margins = torch.tensor(margins_of(logits(context.network("adversarial"), images), images.labels)["margin"])
+        (row,) = tables["margins"].filter(model="adversarial", draw=draw, class_index=4).iter_rows(named=True)
+        assert (row["n_images"], row["n_correct"]) == (len(images), int((margins > 0).sum()))
+        assert (row["margin"], row["margin_sd"]) == pytest.approx((float(margins.mean()), float(margins.std())), 1e-4)
+    assert tables["margins"].height == 2 * 2 * 3  # networks, draws, classes
+
+
+def test_without_measures_of_a_class_margins_have_units_of_their_own(tmp_path):
+    store = Store(tmp_path)
+    store.prepare()
+    units = tiny.planned(tiny.study(measures=["centroid_distance"]), store)
+    assert not tiny.of_kind(units, "geometry")
+    assert {unit.role for unit in tiny.of_kind(units, "margins")} == {"geometry", "robustness"}
+
+
+def test_one_draw_has_its_margins_once(tmp_path):
+    store = Store(tmp_path)
+    data = {**tiny.raw()["data"], "same_images": True, "geometry": {"images_per_class": 10}}
+    outcome = run_units(tiny.study(data=data, models=tiny.raw()["models"][:1]), store, progress=QUIET)
+    assert outcome.failed == {}
+    assert set(collect(store, outcome.units)["margins"]["draw"]) == {"robustness"}
 
 
 def test_displaced_are_the_images_that_were_attacked(tables, context, study):

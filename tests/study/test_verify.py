@@ -142,8 +142,8 @@ def test_what_rests_on_a_damaged_unit_is_named(copy):
     (problem,) = verify(copy).problems
     assert problem.label == "adversarial · train"
     assert {label.split(" · ")[0] for label in problem.dependents} == {"adversarial"}
-    # inspect and points; of three classes margins on two draws, geometry, a pair of draws, and attacks at two epsilons
-    assert len(problem.dependents) == 2 + 3 * (2 + 1 + 1 + 2)
+    # inspect and points; of three classes margins, geometry, a pair of draws, and attacks at two epsilons
+    assert len(problem.dependents) == 2 + 3 * (1 + 1 + 1 + 2)
 
 
 def test_changed_outputs_are_named_and_made_anew(finished, copy):

@@ -16,11 +16,12 @@ from manifoldscope.geometry.manifold import ClassManifold
 from manifoldscope.recordings import load_manifolds, load_points, save_manifolds
 from manifoldscope.vision.activations import (
     activations,
+    activations_and_logits,
     layer_table,
     n_features,
 )
 from manifoldscope.vision.images import ImageSet
-from manifoldscope.vision.network import Network
+from manifoldscope.vision.network import Network, logits
 from manifoldscope.vision.preprocessing import Preprocessing
 from manifoldscope.vision.sources import network
 
@@ -52,6 +53,14 @@ def test_one_manifold_per_layer_and_class_in_the_order_of_the_images(images: Ima
     assert found[3].points.dtype == torch.float32
     assert module.training
     assert not any(child._forward_hooks or child._forward_pre_hooks for child in module.modules())
+
+
+def test_the_logits_of_the_same_pass_are_in_the_order_of_the_images(images: ImageSet) -> None:
+    module = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 5))
+    net = Network(module, mean=(0.4,), std=(0.2,), preprocessing=GREY)
+    manifolds, found = activations_and_logits(net, images, layers=["2"], batch_size=3)
+    torch.testing.assert_close(found, logits(net, images))
+    torch.testing.assert_close(module[3](manifolds[0].points).detach(), found[images.labels == 0])
 
 
 def test_an_in_place_layer_does_not_overwrite_what_came_before_it(images: ImageSet) -> None:

@@ -13,7 +13,7 @@ from manifoldscope.study.networks import made
 from manifoldscope.study.plan import Study
 from manifoldscope.study.planning import PlannedNetwork
 from manifoldscope.study.store import Store
-from manifoldscope.vision.activations import IN_MEMORY
+from manifoldscope.vision.activations import IN_MEMORY, n_values
 from manifoldscope.vision.fast import SEEN, FastNetwork, faster
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.memory import Footprint, Memory
@@ -46,6 +46,7 @@ class Context:
         self.others, self.memory = others or {}, memory or Memory()
         self._loaded: tuple[str, Network] | None = None
         self._logits: dict[str, Tensor] = {}
+        self._values: dict[tuple[str | int, ...], dict[str, int]] = {}
         self._fast: tuple[Network, FastNetwork] | None = None
 
     def shown(self, network: str, role: Role) -> ImageSet:
@@ -81,7 +82,7 @@ class Context:
         """The network, ready to be measured and attacked."""
         if self._loaded is None or self._loaded[0] != name:
             self._loaded = self._fast = None  # free the one before
-            self._logits = {}
+            self._logits, self._values = {}, {}
             network = self.untrained(name)
             checkpoint = self.networks[name].checkpoint
             if checkpoint is not None:
@@ -102,6 +103,16 @@ class Context:
             found = logits(network, some, batch_size=self.at_once(network, some))
             self._logits |= zip(some.names, found, strict=True)
         return torch.stack([self._logits[image] for image in images.names])
+
+    def n_values(self, network: Network, images: ImageSet, layers: Sequence[str]) -> dict[str, int]:
+        """How many values one image has in each layer; of the network that is loaded each is found once."""
+        pixels = network.pixels(images, slice(0, 1))
+        if self._loaded is None or network is not self._loaded[1]:
+            return n_values(network, layers, pixels)
+        asked = (*layers, *pixels.shape)
+        if asked not in self._values:
+            self._values[asked] = n_values(network, layers, pixels)
+        return self._values[asked]
 
     def fast(self, name: str) -> FastNetwork:
         """The copy of the network that attacks ask, as the study has it; made once for all units in a row."""

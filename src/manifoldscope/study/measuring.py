@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 import torch
+from torch import Tensor
 
 from manifoldscope.geometry import ClassManifold, Scaling
 from manifoldscope.geometry.measures import MEASURES
@@ -15,7 +16,7 @@ from manifoldscope.study.context import Context
 from manifoldscope.study.plan import MeasurePlan, Study
 from manifoldscope.study.refs import ClassRef
 from manifoldscope.tables import TABLES, WHOLE
-from manifoldscope.vision.activations import activations, n_values
+from manifoldscope.vision.activations import activations, activations_and_logits
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.layers import Layer
 from manifoldscope.vision.memory import process_memory
@@ -42,15 +43,32 @@ def points_of(
 
     Those of a layer that take up to `in_memory` bytes are never in a file; if omitted, each layer has an equal share.
     """
-    widths = n_values(network, layers, network.pixels(images, slice(0, 1)))
-    return activations(
-        network,
-        images,
-        layers=layers,
-        batch_size=context.at_once(network, images, widths=list(widths.values())),
-        folder=context.store.folder if in_file else None,
-        in_memory=context.points(len(layers)) if in_memory is None else in_memory,
-    )
+    return activations(network, images, **_passing(context, network, images, layers, in_file, in_memory))
+
+
+def points_and_logits(
+    context: Context, network: Network, images: ImageSet, layers: Sequence[str]
+) -> tuple[list[ClassManifold], Tensor]:
+    """What `points_of` gives; and the logits of the same pass, in the order of the images."""
+    return activations_and_logits(network, images, **_passing(context, network, images, layers))
+
+
+def _passing(
+    context: Context,
+    network: Network,
+    images: ImageSet,
+    layers: Sequence[str],
+    in_file: bool = True,
+    in_memory: float | None = None,
+) -> dict[str, Any]:
+    """How images are passed through a network, as arguments of `activations`."""
+    widths = context.n_values(network, images, layers)
+    return {
+        "layers": layers,
+        "batch_size": context.at_once(network, images, widths=list(widths.values())),
+        "folder": context.store.folder if in_file else None,
+        "in_memory": context.points(len(layers)) if in_memory is None else in_memory,
+    }
 
 
 def points_together(context: Context) -> float:
@@ -80,7 +98,7 @@ def points_in_turn(
     context: Context, network: Network, images: ImageSet, layers: Sequence[str]
 ) -> Iterator[list[ClassManifold]]:
     """The points of each layer, in order; the images are passed once for as many layers as have room together."""
-    values = n_values(network, layers, network.pixels(images, slice(0, 1)))
+    values = context.n_values(network, images, layers)
     sizes = {layer: 4.0 * len(images) * values[layer] for layer in layers}
     for some in passes(sizes, points_together(context)):
         found = points_of(context, network, images, some, in_memory=context.points(1))
@@ -96,6 +114,11 @@ def measures_of(study: Study, *, joint: bool) -> list[dict[str, Any]]:
         for measure in study.measures
         if measure.joint is joint
     ]
+
+
+def measures_classes(study: Study) -> bool:
+    """Whether a study measures each class by itself, so that its images are passed through the network for that."""
+    return bool(study.jacobian_norm) or any(not measure.joint for measure in study.measures)
 
 
 def by_scaling(plans: Sequence[MeasurePlan], *, joint: bool) -> dict[Scaling, list[tuple[str, dict[str, Any]]]]:

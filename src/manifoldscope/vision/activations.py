@@ -77,6 +77,34 @@ def activations(
         >>> [manifold.points.shape for manifold in activations(module, images)]
         [torch.Size([3, 64]), torch.Size([3, 64])]
     """
+    return _heard(network, images, layers, batch_size, folder, in_memory, answers=None)
+
+
+def activations_and_logits(
+    network: Network | nn.Module,
+    images: ImageSet,
+    *,
+    layers: str | Sequence[str | Layer] = (PENULTIMATE,),
+    batch_size: int = 64,
+    folder: str | os.PathLike[str] | None = None,
+    in_memory: float = IN_MEMORY,
+) -> tuple[list[ClassManifold], Tensor]:
+    """What `activations` gives; and the logits (n, n_classes) of the pass, on the CPU, in the order of the images."""
+    answers: list[Tensor] = []
+    manifolds = _heard(network, images, layers, batch_size, folder, in_memory, answers)
+    return manifolds, torch.cat(answers)
+
+
+def _heard(
+    network: Network | nn.Module,
+    images: ImageSet | DataLoader[Any],
+    layers: str | Sequence[str | Layer],
+    batch_size: int,
+    folder: str | os.PathLike[str] | None,
+    in_memory: float,
+    answers: list[Tensor] | None,
+) -> list[ClassManifold]:
+    """See `activations`; the logits of each batch are added to `answers`."""
     layers_of(listed(layers))  # before any image is read
     network = unwrapped(as_network(network))
     if batch_size < 1:
@@ -88,7 +116,10 @@ def activations(
     n_done = 0
     with listening(network, taps) as run:
         for pixels in passes.batches:
-            for tap, values in run(pixels):
+            heard, logits = run(pixels)
+            if answers is not None:
+                answers.append(logits.cpu())
+            for tap, values in heard:
                 where = f"{network.name}: layer {str(tap.layer)!r}"
                 if tap.layer not in clouds:
                     clouds[tap.layer] = _Cloud(where, values, len(pixels), passes.places, folder, in_memory)

@@ -273,14 +273,15 @@ def _prefix(module: nn.Module, calls: Sequence[Call]) -> Prefix:
 def captured(network: Network, taps: Sequence[Tap], pixels: Tensor) -> list[tuple[Tap, Tensor]]:
     """What every tap hears in one pass: see `listening`."""
     with listening(network, taps) as run:
-        return run(pixels)
+        heard, _ = run(pixels)
+    return heard
 
 
 @contextmanager
 def listening(
     network: Network, taps: Sequence[Tap], *, differentiable: bool = False
-) -> Iterator[Callable[[Tensor], list[tuple[Tap, Tensor]]]]:
-    """A function from pixels to what every tap hears: (n, n_features), float32 on the CPU.
+) -> Iterator[Callable[[Tensor], tuple[list[tuple[Tap, Tensor]], Tensor]]]:
+    """A function from pixels to what every tap hears, (n, n_features) float32 on the CPU, and to the logits.
 
     Where each position is a point, it is (n positions, n_features), those of an image together.
 
@@ -301,13 +302,13 @@ def listening(
                 tap.heard = points.clone()  # an in-place layer may write over it next
         tap.calls += 1
 
-    def run(pixels: Tensor) -> list[tuple[Tap, Tensor]]:
+    def run(pixels: Tensor) -> tuple[list[tuple[Tap, Tensor]], Tensor]:
         nonlocal n_images
         n_images = len(pixels)
         for tap in taps:
             tap.heard, tap.shape, tap.calls = None, (), 0
         with torch.set_grad_enabled(differentiable):
-            network(pixels.to(network.device))
+            logits = network(pixels.to(network.device))
         heard = []
         for tap in taps:
             if not tap.calls:
@@ -321,7 +322,7 @@ def listening(
             values = tap.heard.reshape(-1, tap.heard.shape[-1]).float()
             heard.append((tap, values if differentiable else values.cpu()))
             tap.heard = None
-        return heard
+        return heard, logits
 
     try:
         for tap in taps:

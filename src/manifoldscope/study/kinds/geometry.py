@@ -15,7 +15,17 @@ from manifoldscope.recordings.rows import Row, class_rows, curve_rows, estimate_
 from manifoldscope.seeds import derive
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import POINTS, SECONDS_OF_A_UNIT, Costs, Need
-from manifoldscope.study.measuring import by_scaling, frame, measures_of, named, of_layer, points_of, settings_of
+from manifoldscope.study.kinds.margins import asks_for_margins, margin_row, margin_table
+from manifoldscope.study.measuring import (
+    by_scaling,
+    frame,
+    measures_classes,
+    measures_of,
+    named,
+    of_layer,
+    points_and_logits,
+    settings_of,
+)
 from manifoldscope.study.measuring_cost import SECONDS_OF_A_VALUE, class_seconds, reading_seconds
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import ClassRef, NetworkRef, unkeyed
@@ -84,11 +94,12 @@ class Geometry(Unit):
         measures: with their settings and versions.
         sampling: how sure a value is, what chance gives, and whether it grows with more images.
         projections: for the norm of the Jacobian; 0: none.
+        hardness: whether the study asks for margins of these images, which the same pass gives.
         example: whether correlations of features are kept as pictures.
     """
 
-    version = 6
-    files = ("geometry.parquet", "curves.parquet")
+    version = 7
+    files = ("geometry.parquet", "curves.parquet", "margins.parquet")
     tables = (GEOMETRY, CURVES)
 
     network: NetworkRef
@@ -100,13 +111,14 @@ class Geometry(Unit):
     seed: int
     batch_size: int
     example: bool = unkeyed()
+    hardness: bool = unkeyed()
 
     @classmethod
     def of_network(cls, planning: Planning, network: PlannedNetwork) -> Iterator[Self]:
         study = planning.study
-        measures = tuple(measures_of(study, joint=False))
-        if not measures and not study.jacobian_norm:
+        if not measures_classes(study):
             return
+        measures = tuple(measures_of(study, joint=False))
         for images in planning.classes("geometry"):
             yield cls(
                 network=network.ref,
@@ -118,6 +130,7 @@ class Geometry(Unit):
                 seed=study.seed,
                 batch_size=study.batch_size,
                 example=planning.is_example(images.index),
+                hardness=asks_for_margins(study) and not study.data.same_images,
             )
 
     @property
@@ -128,7 +141,7 @@ class Geometry(Unit):
         """Every measure of each layer, and what pictures need: spectra, correlations."""
         label, study = self.images.index, context.study
         network, images = context.network(self.network.name), context.images("geometry", label)
-        manifolds = points_of(context, network, images, self.layers)
+        manifolds, logits = points_and_logits(context, network, images, self.layers)
         sampling = study.sampling
         rows: list[Row] = []
         curves: list[Row] = []
@@ -160,7 +173,11 @@ class Geometry(Unit):
             if self.example:
                 correlations[manifold.layer] = feature_correlation(manifold)
         return Payload(
-            tables={"geometry": frame(rows, "geometry"), "curves": frame(curves, "curves")},
+            tables={
+                "geometry": frame(rows, "geometry"),
+                "curves": frame(curves, "curves"),
+                "margins": margin_table(images, logits),
+            },
             arrays={
                 **{f"spectrum/{name}": spectrum.eigenvalues.numpy() for name, spectrum in spectra.items()},
                 **{f"correlation/{name}": found.matrix.numpy() for name, found in correlations.items()},
@@ -209,6 +226,11 @@ class Geometry(Unit):
                 named(store.table(unit, "geometry"), **unit._names, split=unit.images.split) for unit in units
             ],
             "curves": [named(store.table(unit, "curves"), **unit._names) for unit in units],
+            "margins": [
+                margin_row(store.table(unit, "margins"), unit.network, unit.images, "geometry")
+                for unit in units
+                if unit.hardness
+            ],
         }
 
     @property

@@ -13,12 +13,14 @@ from torch import Tensor
 from manifoldscope.study.context import Context, Tick
 from manifoldscope.study.cost import SECONDS_OF_A_UNIT, Costs, Need
 from manifoldscope.study.draws import Role
-from manifoldscope.study.measuring import named, shown
+from manifoldscope.study.measuring import measures_classes, named, shown
+from manifoldscope.study.plan import Study
 from manifoldscope.study.planning import PlannedNetwork, Planning
 from manifoldscope.study.refs import ClassRef, NetworkRef, unkeyed
 from manifoldscope.study.store import Store
 from manifoldscope.study.unit import Payload, Unit, kind
 from manifoldscope.tables import INTEGER, REAL, TEXT, Schema
+from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import predicted
 
 MARGINS = Schema(
@@ -60,11 +62,12 @@ class Margins(Unit):
 
     @classmethod
     def of_network(cls, planning: Planning, network: PlannedNetwork) -> Iterator[Self]:
-        """For both draws, where a study has geometry and attacks."""
+        """For both draws, where a study has geometry and attacks; units that measure a class find its own."""
         study = planning.study
-        if "associations" not in study.asked_tables:
+        if not asks_for_margins(study):
             return
-        draws: tuple[Role, ...] = ("robustness",) if study.data.same_images else ("robustness", "geometry")
+        alone = study.data.same_images or measures_classes(study)
+        draws: tuple[Role, ...] = ("robustness",) if alone else ("robustness", "geometry")
         for draw in draws:
             for images in planning.classes(draw):
                 yield cls(
@@ -92,8 +95,7 @@ class Margins(Unit):
         first = units[0]
         drawn = context.shown(first.network.name, cast("Role", first.role))
         images = shown(drawn, [unit.images for unit in units])
-        found = context.logits(first.network.name, images)
-        table = pl.DataFrame({"image": list(images.names), **margins_of(found, images.labels)})
+        table = margin_table(images, context.logits(first.network.name, images))
         return [Payload(tables={"margins": table.filter(pl.col("label") == unit.images.index)}) for unit in units]
 
     def need(self, costs: Costs) -> Need:
@@ -104,24 +106,38 @@ class Margins(Unit):
 
     @classmethod
     def rows(cls, store: Store, units: Sequence[Self]) -> dict[str, list[pl.DataFrame]]:
-        """A row per class; an image for which the network gave no number has no margin."""
         return {
             "margins": [
-                named(
-                    store.table(unit, "margins").select(
-                        n_images=pl.len().cast(pl.Int64),
-                        n_correct=(pl.col("prediction") == pl.col("label")).sum().cast(pl.Int64),
-                        margin=pl.col("margin").drop_nans().mean(),
-                        margin_sd=pl.col("margin").drop_nans().std(),
-                    ),
-                    model=unit.network.name,
-                    draw=unit.role,
-                    class_index=unit.images.index,
-                    class_name=unit.images.name,
-                )
+                margin_row(store.table(unit, "margins"), unit.network, unit.images, cast("Role", unit.role))
                 for unit in units
             ]
         }
+
+
+def asks_for_margins(study: Study) -> bool:
+    """Whether a study asks how hard classes are when clean."""
+    return "associations" in study.asked_tables
+
+
+def margin_table(images: ImageSet, logits: Tensor) -> pl.DataFrame:
+    """A row for each image, of logits (n, n_classes): see `margins_of`."""
+    return pl.DataFrame({"image": list(images.names), **margins_of(logits, images.labels)})
+
+
+def margin_row(table: pl.DataFrame, network: NetworkRef, images: ClassRef, draw: Role) -> pl.DataFrame:
+    """The row of a class in the table of margins; an image for which the network gave no number has no margin."""
+    return named(
+        table.select(
+            n_images=pl.len().cast(pl.Int64),
+            n_correct=(pl.col("prediction") == pl.col("label")).sum().cast(pl.Int64),
+            margin=pl.col("margin").drop_nans().mean(),
+            margin_sd=pl.col("margin").drop_nans().std(),
+        ),
+        model=network.name,
+        draw=draw,
+        class_index=images.index,
+        class_name=images.name,
+    )
 
 
 def margins_of(logits: Tensor, labels: Tensor) -> dict[str, list[Any]]:
