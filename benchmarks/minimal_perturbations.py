@@ -9,9 +9,7 @@ than 1.2 times as far away as the nearest of all searches. Images are classified
 from __future__ import annotations
 
 import argparse
-import csv
 import math
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,22 +17,12 @@ from torch import Tensor
 from manifoldscope.attacks import minimal_perturbation
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
-from manifoldscope.vision.sources import network as source
 from peers import run_with_peers
-from real_networks import WEIGHTS, exact_cifar, mnist, robust_cifar
+from real_networks import exact_cifar, mnist, robust_cifar, zoo
 
 LARGEST = {"linf": 0.5, "l2": 8.0}
 FARTHER = 1.2
 NETWORKS = ("mnist_madry_cnn_tiny", "mnist_conv_small_nat", "cifar_resnet4b")
-
-
-def zoo(name: str, weights: Path = WEIGHTS) -> Network:
-    """A small network of the shared weights, by its name in their list."""
-    folder = weights / "zoo"
-    with (folder / "networks.csv").open(encoding="utf-8", newline="") as file:
-        (row,) = (row for row in csv.DictReader(file) if row["name"] == name)
-    scale = {key: [float(value) for value in row[key].split()] for key in ("mean", "std")}
-    return source(f"python:{folder / 'zoo.py'}:{row['function']}", weights=str(folder / row["file"]), **scale)
 
 
 def known(network: Network, images: ImageSet, n_images: int) -> ImageSet:

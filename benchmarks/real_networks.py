@@ -86,13 +86,23 @@ def cifar_zoo(weights: Path = WEIGHTS) -> Iterator[tuple[Network, dict[str, floa
 
     These are on the images of `exact_cifar`: "clean", and "pgd_2" and "pgd_8" under PGD of 20 steps at 2/255 and 8/255.
     """
+    for row in _zoo_rows(weights):
+        if row["dataset"] == "cifar10":
+            yield zoo(row["name"], weights), {name: float(row[name]) for name in ("clean", "pgd_2", "pgd_8")}
+
+
+def zoo(name: str, weights: Path = WEIGHTS) -> Network:
+    """A small network for CIFAR-10 or MNIST, by its name in the list of the shared weights."""
     folder = weights / "zoo"
-    with (folder / "networks.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["dataset"] == "cifar10"]
-    for row in rows:
-        scale = {name: [float(value) for value in row[name].split()] for name in ("mean", "std")}
-        network = source(f"python:{folder / 'zoo.py'}:{row['function']}", weights=str(folder / row["file"]), **scale)
-        yield replace(network, name=row["name"]), {name: float(row[name]) for name in ("clean", "pgd_2", "pgd_8")}
+    (row,) = (row for row in _zoo_rows(weights) if row["name"] == name)
+    scale = {key: [float(value) for value in row[key].split()] for key in ("mean", "std")}
+    network = source(f"python:{folder / 'zoo.py'}:{row['function']}", weights=str(folder / row["file"]), **scale)
+    return replace(network, name=name)
+
+
+def _zoo_rows(weights: Path) -> list[dict[str, str]]:
+    with (weights / "zoo" / "networks.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def robust_mnist(weights: Path = WEIGHTS) -> Network:

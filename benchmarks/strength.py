@@ -131,16 +131,33 @@ class Comparison:
         return f"{self.attack}, {self.network}, {self.epsilon}"
 
 
+NETWORKS = {
+    "robust CIFAR network": real_networks.robust_cifar,
+    "ResNet-20": real_networks.resnet20,
+    "robust MNIST network": real_networks.robust_mnist,
+}
+"""Those that are compared, by what they are called here; others by their name in the zoo."""
+
 COMPARISONS = (
     Comparison("fixed starts", "robust CIFAR network", "4/255", 500, 20),
     Comparison("fixed starts", "robust CIFAR network", "8/255", 500, 20),
     Comparison("fixed starts", "ResNet-20", "1/255", 100, 10),
     Comparison("fixed starts", "ResNet-20", "2/255", 100, 10),
+    Comparison("fixed starts", "cifar_oval_base", "8/255", 500, 20),
+    Comparison("fixed starts", "cifar_wide_adv", "8/255", 500, 20),
+    Comparison("fixed starts", "cifar_cnn_a_mix", "2/255", 500, 20),
     Comparison("fixed starts", "robust MNIST network", "0.3", 500, 40),
+    Comparison("fixed starts", "mnist_madry_cnn_tiny", "0.3", 500, 40),
+    Comparison("fixed starts", "mnist_conv_small_nat", "0.1", 500, 40),
     Comparison("adaptive steps", "robust CIFAR network", "4/255", 200, 50, 2),
     Comparison("adaptive steps", "robust CIFAR network", "8/255", 200, 50, 2),
     Comparison("adaptive steps", "ResNet-20", "1/255", 50, 20, 2),
+    Comparison("adaptive steps", "cifar_oval_base", "8/255", 200, 50, 2),
+    Comparison("adaptive steps", "cifar_wide_adv", "8/255", 200, 50, 2),
+    Comparison("adaptive steps", "cifar_cnn_a_mix", "2/255", 200, 50, 2),
     Comparison("adaptive steps", "robust MNIST network", "0.3", 200, 100, 5),
+    Comparison("adaptive steps", "mnist_madry_cnn_tiny", "0.3", 200, 100, 5),
+    Comparison("adaptive steps", "mnist_conv_small_nat", "0.1", 200, 100, 5),
 )
 
 
@@ -284,10 +301,10 @@ def compare_apgd(
 
 def prepared(comparison: Comparison) -> Attacked:
     """Its network and images."""
-    if "MNIST" in comparison.network:
-        return Attacked.of(real_networks.robust_mnist(), real_networks.mnist(comparison.per_class))
-    network = real_networks.resnet20() if comparison.network == "ResNet-20" else real_networks.robust_cifar()
-    return Attacked.of(network, real_networks.cifar(comparison.per_class))
+    name = comparison.network
+    network = NETWORKS[name]() if name in NETWORKS else real_networks.zoo(name)
+    images = real_networks.mnist if "mnist" in name.lower() else real_networks.cifar
+    return Attacked.of(network, images(comparison.per_class))
 
 
 def compared(comparison: Comparison, attacked: Attacked) -> list[dict[str, Any]]:

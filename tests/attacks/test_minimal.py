@@ -18,8 +18,8 @@ from manifoldscope.attacks.fab import to_plane
 from manifoldscope.errors import AttackError, ModelError
 from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network
-from minimal_perturbations import foolbox_fmn, known, zoo
-from real_networks import mnist
+from minimal_perturbations import foolbox_fmn, known
+from real_networks import mnist, zoo
 from tests.attacks.networks import convolutional, fitted, images
 
 every_norm = pytest.mark.parametrize("norm", ["linf", "l2"])
