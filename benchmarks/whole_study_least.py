@@ -32,6 +32,7 @@ def main() -> None:
     rest = torch.ones(len(drawn), dtype=torch.bool).index_fill(0, attacked, False)
     file = f"{weights}/cifar10/resnet32-d509ac18.th"
     network = source("small:resnet32", weights=file, channels=3, size=32, n_classes=10, **IMAGENET)
+    network.module.eval()
     logits(network, drawn.subset(rest), batch_size=BATCH)
     pixels, labels = network.pixels(drawn.subset(attacked)), drawn.labels[attacked]
     copy = faster(network, pixels[:8]).network
