@@ -87,6 +87,8 @@ def test_each_item_of_the_page_leaves_its_trace_in_the_results(ran: tuple[Path, 
     confidence = table(folder, "confidence")
     assert confidence["class_name"].to_list() == ["top", "middle", "bottom"]
     assert confidence["confidence"].is_between(1 / 3, 1).all()
+    checks = table(folder, "checks").filter(check="classes predicted")
+    assert checks.select("model", "passed", "value").rows() == [("classifier", True, 0.0)]
 
 
 def test_the_figure_and_the_kinds_of_the_page_are_in_the_report(ran: tuple[Path, dict[str, str]]) -> None:
