@@ -6,7 +6,7 @@ OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: study test test-oldest browser gpu format docs clean
+.PHONY: study test test-oldest browser gpu gpu-wheels format docs clean
 
 study: $(VENV)/.installed
 	$(BIN)/manifoldscope run digits --out runs/digits
@@ -37,11 +37,20 @@ node_modules/.installed: package.json .npmrc
 	elif npm install --silent --no-audit --no-fund; then touch $@; \
 	else echo "the report's types and accessibility will not be checked: npm could not install what package.json names"; fi
 
-# On a machine with a GPU, with any Python that has the package's dependencies: make gpu GPU_PYTHON=python3
+# On a machine with a GPU: make gpu GPU_PYTHON=python3, with a Python that has torch, torchvision, scipy, safetensors and
+# pytest. Where it has no more and no network, make gpu-wheels on a machine with one, and take .gpu-wheels along.
 GPU_PYTHON ?= $(BIN)/python
+GPU_VERSION ?= 3.12
 gpu:
-	PYTHONPATH=src:. $(GPU_PYTHON) -m pytest -q tests/test_gpu.py
-	PYTHONPATH=src:. $(GPU_PYTHON) benchmarks/gpu.py --json gpu.json
+	@if [ -d .gpu-wheels ]; then \
+	  $(GPU_PYTHON) -m pip install -q --no-index --no-deps --upgrade --target .gpu-packages .gpu-wheels/*.whl; fi
+	PYTHONPATH=src:.:.gpu-packages $(GPU_PYTHON) -m pytest -q tests/test_gpu.py
+	PYTHONPATH=src:.:.gpu-packages $(GPU_PYTHON) benchmarks/gpu.py --json gpu.json
+
+# The oldest supported versions, which are the smallest files.
+gpu-wheels:
+	$(PYTHON) -m pip download -q --only-binary=:all: --python-version $(GPU_VERSION) --dest .gpu-wheels \
+	  --constraint constraints-oldest.txt polars pydantic
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff format .
