@@ -182,9 +182,9 @@ def test_leaving_out_each_class_is_what_the_other_classes_give(n: int, n_control
 
 def test_leaving_out_each_of_thousands_takes_no_time() -> None:
     x, y, z = np.random.default_rng(0).standard_normal((3, 2, 4000))
-    began = time.process_time()
+    began = time.thread_time()
     assert Block.of(x + z, y + z, z, z).left_out.shape == (4000, 2, 2)
-    assert time.process_time() - began < 1  # 9 s class by class
+    assert time.thread_time() - began < 1  # 9 s class by class
 
 
 def test_jackknife_and_rank_intervals_hold_the_truth() -> None:
