@@ -32,8 +32,8 @@ from manifoldscope.study.refs import names_of
 from manifoldscope.study.results import collect, pictures
 from manifoldscope.study.run import run_units
 from manifoldscope.study.store import Store
-from manifoldscope.study.unit import Unit, canonical
-from manifoldscope.tables import TABLES, parquet
+from manifoldscope.study.unit import Unit, canonical, kinds
+from manifoldscope.tables import TABLES, conform, parquet
 
 MADE_FROM = "tables/made-from.json"
 """Of which units, under which names, the tables and the report were made."""
@@ -71,7 +71,7 @@ class Result:
         """
         if name not in TABLES:
             raise StudyError(unknown("table", name, TABLES))
-        return Store(self.folder).read_table(name)
+        return _table(Store(self.folder), name)
 
     def draw(self, figure: str) -> list[Figure]:
         """The figures of one name, such as "transfer", as the report has them: charts, captions and their tables.
@@ -109,7 +109,7 @@ class Result:
         units, facts = store.plan()
         _, failed, n_missing = _states(store, units)
         asked = tomllib.loads(facts["study"])
-        tables = {name: store.read_table(name) for name in TABLES}
+        tables = {name: _table(store, name) for name in TABLES}
         findings = diagnose(tables, asked=parse(asked, run_plugins=False).asked_tables)
         return {
             "study": asked,
@@ -151,6 +151,18 @@ class Result:
         except StoreError:
             return None
         return None if figure is None else figure.chart.png(dpi=100)
+
+
+def _table(store: Store, name: str) -> pl.DataFrame:
+    """A table as it was written; without rows where a plug-in fills it of which the study has no unit.
+
+    Raises:
+        StoreError: it is not there, or has changed since it was written.
+    """
+    own = {kind.kind for kind in kinds() if kind.origin and name in {schema.name for schema in kind.tables}}
+    if own and own.isdisjoint(unit.kind for unit in store.plan()[0]):
+        return conform(name, [])
+    return store.read_table(name)
 
 
 def open_results(folder: str | Path, *, plugins: Sequence[str] = ()) -> Result:
@@ -291,7 +303,7 @@ def selected(folder: str | Path, wanted: Mapping[str, Sequence[str]]) -> str:
         StoreError: the folder holds no finished study.
     """
     store = Store(folder)
-    tables = {name: store.read_table(name) for name in TABLES}
+    tables = {name: _table(store, name) for name in TABLES}
     units, facts = store.plan()
     return _rendered(store, tables, *_states(store, units), facts, wanted)["report.html"].decode()
 
