@@ -330,6 +330,19 @@ def test_a_figure_whose_code_has_changed_is_drawn_anew(plugin, tmp_path):
     assert "A bar for each class." in result.report.read_text()
 
 
+def test_results_without_units_of_a_plugin_that_is_loaded_have_its_table_without_rows(plugin, tmp_path, capsys):
+    plugins.load([str(plugin)])
+    theirs = run(parse(study_of(plugin)), out=tmp_path / "theirs", progress=Progress(quiet=True))
+    plain = [sys.executable, "-m", "manifoldscope", "run", "digits", "--quiet", "--out", str(tmp_path / "plain")]
+    for change in ("measures=[]", "models=[{name='mlp', source='small:mlp', training={objective='random'}}]"):
+        plain += ["--set", change]
+    subprocess.run(plain, check=True, capture_output=True)  # in a process that does not know of it
+    result = open_results(tmp_path / "plain")
+    assert result.table("my_bias").is_empty()
+    assert result.findings
+    assert main(["compare", str(theirs.folder), str(tmp_path / "plain"), "--out", str(tmp_path / "both.html")]) == 0
+
+
 def test_a_kind_whose_table_is_there_already_is_named(plugin):
     plugin.write_text(plugin.read_text().replace('name="my_bias",', 'name="pairs",'))
     plugins.load([str(plugin)])

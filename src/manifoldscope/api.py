@@ -32,7 +32,7 @@ from manifoldscope.study.refs import names_of
 from manifoldscope.study.results import collect, pictures
 from manifoldscope.study.run import run_units
 from manifoldscope.study.store import Store
-from manifoldscope.study.unit import Unit, canonical, kinds
+from manifoldscope.study.unit import KINDS, Unit, canonical, kinds
 from manifoldscope.tables import TABLES, conform, parquet
 
 MADE_FROM = "tables/made-from.json"
@@ -159,8 +159,8 @@ def _table(store: Store, name: str) -> pl.DataFrame:
     Raises:
         StoreError: it is not there, or has changed since it was written.
     """
-    own = {kind.kind for kind in kinds() if kind.origin and name in {schema.name for schema in kind.tables}}
-    if own and own.isdisjoint(unit.kind for unit in store.plan()[0]):
+    foreign = [kind for kind in kinds() if KINDS[kind.kind].origin and name in {schema.name for schema in kind.tables}]
+    if foreign and not any(isinstance(unit, tuple(foreign)) for unit in store.plan()[0]):
         return conform(name, [])
     return store.read_table(name)
 
