@@ -78,6 +78,7 @@ def test_each_item_of_the_page_leaves_its_trace_in_the_results(ran: tuple[Path, 
     models, measures = table(folder, "models"), table(folder, "geometry")
     assert models["dataset"].to_list() == ["stripes"]
     assert models["source"].to_list() == ["linear:classifier"]
+    assert models["defence_parameters"].to_list() == ["weight=0.25"]
     assert models["clean_accuracy"][0] > 0.9  # the objective trained it
     assert measures.filter(measure="total_variance")["parameters"].unique().to_list() == ["power=0.5"]
     accuracy = table(folder, "robustness").group_by("attack", "strength").agg(pl.col("n_robust").sum())
