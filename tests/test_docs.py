@@ -52,3 +52,20 @@ def test_every_name_that_the_pages_call_is_there() -> None:
     assert len(names) > 20
     for name in names:
         attrgetter(name.lstrip("."))(manifoldscope)
+
+
+def test_the_table_of_checks_names_each_check() -> None:
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    rows = re.search(r"\| check \| from \| flagged if \|\n\|---.*?\n(.*?)\n\n", page, re.DOTALL)
+    assert rows is not None
+    listed = {
+        name for row in rows[1].splitlines() for name in re.split(", | \\(or |\\)", row.split(" | ")[0][2:]) if name
+    }
+    package = Path(manifoldscope.__file__).parent
+    files = [*(package / "attacks" / "checks").glob("*.py"), *(package / "study" / "kinds").glob("*.py")]
+    text = "\n".join(path.read_text("utf-8") for path in [*files, package / "attacks" / "selftest.py"])
+    made = re.findall(r'\b(?:check|_row|_search|_not_run)\(\s*f?"([\w -]+?)(?: \(\{|")', text)
+    named = re.findall(r'\bname(?:, expected)? = "([a-z][\w ]+)"', text)
+    assert len(made) > 20
+    assert {*made, *named} - listed == set()
+    assert listed - {*made, *named} == {"epsilon curve", "severity curve"}  # called after the setting that is swept
