@@ -14,6 +14,7 @@ import pytest
 import manifoldscope
 from manifoldscope.geometry import MEASURES
 from manifoldscope.study.loading import parse
+from manifoldscope.study.plan import PointsPlan, SamplingPlan
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -38,6 +39,11 @@ def test_the_study_file_of_the_readme_is_one() -> None:
     (text,) = re.findall(r"```toml\n(.*?)```", (DOCS.parent / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     study = parse(tomllib.loads(text))
     assert study.layers == ["penultimate", "layer3 [mean]"]
+    (points,) = re.findall(r"\[points\].*?\n.*?# (\d+) if omitted", text, re.DOTALL)
+    assert int(points) == PointsPlan().images_per_class
+    (default,) = re.findall(r"\[sampling\].*\n# (.*?) +# these two are on by default", text)
+    own = SamplingPlan().model_dump()
+    assert tomllib.loads(default.replace(", ", "\n")) == {name: value for name, value in own.items() if value}
 
 
 def test_every_link_to_a_file_has_its_file() -> None:
@@ -58,9 +64,8 @@ def test_the_table_of_checks_names_each_check() -> None:
     page = (DOCS / "architecture.md").read_text(encoding="utf-8")
     rows = re.search(r"\| check \| from \| flagged if \|\n\|---.*?\n(.*?)\n\n", page, re.DOTALL)
     assert rows is not None
-    listed = {
-        name for row in rows[1].splitlines() for name in re.split(", | \\(or |\\)", row.split(" | ")[0][2:]) if name
-    }
+    cells = [row.split(" | ")[0].removeprefix("| ") for row in rows[1].splitlines()]
+    listed = {name for cell in cells for name in re.split(r", | \(or |\)", cell) if name}
     package = Path(manifoldscope.__file__).parent
     files = [*(package / "attacks" / "checks").glob("*.py"), *(package / "study" / "kinds").glob("*.py")]
     text = "\n".join(path.read_text("utf-8") for path in [*files, package / "attacks" / "selftest.py"])

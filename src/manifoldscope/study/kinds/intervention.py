@@ -118,7 +118,9 @@ class InterventionPlan(KindSection):
 
     name: str = setting("", "what tables and figures call it; the layer by default", keyed=False)
     layer: LayerText | None = setting(
-        None, "the layer, named as in `layers`; the last one that is measured if omitted", keyed=True
+        None,
+        "the layer, named as in `layers`; if omitted, the penultimate one if it is measured, else the last one that is",
+        keyed=True,
     )
     of: list[Of] = setting(
         ["class", "all"],
