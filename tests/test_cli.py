@@ -38,7 +38,7 @@ def test_a_run_leaves_tables_figures_and_a_report(finished, capsys):
     assert list((run / "figures").glob("*.svg"))
     assert len(pl.read_parquet(run / "tables" / "associations.parquet"))
     assert main(["status", str(run)]) == 0
-    assert capsys.readouterr().out.startswith("45 done, 0 running, 0 failed, 0 missing")
+    assert capsys.readouterr().out.startswith("39 done, 0 running, 0 failed, 0 missing")
 
 
 def test_a_second_run_computes_nothing_and_says_so(finished, capsys):
@@ -46,7 +46,7 @@ def test_a_second_run_computes_nothing_and_says_so(finished, capsys):
     before = page.stat().st_mtime_ns
     assert main(["run", str(finished / "tiny.toml"), "--out", str(finished / "run")]) == 0
     printed = capsys.readouterr()
-    assert "nothing to compute: all 45 units are done" in printed.err
+    assert "nothing to compute: all 39 units are done" in printed.err
     assert "report.html" in printed.out
     assert page.stat().st_mtime_ns == before
 
@@ -69,7 +69,7 @@ def test_damage_to_a_stored_unit_shows_in_the_status(finished, capsys):
     next((run / "units" / "attack").glob("*/outcomes.parquet")).write_bytes(b"torn")
     assert main(["status", str(run)]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("44 done, 0 running, 0 failed, 1 missing")
+    assert out.startswith("38 done, 0 running, 0 failed, 1 missing")
     assert re.search(r"missing: .* · class \d · pgd 0(\.1)? · attack", out)
 
 
@@ -372,7 +372,7 @@ def test_status_and_verify_work_where_nothing_can_be_written(finished, tmp_path,
 def test_status_as_json_is_json(finished, capsys):
     assert main(["status", str(finished / "run"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
-    assert len(found["done"]) == 45
+    assert len(found["done"]) == 39
     assert found["failed"] == {}
 
 
