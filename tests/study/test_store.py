@@ -168,6 +168,18 @@ def test_the_plan_survives_a_round_trip(store):
     assert (store.folder / "study.toml").read_text() == "name = 'x'"
 
 
+def test_a_plan_whose_units_have_other_fields_is_of_another_version_and_not_damaged(store):
+    store.remember("name = 'x'", [UNIT], {"versions": {}})
+    path = store.folder / "plan.json"
+    before = path.read_text().replace('"fraction": 0.95', '"fraction": {}')
+    store.outputs.write({"plan.json": before.encode()})
+    with pytest.raises(StoreError, match=r"was computed by another version of manifoldscope \(its units have other"):
+        store.plan()
+    path.write_text(before + " ")
+    with pytest.raises(StoreError, match="is damaged"):
+        store.plan()
+
+
 def test_an_empty_folder_says_what_to_do(tmp_path):
     with pytest.raises(StoreError, match="holds no study; run one first"):
         Store(tmp_path).plan()

@@ -308,13 +308,18 @@ class Store:
         try:
             units = [_planned(raw) for raw in plan["units"]]
         except _OtherVersionError as error:
-            raise StoreError(
-                f"{self.folder} was computed by another version of manifoldscope ({error}); run the study again, which "
-                "keeps what is done as it is done now"
-            ) from None
+            raise self._of_another_version(str(error)) from None
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, StudyError) as error:
-            raise _damaged(path, error) from None
+            if self.outputs.changed("plan.json"):
+                raise _damaged(path, error) from None
+            raise self._of_another_version("its units have other fields") from None
         return units, facts
+
+    def _of_another_version(self, how: str) -> StoreError:
+        return StoreError(
+            f"{self.folder} was computed by another version of manifoldscope ({how}); run the study again, which "
+            "keeps what is done as it is done now"
+        )
 
     def _no_study(self) -> StoreError:
         return StoreError(f"{self.folder} holds no study; run one first: manifoldscope run STUDY --out DIR")
