@@ -73,7 +73,7 @@ def evaluate(
             of the full number of steps. "any" omits the last and drops images once misclassified, which is cheaper. An
             attack without iterates has one outcome, `robust_last`, in either case.
         keep_images: keep the image that each ends with: the last iterate; under "any" the first that is misclassified,
-            and the last where none is.
+            and the last where none is. One that is not attacked, as under `reuse` and `misclassified`, stays clean.
         names: what the table calls an attack; its kind if omitted.
         fast: ask a faster copy of the network for gradients (see `faster`), and the network itself about every image
             that the copy misclassifies. A fiftieth of the images is attacked with the network alone as well. A copy

@@ -150,7 +150,7 @@ def save_images(
     as_: Form = "float",
     batch_size: int = 128,
 ) -> SavedImages:
-    """Write the last iterates of one attack to a safetensors file, and return what was written (see `gathered`).
+    """Write the images that one attack ended with to a safetensors file, and return what was written (see `gathered`).
 
     Raises:
         DataError: the file cannot be written.
