@@ -43,6 +43,8 @@ def test_every_real_number_is_a_number(value: Any) -> None:
         ({"share": np.ones(2)}, r"^share = array\(\[1., 1.\]\); expected a number$"),
         ({"share": "x" * 500}, r"^share = 'x+\.\.\. \(502 characters\); expected a number$"),
         ({"steps": 2.0}, "^steps = 2.0; expected a whole number or None$"),
+        ({"steps": 2**63}, r"^steps = 9223372036854775808; expected a number below 2\*\*63$"),
+        ({"share": -(10**400)}, r"^share = -10+\.\.\. \(402 characters\); expected a number below 2\*\*63$"),
         ({"norm": "L2"}, "^norm = 'L2'; expected 'linf' or 'l2'; did you mean 'l2'"),
         ({"norm": None}, "^norm = None; expected 'linf' or 'l2'$"),
         ({"norm": ["l2"]}, r"^norm = \['l2'\]; expected 'linf' or 'l2'$"),

@@ -13,6 +13,9 @@ from manifoldscope.errors import ManifoldscopeError, shortened
 
 _TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a name", type(None): "None"}
 
+LARGEST = 2**63
+"""What no whole number reaches: larger ones are neither float64 nor what torch counts with."""
+
 
 def check_setting(error: type[ManifoldscopeError], name: str, value: object, hint: Any) -> None:
     """Raise `error` unless a value is of a type: words, numbers, truths, None, or one of several of these.
@@ -23,6 +26,8 @@ def check_setting(error: type[ManifoldscopeError], name: str, value: object, hin
             ...
         manifoldscope.errors.ManifoldscopeError: norm = 'L2'; expected 'linf' or 'l2'; did you mean 'l2'?
     """
+    if isinstance(value, int) and abs(value) >= LARGEST:
+        raise error(f"{name} = {shortened(repr(value))}; expected a number below 2**63")
     kinds = [hint] if get_origin(hint) is Literal or isinstance(hint, type) else get_args(hint)
     words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
     types = [kind for kind in kinds if isinstance(kind, type)]
