@@ -234,6 +234,38 @@ def test_what_uses_a_plugin_has_its_contents_in_its_key_and_nothing_else_has(plu
     assert {name for name in before if before_without[name] != after_without[name]} == {"my_bias"}
 
 
+def test_a_small_network_of_a_plugin_has_its_contents_in_its_key(tmp_path):
+    store, path = Store(tmp_path / "run"), tmp_path / "mine.py"
+    store.prepare()
+
+    def keys():
+        models = [{"source": f"small:{name}", "training": {"objective": "standard"}} for name in ("mine", "mlp")]
+        units = tiny.planned(parse(tiny.raw(plugins=[str(path)], models=models)), store)
+        return {unit.network.name: unit.key for unit in tiny.of_kind(units, "train")}
+
+    network = """
+    from torch import nn
+
+    from manifoldscope.vision import SMALL
+
+
+    @SMALL.register("mine")
+    def mine(*, channels: int, size: int, n_classes: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Dropout(0.1), nn.Linear(channels * size**2, n_classes))
+    """
+    try:
+        path.write_text(textwrap.dedent(network))
+        before = keys()
+        path.write_text(path.read_text().replace("0.1", "0.2"))
+        after = keys()
+    finally:
+        for name in list(sys.modules):
+            if name.startswith("manifoldscope_plugin_mine"):
+                Registry.forget(name)
+    assert before["mlp"] == after["mlp"]
+    assert before["mine"] != after["mine"]
+
+
 def test_list_says_what_comes_from_where(plugin, capsys):
     assert main(["list", "measures", "--plugin", str(plugin)]) == 0
     shown = capsys.readouterr().out

@@ -18,6 +18,7 @@ from manifoldscope.study.plan import ModelPlan, Study, models_of
 from manifoldscope.study.refs import ClassRef, NetworkRef
 from manifoldscope.study.unit import Unit, canonical, kinds
 from manifoldscope.vision.images import ImageSet, batches
+from manifoldscope.vision.small import SMALL
 from manifoldscope.vision.sources import SOURCES
 from manifoldscope.vision.usercode import code_digest
 from manifoldscope.vision.weights import file_digest
@@ -195,6 +196,9 @@ def _network(draws: Mapping[Role, Drawn], name: str, plan: ModelPlan, seed: int 
         identity["code"] = code_digest(plan.source.removeprefix("python:"))
     elif (version := SOURCES[plan.source.partition(":")[0]].version) != 1:
         identity["source_version"] = version
+    small = plan.source.removeprefix("small:")
+    if small != plan.source and small in SMALL.names() and (version := SMALL[small].version) != 1:
+        identity["network_version"] = version
     if plan.defence is not None:
         identity["defence"] = plan.defence.identity
     return PlannedNetwork(name, plan, seed, build, identity, labels)
