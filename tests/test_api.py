@@ -8,8 +8,9 @@ import pytest
 
 import manifoldscope as ms
 from manifoldscope import run
-from manifoldscope.errors import StoreError, StudyError
+from manifoldscope.errors import ManifoldscopeError, StoreError, StudyError
 from manifoldscope.report import FIGURES, Chart, Figure, Section
+from manifoldscope.report.explore import VIEWS
 from manifoldscope.study.progress import Progress
 from tests.study import tiny
 
@@ -47,6 +48,27 @@ def test_a_figure_of_ones_own_is_in_the_report_of_the_next_run_which_computes_no
     monkeypatch.undo()
     run(tiny.study(), out=result.folder, progress=QUIET)
     assert not (result.folder / "figures" / "mine.svg").exists()
+
+
+def test_a_view_whose_script_has_changed_is_in_the_page_of_the_next_run(result, monkeypatch, tmp_path):
+    monkeypatch.setattr(VIEWS, "_entries", dict(VIEWS._entries))
+    script = tmp_path / "mine.js"
+    traits = {"title": "Mine", "caption": "Nothing.", "place": 90, "missing": "there is nothing"}
+
+    @VIEWS.register("mine", script=script, **traits)
+    def mine(page):
+        """A view of my own."""
+        return 1
+
+    for told in ("the first", "the second"):
+        script.write_text(f'export const view = {{ mount: () => "{told}" }};\n')
+        run(tiny.study(), out=result.folder, progress=QUIET)
+        assert told in result.report.read_text()
+    script.unlink()
+    with pytest.raises(ManifoldscopeError, match=r"the script mine\.js cannot be read"):
+        run(tiny.study(), out=result.folder, progress=QUIET)
+    monkeypatch.undo()
+    run(tiny.study(), out=result.folder, progress=QUIET)
 
 
 def test_results_are_opened_again_and_show_themselves_shortly(result):

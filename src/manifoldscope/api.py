@@ -18,11 +18,13 @@ import polars as pl
 from manifoldscope.errors import StoreError, StudyError, unknown
 from manifoldscope.evidence import associate_frame
 from manifoldscope.evidence.concluded import concluded
+from manifoldscope.files import file_digest
 from manifoldscope.plugins import load as load_plugins
 from manifoldscope.recordings import join_outcome
 from manifoldscope.recordings.outcomes import outcome_column
 from manifoldscope.report import FIGURES, FINDINGS, Figure, Finding, diagnose, draw, notebook, render
 from manifoldscope.report.explore import VIEWS
+from manifoldscope.report.explore.view import scripts
 from manifoldscope.report.story import Story, story
 from manifoldscope.study.cost import bytes_of
 from manifoldscope.study.loading import load, parse
@@ -270,6 +272,7 @@ def _conclude(store: Store, progress: Progress | None, anew: bool) -> Path:
         [failed, n_missing],
         facts["versions"]["manifoldscope"],
         [[entry.name, entry.version] for registry in (FIGURES, FINDINGS, VIEWS) for entry in registry],
+        [file_digest(script) for script in scripts().values() if script.is_file()],
         [[unit.key, names_of(unit)] for unit in done],
     ]
     fingerprint = hashlib.sha256(canonical(state).encode()).hexdigest()

@@ -48,7 +48,7 @@ class Rows:
 
     Attributes:
         place: (n,) which they are of all images.
-        run: (n,) the how manieth run of the attack it is, from 0.
+        run: (n,) which run of the attack it is, counted from 0.
         clean: (n, channels, height, width) in [0, 1].
         labels: (n,)
         logits: (n, n_classes) what the network says of the clean images; without columns where nobody asked.
