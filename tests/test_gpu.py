@@ -16,6 +16,7 @@ import torch
 
 from manifoldscope.attacks import PGD, evaluate
 from manifoldscope.vision.fast import faster
+from manifoldscope.vision.images import ImageSet
 from manifoldscope.vision.network import Network, logits
 from manifoldscope.vision.sources import network as source
 from tests.attacks.networks import fitted, images
@@ -48,13 +49,15 @@ def test_outcomes_are_those_of_the_cpu(iterate: str) -> None:
     expected = evaluate(network, drawn, attack, batch_size=32, iterate=iterate, fast=False)
     device = on_gpu(network)
     fast = faster(device, device.pixels(drawn, slice(0, 8)).cuda())
-    found = evaluate(device, drawn, attack, batch_size=32, iterate=iterate, fast=fast)
+    found = evaluate(device, drawn, attack, batch_size=32, iterate=iterate, fast=fast, keep_images=True)
     assert found.fast is not None
     assert found.fast.n_checked > 0
     assert found.fast.n_differ == 0
     column = f"robust_{'any' if iterate == 'any' else 'last'}"
     tipped = (found.table[column] != expected.table[column]).sum()
     assert tipped <= 2  # the order of additions may tip an image that stands on the boundary
+    kept = logits(network, ImageSet.of(found.adversarial[0], drawn.labels)).argmax(1)
+    assert (kept != found.predictions[0]).sum() <= 2
 
 
 def test_images_that_are_read_ahead_have_the_same_outcomes(tmp_path: Path) -> None:

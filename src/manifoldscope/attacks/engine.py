@@ -290,7 +290,7 @@ class Engine:
         shown &= rank == found.rank[place]
         found.last_prediction[place[shown]] = classes[shown]
         if found.images is not None:
-            found.images[place[shown]] = images[shown].to(found.images)
+            found.images[place[shown].to(found.images.device)] = images[shown].to(found.images)
         first = wrong & in_first & (found.misclassified_after[place] < 0)
         found.misclassified_after[place[first]] = after[first]
         found.robust_any[place[wrong]] = False
