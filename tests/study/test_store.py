@@ -17,7 +17,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifoldscope.errors import StoreError
+from manifoldscope.errors import ManifoldscopeError, StoreError
 from manifoldscope.study.drafts import Drafts
 from manifoldscope.study.refs import unkeyed
 from manifoldscope.study.store import FLUSHED, Store
@@ -57,6 +57,16 @@ class Tried(Unit):
 
 
 UNIT = Tried()
+
+
+def test_a_payload_without_a_promised_file_is_told_with_what_it_has(store, monkeypatch):
+    monkeypatch.setattr(Tried, "files", ("row.parquet",))
+    has = r"has arrays\.safetensors, checkpoint\.safetensors, rows\.parquet; a table 'name' is stored as name\.parquet"
+    with pytest.raises(
+        ManifoldscopeError, match=rf"'tried' promises row\.parquet in its `files`, and its payload {has}"
+    ):
+        store.publish(UNIT, payload(), {"seconds": 1})
+    assert not store.done(UNIT)
 
 
 def test_what_is_published_is_read_back(store):

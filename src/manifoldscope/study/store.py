@@ -31,7 +31,7 @@ import safetensors.numpy
 import safetensors.torch
 
 from manifoldscope import plugins
-from manifoldscope.errors import StoreError, StudyError
+from manifoldscope.errors import ManifoldscopeError, StoreError, StudyError
 from manifoldscope.files import file_digest, open_regular, read_bytes
 from manifoldscope.stopping import deferred
 from manifoldscope.study import unfinished
@@ -115,6 +115,9 @@ class Store:
 
         What took `FLUSHED` seconds, as `record` has it, outlasts a power failure from then on.
         If another process has published the same unit meanwhile, its result stays; a damaged one is moved away.
+
+        Raises:
+            ManifoldscopeError: the payload lacks a file that its kind promises.
         """
         home = self._home(unit)
         self._whole.discard(unit.key)
@@ -124,7 +127,11 @@ class Store:
             draft.mkdir()
             try:
                 payload_digests = _write_payload(draft, payload)
-                assert payload_digests.keys() >= set(unit.files), f"{unit.kind} lacks {unit.files}"
+                if lacking := sorted(set(unit.files) - payload_digests.keys()):
+                    raise ManifoldscopeError(
+                        f"the kind of unit {unit.kind!r} promises {lacking[0]} in its `files`, and its payload has "
+                        f"{', '.join(payload_digests) or 'nothing'}; a table 'name' is stored as name.parquet"
+                    )
                 told = {
                     "kind": unit.kind,
                     "key": unit.key,
