@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from manifoldscope.geometry import measure
 from manifoldscope.geometry.manifold import ClassManifold
 from manifoldscope.recordings import load_manifolds, load_points, save_manifolds
 from manifoldscope.vision.activations import (
+    _Cloud,
     activations,
     activations_and_logits,
     layer_table,
@@ -61,6 +63,23 @@ def test_the_logits_of_the_same_pass_are_in_the_order_of_the_images(images: Imag
     manifolds, found = activations_and_logits(net, images, layers=["2"], batch_size=3)
     torch.testing.assert_close(found, logits(net, images))
     torch.testing.assert_close(module[3](manifolds[0].points).detach(), found[images.labels == 0])
+
+
+def test_what_a_batch_gave_goes_before_the_next_one_passes(images: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[weakref.ref[Tensor]] = []
+    alive: list[int] = []
+    add = _Cloud.add
+
+    def noted(cloud: _Cloud, values: Tensor, n_before: int, n_images: int, resolution: float) -> None:
+        given.append(weakref.ref(values))
+        add(cloud, values, n_before, n_images, resolution)
+
+    monkeypatch.setattr(_Cloud, "add", noted)
+    module = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 5))
+    module.register_forward_pre_hook(lambda *_: alive.append(sum(each() is not None for each in given)))
+    activations(Network(module, preprocessing=GREY), images, layers=["0", "1", "2", "3"], batch_size=2)
+    assert len(given) > 4
+    assert max(alive) <= 1  # the last layer's may wait for the name that it has in the loop
 
 
 def test_an_in_place_layer_does_not_overwrite_what_came_before_it(images: ImageSet) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 
 import pytest
 import torch
@@ -136,6 +137,18 @@ class Steps(nn.Module):
 class Root(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return (x - x).sqrt()
+
+
+def test_what_leads_from_the_layer_to_the_logits_goes_before_the_next_batch() -> None:
+    logits: list[weakref.ref[Tensor]] = []
+    alive: list[bool] = []
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
+    network = Network(module, preprocessing=GREY)
+    module.register_forward_pre_hook(lambda *_: alive.append(any(each() is not None for each in logits)))
+    module.register_forward_hook(lambda _module, _images, output: logits.append(weakref.ref(output)))
+    jacobian_norm(network, grey(), layer="0", n_projections=2, batch_size=2)
+    assert len(alive) > 2
+    assert not any(alive)
 
 
 def test_what_has_no_jacobian_is_told() -> None:

@@ -132,6 +132,7 @@ def _heard(
                     )
                 clouds[tap.layer].add(values, n_done, len(pixels), tap.resolution)
             n_done += len(pixels)
+            del heard  # what a batch gave goes before the next one passes
     labels = passes.labels()
     classes, counts = torch.unique(labels, return_counts=True)
     return [

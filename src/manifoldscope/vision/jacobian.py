@@ -95,7 +95,7 @@ def jacobian_norms(
         for where in batches(len(images), batch_size):
             pixels = network.pixels(images, where).to(network.device).requires_grad_(True)
             with torch.enable_grad():
-                ((_, heard),), _ = run(pixels)
+                ((_, heard),) = run(pixels)[0]  # no name for the logits: what leads to them from the layer goes
             if not heard.requires_grad:
                 raise ModelError(
                     f"{network.name}: no gradient flows from {told} to the pixels, so it has no Jacobian; "
