@@ -16,6 +16,9 @@ from manifoldscope.cli import main
 from manifoldscope.errors import ManifoldscopeError, StudyError
 from manifoldscope.geometry.measures import MEASURES
 from manifoldscope.registry import Registry
+from manifoldscope.report import diagnose, draw
+from manifoldscope.report.contents import gather
+from manifoldscope.report.explore import explore, select
 from manifoldscope.study.loading import parse
 from manifoldscope.study.progress import Progress
 from manifoldscope.study.store import Store
@@ -373,6 +376,33 @@ def test_results_without_units_of_a_plugin_that_is_loaded_have_its_table_without
     assert result.table("my_bias").is_empty()
     assert result.findings
     assert main(["compare", str(theirs.folder), str(tmp_path / "plain"), "--out", str(tmp_path / "both.html")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ("@FIGURES.register('mine', section=Section('mine', 'Mine?', place=1))", "figure"),
+        ("@FINDINGS.register('mine')", "finding"),
+        ("@VIEWS.register('mine', title='Mine', caption='', place=1, script='card.js')", "view"),
+    ],
+)
+def test_what_fails_while_the_report_is_written_is_named_with_its_line(tmp_path, item, said):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from manifoldscope.report import FIGURES, FINDINGS, Section\nfrom manifoldscope.report.explore import VIEWS\n"
+        f"{item}\ndef mine(given):\n    return 1 / 0\n"
+    )
+    plugins.load([str(path)])
+    contents = gather({}, {}, ())
+    try:
+        with pytest.raises(ManifoldscopeError, match=rf"the {said} 'mine' \(.*mine\.py, line 5\) failed: ZeroDivision"):
+            {"figure": lambda: draw("mine", {}), "finding": lambda: diagnose({})}.get(
+                said, lambda: explore(contents, select(contents))
+            )()
+    finally:
+        for name in list(sys.modules):
+            if name.startswith("manifoldscope_plugin_mine"):
+                Registry.forget(name)
 
 
 def test_a_kind_whose_table_is_there_already_is_named(plugin):

@@ -13,7 +13,9 @@ import importlib
 import inspect
 import pkgutil
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -57,6 +59,23 @@ class Entry:
     def summary(self) -> str:
         """The first sentence of the docstring."""
         return (inspect.getdoc(self.target) or "").split("\n\n")[0].replace("\n", " ")
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Around what somebody else's item does: any error of it becomes one that names the item and its line."""
+        try:
+            yield
+        except ManifoldscopeError:
+            raise
+        except Exception as error:  # it is somebody's program: anything may go wrong
+            if not self.origin:
+                raise
+            frames = traceback.extract_tb(error.__traceback__)
+            lines = [frame.lineno for frame in frames if frame.filename == self.origin]
+            where = self.origin + (f", line {lines[-1]}" if lines else "")
+            raise ManifoldscopeError(
+                f"the {self.kind} {self.name!r} ({where}) failed: {type(error).__name__}: {error}"
+            ) from error
 
     @cached_property
     def settings(self) -> type[BaseModel]:

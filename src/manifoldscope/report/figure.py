@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -151,7 +151,8 @@ def _section(entry: Entry) -> Section:
 
 @styled
 def _drawn(entry: Entry, contents: Contents) -> list[Figure]:
-    figures: Iterable[Figure] = entry.target(contents)
+    with entry.named():
+        figures: list[Figure] = list(entry.target(contents))
     found: list[Figure] = []
     names: set[str] = set()
     stand_ins = contents.stand_ins

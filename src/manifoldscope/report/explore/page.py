@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from manifoldscope.evidence.depth import in_depth
+from manifoldscope.registry import Entry
 from manifoldscope.report import words
 from manifoldscope.report.chart import COLOURS
 from manifoldscope.report.contents import Contents
@@ -32,7 +33,7 @@ def explore(contents: Contents, selection: Selection, *, name: str = "", questio
             "title": str(entry.traits["title"]),
             "caption": str(entry.traits.get("caption", "")),
             "missing": str(entry.traits.get("missing", "")),
-            "data": entry.target(page),
+            "data": _data(entry, page),
         }
         for entry in sorted(VIEWS, key=lambda entry: (entry.traits["place"], entry.name))
     ]
@@ -65,6 +66,12 @@ def packed(facts: Mapping[str, Any]) -> str:
     """The facts as text that a page carries: JSON, compressed; the same facts give the same text."""
     text = json.dumps(facts, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), mtime=0)).decode()
+
+
+def _data(entry: Entry, page: Explored) -> Any:
+    """What a view shows."""
+    with entry.named():
+        return entry.target(page)
 
 
 def _networks(page: Explored) -> list[dict[str, Any]]:

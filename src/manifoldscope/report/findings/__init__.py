@@ -35,5 +35,7 @@ def diagnose(tables: Mapping[str, pl.DataFrame], *, asked: Collection[str] = NEE
     """
     known = {name: conform(name, tables.get(name, [])) for name in TABLES}
     found = incomplete(missing(known, asked))
-    found += [finding for entry in FINDINGS for finding in entry.target(known)]
+    for entry in FINDINGS:
+        with entry.named():
+            found += entry.target(known)
     return sorted(found, key=lambda finding: -finding.weight)
