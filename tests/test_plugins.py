@@ -13,7 +13,7 @@ import pytest
 from manifoldscope import plugins
 from manifoldscope.api import open_results, run
 from manifoldscope.cli import main
-from manifoldscope.errors import ManifoldscopeError, StudyError
+from manifoldscope.errors import DataError, ManifoldscopeError, ModelError, StudyError
 from manifoldscope.geometry.measures import MEASURES
 from manifoldscope.registry import Registry
 from manifoldscope.report import diagnose, draw
@@ -23,6 +23,8 @@ from manifoldscope.study.loading import parse
 from manifoldscope.study.progress import Progress
 from manifoldscope.study.store import Store
 from manifoldscope.tables import TABLES
+from manifoldscope.vision import load
+from manifoldscope.vision.sources import network
 from tests.study import tiny
 
 PLUGIN = '''
@@ -403,6 +405,37 @@ def test_what_fails_while_the_report_is_written_is_named_with_its_line(tmp_path,
         for name in list(sys.modules):
             if name.startswith("manifoldscope_plugin_mine"):
                 Registry.forget(name)
+
+
+@pytest.mark.parametrize(
+    ("item", "ask", "failed", "other"),
+    [
+        (
+            "@SOURCES.register('mine')\ndef mine(name):\n",
+            lambda: network("mine:any"),
+            (ModelError, r"the model source 'mine' \(.*mine\.py, line 4\) failed: ZeroDivision"),
+            r"the source of mine:any gave int; expected a Network",
+        ),
+        (
+            "@DATASETS.register('mine', splits=('all',), needs_root='')\ndef mine(*, root=None):\n",
+            lambda: load("mine"),
+            (DataError, r"the dataset 'mine' \(.*mine\.py, line 4\) failed: ZeroDivision"),
+            r"the dataset mine gave int; expected an ImageSet",
+        ),
+    ],
+)
+def test_a_source_that_fails_or_gives_something_else_is_told(tmp_path, item, ask, failed, other):
+    path = tmp_path / "mine.py"
+    for given, (kind, message) in (("1 / 0", failed), ("1", (failed[0], other))):
+        path.write_text(f"from manifoldscope.vision import DATASETS, SOURCES\n{item}    return {given}\n")
+        plugins.load([str(path)])
+        try:
+            with pytest.raises(kind, match=message):
+                ask()
+        finally:
+            for name in list(sys.modules):
+                if name.startswith("manifoldscope_plugin_mine"):
+                    Registry.forget(name)
 
 
 def test_a_kind_whose_table_is_there_already_is_named(plugin):

@@ -61,8 +61,8 @@ class Entry:
         return (inspect.getdoc(self.target) or "").split("\n\n")[0].replace("\n", " ")
 
     @contextmanager
-    def named(self) -> Iterator[None]:
-        """Around what somebody else's item does: any error of it becomes one that names the item and its line."""
+    def named(self, kind: type[ManifoldscopeError] = ManifoldscopeError) -> Iterator[None]:
+        """Around what somebody else's item does: an error of it becomes one of that kind that names item and line."""
         try:
             yield
         except ManifoldscopeError:
@@ -73,9 +73,7 @@ class Entry:
             frames = traceback.extract_tb(error.__traceback__)
             lines = [frame.lineno for frame in frames if frame.filename == self.origin]
             where = self.origin + (f", line {lines[-1]}" if lines else "")
-            raise ManifoldscopeError(
-                f"the {self.kind} {self.name!r} ({where}) failed: {type(error).__name__}: {error}"
-            ) from error
+            raise kind(f"the {self.kind} {self.name!r} ({where}) failed: {type(error).__name__}: {error}") from error
 
     @cached_property
     def settings(self) -> type[BaseModel]:

@@ -75,7 +75,12 @@ def load(source: str, *, root: str | os.PathLike[str] | None = None, split: str 
         raise DataError(f"{source}: there is no {place!r}; expected {entry.traits['needs_root']}")
     named = [source.partition(":")[2]] if entry.traits.get("named") else []
     settings = {"root": place} if split is None else {"root": place, "split": split}
-    found: ImageSet = entry.target(*named, **settings)
+    with entry.named(DataError):
+        found = entry.target(*named, **settings)
+    if not isinstance(found, ImageSet):
+        raise DataError(
+            f"the dataset {source} gave {type(found).__name__}; expected an ImageSet, as ImageSet.of(images, labels)"
+        )
     return found
 
 

@@ -68,7 +68,12 @@ def network(spec: str | nn.Module, **settings: Any) -> Network:
     for what in ("n_classes", "channels", "size", "crop", "resize"):
         if (number := told.get(what)) is not None and number < 1:
             raise ModelError(f"{spec}: {what} = {number}; expected at least 1")
-    made: Network = entry.target(name, **told)
+    with entry.named(ModelError):
+        made = entry.target(name, **told)
+    if not isinstance(made, Network):
+        raise ModelError(
+            f"the source of {spec} gave {type(made).__name__}; expected a Network, as Network(module=..., name=name)"
+        )
     return made
 
 
