@@ -116,7 +116,7 @@ def test_pixels_up_to_255(known):
 
 
 def test_masked_gradients_fall_to_a_search_without_them(known):
-    pytest.importorskip("pyautoattack", reason="pip install 'manifoldscope[attacks]'")
+    pytest.importorskip("pyautoattack", reason="pip install pyautoattack")
     network, drawn = known
     masked = broken(network, RoundedInputs(network.module))
     assert "gradient-free" in flagged(attack_checks(masked, drawn, replace(THREAT, epsilon=0.2)).rows)

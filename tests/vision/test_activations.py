@@ -153,7 +153,7 @@ def test_a_module_that_is_called_twice(images: ImageSet) -> None:
 )
 def test_penultimate_is_what_the_classifier_reads(name: str, width: int, size: int) -> None:
     if name.startswith("timm:"):
-        pytest.importorskip("timm", reason="pip install 'manifoldscope[timm]'")
+        pytest.importorskip("timm", reason="pip install timm")
     net = network(name, crop=size)
     net.module.eval()
     photographs = ImageSet.of(torch.rand(2, 3, size, size), [0, 0])

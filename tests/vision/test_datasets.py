@@ -360,7 +360,7 @@ def test_digits_are_those_of_scikit_learn() -> None:
 
 
 def test_imagenet_ids_are_those_of_timm_and_names_those_of_torchvision() -> None:
-    theirs = pytest.importorskip("timm.data", reason="pip install 'manifoldscope[timm]'").ImageNetInfo()
+    theirs = pytest.importorskip("timm.data", reason="pip install timm").ImageNetInfo()
     assert list(imagenet_wnids()) == theirs.label_names()
     for ours, synonyms in zip(imagenet_class_names(), theirs.label_descriptions(), strict=True):
         assert ours in {"crane bird", "maillot tank suit"} or ours == synonyms.split(",")[0]

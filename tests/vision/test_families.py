@@ -210,7 +210,7 @@ def test_tokens_of_the_transformer_of_torchvision() -> None:
 
 
 def of_timm(name: str, side: int | None = None, **smaller: Any) -> Network:
-    timm = pytest.importorskip("timm", reason="pip install 'manifoldscope[timm]'")
+    timm = pytest.importorskip("timm", reason="pip install timm")
     if not timm.is_model(name):  # names come and go between releases of timm
         pytest.skip(f"timm {timm.__version__} has no {name}")
     if smaller:

@@ -88,7 +88,7 @@ def built(make: Callable[[], nn.Module]) -> nn.Module:
 
 
 def timm(name: str, **settings: object) -> nn.Module:
-    library = pytest.importorskip("timm", reason="pip install 'manifoldscope[timm]'")
+    library = pytest.importorskip("timm", reason="pip install timm")
     return built(lambda: library.create_model(name, num_classes=3, **settings))
 
 

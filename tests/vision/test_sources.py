@@ -127,7 +127,7 @@ def test_two_recipes_of_one_architecture_resize_differently() -> None:
 
 
 def test_timm_brings_its_own_preprocessing(tmp_path: Path) -> None:
-    pytest.importorskip("timm", reason="pip install 'manifoldscope[timm]'")
+    pytest.importorskip("timm", reason="pip install timm")
     with pytest.raises(ModelError, match="timm: there is no network"):
         network("timm:resnet51x")
     with pytest.raises(ModelError, match="weights = 'default' is neither a file nor 'DEFAULT'"):
