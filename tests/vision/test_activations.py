@@ -82,6 +82,23 @@ def test_what_a_batch_gave_goes_before_the_next_one_passes(images: ImageSet, mon
     assert max(alive) <= 1  # the last layer's may wait for the name that it has in the loop
 
 
+def test_logits_that_a_module_writes_into_one_buffer_are_copied(images: ImageSet) -> None:
+    class Reusing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.buffer = nn.Linear(64, 5), torch.zeros(9, 5)
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            return self.buffer[: len(pixels)].copy_(self.linear(pixels.flatten(1)))
+
+    net = Network(Reusing(), preprocessing=GREY)
+    with torch.no_grad():
+        expected = torch.cat([net(images.read(place)[None]).clone() for place in range(len(images))])
+    torch.testing.assert_close(logits(net, images, batch_size=2), expected)
+    _, found = activations_and_logits(net, images, layers=["linear"], batch_size=2)
+    torch.testing.assert_close(found, expected)
+
+
 def test_an_in_place_layer_does_not_overwrite_what_came_before_it(images: ImageSet) -> None:
     module = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(108, 5))
     before, after = activations(Network(module, preprocessing=GREY), images.of_class(0), layers=["0", "1"])

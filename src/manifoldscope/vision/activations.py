@@ -118,7 +118,7 @@ def _heard(
         for pixels in passes.batches:
             heard, logits = run(pixels)
             if answers is not None:
-                answers.append(logits.cpu())
+                answers.append(logits.to("cpu", copy=True))  # a module may write into it next
             for tap, values in heard:
                 where = f"{network.name}: layer {str(tap.layer)!r}"
                 if tap.layer not in clouds:

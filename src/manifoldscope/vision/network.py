@@ -418,5 +418,5 @@ def logits(network: Network | nn.Module, images: ImageSet, *, batch_size: int = 
         for where in batches(len(images), batch_size):
             pixels = network.pixels(images, where)
             network.check_sizes([first, pixels.shape[1:]])
-            parts.append(first_pass(network, pixels).float().cpu())
+            parts.append(first_pass(network, pixels).to("cpu", copy=True))  # a module may write into it next
     return torch.cat(parts) if parts else torch.empty(0, 0)
